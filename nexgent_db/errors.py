@@ -1,0 +1,272 @@
+"""Every error this package raises, under one root; and how PostgreSQL's errors become ours.
+
+A message carries the figures and the id it is about, never a password or a connection URL. The
+driver's own error stays reachable as ``__cause__``.
+
+Families, from the outside in: configuration and SQL files (raised at import or start-up), reaching the
+database, misuse of a block, bad input, what a query found, what the database refused, refused trades.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import psycopg
+from psycopg import errors as pg
+
+
+class NexgentError(Exception):
+    """The root of every error of this package."""
+
+
+# --- Configuration and SQL files ----------------------------------------------------------------
+
+
+class ConfigurationError(NexgentError):
+    """A setting is missing or malformed; the message says which one and what it should look like."""
+
+
+class SqlFileError(NexgentError):
+    """A named-query file cannot be read; points at file, line and column (both from 1)."""
+
+    def __init__(self, path: Path | str, line: int, column: int, problem: str) -> None:
+        super().__init__(f"{path}:{line}:{column}: {problem}")
+        self.path = path
+        self.line = line
+        self.column = column
+        self.problem = problem
+
+
+class QueryBindingError(NexgentError):
+    """A method and its named query disagree; the message names both places. Raised at import."""
+
+
+# --- Reaching the database ----------------------------------------------------------------------
+
+
+class DatabaseError(NexgentError):
+    """Anything that PostgreSQL or the way to it reported; ``sqlstate`` when there is one."""
+
+    sqlstate: str | None = None
+
+
+class DatabaseUnavailable(DatabaseError):
+    """The server cannot be reached, or is starting up or shutting down."""
+
+
+class AuthenticationFailed(DatabaseUnavailable):
+    """The server was reached and refused the role or its password."""
+
+
+class PoolExhausted(DatabaseUnavailable):
+    """No connection became free in time, or too many callers are already waiting for one."""
+
+
+class ConnectionLost(DatabaseUnavailable):
+    """The connection ended during a statement: it may or may not have taken effect."""
+
+
+class SchemaNotReady(DatabaseError):
+    """The database lacks a table, column or function that this release needs: migrate it first."""
+
+
+class StatementTimeout(DatabaseError):
+    """The statement ran longer than ``statement_timeout`` allows; nothing of it remains."""
+
+
+class LockTimeout(DatabaseError):
+    """A lock was not to be had within ``lock_timeout``; nothing of the statement remains."""
+
+
+class TransactionConflict(DatabaseError):
+    """Serialisation failure or deadlock: the transaction was rolled back and may be run again."""
+
+
+class TransactionAborted(DatabaseError):
+    """An earlier error aborted this transaction: leave the block, or nest the risky part in one of its own."""
+
+
+# --- Misuse -------------------------------------------------------------------------------------
+
+
+class BlockMisuse(NexgentError, RuntimeError):
+    """The database object was used inside its own open block, or a block's object after the block."""
+
+
+# --- Bad input ----------------------------------------------------------------------------------
+
+
+class InvalidInput(NexgentError, ValueError):
+    """A value cannot be stored exactly as given; nothing was sent. ``field`` names it."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+
+# --- What a query found -------------------------------------------------------------------------
+
+
+class RowCountError(NexgentError):
+    """A query that promises a number of rows returned another one."""
+
+    def __init__(self, query: str, promised: str, found: str) -> None:
+        super().__init__(f"{query} promises {promised}, but returned {found}")
+        self.query = query
+
+
+class NoRow(RowCountError):
+    """A ``:one`` query returned nothing."""
+
+
+class TooManyRows(RowCountError):
+    """A ``:one`` or ``:optional`` query returned two rows or more."""
+
+
+# --- What the database refused ------------------------------------------------------------------
+
+
+class ConstraintViolation(DatabaseError):
+    """A constraint refused the row; ``constraint`` and ``table`` are its names in the catalog."""
+
+    def __init__(self, message: str, *, constraint: str | None, table: str | None) -> None:
+        super().__init__(message)
+        self.constraint = constraint
+        self.table = table
+
+
+class UniqueViolation(ConstraintViolation):
+    """A row with this key exists."""
+
+
+class ForeignKeyViolation(ConstraintViolation):
+    """The row that this one refers to does not exist, or is still referred to."""
+
+
+class CheckViolation(ConstraintViolation):
+    """The row would break a rule of its table."""
+
+
+class NotNullViolation(ConstraintViolation):
+    """A column that needs a value got none."""
+
+
+class NumericOverflow(DatabaseError):
+    """A computed figure does not fit its column; nothing was stored."""
+
+
+# --- Refused trades -----------------------------------------------------------------------------
+
+
+class TradeRefused(NexgentError):
+    """A trade was not made and nothing was changed; the subclass says why, its fields give the figures."""
+
+
+class WalletNotFound(TradeRefused):
+    """The agent owns no wallet of this address."""
+
+    def __init__(self, wallet_address: str, agent_id: UUID) -> None:
+        super().__init__(f"agent {agent_id} has no wallet {wallet_address}")
+        self.wallet_address = wallet_address
+        self.agent_id = agent_id
+
+
+class WalletNotSimulated(TradeRefused):
+    """Only a simulation wallet can be reset; a live wallet's holdings are on the chain."""
+
+    def __init__(self, wallet_address: str, wallet_type: str) -> None:
+        super().__init__(f"wallet {wallet_address} is a {wallet_type} wallet: only a simulation wallet can be reset")
+        self.wallet_address = wallet_address
+        self.wallet_type = wallet_type
+
+
+class IdempotencyConflict(TradeRefused):
+    """The id, or the on-chain transaction of this wallet, is already taken by an order of other content."""
+
+    def __init__(self, request_id: UUID, taken_by: str) -> None:
+        super().__init__(f"order {request_id} conflicts with {taken_by}")
+        self.request_id = request_id
+        self.taken_by = taken_by
+
+
+class InsufficientBalance(TradeRefused):
+    """The wallet holds less of the token than the trade takes, fees included."""
+
+    def __init__(self, wallet_address: str, token_address: str, balance: Decimal, required: Decimal) -> None:
+        super().__init__(f"wallet {wallet_address} holds {balance:f} of {token_address}, {required:f} required")
+        self.wallet_address = wallet_address
+        self.token_address = token_address
+        self.balance = balance
+        self.required = required
+
+
+class PositionExists(TradeRefused):
+    """The wallet has an open position in this token: add to it with a DCA buy."""
+
+    def __init__(self, wallet_address: str, token_address: str, remaining: Decimal) -> None:
+        super().__init__(
+            f"wallet {wallet_address} already has an open position of {remaining:f} in {token_address}: use dca_buy"
+        )
+        self.wallet_address = wallet_address
+        self.token_address = token_address
+        self.remaining = remaining
+
+
+class PositionNotFound(TradeRefused):
+    """The wallet has no open position in this token."""
+
+    def __init__(self, wallet_address: str, token_address: str) -> None:
+        super().__init__(f"wallet {wallet_address} has no open position in {token_address}")
+        self.wallet_address = wallet_address
+        self.token_address = token_address
+
+
+class _AmountRefused(TradeRefused):
+    _complaint: str
+
+    def __init__(self, wallet_address: str, token_address: str, remaining: Decimal, requested: Decimal) -> None:
+        super().__init__(
+            f"{self._complaint}: wallet {wallet_address}, token {token_address},"
+            f" remaining {remaining:f}, requested {requested:f}"
+        )
+        self.wallet_address = wallet_address
+        self.token_address = token_address
+        self.remaining = remaining
+        self.requested = requested
+
+
+class Oversell(_AmountRefused):
+    """The sale is larger than what remains of the position."""
+
+    _complaint = "more than the position holds"
+
+
+class NotAFullSale(_AmountRefused):
+    """A full sale names less than what remains (a buy may have come between): sell that, or take profit."""
+
+    _complaint = "a full sale must name all that remains"
+
+
+class MoonBagTooLarge(_AmountRefused):
+    """The moon bag to set aside is larger than what would remain after the sale."""
+
+    _complaint = "the moon bag does not fit into what remains"
+
+
+class StalePosition(TradeRefused):
+    """The position is not as the order expected: another trade came between."""
+
+    def __init__(self, wallet_address: str, token_address: str, counter: str, expected: int, actual: int) -> None:
+        super().__init__(
+            f"position of wallet {wallet_address} in {token_address}: {counter} is {actual}, the order expected {expected}"
+        )
+        self.wallet_address = wallet_address
+        self.token_address = token_address
+        self.counter = counter
+        self.expected = expected
+        self.actual = actual
