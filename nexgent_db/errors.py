@@ -9,14 +9,13 @@ database, misuse of a block, bad input, what a query found, what the database re
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
 import psycopg
-from psycopg import errors as pg
+from psycopg_pool import PoolTimeout, TooManyRequests
 
 
 class NexgentError(Exception):
@@ -84,6 +83,10 @@ class LockTimeout(DatabaseError):
 
 class TransactionConflict(DatabaseError):
     """Serialisation failure or deadlock: the transaction was rolled back and may be run again."""
+
+
+class SchemaChanged(TransactionConflict):
+    """A migration changed what a prepared statement returns; the transaction may be run again."""
 
 
 class TransactionAborted(DatabaseError):
@@ -163,6 +166,12 @@ class NumericOverflow(DatabaseError):
 # --- Refused trades -----------------------------------------------------------------------------
 
 
+def _plain(number: Decimal) -> str:
+    """Without an exponent and without the zeros that the column's scale appends."""
+    text = format(number, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 class TradeRefused(NexgentError):
     """A trade was not made and nothing was changed; the subclass says why, its fields give the figures."""
 
@@ -198,7 +207,9 @@ class InsufficientBalance(TradeRefused):
     """The wallet holds less of the token than the trade takes, fees included."""
 
     def __init__(self, wallet_address: str, token_address: str, balance: Decimal, required: Decimal) -> None:
-        super().__init__(f"wallet {wallet_address} holds {balance:f} of {token_address}, {required:f} required")
+        super().__init__(
+            f"wallet {wallet_address} holds {_plain(balance)} of {token_address}, {_plain(required)} required"
+        )
         self.wallet_address = wallet_address
         self.token_address = token_address
         self.balance = balance
@@ -210,7 +221,8 @@ class PositionExists(TradeRefused):
 
     def __init__(self, wallet_address: str, token_address: str, remaining: Decimal) -> None:
         super().__init__(
-            f"wallet {wallet_address} already has an open position of {remaining:f} in {token_address}: use dca_buy"
+            f"wallet {wallet_address} already has an open position of {_plain(remaining)} in {token_address}:"
+            " use dca_buy"
         )
         self.wallet_address = wallet_address
         self.token_address = token_address
@@ -232,7 +244,7 @@ class _AmountRefused(TradeRefused):
     def __init__(self, wallet_address: str, token_address: str, remaining: Decimal, requested: Decimal) -> None:
         super().__init__(
             f"{self._complaint}: wallet {wallet_address}, token {token_address},"
-            f" remaining {remaining:f}, requested {requested:f}"
+            f" remaining {_plain(remaining)}, requested {_plain(requested)}"
         )
         self.wallet_address = wallet_address
         self.token_address = token_address
@@ -258,15 +270,128 @@ class MoonBagTooLarge(_AmountRefused):
     _complaint = "the moon bag does not fit into what remains"
 
 
+class SaleBeforePurchase(TradeRefused):
+    """The sale's time lies before the purchase's."""
+
+    def __init__(self, wallet_address: str, token_address: str, purchase_time: str, sale_time: str) -> None:
+        super().__init__(
+            f"position of wallet {wallet_address} in {token_address} was bought at {purchase_time},"
+            f" after the sale's time, {sale_time}"
+        )
+        self.wallet_address = wallet_address
+        self.token_address = token_address
+        self.purchase_time = purchase_time
+        self.sale_time = sale_time
+
+
 class StalePosition(TradeRefused):
     """The position is not as the order expected: another trade came between."""
 
     def __init__(self, wallet_address: str, token_address: str, counter: str, expected: int, actual: int) -> None:
         super().__init__(
-            f"position of wallet {wallet_address} in {token_address}: {counter} is {actual}, the order expected {expected}"
+            f"position of wallet {wallet_address} in {token_address}: {counter} is {actual},"
+            f" the order expected {expected}"
         )
         self.wallet_address = wallet_address
         self.token_address = token_address
         self.counter = counter
         self.expected = expected
         self.actual = actual
+
+
+# --- From PostgreSQL's errors to ours -----------------------------------------------------------
+
+
+def translate(error: psycopg.Error, query: str | None = None) -> DatabaseError | InvalidInput:
+    """Our error for one of the driver's; ``query`` names the named query that met it.
+
+    To be raised ``from`` the original. PostgreSQL's primary message, detail and hint are kept; they hold values
+    of the row at fault, never a password.
+    """
+    state = error.sqlstate
+    about = f"{query}: " if query else ""
+    if state is None:
+        return _without_sqlstate(error, about)
+    diag = error.diag
+    message = about + ". ".join(part for part in (diag.message_primary, diag.message_detail) if part)
+    made: DatabaseError | InvalidInput
+    if (violation := _VIOLATIONS.get(state)) is not None:
+        made = violation(message, constraint=diag.constraint_name, table=diag.table_name)
+    elif state in _BAD_VALUES:
+        return InvalidInput(query or "value", str(diag.message_primary))
+    else:
+        if state == "0A000" and "cached plan" in message:
+            state_kind: type[DatabaseError] | None = SchemaChanged
+        else:
+            state_kind = _BY_STATE.get(state)
+        kind = state_kind or _BY_CLASS.get(state[:2], DatabaseError)
+        advice = f"; {_ADVICE[kind]}" if kind in _ADVICE else ""
+        made = kind(message + advice)
+    made.sqlstate = state
+    return made
+
+
+def _without_sqlstate(error: psycopg.Error, about: str) -> DatabaseError | InvalidInput:
+    text = str(error).strip()
+    if isinstance(error, PoolTimeout | TooManyRequests):
+        return PoolExhausted(about + text)
+    if isinstance(error, psycopg.DataError):  # refused by the driver before it was sent, such as text with NUL
+        return InvalidInput(about.rstrip(": ") or "value", text)
+    if isinstance(error, psycopg.OperationalError):
+        if "password authentication failed" in text or "no password supplied" in text:
+            return AuthenticationFailed(f"{text.splitlines()[-1]}; check the role and password of DATABASE_URL")
+        if "connection failed" in text or "connection timeout" in text or "resolve host" in text:
+            return DatabaseUnavailable(f"{_one_line(text)}; is the server of DATABASE_URL running?")
+        return ConnectionLost(about + _one_line(text))
+    return DatabaseError(about + _one_line(text))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+_VIOLATIONS: Final[dict[str, type[ConstraintViolation]]] = {
+    "23505": UniqueViolation,
+    "23503": ForeignKeyViolation,
+    "23514": CheckViolation,
+    "23502": NotNullViolation,
+}
+
+_BAD_VALUES: Final = {
+    "22001",  # text longer than its column
+    "22021",  # not a character of the encoding
+    "22P02",  # not a value of the type
+    "22P05",  # \u0000 in JSON
+    "22007",  # not a date
+    "22008",  # a date out of range
+}
+
+_BY_STATE: Final[dict[str, type[DatabaseError]]] = {
+    "22003": NumericOverflow,
+    "25P02": TransactionAborted,
+    "28000": AuthenticationFailed,
+    "28P01": AuthenticationFailed,
+    "3D000": DatabaseUnavailable,
+    "3F000": SchemaNotReady,
+    "40001": TransactionConflict,
+    "40P01": TransactionConflict,
+    "42703": SchemaNotReady,
+    "42883": SchemaNotReady,
+    "42P01": SchemaNotReady,
+    "42704": SchemaNotReady,
+    "53300": DatabaseUnavailable,
+    "55P03": LockTimeout,
+    "57014": StatementTimeout,
+    "57P01": ConnectionLost,
+    "57P02": ConnectionLost,
+    "57P03": DatabaseUnavailable,
+    "57P05": ConnectionLost,
+    "25P03": ConnectionLost,
+}
+
+_BY_CLASS: Final[dict[str, type[DatabaseError]]] = {"08": ConnectionLost}
+
+_ADVICE: Final[dict[type[DatabaseError], str]] = {
+    SchemaNotReady: "migrate the database first (nexgent-db migrate)",
+    AuthenticationFailed: "check the role and password of DATABASE_URL",
+}

@@ -1,0 +1,31 @@
+ALTER TABLE users ALTER COLUMN id DROP DEFAULT;
+
+ALTER TABLE api_keys ALTER COLUMN id DROP DEFAULT;
+
+ALTER TABLE agents
+    ALTER COLUMN id DROP DEFAULT,
+    ALTER COLUMN updated_at DROP DEFAULT;
+
+ALTER TABLE agent_wallets ALTER COLUMN updated_at DROP DEFAULT;
+
+ALTER TABLE agent_balances
+    ALTER COLUMN id DROP DEFAULT,
+    ALTER COLUMN last_updated DROP DEFAULT;
+
+ALTER TABLE agent_balance_snapshots
+    ALTER COLUMN id DROP DEFAULT,
+    ALTER COLUMN updated_at DROP DEFAULT;
+
+ALTER TABLE agent_positions
+    ALTER COLUMN id DROP DEFAULT,
+    ALTER COLUMN updated_at DROP DEFAULT;
+
+ALTER TABLE agent_transactions
+    ALTER COLUMN id DROP DEFAULT,
+    ALTER COLUMN updated_at DROP DEFAULT;
+
+ALTER TABLE agent_historical_swaps ALTER COLUMN id DROP DEFAULT;
+
+ALTER TABLE trading_signals ALTER COLUMN updated_at DROP DEFAULT;
+
+ALTER TABLE signal_executions ALTER COLUMN id DROP DEFAULT;

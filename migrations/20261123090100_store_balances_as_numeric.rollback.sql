@@ -1,0 +1,1 @@
+ALTER TABLE agent_balances ALTER COLUMN balance TYPE text USING balance::text;

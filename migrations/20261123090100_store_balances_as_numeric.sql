@@ -1,0 +1,32 @@
+-- Why: a balance kept as text cannot be compared, added or guarded by the database.
+-- Locks: ACCESS EXCLUSIVE on agent_balances while it is rewritten (one row for each wallet and token).
+-- Rollback loses: nothing; every number prints as text, with 18 decimals.
+--
+-- A text that is not a number, or that numeric(38,18) cannot hold exactly, stops the migration before it changes
+-- anything. The message lists the first ten such rows.
+
+DO $$
+DECLARE
+    offending text;
+BEGIN
+    SELECT string_agg(format('%s of wallet %s: %L', token_address, wallet_address, left(balance, 60)), '; ')
+    INTO offending
+    FROM (
+        SELECT token_address, wallet_address, balance
+        FROM agent_balances
+        WHERE CASE
+            WHEN balance !~ '^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\s*$' THEN true
+            ELSE abs(balance::numeric) >= 1e20 OR balance::numeric <> trunc(balance::numeric, 18)
+        END
+        ORDER BY wallet_address, token_address
+        LIMIT 10
+    ) AS unfit;
+
+    IF offending IS NOT NULL THEN
+        RAISE EXCEPTION 'balances that numeric(38,18) cannot hold exactly: %', offending
+            USING ERRCODE = 'numeric_value_out_of_range', HINT = 'Correct these rows, then migrate again.';
+    END IF;
+END
+$$;
+
+ALTER TABLE agent_balances ALTER COLUMN balance TYPE numeric(38, 18) USING balance::numeric;

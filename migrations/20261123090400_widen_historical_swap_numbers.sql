@@ -1,0 +1,10 @@
+-- Why: as for transactions.
+-- Locks: ACCESS EXCLUSIVE on agent_historical_swaps while it is rewritten.
+-- Rollback loses: it refuses to run while a value would not fit the old columns exactly.
+
+ALTER TABLE agent_historical_swaps
+    ALTER COLUMN amount TYPE numeric(38, 18),
+    ALTER COLUMN purchase_price TYPE numeric(38, 18),
+    ALTER COLUMN sale_price TYPE numeric(38, 18),
+    ALTER COLUMN profit_loss_sol TYPE numeric(38, 18),
+    ALTER COLUMN change_percent TYPE numeric(20, 4);

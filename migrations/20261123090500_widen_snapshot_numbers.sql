@@ -1,0 +1,9 @@
+-- Why: as for transactions: SOL has 9 decimals, (20,8) keeps 8.
+-- Locks: ACCESS EXCLUSIVE on agent_balance_snapshots while it is rewritten.
+-- Rollback loses: it refuses to run while a value would not fit the old columns exactly.
+
+ALTER TABLE agent_balance_snapshots
+    ALTER COLUMN portfolio_balance_sol TYPE numeric(38, 18),
+    ALTER COLUMN sol_balance TYPE numeric(38, 18),
+    ALTER COLUMN positions_value_sol TYPE numeric(38, 18),
+    ALTER COLUMN unrealized_pnl_sol TYPE numeric(38, 18);

@@ -1,0 +1,11 @@
+ALTER TABLE agent_historical_swaps DROP CONSTRAINT agent_historical_swaps_agent_id_wallet_address_fkey;
+
+ALTER TABLE agent_transactions DROP CONSTRAINT agent_transactions_agent_id_wallet_address_fkey;
+
+ALTER TABLE agent_positions DROP CONSTRAINT agent_positions_agent_id_wallet_address_fkey;
+
+ALTER TABLE agent_balance_snapshots DROP CONSTRAINT agent_balance_snapshots_agent_id_wallet_address_fkey;
+
+ALTER TABLE agent_balances DROP CONSTRAINT agent_balances_agent_id_wallet_address_fkey;
+
+ALTER TABLE agent_wallets DROP CONSTRAINT agent_wallets_agent_id_wallet_address_key;

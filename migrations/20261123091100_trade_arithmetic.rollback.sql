@@ -1,0 +1,5 @@
+DROP FUNCTION transaction_effects("TransactionType", text, numeric, text, numeric, numeric, numeric);
+
+DROP FUNCTION ratio(numeric, numeric, integer);
+
+DROP FUNCTION sol_mint();

@@ -1,0 +1,50 @@
+-- Why: what a trade does to balances and how a quotient is rounded are said once, and used by the trades
+-- (sql/trades.sql) and by the checks of the ledger (sql/checks.sql) alike.
+-- Locks: none on tables.
+-- Rollback loses: nothing.
+
+CREATE FUNCTION sol_mint() RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 'So11111111111111111111111111111111111111112';
+
+COMMENT ON FUNCTION sol_mint() IS 'How SOL is named as a token: the mint of wrapped SOL.';
+
+-- PostgreSQL divides to about 16 significant digits, and again rounds when it stores: this rounds once, to the
+-- last digit. (The last step multiplies: a product of numerics is exact, a quotient is not.)
+CREATE FUNCTION ratio(numerator numeric, denominator numeric, decimals integer) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN sign(numerator) * div(
+    2 * abs(numerator) * power(10::numeric, decimals) + denominator,
+    2 * denominator
+) * power(10::numeric, -decimals);
+
+COMMENT ON FUNCTION ratio(numeric, numeric, integer) IS
+'numerator / denominator (above zero), correctly rounded to so many decimals, halves away from zero.';
+
+CREATE FUNCTION transaction_effects(
+    transaction_type "TransactionType",
+    input_mint text,
+    input_amount numeric,
+    output_mint text,
+    output_amount numeric,
+    protocol_fee_sol numeric,
+    network_fee_sol numeric
+) RETURNS TABLE (token_address text, change numeric)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        effect.token_address,
+        sum(effect.change) AS change
+    FROM (
+        VALUES
+        (input_mint, CASE WHEN transaction_type = 'DEPOSIT' THEN input_amount ELSE -input_amount END),
+        (output_mint, CASE WHEN transaction_type = 'SWAP' THEN output_amount END),
+        (sol_mint(), -protocol_fee_sol),
+        (sol_mint(), -network_fee_sol)
+    ) AS effect (token_address, change)
+    WHERE effect.change IS NOT NULL
+    GROUP BY effect.token_address;
+END;
+
+COMMENT ON FUNCTION transaction_effects("TransactionType", text, numeric, text, numeric, numeric, numeric) IS
+'What a transaction does to its wallet, by token: deposits add the input, everything else takes it; swaps add the output; fees come off SOL.';

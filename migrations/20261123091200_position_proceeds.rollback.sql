@@ -1,0 +1,1 @@
+ALTER TABLE agent_positions DROP COLUMN proceeds_sol;

@@ -1,0 +1,1 @@
+ALTER TABLE agent_transactions DROP COLUMN transaction_leg;

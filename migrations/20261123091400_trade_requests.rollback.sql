@@ -1,0 +1,3 @@
+ALTER TABLE agent_wallets DROP COLUMN trade_count;
+
+DROP TABLE trade_requests;

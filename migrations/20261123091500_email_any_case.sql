@@ -1,0 +1,5 @@
+-- Why: an e-mail address is unique whatever its case.
+-- Locks: SHARE on users while the index is built; the table is small.
+-- Rollback loses: nothing but the rule.
+
+CREATE UNIQUE INDEX users_lower_email_key ON users (lower(email));

@@ -1,0 +1,17 @@
+"""Explicit SQL, typed Python: the data layer of the Nexgent trading engine."""
+
+from nexgent_db.aio.database import AsyncDatabase, AsyncTransaction
+from nexgent_db.binding import NOT_GIVEN, NotGiven
+from nexgent_db.errors import NexgentError
+from nexgent_db.health import Health
+from nexgent_db.settings import Settings
+
+__all__ = [
+    "NOT_GIVEN",
+    "AsyncDatabase",
+    "AsyncTransaction",
+    "Health",
+    "NexgentError",
+    "NotGiven",
+    "Settings",
+]

@@ -1,0 +1,1 @@
+"""One repository for each file of named queries, under the same name."""

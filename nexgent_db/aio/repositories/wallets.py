@@ -1,0 +1,33 @@
+"""Wallets: ``sql/wallets.sql``."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from nexgent_db.aio._repository import Repository
+from nexgent_db.binding import query
+from nexgent_db.models._base import TradingMode, WalletAddress
+from nexgent_db.models.wallets import AgentWallet
+
+
+class WalletRepository(Repository, sql="wallets"):
+    """Which addresses an agent trades from. No private key ever passes here."""
+
+    @query
+    async def create(self, wallet_address: WalletAddress, agent_id: UUID, wallet_type: TradingMode) -> AgentWallet:
+        """Give the agent a wallet.
+
+        Raises UniqueViolation when the address is taken or the agent has one of this type, ForeignKeyViolation
+        when there is no such agent.
+        """
+        ...
+
+    @query
+    async def list_by_agent(self, agent_id: UUID) -> list[AgentWallet]:
+        """The agent's wallets, simulation first; two at the most."""
+        ...
+
+    @query
+    async def delete(self, agent_id: UUID, wallet_address: WalletAddress) -> int:
+        """Delete the agent's wallet with its positions, balances and ledger; 0 when it is not the agent's."""
+        ...

@@ -1,0 +1,385 @@
+"""Binds a typed method to its named query: parameters from the signature, rows to the model it returns.
+
+Everything is decided once, when the repository class is created. A name, parameter or cardinality that differs
+between the method and the file raises QueryBindingError there, with both places. Pure: how a bound query is run
+is the business of ``aio`` and ``sync``.
+
+What an annotation stands for:
+
+- parameter: a plain value, checked before it is sent; or an :class:`~nexgent_db.models._base.Order`, which was
+  checked when it was made and stands for its fields.
+- an optional parameter (``-- if given``) has the default None or NOT_GIVEN, which means: not given.
+- result: a Row model; a tuple of Row models for columns side by side (the second and later ones are None when
+  their first column is NULL, as an outer join gives them); or a single plain value. ``:one`` returns it,
+  ``:optional`` it or None, ``:many`` a list of it; ``:rows`` returns int and ``:exec`` None.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Final, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from psycopg.types.json import Jsonb
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
+
+from nexgent_db._data import data_dir
+from nexgent_db.errors import InvalidInput, NoRow, QueryBindingError, TooManyRows
+from nexgent_db.models._base import Order
+from nexgent_db.sqlfiles import Cardinality, Query, SqlFile, load_file
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+RowMaker = Callable[[Sequence[Any]], Any]
+MAX_BIGINT: Final = 2**63 - 1
+_MARK: Final = "_is_named_query"
+
+
+class NotGiven(Enum):
+    """The type of NOT_GIVEN: a column that a partial update leaves alone, where None would mean NULL."""
+
+    NOT_GIVEN = "not given"
+
+
+NOT_GIVEN: Final = NotGiven.NOT_GIVEN
+
+
+def query(method: Callable[P, R]) -> Callable[P, R]:
+    """Mark a repository method whose body is the named query of the same name."""
+    setattr(method, _MARK, True)
+    return method
+
+
+@dataclass(frozen=True, slots=True)
+class _Parameter:
+    """One argument of the method: what it is called, how it is checked, which SQL parameters it fills."""
+
+    name: str
+    default: object
+    fill: Callable[[Any], tuple[Any, ...]]
+    sql_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A statement ready to be sent: its text as bytes, and the values of ``$1 … $n``."""
+
+    text: bytes
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """One variant: its text and, for each ``$n``, the argument and the place in what that argument fills."""
+
+    text: bytes
+    places: tuple[tuple[int, int], ...]
+
+
+class BoundQuery:
+    """A named query and the method that stands for it."""
+
+    def __init__(self, query: Query, method: Callable[..., object]) -> None:
+        self.query = query
+        self.name = query.qualified_name
+        self.method = method
+        self.doc = inspect.getdoc(method)
+        hints = get_type_hints(method, include_extras=True)
+        self._parameters = tuple(_parameters(query, method, hints))
+        self._names = {parameter.name: place for place, parameter in enumerate(self._parameters)}
+        self.result = _result_type(query, method, hints)
+        self.make_rows = None if self.result is None else row_maker(self.result, self.name)
+        self._optional = frozenset().union(*query.optional) - query.required
+        self._plans: dict[frozenset[str], _Plan] = {}
+        self._whole = None if self._optional else self._plan(frozenset(query.parameters))
+
+    def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+        """Check the arguments and put them in their places. Raises InvalidInput with the parameter's name."""
+        arguments = self._arguments(args, kwargs)
+        plan = self._whole
+        if plan is None:
+            plan = self._plan(
+                self.query.required.union(
+                    *(
+                        parameter.sql_names
+                        for parameter, value in zip(self._parameters, arguments, strict=True)
+                        if value is not parameter.default or not self._optional.issuperset(parameter.sql_names)
+                    )
+                )
+            )
+        filled = [parameter.fill(value) for parameter, value in zip(self._parameters, arguments, strict=True)]
+        return Call(plan.text, tuple([filled[argument][place] for argument, place in plan.places]))
+
+    def _arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
+        parameters = self._parameters
+        if not kwargs and len(args) == len(parameters):
+            return list(args)
+        arguments: list[Any] = [*args, *(parameter.default for parameter in parameters[len(args) :])]
+        for name, value in kwargs.items():
+            place = self._names.get(name, -1)
+            if place < len(args):
+                problem = "unexpected" if place < 0 else "repeated"
+                raise TypeError(f"{self.name}() got the {problem} argument {name!r}")
+            arguments[place] = value
+        if len(args) > len(parameters):
+            raise TypeError(f"{self.name}() takes {len(parameters)} arguments, {len(args)} were given")
+        for parameter, value in zip(parameters, arguments, strict=True):
+            if value is inspect.Parameter.empty:
+                raise TypeError(f"{self.name}() misses the argument {parameter.name!r}")
+        return arguments
+
+    def _plan(self, given: frozenset[str]) -> _Plan:
+        plan = self._plans.get(given)
+        if plan is None:
+            statement = self.query.statement(given)
+            where = {
+                sql_name: (argument, place)
+                for argument, parameter in enumerate(self._parameters)
+                for place, sql_name in enumerate(parameter.sql_names)
+            }
+            plan = _Plan(statement.text.encode(), tuple(where[name] for name in statement.parameters))
+            self._plans[given] = plan
+        return plan
+
+    def one(self, rows: Sequence[Any]) -> Any:
+        """The row of a ``:one`` query; NoRow or TooManyRows otherwise."""
+        if len(rows) != 1:
+            raise (TooManyRows if rows else NoRow)(self.name, "one row", f"{len(rows)} rows" if rows else "none")
+        return rows[0]
+
+    def optional(self, rows: Sequence[Any]) -> Any:
+        """The row of an ``:optional`` query or None; TooManyRows otherwise."""
+        if len(rows) > 1:
+            raise TooManyRows(self.name, "at most one row", f"{len(rows)} rows")
+        return rows[0] if rows else None
+
+
+def bind_repository(cls: type, file_name: str) -> dict[str, BoundQuery]:
+    """Every query of ``sql/<file_name>.sql`` bound to the method of ``cls`` that is marked with ``@query``.
+
+    Raises QueryBindingError, all disagreements at once: a query without a method, a method without a query, or
+    one that differs from its query.
+    """
+    source = _load(file_name)
+    methods = {name: value for name, value in vars(cls).items() if getattr(value, _MARK, False)}
+    problems = [
+        f"{method_place(method)}: {cls.__name__}.{name} has no query in {source.path}"
+        for name, method in methods.items()
+        if name not in source.queries
+    ]
+    bound: dict[str, BoundQuery] = {}
+    for name, found in source.queries.items():
+        if name not in methods:
+            problems.append(f"{found.path}:{found.line}: {found.qualified_name} has no method in {cls.__name__}")
+            continue
+        try:
+            bound[name] = BoundQuery(found, methods[name])
+        except QueryBindingError as error:
+            problems.append(str(error))
+    if problems:
+        raise QueryBindingError("\n".join(problems))
+    return bound
+
+
+@cache
+def _load(file_name: str) -> SqlFile:
+    return load_file(data_dir("sql") / f"{file_name}.sql")
+
+
+def method_place(method: Callable[..., object]) -> str:
+    """``file:line`` of a method, for messages."""
+    code = inspect.unwrap(method).__code__
+    return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+# --- Parameters ---------------------------------------------------------------------------------
+
+
+def _parameters(query: Query, method: Callable[..., object], hints: Mapping[str, Any]) -> Iterator[_Parameter]:
+    declared: dict[str, str] = {}
+    optional = frozenset().union(*query.optional) - query.required
+    for item in list(inspect.signature(method).parameters.values())[1:]:  # without self
+        annotation = hints.get(item.name)
+        if annotation is None:
+            raise _disagree(query, method, f"the argument {item.name!r} has no annotation")
+        if inspect.isclass(annotation) and issubclass(annotation, Order):
+            names = tuple(annotation.model_fields)
+            parameter = _Parameter(item.name, item.default, _order_filler(annotation), names)
+        else:
+            names = (item.name,)
+            parameter = _Parameter(item.name, item.default, _value_filler(item.name, annotation), names)
+        for name in names:
+            if name in declared:
+                raise _disagree(query, method, f":{name} is given twice, by {declared[name]!r} and {item.name!r}")
+            declared[name] = item.name
+            if name in optional and item.default is not None and item.default is not NOT_GIVEN:
+                raise _disagree(
+                    query, method, f":{name} may be left out, so {item.name!r} must default to None or NOT_GIVEN"
+                )
+        yield parameter
+    in_file = set(query.parameters)
+    if missing := sorted(in_file - declared.keys()):
+        raise _disagree(query, method, "the method lacks " + ", ".join(f":{name}" for name in missing))
+    if surplus := sorted(declared.keys() - in_file):
+        raise _disagree(query, method, "the query lacks " + ", ".join(f":{name}" for name in surplus))
+
+
+def _value_filler(name: str, annotation: Any) -> Callable[[Any], tuple[Any, ...]]:
+    adapter = TypeAdapter[Any](annotation, config=ConfigDict(strict=True, ser_json_inf_nan="strings"))
+    validate = adapter.validate_python
+    prepare = _prepare(annotation)
+    whole_number = annotation in (int, int | None)
+
+    def fill(value: Any) -> tuple[Any, ...]:
+        if value is NOT_GIVEN:
+            return (None,)
+        try:
+            checked = validate(value)
+        except ValidationError as error:
+            fault = error.errors(include_url=False, include_context=False)[0]
+            raise InvalidInput(name, fault["msg"].removeprefix("Value error, ")) from None
+        if whole_number and checked is not None and not -MAX_BIGINT - 1 <= checked <= MAX_BIGINT:
+            raise InvalidInput(name, f"{checked} is beyond 64 bits")
+        return (checked if prepare is None or checked is None else prepare(checked),)
+
+    return fill
+
+
+def _order_filler(model: type[Order]) -> Callable[[Any], tuple[Any, ...]]:
+    prepares = {name: _prepare(field.annotation) for name, field in model.model_fields.items()}
+
+    def fill(order: Any) -> tuple[Any, ...]:
+        if not isinstance(order, model):
+            raise InvalidInput("order", f"{model.__name__} expected, {type(order).__name__} given")
+        return tuple(
+            [
+                value if value is None or (prepare := prepares[name]) is None else prepare(value)
+                for name, value in order.__dict__.items()
+            ]
+        )
+
+    return fill
+
+
+def _prepare(annotation: Any) -> Callable[[Any], Any] | None:
+    """How a checked value of this type is handed to the driver; None: as it is."""
+    parts = _union_parts(annotation)
+    if any(part == JsonValue or get_origin(part) is dict for part in parts):
+        return Jsonb
+    return None
+
+
+def _union_parts(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
+# --- Results ------------------------------------------------------------------------------------
+
+
+def _result_type(query: Query, method: Callable[..., object], hints: Mapping[str, Any]) -> Any:
+    """The type of one row, after comparing the annotation's shape with the cardinality; None without rows."""
+    if "return" not in hints:
+        raise _disagree(query, method, "the method does not say what it returns")
+    returns = hints["return"]
+    match query.cardinality:
+        case Cardinality.EXEC:
+            fits, row = returns is NoneType, None
+        case Cardinality.ROWS:
+            fits, row = returns is int, None
+        case Cardinality.MANY:
+            fits = get_origin(returns) is list
+            row = get_args(returns)[0] if fits else None
+        case Cardinality.OPTIONAL:
+            parts = _union_parts(returns)
+            fits = len(parts) == 2 and parts[1] is NoneType
+            row = parts[0]
+        case Cardinality.ONE:
+            fits, row = returns is not NoneType and NoneType not in _union_parts(returns), returns
+        case Cardinality.STREAM:
+            raise _disagree(query, method, "streams cannot be bound yet")
+    if not fits or (row is not None and get_origin(row) is list):
+        expected = {
+            Cardinality.EXEC: "None",
+            Cardinality.ROWS: "int",
+            Cardinality.MANY: "list[…]",
+            Cardinality.OPTIONAL: "… | None",
+            Cardinality.ONE: "one row, never None",
+        }[query.cardinality]
+        raise _disagree(query, method, f":{query.cardinality} returns {expected}, the method declares {returns}")
+    return row
+
+
+def _disagree(query: Query, method: Callable[..., object], problem: str) -> QueryBindingError:
+    return QueryBindingError(f"{query.path}:{query.line}: {query.qualified_name} ({method_place(method)}): {problem}")
+
+
+def row_maker(row: Any, name: str) -> Callable[[Sequence[str]], RowMaker]:
+    """For a row type, what makes a function from the columns' names; that function makes a row from its values.
+
+    Models are built without validation: the contract has proved the types. Columns that are not exactly the
+    model's fields (for a tuple of models: in their order) raise QueryBindingError.
+    """
+    if inspect.isclass(row) and issubclass(row, BaseModel):
+        return _remembering(lambda columns: _model_maker(row, tuple(columns), name))
+    if get_origin(row) is tuple:
+        return _remembering(lambda columns: _side_by_side(get_args(row), tuple(columns), name))
+    return _remembering(lambda columns: _scalar_maker(tuple(columns), name))
+
+
+def _remembering(make: Callable[[Sequence[str]], RowMaker]) -> Callable[[Sequence[str]], RowMaker]:
+    made: dict[tuple[str, ...], RowMaker] = {}
+
+    def maker(columns: Sequence[str]) -> RowMaker:
+        key = tuple(columns)
+        found = made.get(key)
+        if found is None:
+            found = made[key] = make(key)
+        return found
+
+    return maker
+
+
+def _model_maker(model: type[BaseModel], columns: tuple[str, ...], name: str) -> RowMaker:
+    fields = model.model_fields
+    if len(columns) != len(fields) or set(columns) != fields.keys():
+        raise QueryBindingError(
+            f"{name}: the columns ({', '.join(columns)}) are not the fields of {model.__name__} ({', '.join(fields)})"
+        )
+    new, put = object.__new__, object.__setattr__
+    given = set(columns)
+
+    def make(values: Sequence[Any]) -> BaseModel:
+        instance = new(model)
+        put(instance, "__dict__", dict(zip(columns, values, strict=True)))
+        put(instance, "__pydantic_fields_set__", given)
+        put(instance, "__pydantic_extra__", None)
+        put(instance, "__pydantic_private__", None)
+        return instance
+
+    return make
+
+
+def _side_by_side(parts: tuple[Any, ...], columns: tuple[str, ...], name: str) -> RowMaker:
+    makers: list[tuple[int, int, bool, RowMaker]] = []
+    start = 0
+    for part in parts:
+        model = _union_parts(part)[0]
+        end = start + len(model.model_fields)
+        makers.append((start, end, NoneType in _union_parts(part), _model_maker(model, columns[start:end], name)))
+        start = end
+    if start != len(columns):
+        raise QueryBindingError(f"{name}: {len(columns)} columns for models of {start} fields")
+    return lambda values: tuple(
+        None if nullable and values[start] is None else make(values[start:end]) for start, end, nullable, make in makers
+    )
+
+
+def _scalar_maker(columns: tuple[str, ...], name: str) -> RowMaker:
+    if len(columns) != 1:
+        raise QueryBindingError(f"{name}: one column expected, got {', '.join(columns)}")
+    return lambda values: values[0]

@@ -1,0 +1,298 @@
+"""One server for one directory, shared by every process that uses it, ended with the last of them.
+
+Two locks lie in the directory, both flock, so that the kernel lets go of them whatever happens to a process:
+
+- ``users.lock``: held shared by every user, exclusively by the watchdog while it stops the server.
+- ``server.lock``: held by the watchdog and, inherited, by the server and its children. When it is free,
+  nothing of an earlier server or initdb is alive, and whatever such a one left lying about may go. Of several
+  users that find it free one gets it and starts the server; the others wait until that one answers.
+
+Taken in that order. What differs between servers is a ``Plan`` and a way to ask whether one answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nexgent_db.errors import NexgentError
+
+if TYPE_CHECKING:
+    from nexgent_db.embedded._watchdog import Order
+
+START_TIMEOUT_S = 120  # crash recovery may have much to read
+LEAVE_TIMEOUT_S = 90  # more than the watchdog allows before it forces the end
+POLL_S = 0.01
+MAX_SOCKET_PATH_BYTES = 100  # sun_path holds 104 on macOS, 108 on Linux
+_ELSEWHERE_PREFIX = "nexgent-sockets-"
+
+
+class EmbeddedServerError(NexgentError):
+    """An embedded server cannot be had; the message says what to install, change or set instead."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whom servers run as when this process is root: PostgreSQL refuses uid 0."""
+
+    uid: int
+    gid: int
+
+    @staticmethod
+    def needed() -> Account | None:
+        """``nobody`` for root, None for everyone else: they run servers as themselves."""
+        if os.geteuid() != 0:
+            return None
+        try:
+            nobody = pwd.getpwnam("nobody")
+        except KeyError:
+            raise EmbeddedServerError("root needs a 'nobody' account to run servers as: create one") from None
+        return Account(nobody.pw_uid, nobody.pw_gid)
+
+    def can_reach(self, path: Path) -> bool:
+        """Whether the account may enter every directory on the way and enter or execute ``path`` itself."""
+        path = path.resolve()
+        return all(self._may_execute(each.stat()) for each in (path, *path.parents))
+
+    def _may_execute(self, status: os.stat_result) -> bool:
+        shift = 6 if status.st_uid == self.uid else 3 if status.st_gid == self.gid else 0
+        return bool(status.st_mode >> shift & 1)
+
+    @property
+    def popen_options(self) -> dict[str, Any]:
+        """What makes ``subprocess`` run a program as this account, with no other groups."""
+        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to run one kind of server. ``setup`` makes ``data.new``, which then becomes ``data``."""
+
+    server: list[str]
+    stop: signal.Signals
+    force: signal.Signals
+    setup: list[str] = field(default_factory=list)
+
+
+class Home:
+    """The directory of one server: locks, log, ``data``, and the directory of its socket."""
+
+    def __init__(self, root: Path, socket_name: str) -> None:
+        self.root = root
+        self.socket_name = socket_name
+        self.account = Account.needed()
+        self.data = root / "data"
+        self.log = root / "server.log"
+        self._elsewhere = root / "sockets.path"
+
+    def create(self) -> None:
+        """Make the directory where there is none; one that exists keeps its mode."""
+        for path in reversed((self.root, *self.root.parents)):
+            if not path.exists():
+                self._make(path)
+        if self.account and not self.account.can_reach(self.root):
+            raise EmbeddedServerError(
+                f"as root, servers run as 'nobody', who cannot reach {self.root}:"
+                " choose a directory that others may enter (NEXGENT_DB_HOME)"
+            )
+
+    def _make(self, path: Path) -> None:
+        """Under another name first: whoever else starts now is to see it with its final mode, or not at all."""
+        fresh = Path(tempfile.mkdtemp(prefix=f".{path.name[:50]}-", dir=path.parent))
+        if self.account:
+            fresh.chmod(0o711)  # "nobody" passes through, to what he owns
+        try:
+            fresh.rename(path)
+        except OSError:
+            fresh.rmdir()
+            if not path.is_dir():
+                raise
+
+    def own(self, path: Path) -> None:
+        """Make ``path`` a directory that only the server's account and this process can enter."""
+        path.mkdir(mode=0o700, exist_ok=True)
+        if self.account is None:
+            path.chmod(0o700)
+        else:  # by group, as this process may be a root without the right to override modes
+            path.chmod(0o770)
+            os.chown(path, self.account.uid, os.getegid())
+
+    @property
+    def sockets(self) -> Path:
+        """Where the socket is: ``run``, or elsewhere when that path does not do for one."""
+        with contextlib.suppress(FileNotFoundError):
+            return Path(self._elsewhere.read_text())
+        return self.root / "run"
+
+    @property
+    def socket(self) -> Path:
+        """The socket file of a running server."""
+        return self.sockets / self.socket_name
+
+    def make_sockets(self) -> None:
+        """Replace the socket directory by an empty one. Caller holds ``server.lock``."""
+        stale = self.sockets
+        if stale.parent == self.root or stale.name.startswith(_ELSEWHERE_PREFIX):
+            shutil.rmtree(stale, ignore_errors=True)
+        self._elsewhere.unlink(missing_ok=True)
+        if not _fits_socket(self.root / "run" / self.socket_name):
+            self._elsewhere.write_text(tempfile.mkdtemp(prefix=_ELSEWHERE_PREFIX, dir=temporary_parent()))
+        self.own(self.sockets)
+
+    def log_tail(self) -> str:
+        """The end of the log, for an error message."""
+        with contextlib.suppress(OSError):
+            return self.log.read_text(errors="replace")[-2000:].strip()
+        return "(no log)"
+
+
+def _fits_socket(path: Path) -> bool:
+    """Whether kernel and libpq take it: short, and no comma, which would make it two hosts."""
+    return len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES and "," not in str(path)
+
+
+def temporary_parent() -> Path:
+    """A directory for temporary files that the server's account can reach and sockets fit into."""
+    account = Account.needed()
+    for path in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):  # noqa: S108
+        fits = _fits_socket(path / ("x" * 50))  # a name, "run", a socket
+        if fits and path.is_dir() and os.access(path, os.W_OK | os.X_OK) and (not account or account.can_reach(path)):
+            return path
+    raise EmbeddedServerError("no directory for temporary files that 'nobody' can reach: set TMPDIR to one")
+
+
+def server_environment() -> dict[str, str]:
+    """The same for every server, whatever the environment of its starter says."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+
+
+@contextlib.contextmanager
+def shared_server(
+    home: Home, plan: Callable[[Home], Plan], answers: Callable[[Home], bool], *, throw_away: bool = False
+) -> Iterator[None]:
+    """Use the server of ``home``: start it if it does not run, end it unless others use it.
+
+    ``plan`` is called only to start one, with everything of an earlier server gone. Raises
+    EmbeddedServerError if the directory cannot be used, or if the server does not come up.
+    """
+    with contextlib.ExitStack() as stack:
+        with _as_server_error(home):
+            home.create()
+            users = stack.enter_context(_lock_file(home.root / "users.lock"))
+            fcntl.flock(users, fcntl.LOCK_SH)  # waits while a server is being stopped
+        try:
+            with _as_server_error(home):
+                _ensure_running(home, plan, answers, throw_away)
+            yield
+        finally:
+            fcntl.flock(users, fcntl.LOCK_UN)
+            _wait_for_its_end(home, users)
+
+
+@contextlib.contextmanager
+def _as_server_error(home: Home) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        raise EmbeddedServerError(f"cannot keep a server in {home.root}: {e}") from e
+
+
+@contextlib.contextmanager
+def _lock_file(path: Path, *, create: bool = True) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _ensure_running(
+    home: Home, plan: Callable[[Home], Plan], answers: Callable[[Home], bool], throw_away: bool
+) -> None:
+    """Caller holds ``users.lock`` shared."""
+    started = False
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        with _lock_file(home.root / "server.lock") as server:
+            if _try_lock(server, fcntl.LOCK_EX):
+                if started:
+                    raise EmbeddedServerError(f"the server in {home.root} did not start:\n{home.log_tail()}")
+                _start(home, plan, server, throw_away)
+                started = True
+        if answers(home):
+            return
+        if time.monotonic() > deadline:
+            raise EmbeddedServerError(
+                f"the server in {home.root} does not answer after {START_TIMEOUT_S} s:\n{home.log_tail()}"
+            )
+        time.sleep(POLL_S)
+
+
+def _start(home: Home, plan: Callable[[Home], Plan], server: int, throw_away: bool) -> None:
+    home.make_sockets()
+    todo = plan(home)
+    order: Order = {
+        "root": str(home.root),
+        "lock_fd": server,
+        "account": (home.account.uid, home.account.gid) if home.account else None,
+        "setup": todo.setup,
+        "server": todo.server,
+        "environment": server_environment(),
+        "stop": todo.stop,
+        "force": todo.force,
+        "sockets": str(home.sockets),
+        "throw_away": throw_away,
+    }
+    with contextlib.suppress(FileNotFoundError):
+        home.log.rename(home.log.with_suffix(".log.1"))  # why an earlier one ended may be of interest
+    home.log.touch(mode=0o600, exist_ok=False)
+    with home.log.open("ab") as log:
+        subprocess.run(  # returns at once: the watchdog forks
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("_watchdog.py")), json.dumps(order)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            pass_fds=[server],
+            start_new_session=True,
+            check=False,
+        )
+
+
+def _wait_for_its_end(home: Home, users: int) -> None:
+    """Caller has left. Returns once the server is gone, or at once if others use it."""
+    deadline = time.monotonic() + LEAVE_TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            with _lock_file(home.root / "server.lock", create=False) as server:
+                if _try_lock(server, fcntl.LOCK_SH):
+                    return
+        except OSError:  # thrown away already, or never started
+            return
+        unused = _try_lock(users, fcntl.LOCK_EX)  # then the watchdog has not woken up yet
+        others = not unused and _try_lock(users, fcntl.LOCK_SH)  # if not, the watchdog is stopping it
+        if others:
+            return
+        fcntl.flock(users, fcntl.LOCK_UN)
+        time.sleep(POLL_S)

@@ -1,0 +1,63 @@
+"""Frozen row models, one module for each aggregate, and the orders and results of trades. They know no I/O."""
+
+from nexgent_db.models._base import SOL_MINT, Exact, Percent, TokenNumber, TradingMode, UsdNumber
+from nexgent_db.models.agents import Agent, AgentWithWallets
+from nexgent_db.models.api_keys import ApiKey
+from nexgent_db.models.balance_snapshots import AgentBalanceSnapshot
+from nexgent_db.models.balances import AgentBalance
+from nexgent_db.models.historical_swaps import AgentHistoricalSwap, CloseReason
+from nexgent_db.models.positions import AgentPosition
+from nexgent_db.models.signals import ExecutionStatus, SignalExecution, TradingSignal
+from nexgent_db.models.trades import (
+    BurnOrder,
+    BuyOrder,
+    DcaBuyOrder,
+    DepositOrder,
+    ResetResult,
+    ResetWalletOrder,
+    SellOrder,
+    SwapOrder,
+    TakeProfitOrder,
+    TradeResult,
+    WithdrawOrder,
+    request_id_of,
+)
+from nexgent_db.models.transactions import AgentTransaction, TransactionType
+from nexgent_db.models.users import User
+from nexgent_db.models.wallets import AgentWallet
+
+__all__ = [
+    "SOL_MINT",
+    "Agent",
+    "AgentBalance",
+    "AgentBalanceSnapshot",
+    "AgentHistoricalSwap",
+    "AgentPosition",
+    "AgentTransaction",
+    "AgentWallet",
+    "AgentWithWallets",
+    "ApiKey",
+    "BurnOrder",
+    "BuyOrder",
+    "CloseReason",
+    "DcaBuyOrder",
+    "DepositOrder",
+    "Exact",
+    "ExecutionStatus",
+    "Percent",
+    "ResetResult",
+    "ResetWalletOrder",
+    "SellOrder",
+    "SignalExecution",
+    "SwapOrder",
+    "TakeProfitOrder",
+    "TokenNumber",
+    "TradeResult",
+    "TradingMode",
+    "TradingSignal",
+    "TransactionType",
+    "UsdNumber",
+    "User",
+    "WithdrawOrder",
+    "request_id_of",
+]

@@ -1,0 +1,30 @@
+"""Agents: what a user lets trade, with its configuration and its wallets."""
+
+from __future__ import annotations
+
+from pydantic import JsonValue
+
+from nexgent_db.models._base import UUID, AwareDatetime, Row, TradingMode
+from nexgent_db.models.wallets import AgentWallet
+
+
+class Agent(Row):
+    """One agent. ``trading_config`` is the stored document, None for all defaults; ``version`` rises at every write."""
+
+    id: UUID
+    user_id: UUID
+    name: str
+    trading_mode: TradingMode
+    trading_config: dict[str, JsonValue] | None
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    automated_trading_simulation: bool
+    automated_trading_live: bool
+    version: int
+
+
+class AgentWithWallets(Row):
+    """An agent and the wallets it owns, simulation first."""
+
+    agent: Agent
+    wallets: tuple[AgentWallet, ...]

@@ -1,0 +1,46 @@
+"""Positions: tokens bought and not yet sold. A closed position is deleted; its historical swap remains."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from nexgent_db.models._base import UUID, AwareDatetime, Percent, Row, TokenNumber
+
+
+class AgentPosition(Row):
+    """An open position of a wallet in one token. Prices are SOL per token, amounts whole tokens."""
+
+    id: UUID
+    agent_id: UUID
+    wallet_address: str
+    token_address: str
+    token_symbol: str
+    purchase_transaction_id: UUID
+    purchase_price: TokenNumber
+    purchase_amount: TokenNumber
+    current_stop_loss_percentage: Percent | None
+    peak_price: TokenNumber | None
+    last_stop_loss_update: AwareDatetime | None
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    dca_count: int
+    dca_transaction_ids: list[str] | None
+    last_dca_time: AwareDatetime | None
+    lowest_price: TokenNumber | None
+    total_invested_sol: TokenNumber
+    remaining_amount: TokenNumber | None
+    take_profit_levels_hit: int
+    take_profit_transaction_ids: list[str]
+    last_take_profit_time: AwareDatetime | None
+    moon_bag_activated: bool
+    moon_bag_amount: TokenNumber | None
+    realized_profit_sol: TokenNumber
+    tp_batch_start_level: int
+    total_take_profit_levels: int | None
+    version: int
+    proceeds_sol: TokenNumber
+
+    @property
+    def remaining(self) -> Decimal:
+        """What is left to sell: ``remaining_amount``, or all that was bought while nothing was sold."""
+        return self.purchase_amount if self.remaining_amount is None else self.remaining_amount

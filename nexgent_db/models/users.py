@@ -1,0 +1,16 @@
+"""Users: who owns agents, signals and API keys."""
+
+from __future__ import annotations
+
+from nexgent_db.models._base import UUID, AwareDatetime, Field, Row
+
+
+class User(Row):
+    """One account. ``locked_until`` lies in the future while too many failed log-ins lock it."""
+
+    id: UUID
+    email: str
+    password_hash: str | None = Field(repr=False)
+    created_at: AwareDatetime
+    failed_login_attempts: int
+    locked_until: AwareDatetime | None

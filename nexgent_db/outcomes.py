@@ -1,0 +1,178 @@
+"""What a trade statement answered, as a result or as the refusal's error; and what makes two orders the same.
+
+Pure: shared by the asynchronous and the synchronous trades.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from nexgent_db.errors import (
+    IdempotencyConflict,
+    InsufficientBalance,
+    MoonBagTooLarge,
+    NexgentError,
+    NotAFullSale,
+    Oversell,
+    PositionExists,
+    PositionNotFound,
+    SaleBeforePurchase,
+    StalePosition,
+    TradeRefused,
+    UniqueViolation,
+    WalletNotFound,
+    WalletNotSimulated,
+)
+from nexgent_db.models.balances import AgentBalance
+from nexgent_db.models.historical_swaps import AgentHistoricalSwap
+from nexgent_db.models.positions import AgentPosition
+from nexgent_db.models.trades import (
+    BurnOrder,
+    DepositOrder,
+    LedgerEntry,
+    ResetResult,
+    Sale,
+    SellOrder,
+    SwapOrder,
+    TakeProfitOrder,
+    TradeOutcome,
+    TradeResult,
+    WalletOrder,
+    WithdrawOrder,
+)
+from nexgent_db.models.transactions import AgentTransaction, TransactionType
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def content_digest(order: WalletOrder) -> bytes:
+    """SHA-256 of what the order asks for: equal numbers and instants count as equal however they are written.
+
+    The request id is no part of it.
+    """
+    content = {name: getattr(order, name) for name in type(order).model_fields if name != "request_id"}
+    text = json.dumps([type(order).__name__, content], default=_canonical, sort_keys=True, separators=(",", ":"))
+    return sha256(text.encode()).digest()
+
+
+def _canonical(value: object) -> str:
+    if isinstance(value, Decimal):
+        text = format(value, "f")
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+        return "0" if text == "-0" else text
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no canonical form")
+
+
+def trade_result(order: WalletOrder, row: TradeOutcome) -> TradeResult:
+    """The result of a trade that was made, now or before; else raise the TradeRefused that ``row`` stands for."""
+    replayed = _made(order, row)
+    assert row.transaction is not None
+    assert row.result is not None
+    result = _decode(row.result)
+    # Payloads are not sent back; the digest has shown that they are the same.
+    payloads = {name: getattr(order, name, None) for name in ("routes", "swap_payload")}
+    return TradeResult(
+        transaction=_model(AgentTransaction, _decode(row.transaction) | payloads),
+        balances=tuple(_model(AgentBalance, balance) for balance in result["balances"]),
+        position=_optional(AgentPosition, result.get("position")),
+        swap=_optional(AgentHistoricalSwap, result.get("swap")),
+        replayed=replayed,
+    )
+
+
+def reset_result(order: WalletOrder, row: TradeOutcome) -> ResetResult:
+    """The same for a wallet's reset."""
+    replayed = _made(order, row)
+    assert row.result is not None
+    result = _decode(row.result)
+    return ResetResult(
+        transactions=tuple(_model(AgentTransaction, transaction) for transaction in result["transactions"]),
+        balances=tuple(_model(AgentBalance, balance) for balance in result["balances"]),
+        positions_given_up=result["positions_given_up"],
+        replayed=replayed,
+    )
+
+
+def race_lost(order: WalletOrder, error: UniqueViolation) -> NexgentError:
+    """What a unique key's refusal means for a trade: the id is being used for another wallet at this moment."""
+    if error.constraint in _ID_KEYS:
+        return IdempotencyConflict(order.request_id, "another order of this id, made at the same time")
+    return error
+
+
+_ID_KEYS: Final = {"trade_requests_pkey", "agent_transactions_pkey"}
+
+
+def _made(order: WalletOrder, row: TradeOutcome) -> bool:
+    """True for a replay, False for a first time; raise for a refusal."""
+    if row.outcome in ("made", "replayed"):
+        return row.outcome == "replayed"
+    assert row.figures is not None
+    raise _REFUSALS[row.outcome](order, _decode(row.figures))
+
+
+def _token(order: WalletOrder) -> str:
+    return str(getattr(order, "token_address"))  # noqa: B009  # only orders of positions are refused for them
+
+
+_REFUSALS: Final[dict[str, Callable[[WalletOrder, dict[str, Any]], TradeRefused]]] = {
+    "wallet_not_found": lambda order, _: WalletNotFound(order.wallet_address, order.agent_id),
+    "wallet_not_simulated": lambda order, figures: WalletNotSimulated(order.wallet_address, **figures),
+    "idempotency_conflict": lambda order, figures: IdempotencyConflict(order.request_id, **figures),
+    "insufficient_balance": lambda order, figures: InsufficientBalance(order.wallet_address, **figures),
+    "position_exists": lambda order, figures: PositionExists(order.wallet_address, _token(order), **figures),
+    "position_not_found": lambda order, _: PositionNotFound(order.wallet_address, _token(order)),
+    "stale_position": lambda order, figures: StalePosition(order.wallet_address, _token(order), **figures),
+    "oversell": lambda order, figures: Oversell(order.wallet_address, _token(order), **figures),
+    "not_a_full_sale": lambda order, figures: NotAFullSale(order.wallet_address, _token(order), **figures),
+    "moon_bag_too_large": lambda order, figures: MoonBagTooLarge(order.wallet_address, _token(order), **figures),
+    "sale_before_purchase": lambda order, figures: SaleBeforePurchase(order.wallet_address, _token(order), **figures),
+}
+
+
+def _decode(text: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(text, parse_float=Decimal)
+    return document
+
+
+def _model(model: type[_Model], document: dict[str, Any]) -> _Model:
+    """Columns that a newer migration added are passed over: a service may run while the schema grows."""
+    return model.model_validate({name: document[name] for name in model.model_fields})
+
+
+def _optional(model: type[_Model], document: dict[str, Any] | None) -> _Model | None:
+    return None if document is None else _model(model, document)
+
+
+def entry_of(order: DepositOrder | WithdrawOrder | BurnOrder | SwapOrder) -> LedgerEntry:
+    """The transaction that a trade outside of positions writes."""
+    given = dict(order)
+    if isinstance(order, SwapOrder):
+        return LedgerEntry.model_construct(transaction_type="SWAP", **given)
+    moved = {f"input_{name}": given.pop(column) for name, column in _MOVED.items()}
+    return LedgerEntry.model_construct(transaction_type=_MOVES[type(order)], **moved, **given)
+
+
+_MOVED: Final = {"mint": "token_address", "symbol": "token_symbol", "amount": "amount"}
+_MOVES: Final[dict[type[WalletOrder], TransactionType]] = {
+    DepositOrder: "DEPOSIT",
+    WithdrawOrder: "WITHDRAWAL",
+    BurnOrder: "BURN",
+}
+
+
+def sale_of(order: TakeProfitOrder | SellOrder) -> Sale:
+    """The sale that a take-profit or a full sale is."""
+    return Sale.model_construct(is_take_profit=isinstance(order, TakeProfitOrder), **dict(order))

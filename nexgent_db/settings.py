@@ -1,0 +1,161 @@
+"""Where the servers are and how patiently to wait for them; read from the environment once.
+
+| variable | meaning | default |
+|---|---|---|
+| ``DATABASE_URL`` | PostgreSQL, as a URL or libpq keywords; ``?schema=name`` sets the search path | required |
+| ``REDIS_URL`` | Redis or Valkey; without it everything works, uncached | none |
+| ``NEXGENT_DB_POOL_MIN_SIZE``, ``…_POOL_MAX_SIZE`` | connections kept, connections at most | 1, 10 |
+| ``NEXGENT_DB_POOL_TIMEOUT_S`` | how long a caller waits for a connection | 5 |
+| ``NEXGENT_DB_POOL_MAX_WAITING`` | how many callers may wait at once | 100 |
+| ``NEXGENT_DB_CONNECT_TIMEOUT_S`` | how long one attempt to connect may take | 5 |
+| ``NEXGENT_DB_STATEMENT_TIMEOUT_S`` | longest statement | 30 |
+| ``NEXGENT_DB_LOCK_TIMEOUT_S`` | longest wait for a lock | 5 |
+| ``NEXGENT_DB_IDLE_IN_TRANSACTION_TIMEOUT_S`` | longest pause inside a block | 30 |
+| ``NEXGENT_DB_PREPARE_THRESHOLD`` | executions before a statement is prepared; ``none``: never | 2 |
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Final
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from nexgent_db.errors import ConfigurationError
+
+_PREFIX: Final = "NEXGENT_DB_"
+_LOOKS_LIKE: Final = "it should look like postgresql://user:password@host:5432/database"
+_URL_SCHEMES: Final = ("postgresql://", "postgres://")
+_REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that a :class:`~nexgent_db.Database` needs to know. Times are seconds.
+
+    ``conninfo`` is a libpq connection string and may hold a password: neither it nor ``redis_url``
+    appears in the repr.
+    """
+
+    conninfo: str = field(repr=False)
+    redis_url: str | None = field(default=None, repr=False)
+    pool_min_size: int = 1
+    pool_max_size: int = 10
+    pool_timeout_s: float = 5.0
+    pool_max_waiting: int = 100
+    connect_timeout_s: int = 5
+    statement_timeout_s: float = 30.0
+    lock_timeout_s: float = 5.0
+    idle_in_transaction_timeout_s: float = 30.0
+    prepare_threshold: int | None = 2
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, int | float) and value <= 0 and item.name not in _MAY_BE_ZERO:
+                raise ConfigurationError(f"{item.name} must be above zero, not {value}")
+            if isinstance(value, int | float) and value < 0:
+                raise ConfigurationError(f"{item.name} must not be negative, not {value}")
+        if self.pool_min_size > self.pool_max_size:
+            raise ConfigurationError(
+                f"pool_min_size ({self.pool_min_size}) is above pool_max_size ({self.pool_max_size})"
+            )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Read the variables above; raise ConfigurationError for the first that is missing or malformed."""
+        url = environ.get("DATABASE_URL", "").strip()
+        if not url:
+            raise ConfigurationError(f"DATABASE_URL is not set: {_LOOKS_LIKE}")
+        return cls.from_url(url, environ)
+
+    @classmethod
+    def from_url(cls, database_url: str, environ: Mapping[str, str] = os.environ) -> Settings:
+        """The same with the database given by the caller; the other settings come from ``environ``."""
+        given: dict[str, int | float | None] = {}
+        for item in fields(cls):
+            if (text := environ.get(_PREFIX + item.name.upper(), "").strip()) and item.name not in _URLS:
+                given[item.name] = _number(_PREFIX + item.name.upper(), text, whole=item.name in _WHOLE)
+        redis_url = environ.get("REDIS_URL", "").strip() or None
+        return cls(
+            conninfo=parse_database_url(database_url),
+            redis_url=None if redis_url is None else check_redis_url(redis_url),
+            **given,  # type: ignore[arg-type]  # each name is one of the numeric fields
+        )
+
+
+_URLS: Final = {"conninfo", "redis_url"}
+_WHOLE: Final = {"pool_min_size", "pool_max_size", "pool_max_waiting", "connect_timeout_s", "prepare_threshold"}
+_MAY_BE_ZERO: Final = {"pool_min_size", "prepare_threshold"}
+
+
+def _number(name: str, text: str, *, whole: bool) -> int | float | None:
+    if text.lower() == "none" and name.endswith("PREPARE_THRESHOLD"):
+        return None
+    try:
+        return int(text) if whole else float(text)
+    except ValueError:
+        raise ConfigurationError(f"{name} is {text!r}: it should be a {'whole ' if whole else ''}number") from None
+
+
+def parse_database_url(url: str) -> str:
+    """A libpq connection string for ``url``, which may be a URL or libpq keywords already.
+
+    The public system's ``?schema=name`` becomes ``search_path``. Raises ConfigurationError, which never
+    repeats the URL, its password, or what libpq says of them.
+    """
+    if "://" in url:
+        if not url.startswith(_URL_SCHEMES):
+            raise ConfigurationError(f"DATABASE_URL has the scheme {url.split('://')[0]!r}: {_LOOKS_LIKE}")
+        url, schema = _split_schema(url)
+    else:
+        schema = None
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.Error:
+        raise ConfigurationError(f"DATABASE_URL is malformed: {_LOOKS_LIKE}") from None
+    if not parts:
+        raise ConfigurationError(f"DATABASE_URL names no database: {_LOOKS_LIKE}")
+    if schema is not None:
+        parts["options"] = " ".join(filter(None, (str(parts.get("options") or ""), _search_path_option(schema))))
+    return make_conninfo("", **parts)
+
+
+def _split_schema(url: str) -> tuple[str, str | None]:
+    try:
+        parts = urlsplit(url)
+        pairs = parse_qsl(parts.query, keep_blank_values=True)
+    except ValueError:  # such as an unclosed IPv6 bracket
+        raise ConfigurationError(f"DATABASE_URL is malformed: {_LOOKS_LIKE}") from None
+    schemas = [value for name, value in pairs if name == "schema"]
+    if not schemas:
+        return url, None
+    if len(schemas) > 1 or not schemas[0] or "\0" in schemas[0]:
+        raise ConfigurationError("DATABASE_URL: ?schema= should name one schema")
+    rest = urlencode([pair for pair in pairs if pair[0] != "schema"], quote_via=quote)
+    return urlunsplit(parts._replace(query=rest)), schemas[0]
+
+
+def _search_path_option(schema: str) -> str:
+    quoted = '"' + schema.replace('"', '""') + '"'
+    escaped = quoted.replace("\\", "\\\\").replace(" ", "\\ ")
+    return f"-csearch_path={escaped}"
+
+
+def check_redis_url(url: str) -> str:
+    """``url`` itself when its form is one that redis-py knows; else ConfigurationError, without the URL."""
+    if urlsplit(url).scheme not in _REDIS_SCHEMES:
+        raise ConfigurationError("REDIS_URL is malformed: it should look like redis://host:6379/0 or unix:///path.sock")
+    return url
+
+
+def describe(conninfo: str) -> str:
+    """Who connects where, for messages and logs: role, hosts and database, never the password."""
+    parts = conninfo_to_dict(conninfo)
+    host = parts.get("host") or parts.get("hostaddr") or "the local socket"
+    port = f":{parts['port']}" if parts.get("port") else ""
+    return f"{parts.get('user') or 'the default role'} at {host}{port}, database {parts.get('dbname') or 'default'}"

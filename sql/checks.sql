@@ -1,0 +1,80 @@
+-- Checks: what must hold at all times. Every query returns the rows that break its rule, so none must return any.
+-- Run them whenever you like: psql -f sql/checks.sql. The tests run them after each scenario.
+
+-- name: balances_equal_their_ledger :many
+-- For every wallet and token, the balance is the sum of the effects of the wallet's transactions.
+SELECT
+    coalesce(b.wallet_address, l.wallet_address) AS wallet_address,
+    coalesce(b.token_address, l.token_address) AS token_address,
+    coalesce(b.balance, 0) AS balance,
+    coalesce(l.total, 0) AS ledger_total
+FROM agent_balances AS b
+FULL JOIN (
+    SELECT
+        t.wallet_address,
+        e.token_address,
+        sum(e.change) AS total
+    FROM agent_transactions AS t
+    CROSS JOIN LATERAL transaction_effects(
+        t.transaction_type, t.input_mint, t.input_amount, t.output_mint, t.output_amount,
+        t.protocol_fee_sol, t.network_fee_sol
+    ) AS e
+    WHERE t.wallet_address IS NOT NULL
+    GROUP BY t.wallet_address, e.token_address
+) AS l ON l.wallet_address = b.wallet_address AND l.token_address = b.token_address
+WHERE coalesce(b.balance, 0) <> coalesce(l.total, 0)
+ORDER BY wallet_address, token_address
+LIMIT 100;
+
+-- name: positions_have_something_left :many
+-- A position of which nothing remains is closed, not kept.
+SELECT
+    id,
+    wallet_address,
+    token_address
+FROM agent_positions
+WHERE coalesce(remaining_amount, purchase_amount) = 0
+ORDER BY id
+LIMIT 100;
+
+-- name: positions_equal_their_transactions :many
+-- What a position bought, invested and received is what its purchase, its DCA buys and its take-profits say.
+SELECT
+    p.id,
+    p.purchase_amount,
+    t.bought,
+    p.total_invested_sol,
+    t.invested_sol,
+    coalesce(p.remaining_amount, p.purchase_amount) AS remaining,
+    t.sold,
+    p.proceeds_sol,
+    t.received_sol
+FROM agent_positions AS p
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(sum(output_amount) FILTER (WHERE input_mint = sol_mint()), 0) AS bought,
+        coalesce(sum(input_amount + fee.sol) FILTER (WHERE input_mint = sol_mint()), 0) AS invested_sol,
+        coalesce(sum(input_amount) FILTER (WHERE output_mint = sol_mint()), 0) AS sold,
+        coalesce(sum(output_amount - fee.sol) FILTER (WHERE output_mint = sol_mint()), 0) AS received_sol
+    FROM agent_transactions
+    CROSS JOIN LATERAL (SELECT coalesce(protocol_fee_sol, 0) + coalesce(network_fee_sol, 0) AS sol) AS fee
+    WHERE id = p.purchase_transaction_id
+        OR id = ANY(p.dca_transaction_ids::uuid [])
+        OR id = ANY(p.take_profit_transaction_ids::uuid [])
+) AS t
+WHERE p.purchase_amount <> t.bought
+    OR p.total_invested_sol <> t.invested_sol
+    OR coalesce(p.remaining_amount, p.purchase_amount) <> t.bought - t.sold
+    OR p.proceeds_sol <> t.received_sol
+ORDER BY p.id
+LIMIT 100;
+
+-- name: swaps_have_no_open_position :many
+-- A purchase is open or closed, never both.
+SELECT
+    s.id,
+    p.id AS position_id
+FROM agent_historical_swaps AS s
+JOIN agent_positions AS p ON p.purchase_transaction_id = s.purchase_transaction_id
+ORDER BY s.id
+LIMIT 100;
