@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import glob
 import re
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,11 +58,6 @@ class Script:
         """The line on which the statement of that index (from 0) begins; the last one's when there are fewer."""
         return self.line(self.statements[min(index, len(self.statements) - 1)].start)
 
-    def line_in_statement(self, offset: int) -> int:
-        """The line on which the statement around ``offset`` begins."""
-        index = bisect_right(self.statements, offset, key=lambda s: s.start) - 1
-        return self.line_of_statement(max(index, 0))
-
 
 class Migration(YoyoMigration):  # type: ignore[misc]  # yoyo has no types
     """A yoyo migration that carries its two files and is never taken apart into steps."""
@@ -106,6 +100,9 @@ def read_folder(directory: Path) -> list[Migration]:
         if path.name.startswith("post-apply"):
             raise MigrationError(f"{path}: hooks that run after every migration are not supported")
     names = {p.name for p in found}
+    for path in sorted(directory.iterdir()):
+        if path.suffix != ".sql" and path.suffix.lower() == ".sql":  # yoyo would pass it over
+            raise MigrationError(f"{path}: should end in .sql, in lower case")
     for rollback in sorted(directory.glob("*.rollback.sql")):
         if rollback.name.replace(".rollback.sql", ".sql") not in names:
             raise MigrationError(f"{rollback}: rolls back a migration that is not there (renamed?)")
@@ -180,8 +177,8 @@ def _check(script: Script) -> None:
     for index, statement in enumerate(script.statements):
         place = f"{script.path}:{script.line_of_statement(index)}"
         first = statement.words[:1]
-        if first == ("copy",) and "stdin" in statement.words:
-            raise MigrationError(f"{place}: COPY … FROM stdin has no input here: use INSERT")
+        if first == ("copy",) and not {"stdin", "stdout"}.isdisjoint(statement.words):
+            raise MigrationError(f"{place}: COPY from or to the client has no other end here: use INSERT or SELECT")
         if (first and first[0] in _ENDS_THE_TRANSACTION and "to" not in statement.words) or statement.words[:2] == (
             "prepare",
             "transaction",

@@ -103,7 +103,7 @@ class BlockMisuse(NexgentError, RuntimeError):
 # --- Bad input ----------------------------------------------------------------------------------
 
 
-class InvalidInput(NexgentError, ValueError):
+class InvalidInput(NexgentError):
     """A value cannot be stored exactly as given; nothing was sent. ``field`` names it."""
 
     def __init__(self, field: str, problem: str) -> None:

@@ -104,7 +104,7 @@ class Migrator:
         if attempts < 1:
             raise InvalidInput("attempts", "at least 1")
         self._conninfo = _prepared(conninfo)
-        self._directory = directory
+        self._directory = None if directory is None else Path(directory)
         self._on_step = on_step
         self._lock_wait_s = lock_wait_s
         self._limits = _Limits(lock_timeout_s, statement_timeout_s, attempts)
@@ -352,8 +352,11 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no t
             return
         _schema(self.connection)
         with _translated(self.connection):
-            if internalmigrations.needs_upgrading(self):
-                internalmigrations.upgrade(self)
+            try:
+                if internalmigrations.needs_upgrading(self):
+                    internalmigrations.upgrade(self)
+            except AssertionError:
+                raise MigrationError("the _yoyo_ tables are of a newer version than this yoyo knows") from None
         self._internal_schema_updated = True
 
     def get_log_data(self, migration: Migration | None = None, operation: str = "apply") -> dict[str, Any]:
@@ -396,7 +399,7 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no t
                 return
             except MigrationLocked as e:
                 if attempt == self._limits.attempts:
-                    e.add_note(f"gave up after {attempt} attempts")
+                    e.args = (f"{e}; gave up after {attempt} attempts",)
                     raise
                 _log.warning("%s; attempt %d of %d", e, attempt, self._limits.attempts)
                 time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311

@@ -1314,7 +1314,7 @@ ledger AS (
                 :opening_sol
             WHERE :opening_sol > 0
         ) AS entry
-    RETURNING to_jsonb(agent_transactions) - '{routes, swap_payload}'::text[] AS transaction
+    RETURNING to_jsonb(agent_transactions) AS transaction
 ),
 
 counted AS (

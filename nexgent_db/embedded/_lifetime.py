@@ -269,7 +269,15 @@ def _start(home: Home, plan: Callable[[Home], Plan], server: int, throw_away: bo
     home.log.touch(mode=0o600, exist_ok=False)
     with home.log.open("ab") as log:
         subprocess.run(  # returns at once: the watchdog forks
-            [sys.executable, "-I", "-S", str(Path(__file__).with_name("_watchdog.py")), json.dumps(order)],
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                "-W",
+                "ignore",
+                str(Path(__file__).with_name("_watchdog.py")),
+                json.dumps(order),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -45,11 +45,11 @@ def postgres(root: Path | None = None, *, durable: bool = True) -> Iterator[str]
 
     With ``root`` its files lie in ``root``/postgres and stay; every process that names the same ``root``
     shares one server, and it stops with the last of them, however that one ended. ``durable=False`` trades
-    safety from power cuts for speed; whoever starts the server decides for all.
+    safety from power cuts (not from killed processes) for speed; whoever starts the server decides for all.
     Without ``root`` the server is the caller's alone, never durable, and deleted afterwards.
 
-    Only a unix socket is opened, in a directory that only this account can enter. As root the server runs
-    as ``nobody``.
+    Only a unix socket is opened, in a directory that only this account can enter; there is no password. As root
+    the server runs as ``nobody``, so that programs that run as ``nobody`` can enter as well.
 
     Raises EmbeddedServerError if no server program of version 15 or newer is found, if ``root`` is not usable
     (for ``nobody``, when root runs this), if its data are of another major version, or if it does not start.

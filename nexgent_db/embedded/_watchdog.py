@@ -1,4 +1,4 @@
-"""Runs one server and ends it with its last user. Started as a file: ``python -I -S _watchdog.py <order>``.
+"""Runs one server and ends it with its last user. Started as a file: ``python -I -S -W ignore _watchdog.py <order>``.
 
 The server is the watchdog's child, so there is no pid file to trust and no dead pid to signal. Users hold
 ``users.lock`` shared; the watchdog waits for it exclusively, and gets it when the last one left or was

@@ -15,6 +15,7 @@ from uuid import UUID, uuid4, uuid5
 from annotated_types import Ge, Gt
 from pydantic import JsonValue, model_validator
 
+from nexgent_db.errors import InvalidInput
 from nexgent_db.models._base import (
     SOL_MINT,
     AwareDatetime,
@@ -125,7 +126,7 @@ class SwapOrder(_Routed):
     @model_validator(mode="after")
     def _between_two_tokens(self) -> Self:
         if self.input_mint == self.output_mint:
-            raise ValueError(f"input and output are the same token, {self.input_mint}")
+            raise InvalidInput("output_mint", f"input and output are the same token, {self.input_mint}")
         return self
 
 
@@ -140,7 +141,7 @@ class _PositionOrder(_Routed):
     @model_validator(mode="after")
     def _not_of_sol(self) -> Self:
         if self.token_address == SOL_MINT:
-            raise ValueError("a position in SOL itself cannot be held")
+            raise InvalidInput("token_address", "a position in SOL itself cannot be held")
         return self
 
 

@@ -148,27 +148,31 @@ def join() -> Iterator[Join]:
             each.kill()
 
 
+@contextlib.contextmanager
+def open_directory() -> Iterator[Path]:
+    """One that "nobody" can pass through, which he cannot through root's tmp_path."""
+    with tempfile.TemporaryDirectory(prefix="nexgent-test-", dir="/tmp") as name:
+        path = Path(name)
+        path.chmod(0o711)
+        yield path
+
+
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A directory that "nobody" can pass through (root's tmp_path is closed to him)."""
-    path = Path(tempfile.mkdtemp(prefix="test-", dir="/tmp"))
-    path.chmod(0o711)
-    yield path
-    shutil.rmtree(path)
+    with open_directory() as path:
+        yield path
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Path]:
     """A root that was used before, for tests that leave it as it was: initdb takes most of a start."""
-    path = Path(tempfile.mkdtemp(prefix="test-", dir="/tmp"))
-    path.chmod(0o711)
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LC_ALL", "en_US.ISO-8859-1")
-        environment.setenv("TZ", "Asia/Tokyo")
-        with postgres(path, durable=False):
-            pass
-    yield path
-    shutil.rmtree(path)
+    with open_directory() as path:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("LC_ALL", "en_US.ISO-8859-1")
+            environment.setenv("TZ", "Asia/Tokyo")
+            with postgres(path, durable=False):
+                pass
+        yield path
 
 
 @contextlib.contextmanager

@@ -20,9 +20,16 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from nexgent_db import _data
 from nexgent_db import migrations as engine
 from nexgent_db._data import data_dir
-from nexgent_db.errors import AuthenticationFailed, ConfigurationError, DatabaseUnavailable, InvalidInput
+from nexgent_db.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    ConnectionLost,
+    DatabaseUnavailable,
+    InvalidInput,
+)
 from nexgent_db.migrations import MigrationError, MigrationLocked, Migrator
 from tests.support.catalog import Catalog, Column, differences, read_catalog
 
@@ -549,6 +556,20 @@ def test_dependencies_come_first(empty_database: str, write: Write, folder: Path
     assert Migrator(empty_database, folder).migrate() == ["0002_early", "0001_late"]
 
 
+def test_without_a_folder_given_the_migrations_are_those_of_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a checkout beside the package, in a wheel inside of it, never a stranger's, and never none in silence."""
+    assert Migrator("dbname=x").directory == CHECKOUT / "migrations"
+    package = tmp_path / "site-packages" / "nexgent_db"
+    (package.parent / "migrations").mkdir(parents=True)  # another distribution's
+    monkeypatch.setattr(_data, "_PACKAGE", package)
+    with pytest.raises(ConfigurationError, match="has no migrations folder"):
+        Migrator("dbname=x").status()
+    (package / "_migrations").mkdir(parents=True)
+    assert Migrator("dbname=x").directory == package / "_migrations"
+
+
 # --- What a folder must not be ------------------------------------------------------------------
 
 
@@ -571,6 +592,7 @@ def test_a_missing_or_empty_folder_is_an_error(empty_database: str, tmp_path: Pa
         ("START TRANSACTION;", "SELECT 1;", r"0002_x\.sql:1: START TRANSACTION"),
         ("SELECT ';';\n\nROLLBACK;", "SELECT 1;", r"0002_x\.sql:3: ROLLBACK"),
         ("COPY t (n) FROM STDIN;\n1\n\\.\n", "SELECT 1;", r"0002_x\.sql:1: COPY"),
+        ("COPY (SELECT 1) TO stdout;", "SELECT 1;", r"0002_x\.sql:1: COPY"),
         ("-- transactional: no\nSELECT 1;", "SELECT 1;", "should say true or false"),
         ("-- Transactional: false\nSELECT 1;", "SELECT 1;", r"0002_x\.sql:1: 'Transactional' is no directive"),
         ("-- a\n-- depend: 0001_a\nSELECT 1;", "SELECT 1;", r"0002_x\.sql:2: 'depend' is no directive"),
@@ -615,6 +637,7 @@ def test_other_files_in_the_folder_are_refused(empty_database: str, three: Path)
     for name, problem in (
         ("0004_d.py", "migrations are SQL files"),
         ("post-apply.sql", "hooks"),
+        ("0004_D.SQL", "lower case"),
         ("0004_d.rollback.sql", "rolls back a migration that is not there"),
     ):
         (three / name).write_text("SELECT 1;")
@@ -718,6 +741,14 @@ def test_a_constraint_that_fails_at_commit_leaves_nothing(empty_database: str, w
     assert migrator.pending() == ["0001_a"]
 
 
+def test_a_session_that_the_server_ends_leaves_nothing(empty_database: str, write: Write, folder: Path) -> None:
+    write("0001_a", "CREATE TABLE a (n int);\nSELECT pg_terminate_backend(pg_backend_pid());")
+    with pytest.raises(ConnectionLost, match=r"0001_a\.sql:2: the connection ended"):
+        Migrator(empty_database, folder).migrate()
+    assert tables(empty_database) == []
+    assert Migrator(empty_database, folder).pending() == ["0001_a"]
+
+
 def test_settings_of_one_file_do_not_reach_the_next(empty_database: str, write: Write, folder: Path) -> None:
     write("0001_a", "CREATE SCHEMA other;\nSET search_path = other;\nSET standard_conforming_strings = off;")
     write("0002_b", "CREATE TABLE b (n int);")
@@ -789,7 +820,7 @@ def test_a_concurrent_index_in_a_transaction_is_told_what_to_declare(
 
 
 class KillableMigrator:
-    """A migrator in a process of its own that kills itself at a given moment."""
+    """A migrator in a process of its own that kills itself after a given exchange with the server."""
 
     def __init__(self, conninfo: str, directory: Path, operation: str = "migrate") -> None:
         self._process = subprocess.Popen(
@@ -801,7 +832,7 @@ class KillableMigrator:
         )
 
     def killed_at(self, moment: int) -> bool:
-        """Runs it; whether it came as far as that moment, and was killed."""
+        """Runs it; whether it came as far as that exchange, and was killed."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(moment, file=self._process.stdin, flush=True)
@@ -853,7 +884,7 @@ def test_killed_at_any_moment_a_migration_is_applied_and_marked_or_neither(empty
             forget_everything(empty_database)
             moment += 1
     assert seen == {0, 1, 2, 3}
-    assert moment > 50
+    assert moment > 30  # no exchange is overlooked: some ten a migration
 
 
 def test_killed_at_any_moment_a_rollback_is_done_and_unmarked_or_neither(empty_database: str, three: Path) -> None:
@@ -883,7 +914,7 @@ def test_the_history_survives_being_killed_again_and_again(empty_database: str) 
     forget_everything(empty_database)
     kills = 0
     with KillableMigrator(empty_database, migrator.directory) as killable:
-        while killable.killed_at(37 + 2 * kills):  # each time it goes on from where the last one was killed
+        while killable.killed_at(41 + 2 * kills):  # each time it goes on from where the last one was killed
             kills += 1
             settle(empty_database)
             assert_same(reference[len(applied(migrator))], catalog_of(empty_database), f"after kill {kills}")
@@ -1003,7 +1034,7 @@ def test_a_table_in_use_is_waited_for_a_bounded_number_of_times(
         reader.execute("SELECT * FROM a")
         with pytest.raises(MigrationLocked, match=r"0002_b\.sql:2: canceling statement due to lock timeout") as caught:
             migrator.migrate()
-        assert caught.value.__notes__ == ["gave up after 3 attempts"]
+        assert str(caught.value).endswith("gave up after 3 attempts")
         assert tables(empty_database) == ["a"]
 
         patient = Migrator(empty_database, folder, lock_timeout_s=0.05, attempts=200)

@@ -1,8 +1,8 @@
 """A process that migrates and kills itself: ``python -m tests.support.killable_migrator CONNINFO DIRECTORY OPERATION``.
 
 For each line ``N`` on its standard input it forks a child that migrates (or rolls everything back) and sends itself
-SIGKILL at the N-th of the moments right before and right after its exchanges with the server. It answers with the
-child's exit status as subprocess has it: -9 killed, 0 done without ever reaching N.
+SIGKILL right after its N-th exchange with the server. It answers with the child's exit status as subprocess has it:
+-9 killed, 0 done without ever reaching N.
 """
 
 from __future__ import annotations
@@ -21,17 +21,13 @@ from nexgent_db import migrations
 
 
 def _dying_at(n: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    moments = count(1)
-
-    def moment() -> None:
-        if next(moments) == n:
-            os.kill(os.getpid(), signal.SIGKILL)
+    exchanges = count(1)
 
     def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            moment()
             result = function(*args, **kwargs)
-            moment()
+            if next(exchanges) == n:
+                os.kill(os.getpid(), signal.SIGKILL)
             return result
 
         return wrapped

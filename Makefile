@@ -1,0 +1,65 @@
+# What there is to make; `make` alone prints this list.
+#
+# Every target makes the virtual environment it needs. Servers: those of DATABASE_URL and REDIS_URL when set, else
+# embedded ones from the wheels. Nothing needs root, Docker or a running server.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo migrate rollback status test check lint types format sync bench clean
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## make the virtual environment
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "$(PYTHON) is too old: Python 3.11 or newer is needed; say which with make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,dev]'
+	@touch $@
+
+demo: $(STAMP)  ## migrate an embedded server, replay a made-up trading history, show what came of it
+	@$(BIN)/nexgent-db demo
+
+migrate: $(STAMP)  ## apply all pending migrations
+	@$(BIN)/nexgent-db migrate
+
+rollback: $(STAMP)  ## undo the last migration
+	@$(BIN)/nexgent-db rollback
+
+status: $(STAMP)  ## list the migrations, applied and pending
+	@$(BIN)/nexgent-db status
+
+test: $(STAMP)  ## run all tests, on embedded servers
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+check: lint types  ## everything that must be green besides the tests
+	$(BIN)/python -m tests.support.async_to_sync --check
+
+lint: $(STAMP)  ## style of the code and of the SQL
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/sqlfluff lint --nofail --disable-progress-bar sql migrations
+	$(BIN)/squawk --assume-in-transaction $(filter-out %.rollback.sql,$(wildcard migrations/20261*.sql))
+
+types: $(STAMP)  ## mypy --strict
+	$(BIN)/mypy
+
+format: $(STAMP)  ## format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+sync: $(STAMP)  ## write nexgent_db/sync and its tests from the asynchronous sources
+	$(BIN)/python -m tests.support.async_to_sync
+
+bench: $(STAMP)  ## measure against bare psycopg and pgbench; prints ratios
+	$(BIN)/python -m tests.benchmarks
+
+clean:  ## remove what the targets above made, the embedded server's data aside
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

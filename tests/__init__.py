@@ -1,0 +1,1 @@
+"""Tests of nexgent-db: on real PostgreSQL and Valkey servers, started by the fixtures."""

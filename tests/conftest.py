@@ -1,0 +1,104 @@
+"""Servers and databases for the tests: those of DATABASE_URL and REDIS_URL when set, else embedded throw-away ones."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pytest_postgresql import factories
+from pytest_postgresql.executors import NoopExecutor
+from pytest_postgresql.janitor import DatabaseJanitor
+
+from nexgent_db.embedded import postgres, valkey
+from nexgent_db.migrations import Migrator
+
+_SERVERS = {name: os.environ.pop(name, None) for name in ("DATABASE_URL", "REDIS_URL")}  # no test may see them
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """A PostgreSQL server on which databases can be made."""
+    if url := _SERVERS["DATABASE_URL"]:
+        yield url
+    else:
+        with postgres() as url:
+            yield url
+
+
+@pytest.fixture(scope="session")
+def pg_server(server_url: str) -> SimpleNamespace:
+    """The same in the form that pytest-postgresql takes."""
+    parts = conninfo_to_dict(server_url)
+    return SimpleNamespace(
+        host=parts.get("host", "127.0.0.1"),
+        port=int(parts.get("port") or 5432),
+        user=parts.get("user", "postgres"),
+        password=parts.get("password"),
+        options="",
+        maintenance_dbname=parts.get("dbname", "postgres"),
+        template_dbname=None,
+    )
+
+
+def _migrate(**connection: Any) -> None:
+    connection.pop("autocommit", None)
+    Migrator(make_conninfo("", **connection)).migrate()
+
+
+migrated_template = factories.postgresql_noproc(depends_on="pg_server", load=[_migrate])
+
+
+@contextmanager
+def _new_database(server: SimpleNamespace | NoopExecutor, template: str | None) -> Iterator[str]:
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    name = f"nexgent_test_{worker}_{os.getpid()}_{next(_NUMBERS)}"
+    with DatabaseJanitor(
+        user=server.user,
+        host=server.host,
+        port=server.port,
+        password=server.password,
+        maintenance_dbname=server.maintenance_dbname,
+        dbname=name,
+        template_dbname=template,
+    ):
+        yield make_conninfo(
+            "", host=server.host, port=server.port, user=server.user, password=server.password, dbname=name
+        )
+
+
+@pytest.fixture(scope="session")
+def database_url(migrated_template: NoopExecutor) -> Iterator[str]:
+    """A migrated database shared by the session: make your own user, agent and wallet in it."""
+    with _new_database(migrated_template, migrated_template.template_dbname) as url:
+        yield url
+
+
+@pytest.fixture
+def fresh_database_url(migrated_template: NoopExecutor) -> Iterator[str]:
+    """A migrated database of the test's own."""
+    with _new_database(migrated_template, migrated_template.template_dbname) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database(pg_server: SimpleNamespace) -> Iterator[str]:
+    """A database of the test's own with nothing in it."""
+    with _new_database(pg_server, None) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Valkey or Redis server."""
+    if url := _SERVERS["REDIS_URL"]:
+        yield url
+    else:
+        with valkey() as url:
+            yield url

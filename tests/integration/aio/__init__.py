@@ -1,0 +1,1 @@
+"""Tests of the asynchronous layer; those of the synchronous one are generated from them (make sync)."""
