@@ -18,6 +18,21 @@
 -- Lock order: agent, wallet, position, balances. Every writer of these tables keeps to it.
 -- Amounts are whole tokens (SOL, not lamports); what ends in _sol is SOL.
 
+-- name: lock_wallet :exec
+-- Takes the locks that every trade of the wallet begins with, so that the next statement's snapshot is a fresh one.
+WITH agent AS (
+    SELECT id
+    FROM agents
+    WHERE id = :agent_id
+    FOR KEY SHARE
+)
+
+SELECT w.wallet_address
+FROM agent
+JOIN agent_wallets AS w ON w.agent_id = agent.id
+WHERE w.wallet_address = :wallet_address
+FOR NO KEY UPDATE OF w;
+
 -- name: post :one
 -- A deposit, withdrawal, burn or plain swap: balances and the ledger change, no position does.
 WITH agent AS (
@@ -842,7 +857,9 @@ sale AS (
         received.sol AS proceeds_sol,
         ratio(:token_amount * position.total_invested_sol, position.purchase_amount, 18) AS cost_basis_sol,
         position.proceeds_sol + received.sol - position.total_invested_sol AS profit_sol,
-        coalesce(:moon_bag_amount, position.moon_bag_amount) AS moon_bag_amount
+        coalesce(:moon_bag_amount, position.moon_bag_amount) AS moon_bag_amount,
+        -- A sale that waited for its purchase to commit began before it: without a time of its own it follows it.
+        coalesce(:transaction_time, greatest(now(), position.purchase_time)) AS sale_time
     FROM
         position,
         LATERAL (
@@ -941,10 +958,10 @@ refusal AS (
     UNION ALL
     SELECT
         'sale_before_purchase',
-        jsonb_build_object('purchase_time', purchase_time, 'sale_time', coalesce(:transaction_time, now())),
+        jsonb_build_object('purchase_time', purchase_time, 'sale_time', :transaction_time::timestamptz),
         11
     FROM position
-    WHERE coalesce(:transaction_time, now()) < purchase_time
+    WHERE :transaction_time < purchase_time
     UNION ALL
     SELECT
         'insufficient_balance',
@@ -1028,11 +1045,11 @@ ledger AS (
     )
     SELECT
         :request_id,
-        agent_id,
-        wallet_address,
+        go.agent_id,
+        go.wallet_address,
         'SWAP',
         :transaction_value_usd,
-        coalesce(:transaction_time, now()),
+        sale.sale_time,
         :signal_id,
         :routes,
         :token_address,
@@ -1051,7 +1068,7 @@ ledger AS (
         :is_take_profit,
         :protocol_fee_sol,
         :network_fee_sol
-    FROM go
+    FROM go, sale
     RETURNING to_jsonb(agent_transactions) - '{routes, swap_payload}'::text[] AS transaction
 ),
 
@@ -1070,7 +1087,7 @@ reduced AS (
         realized_profit_sol = p.realized_profit_sol + sale.proceeds_sol - sale.cost_basis_sol,
         take_profit_levels_hit = p.take_profit_levels_hit + :levels_hit,
         take_profit_transaction_ids = array_append(p.take_profit_transaction_ids, :request_id::text),
-        last_take_profit_time = coalesce(:transaction_time, now()),
+        last_take_profit_time = sale.sale_time,
         moon_bag_activated = p.moon_bag_activated OR :moon_bag_amount IS NOT NULL,
         moon_bag_amount = sale.moon_bag_amount,
         updated_at = now()
@@ -1119,7 +1136,7 @@ swap AS (
         ratio(sale.profit_sol * :transaction_value_usd, :sol_amount, 8),
         sale.profit_sol,
         position.purchase_time,
-        coalesce(:transaction_time, now()),
+        sale.sale_time,
         position.purchase_transaction_id,
         :request_id,
         position.signal_id,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
+from uuid import UUID
 
 from nexgent_db.aio._repository import Repository
 from nexgent_db.aio._session import Session
 from nexgent_db.binding import query
 from nexgent_db.errors import UniqueViolation
+from nexgent_db.models._base import WalletAddress
 from nexgent_db.models.trades import (
     BurnOrder,
     BuyOrder,
@@ -33,6 +35,11 @@ Sent = TypeVar("Sent", bound=WalletOrder)
 
 class _Statements(Repository, sql="trades"):
     """The statements themselves; what they answer is told apart by :class:`Trades`."""
+
+    @query
+    async def lock_wallet(self, agent_id: UUID, wallet_address: WalletAddress) -> None:
+        """Hold the wallet until the end of the block."""
+        ...
 
     @query
     async def post(self, entry: LedgerEntry, content_digest: bytes) -> TradeOutcome:
@@ -134,12 +141,10 @@ class Trades:
             outcome = await statement(_Statements(self._session), sent, digest)
             if outcome.outcome != "stale":
                 return outcome
-            # It waited for another trade of this wallet. In a block the lock is kept, so the next snapshot is fresh.
+            # It waited for another trade of this wallet and saw the time before. With the lock held, it is its turn.
             async with self._session.block() as session:
                 statements = _Statements(session)
-                outcome = await statement(statements, sent, digest)
-                if outcome.outcome == "stale":
-                    outcome = await statement(statements, sent, digest)
-            return outcome
+                await statements.lock_wallet(order.agent_id, order.wallet_address)
+                return await statement(statements, sent, digest)
         except UniqueViolation as error:
             raise race_lost(order, error) from error

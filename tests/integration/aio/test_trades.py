@@ -404,6 +404,15 @@ async def test_a_sale_cannot_precede_its_purchase(db: AsyncDatabase, owner: Owne
     assert isinstance(await _refusal(db, database_url, owner, "sell", early), SaleBeforePurchase)
 
 
+async def test_a_sale_without_a_time_of_its_own_follows_its_purchase(db: AsyncDatabase, owner: Owner) -> None:
+    bought = datetime(2100, 1, 1, tzinfo=UTC)
+    await db.trades.deposit(owner.deposit("10"))
+    await db.trades.buy(owner.buy("1", "10", transaction_time=bought))
+    result = await db.trades.sell(owner.sell("10", "1"))
+    assert result.swap is not None
+    assert result.swap.sale_time == result.transaction.transaction_time == bought
+
+
 async def test_a_wallet_of_another_agent_is_not_found(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     await db.trades.deposit(owner.deposit("10"))
     stranger = await new_owner(db)

@@ -1,0 +1,211 @@
+"""``replay`` and ``demo``: a wallet's history through the trades, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from nexgent_db.cli import target
+from nexgent_db.cli.schema import tell_step
+from nexgent_db.cli.show import one_line, plain, show_table
+from nexgent_db.cli.target import DatabaseUrl
+from nexgent_db.models.transactions import AgentTransaction
+from nexgent_db.replay import Account, BadLine, ReplayReport
+from nexgent_db.replay import replay as replay_file
+from nexgent_db.sync.database import Database
+
+__all__ = ["register"]
+
+DEMO_HISTORY: Final = Path(__file__).with_name("demo_history.jsonl")
+_LAST_TRADES: Final = 15
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to ``app``."""
+    app.command()(replay)
+    app.command()(demo)
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="Events, one JSON object a line, oldest first.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    agents: Annotated[int, typer.Option(min=1, max=1000, help="How many agents share the history.")] = 1,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Write a wallet's history through the trades. Run again, it goes on where it was stopped; it never does twice.
+
+    Exit code 1 when a line could not be read: each is told with its number, and the others are replayed.
+    """
+    with target.opened(database_url) as where:
+        if where.embedded:
+            target.migrate(where)
+        else:
+            target.refuse_unmigrated(where)
+        with Database(where.settings) as db:
+            report = _replay(db, file, agents)
+    if as_json:
+        typer.echo(json.dumps(_document(report)))
+    else:
+        _show(report)
+    if report.bad_lines:
+        raise typer.Exit(1)
+
+
+def demo(database_url: DatabaseUrl = None) -> None:
+    """Migrate, replay a small made-up history, and show the balances, positions and trades it leaves."""
+    with target.opened(database_url) as where:
+        target.migrate(where, tell_step)
+        with Database(where.settings) as db:
+            report = _replay(db, DEMO_HISTORY, agents=1)
+            (account,) = report.accounts
+            _show_balances(db, account)
+            _show_positions(db, account)
+            _show_closed(db, account)
+            _show_trades(db, account)
+    _show(report)
+
+
+# --- Replaying ----------------------------------------------------------------------------------
+
+
+def _replay(db: Database, file: Path, agents: int) -> ReplayReport:
+    with _progress_bar() as on_progress:
+        return replay_file(db, file, agents=agents, on_bad_line=_tell_bad_line, on_progress=on_progress)
+
+
+def _tell_bad_line(line: BadLine) -> None:
+    typer.echo(one_line(str(line)), err=True)
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, where that is a terminal; it goes when the work is done."""
+    with Progress(
+        TextColumn("replaying"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=Console(file=sys.stderr, stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    ) as progress:
+        task = progress.add_task("replaying")
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _document(report: ReplayReport) -> dict[str, int | str]:
+    return {
+        **report.outcomes,
+        "open_positions": report.open_positions,
+        "closed": report.closed,
+        "realized_profit_sol": plain(report.realized_profit_sol),
+        "sol_balance": plain(report.sol_balance),
+    }
+
+
+# --- Showing ------------------------------------------------------------------------------------
+
+
+def _show(report: ReplayReport) -> None:
+    rows: list[tuple[str, int | Decimal]] = [
+        (outcome.replace("_", " "), count) for outcome, count in report.outcomes.items()
+    ]
+    rows += [
+        ("events", report.events),
+        ("open positions", report.open_positions),
+        ("closed trades", report.closed),
+        ("realised profit, SOL", report.realized_profit_sol),
+        ("SOL balance", report.sol_balance),
+    ]
+    if report.opening_sol:
+        rows.append(("of it opening deposits, SOL", report.opening_sol))
+    rows.append(("events per second", round(report.events_per_s)))
+    show_table("Replay", ("", "figure"), rows)
+
+
+def _show_balances(db: Database, account: Account) -> None:
+    show_table(
+        "Balances",
+        ("symbol", "token", "balance"),
+        [
+            (balance.token_symbol, balance.token_address, balance.balance)
+            for balance in db.balances.list_by_wallet(account.agent_id, account.wallet_address)
+        ],
+    )
+
+
+def _show_positions(db: Database, account: Account) -> None:
+    show_table(
+        "Open positions",
+        ("symbol", "price, SOL", "bought", "remaining", "invested, SOL", "realised, SOL", "DCA", "sold in part"),
+        [
+            (
+                position.token_symbol,
+                position.purchase_price,
+                position.purchase_amount,
+                position.remaining,
+                position.total_invested_sol,
+                position.realized_profit_sol,
+                position.dca_count,
+                position.take_profit_levels_hit,
+            )
+            for position in db.positions.list_by_agent(account.agent_id, account.wallet_address)
+        ],
+    )
+
+
+def _show_closed(db: Database, account: Account) -> None:
+    show_table(
+        "Closed trades",
+        ("symbol", "amount", "bought at, SOL", "sold at, SOL", "profit, SOL", "change, %"),
+        [
+            (
+                swap.token_symbol,
+                swap.amount,
+                swap.purchase_price,
+                swap.sale_price,
+                swap.profit_loss_sol,
+                swap.change_percent,
+            )
+            for swap in db.historical_swaps.list_by_agent(account.agent_id, account.wallet_address)
+        ],
+    )
+
+
+def _show_trades(db: Database, account: Account) -> None:
+    trades = db.transactions.list_by_agent(account.agent_id, account.wallet_address, limit=_LAST_TRADES)
+    show_table(
+        f"The last {len(trades)} trades",
+        ("time (UTC)", "what", "gave", "", "received", "", "USD"),
+        [
+            (
+                f"{trade.transaction_time:%Y-%m-%d %H:%M:%S}",
+                _kind(trade),
+                *_gave_and_received(trade),
+                trade.transaction_value_usd,
+            )
+            for trade in trades
+        ],
+    )
+
+
+def _kind(trade: AgentTransaction) -> str:
+    if trade.is_dca:
+        return "DCA buy"
+    return "take-profit" if trade.is_take_profit else trade.transaction_type.lower()
+
+
+def _gave_and_received(trade: AgentTransaction) -> tuple[Decimal | str, str, Decimal | str, str]:
+    given = (trade.input_amount or "", trade.input_symbol or "")
+    if trade.transaction_type == "DEPOSIT":
+        return ("", "", *given)
+    return (*given, trade.output_amount or "", trade.output_symbol or "")

@@ -1,0 +1,67 @@
+"""``migrate``, ``rollback`` and ``status``: the schema of the database."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nexgent_db.cli import target
+from nexgent_db.cli.show import show_table
+from nexgent_db.cli.target import DatabaseUrl
+from nexgent_db.migrations import Migrator
+
+__all__ = ["register", "tell_step"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to ``app``."""
+    app.command()(migrate)
+    app.command()(rollback)
+    app.command()(status)
+
+
+def tell_step(name: str, done: int, total: int) -> None:
+    """Say on stderr which migration begins."""
+    if done < total and name != _told.get("name"):
+        _told["name"] = name
+        typer.echo(f"[{done + 1}/{total}] {name}", err=True)
+
+
+_told: dict[str, str] = {}
+
+
+def migrate(database_url: DatabaseUrl = None) -> None:
+    """Bring the database to this release's schema; do nothing when it is there."""
+    with target.opened(database_url) as database:
+        applied = target.migrate(database, tell_step)
+    typer.echo(f"{len(applied)} migrations applied" if applied else "nothing to do: the schema is up to date")
+
+
+def rollback(
+    count: Annotated[int, typer.Option(min=1, help="How many migrations to undo.")] = 1,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Undo the migrations applied last. The head of each file says what is lost."""
+    with target.opened(database_url) as database:
+        undone = Migrator(database.settings.conninfo, on_step=tell_step).rollback(count)
+    typer.echo(f"{len(undone)} migrations undone" if undone else "nothing to do: no migration is applied")
+
+
+def status(database_url: DatabaseUrl = None) -> None:
+    """List the migrations and when each was applied. Reads only."""
+    with target.opened(database_url) as database:
+        states = Migrator(database.settings.conninfo).status()
+    show_table(
+        "Migrations",
+        ("migration", "applied (UTC)"),
+        [
+            (
+                state.name if state.known else f"{state.name} (unknown to this release)",
+                "pending" if state.applied_at is None else f"{state.applied_at:%Y-%m-%d %H:%M:%S}",
+            )
+            for state in states
+        ],
+    )
+    pending = sum(state.applied_at is None for state in states)
+    typer.echo(f"{pending} pending: nexgent-db migrate" if pending else "up to date")

@@ -1,0 +1,49 @@
+"""How figures, names and tables look: exact, without exponents, never cut off."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["one_line", "plain", "printable", "show_table"]
+
+_WIDEST = 10_000
+
+
+def plain(number: Decimal) -> str:
+    """All digits of the number, without an exponent and without zeros at the end of its decimals."""
+    text = format(number, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal would act on: symbols come from strangers."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def one_line(text: str) -> str:
+    """The text on one line, and printable."""
+    return printable(" ".join(text.split()))
+
+
+def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | int | Decimal]]) -> None:
+    """Print a table to stdout: numbers to the right, nothing shortened even where the terminal is too narrow."""
+    table = Table(title=Text(title, style="bold"), title_justify="left")
+    cells = [list(row) for row in rows]
+    for place, name in enumerate(columns):
+        right = bool(cells) and all(isinstance(row[place], int | Decimal) for row in cells)
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    for row in cells:
+        table.add_row(*(Text(plain(cell) if isinstance(cell, Decimal) else printable(str(cell))) for cell in row))
+    console = Console(file=sys.stdout)
+    wide = console.options.update(max_width=_WIDEST)
+    needed = Measurement.get(console, wide, table).maximum
+    console.width = max(console.width, needed)
+    console.print(table)

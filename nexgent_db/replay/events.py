@@ -1,0 +1,281 @@
+"""Reads a wallet's history: one JSON object a line, oldest first. Pure but for reading the file.
+
+An event moves one token (``transfer_in``, ``transfer_out``) or exchanges two (``swap``). Amounts are decimal text,
+whole tokens; the mint ``native`` is SOL. Fields that are not needed are passed over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from hashlib import blake2b
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Final, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
+
+from nexgent_db.errors import NexgentError
+from nexgent_db.models._base import (
+    SOL_MINT,
+    AwareDatetime,
+    ShortText,
+    TokenAddress,
+    TokenNumber,
+    TokenSymbol,
+    UsdNumber,
+    WalletAddress,
+)
+
+__all__ = ["BadLine", "Event", "Line", "ReplayError", "SwapEvent", "TransferEvent", "read_history"]
+
+MAX_LINE_BYTES: Final = 1_000_000
+_REMEMBERED_TRANSACTIONS: Final = 50_000
+
+
+class ReplayError(NexgentError):
+    """A history cannot be replayed; the message says what to do."""
+
+
+# --- One event ----------------------------------------------------------------------------------
+
+
+def _number(value: object) -> Decimal:
+    if not isinstance(value, str):
+        raise ValueError("should be a number as text, in quotes")
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        raise ValueError(f"{value[:60]!r} is not a decimal number") from None
+    return number or Decimal(0)  # a zero such as 0E-999999999 would be written out one day
+
+
+def _not_negative(number: Decimal) -> Decimal:
+    if number < 0:
+        raise ValueError("should not be negative")
+    return number
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("should not contain the character NUL")
+    return text
+
+
+def _instant(value: object) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError("should be a time such as 2025-04-27T22:54:01Z")
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"{value[:60]!r} is not a time such as 2025-04-27T22:54:01Z") from None
+
+
+def _mint(text: str) -> str:
+    return SOL_MINT if text == "native" else text
+
+
+_Plain = AfterValidator(_without_nul)
+_Mint = Annotated[TokenAddress, _Plain, AfterValidator(_mint)]
+_Symbol = Annotated[TokenSymbol, _Plain]
+_Amount = Annotated[TokenNumber, BeforeValidator(_number), AfterValidator(_not_negative)]
+_Usd = Annotated[UsdNumber, BeforeValidator(_number), AfterValidator(_not_negative)]
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    tx_hash: Annotated[ShortText, StringConstraints(min_length=1), _Plain]
+    time: Annotated[AwareDatetime, BeforeValidator(_instant)]
+    wallet: Annotated[WalletAddress, _Plain]
+
+
+class TransferEvent(_Event):
+    """An amount of one token that came or went; ``to`` is where it went, when that is known."""
+
+    kind: Literal["transfer_in", "transfer_out"]
+    mint: _Mint
+    symbol: _Symbol
+    amount: _Amount
+    amount_usd: _Usd
+    to: Annotated[ShortText, _Plain] | None = None
+
+    @property
+    def traded_mint(self) -> str:
+        """The token that decides which agent the event belongs to."""
+        return self.mint
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether nothing moved, so that there is nothing to write."""
+        return not self.amount
+
+
+class SwapEvent(_Event):
+    """An amount of one token that was given for an amount of another."""
+
+    kind: Literal["swap"]
+    input_mint: _Mint
+    input_symbol: _Symbol
+    input_amount: _Amount
+    input_usd: _Usd
+    output_mint: _Mint
+    output_symbol: _Symbol
+    output_amount: _Amount
+
+    @property
+    def traded_mint(self) -> str:
+        """The token that decides which agent the event belongs to: the one that is not SOL, or else the output."""
+        return self.input_mint if self.output_mint == SOL_MINT else self.output_mint
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether no trade can stand for it: an amount is zero, or both sides are the same token."""
+        return not self.input_amount or not self.output_amount or self.input_mint == self.output_mint
+
+
+Event = TransferEvent | SwapEvent
+
+_EVENT: Final[TypeAdapter[Event]] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
+
+
+# --- The file -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that is no event: its number, from 1, and why."""
+
+    number: int
+    problem: str
+
+    def __str__(self) -> str:
+        return f"line {self.number}: {self.problem}"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An event, where it stands, and which leg of its on-chain transaction it is.
+
+    ``end`` is the offset of the next line. ``leg`` is how many events above have the same ``tx_hash``.
+    """
+
+    number: int
+    end: int
+    event: Event
+    leg: int
+
+
+def read_history(path: Path) -> Iterator[Line | BadLine]:
+    """Each line of the file, blank ones aside. Raises ReplayError when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            yield from _read(file)
+    except OSError as error:
+        raise ReplayError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _read(file: BinaryIO) -> Iterator[Line | BadLine]:
+    legs = _Legs()
+    wallet: str | None = None
+    end = 0
+    for number, text in enumerate(_lines(file), start=1):
+        if isinstance(text, _TooLong):
+            end += text.length
+            yield BadLine(number, f"longer than {MAX_LINE_BYTES} bytes")
+            continue
+        end += len(text)
+        if number == 1:
+            text = text.removeprefix(b"\xef\xbb\xbf")
+        if not text.strip():
+            continue
+        try:
+            event = _event_of(text)
+        except ValueError as error:
+            yield BadLine(number, str(error))
+            continue
+        wallet = wallet or event.wallet
+        if event.wallet != wallet:
+            yield BadLine(number, f"of the wallet {event.wallet!r}: the lines above are the history of {wallet!r}")
+            continue
+        yield Line(number, end, event, legs.next_of(event.tx_hash))
+
+
+def _event_of(text: bytes) -> Event:
+    """The event of one line. Raises ValueError, saying what is wrong in one line of text."""
+    try:
+        document = json.loads(text.decode(), parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8 text") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg} (column {error.colno})") from None
+    except RecursionError:
+        raise ValueError("not an event: nested too deeply") from None
+    if not isinstance(document, dict):
+        raise ValueError("not an event: a JSON object is expected")
+    try:
+        return _EVENT.validate_python(document)
+    except ValidationError as error:
+        raise ValueError("; ".join(_fault(fault) for fault in error.errors(include_url=False))) from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"not JSON: {name} is not a number")
+
+
+def _fault(fault: Any) -> str:
+    if fault["type"] == "union_tag_not_found":
+        return "kind: missing"
+    if fault["type"] == "union_tag_invalid":
+        return f"kind: {str(fault['ctx']['tag'])[:60]!r} is not one of transfer_in, transfer_out, swap"
+    field = fault["loc"][-1]
+    if fault["type"] == "missing":
+        return f"{field}: missing"
+    return f"{field}: {fault['msg'].removeprefix('Value error, ')}"
+
+
+@dataclass(frozen=True, slots=True)
+class _TooLong:
+    length: int
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes | _TooLong]:
+    """The file's lines; of one that is too long for an event only its length."""
+    while text := file.readline(MAX_LINE_BYTES):
+        if text.endswith(b"\n") or len(text) < MAX_LINE_BYTES:
+            yield text
+            continue
+        length = len(text)
+        while not text.endswith(b"\n") and (text := file.readline(MAX_LINE_BYTES)):
+            length += len(text)
+        yield _TooLong(length)
+
+
+class _Legs:
+    """Counts the events of each on-chain transaction, of the latest 50,000 to 100,000 transactions.
+
+    The legs of one transaction stand close together; remembering all of them would grow with the file.
+    """
+
+    def __init__(self) -> None:
+        self._young: dict[bytes, int] = {}
+        self._old: dict[bytes, int] = {}
+
+    def next_of(self, tx_hash: str) -> int:
+        key = blake2b(tx_hash.encode(), digest_size=16).digest()
+        leg = self._young.get(key, self._old.get(key, 0))
+        if len(self._young) >= _REMEMBERED_TRANSACTIONS:
+            self._old, self._young = self._young, {}
+        self._young[key] = leg + 1
+        return leg
