@@ -88,20 +88,34 @@ def make_pool(settings: Settings) -> AsyncConnectionPool[AsyncConnection[Any]]:
         max_size=settings.pool_max_size,
         timeout=settings.pool_timeout_s,
         max_waiting=settings.pool_max_waiting,
-        check=check_connection,
         open=False,
         name="nexgent-db",
     )
 
 
-async def check_connection(connection: AsyncConnection[Any]) -> None:
-    """Raise psycopg.OperationalError for a connection that the server has closed; costs no round trip.
+async def take(pool: AsyncConnectionPool[AsyncConnection[Any]]) -> AsyncConnection[Any]:
+    """A connection of the pool that the server has not closed; the dead ones met on the way are replaced.
 
-    An idle connection has nothing to read. When there is something, it is the server's farewell, or a notice: one
-    round trip tells.
+    (The pool's own ``check`` pauses a second after each dead one.) Raises psycopg_pool.PoolTimeout, TooManyRequests.
     """
-    if _readable(connection.fileno()):
+    while not await _is_alive(connection := await pool.getconn()):
+        await connection.close()
+        await pool.putconn(connection)
+    return connection
+
+
+async def _is_alive(connection: AsyncConnection[Any]) -> bool:
+    """Costs no round trip: an idle connection has nothing to read.
+
+    When there is something, it is the server's farewell, or a notice, and one round trip tells which.
+    """
+    if not _readable(connection.fileno()):
+        return True
+    try:
         await connection.execute("")
+    except psycopg.Error:
+        return False
+    return True
 
 
 def _readable(descriptor: int) -> bool:

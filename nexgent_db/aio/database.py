@@ -14,7 +14,7 @@ import psycopg
 from psycopg import AsyncConnection, IsolationLevel
 from psycopg_pool import AsyncConnectionPool
 
-from nexgent_db.aio._pool import PoolSession, connect, make_pool
+from nexgent_db.aio._pool import PoolSession, connect, make_pool, take
 from nexgent_db.aio._session import BlockSession, Session
 from nexgent_db.aio.repositories.agents import AgentRepository
 from nexgent_db.aio.repositories.balances import BalanceRepository
@@ -236,7 +236,7 @@ class AsyncDatabase(_Repositories):
         if self._in_block and asyncio.current_task() in self._in_block:
             raise BlockMisuse("this task is inside a transaction block: use the block's object, not the database")
         try:
-            connection = await pool.getconn()
+            connection = await take(pool)
         except psycopg.Error as error:
             raise translate(error) from error
         try:
