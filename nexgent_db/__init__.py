@@ -5,13 +5,16 @@ from nexgent_db.binding import NOT_GIVEN, NotGiven
 from nexgent_db.errors import NexgentError
 from nexgent_db.health import Health
 from nexgent_db.settings import Settings
+from nexgent_db.sync.database import Database, Transaction
 
 __all__ = [
     "NOT_GIVEN",
     "AsyncDatabase",
     "AsyncTransaction",
+    "Database",
     "Health",
     "NexgentError",
     "NotGiven",
     "Settings",
+    "Transaction",
 ]

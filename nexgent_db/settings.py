@@ -16,11 +16,13 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Final
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from typing import Any, Final
+from urllib.parse import unquote_plus, urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -29,8 +31,15 @@ from nexgent_db.errors import ConfigurationError
 
 _PREFIX: Final = "NEXGENT_DB_"
 _LOOKS_LIKE: Final = "it should look like postgresql://user:password@host:5432/database"
-_URL_SCHEMES: Final = ("postgresql://", "postgres://")
+_SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+# As libpq reads one: the role and password end at the first @ that no / comes before.
+_URL: Final = re.compile(r"(?P<role>postgres(?:ql)?://(?:[^@/]*@)?)(?P<place>[^?]*)(?:\?(?P<query>.*))?", re.DOTALL)
+_BAD_ESCAPE: Final = re.compile("%(?![0-9a-f]{2})", re.IGNORECASE)
 _REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
+_LONGEST_S: Final = (2**31 - 1) // 1000
+"""PostgreSQL counts timeouts in milliseconds, in 32 bits."""
+_LONGEST_IDENTIFIER: Final = 63
+"""In bytes. PostgreSQL cuts longer ones off, which could make it another schema."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +63,20 @@ class Settings:
     prepare_threshold: int | None = 2
 
     def __post_init__(self) -> None:
+        if _parsed(self.conninfo) is None:
+            raise ConfigurationError("conninfo is malformed: Settings.from_url makes it from a URL")
         for item in fields(self):
             value = getattr(self, item.name)
-            if isinstance(value, int | float) and value <= 0 and item.name not in _MAY_BE_ZERO:
+            if not isinstance(value, int | float):
+                continue
+            if not math.isfinite(value):
+                raise ConfigurationError(f"{item.name} must be a finite number, not {value}")
+            if value <= 0 and item.name not in _MAY_BE_ZERO:
                 raise ConfigurationError(f"{item.name} must be above zero, not {value}")
-            if isinstance(value, int | float) and value < 0:
+            if value < 0:
                 raise ConfigurationError(f"{item.name} must not be negative, not {value}")
+            if item.name.endswith("_s") and value > _LONGEST_S:
+                raise ConfigurationError(f"{item.name} must be at most {_LONGEST_S}, not {value}")
         if self.pool_min_size > self.pool_max_size:
             raise ConfigurationError(
                 f"pool_min_size ({self.pool_min_size}) is above pool_max_size ({self.pool_max_size})"
@@ -108,16 +125,14 @@ def parse_database_url(url: str) -> str:
     The public system's ``?schema=name`` becomes ``search_path``. Raises ConfigurationError, which never
     repeats the URL, its password, or what libpq says of them.
     """
-    if "://" in url:
-        if not url.startswith(_URL_SCHEMES):
-            raise ConfigurationError(f"DATABASE_URL has the scheme {url.split('://')[0]!r}: {_LOOKS_LIKE}")
+    schema = None
+    if (scheme := _SCHEME.match(url)) is not None:
+        if scheme[1] not in ("postgresql", "postgres"):
+            raise ConfigurationError(f"DATABASE_URL has the scheme {scheme[1]!r}: {_LOOKS_LIKE}")
         url, schema = _split_schema(url)
-    else:
-        schema = None
-    try:
-        parts = conninfo_to_dict(url)
-    except psycopg.Error:
-        raise ConfigurationError(f"DATABASE_URL is malformed: {_LOOKS_LIKE}") from None
+    parts = _parsed(url)
+    if parts is None:
+        raise ConfigurationError(f"DATABASE_URL is malformed: {_LOOKS_LIKE}")
     if not parts:
         raise ConfigurationError(f"DATABASE_URL names no database: {_LOOKS_LIKE}")
     if schema is not None:
@@ -125,32 +140,59 @@ def parse_database_url(url: str) -> str:
     return make_conninfo("", **parts)
 
 
-def _split_schema(url: str) -> tuple[str, str | None]:
+def _parsed(conninfo: str) -> dict[str, Any] | None:
+    """What libpq makes of it; None when it is malformed. What libpq says then may quote the password: not kept."""
+    if "\0" in conninfo:
+        return None
     try:
-        parts = urlsplit(url)
-        pairs = parse_qsl(parts.query, keep_blank_values=True)
-    except ValueError:  # such as an unclosed IPv6 bracket
-        raise ConfigurationError(f"DATABASE_URL is malformed: {_LOOKS_LIKE}") from None
-    schemas = [value for name, value in pairs if name == "schema"]
+        parts = conninfo_to_dict(conninfo)
+    except (psycopg.Error, UnicodeError):
+        return None
+    # In a URL a password with a bare / makes its beginning the port, which libpq's complaint would quote.
+    ports = str(parts.get("port") or "").split(",")
+    return parts if all(re.fullmatch("[0-9]{0,5}", port) for port in ports) else None
+
+
+def _split_schema(url: str) -> tuple[str, str | None]:
+    found = _URL.fullmatch(url)
+    assert found is not None
+    if "@" in found["place"]:
+        raise ConfigurationError(
+            "DATABASE_URL is malformed: in its role and password write @ as %40, / as %2F and % as %25"
+        )
+    schemas: list[str] = []
+    rest: list[str] = []
+    for pair in (found["query"] or "").split("&"):
+        name, _, value = pair.partition("=")
+        (schemas if unquote_plus(name) == "schema" else rest).append(value if unquote_plus(name) == "schema" else pair)
     if not schemas:
         return url, None
-    if len(schemas) > 1 or not schemas[0] or "\0" in schemas[0]:
-        raise ConfigurationError("DATABASE_URL: ?schema= should name one schema")
-    rest = urlencode([pair for pair in pairs if pair[0] != "schema"], quote_via=quote)
-    return urlunsplit(parts._replace(query=rest)), schemas[0]
+    schema = unquote_plus(schemas[0])
+    unusable = not schema or _BAD_ESCAPE.search(schemas[0]) or "\0" in schema or "\ufffd" in schema
+    if len(schemas) > 1 or unusable or len(schema.encode(errors="replace")) > _LONGEST_IDENTIFIER:
+        raise ConfigurationError("DATABASE_URL: ?schema= should name one schema, in 63 bytes at the most")
+    return found["role"] + found["place"] + ("?" + "&".join(rest) if any(rest) else ""), schema
 
 
 def _search_path_option(schema: str) -> str:
     quoted = '"' + schema.replace('"', '""') + '"'
-    escaped = quoted.replace("\\", "\\\\").replace(" ", "\\ ")
-    return f"-csearch_path={escaped}"
+    return "-csearch_path=" + re.sub(r"([\\ \t\n\v\f\r])", r"\\\1", quoted)  # white space would end the option
 
 
 def check_redis_url(url: str) -> str:
     """``url`` itself when its form is one that redis-py knows; else ConfigurationError, without the URL."""
-    if urlsplit(url).scheme not in _REDIS_SCHEMES:
+    if not _is_redis_url(url):
         raise ConfigurationError("REDIS_URL is malformed: it should look like redis://host:6379/0 or unix:///path.sock")
     return url
+
+
+def _is_redis_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # not a number where a password holds a bare /
+    except ValueError:
+        return False
+    return parts.scheme in _REDIS_SCHEMES and (parts.scheme == "unix" or "@" not in parts.path)
 
 
 def describe(conninfo: str) -> str:

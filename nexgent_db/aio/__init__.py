@@ -1,1 +1,1 @@
-"""The asynchronous data layer, and the source of the synchronous one: ``make sync`` writes ``nexgent_db/sync``."""
+"""The asynchronous data layer. ``make sync`` writes ``nexgent_db/sync`` from ``nexgent_db/aio``."""

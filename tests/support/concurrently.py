@@ -1,24 +1,46 @@
-"""Run callables at the same time: tasks for the asynchronous tests, threads for the synchronous ones."""
+"""Run callables at the same time: tasks for the asynchronous tests, threads for the synchronous ones.
+
+``make sync`` turns the one into the other, so both promise the same: results stand in the order of the functions,
+and all functions have ended, well or not, when the first error in that order is raised.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 
 async def concurrently_async(
-    functions: Sequence[Callable[[], Awaitable[Any]]], *, return_exceptions: bool = False
+    functions: Iterable[Callable[..., Awaitable[Any]]], *, return_exceptions: bool = False
 ) -> list[Any]:
-    """Await all of them at once; their results in order. The first error is raised unless errors are wanted."""
-    return await asyncio.gather(*(function() for function in functions), return_exceptions=return_exceptions)
+    """Call all of them without arguments and await them at once; errors are raised, or stand among the results."""
+    results = await asyncio.gather(*(function() for function in functions), return_exceptions=True)
+    return _raised_or_returned(results, return_exceptions)
 
 
-def concurrently(functions: Sequence[Callable[[], Any]], *, return_exceptions: bool = False) -> list[Any]:
-    """Call all of them at once, each in a thread of its own."""
-    with ThreadPoolExecutor(len(functions)) as pool:
-        futures = [pool.submit(function) for function in functions]
-    if return_exceptions:
-        return [future.exception() or future.result() for future in futures]
-    return [future.result() for future in futures]
+def concurrently(functions: Iterable[Callable[..., Any]], *, return_exceptions: bool = False) -> list[Any]:
+    """Call all of them without arguments, each in a thread of its own, none before every thread is there."""
+    todo = list(functions)
+    start = threading.Barrier(max(1, len(todo)))
+
+    def run(function: Callable[..., Any]) -> Any:
+        start.wait()
+        try:
+            return function()
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(start.parties) as pool:
+        results = list(pool.map(run, todo))
+    return _raised_or_returned(results, return_exceptions)
+
+
+def _raised_or_returned(results: list[Any], return_exceptions: bool) -> list[Any]:
+    if not return_exceptions:
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+    return results

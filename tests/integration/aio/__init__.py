@@ -1,1 +1,1 @@
-"""Tests of the asynchronous layer; those of the synchronous one are generated from them (make sync)."""
+"""Tests of the asynchronous layer. ``make sync`` writes ``tests/integration/sync`` from ``tests/integration/aio``."""

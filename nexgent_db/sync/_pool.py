@@ -1,0 +1,159 @@
+# Generated from nexgent_db/aio/_pool.py by `make sync`: do not edit.
+"""The connection pool: configured sessions, checked before use, waited for within bounds."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final
+
+import psycopg
+from psycopg import Connection
+from psycopg.adapt import AdaptersMap
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.types.numeric import Int8Dumper
+from psycopg_pool import ConnectionPool
+
+from nexgent_db.binding import BoundQuery, Call
+from nexgent_db.errors import DatabaseUnavailable, SchemaChanged, translate
+from nexgent_db.settings import Settings
+from nexgent_db.sync._session import Session, execute
+
+MIN_SERVER_VERSION: Final = 150000
+
+
+def session_conninfo(settings: Settings) -> str:
+    """``settings.conninfo`` with the time zone, encoding, limits and keep-alives that every connection gets."""
+    parts: dict[str, Any] = {
+        "application_name": "nexgent-db",
+        "connect_timeout": settings.connect_timeout_s,
+        "keepalives_idle": 30,
+        **conninfo_to_dict(settings.conninfo),
+    }
+    options = {
+        "TimeZone": "UTC",
+        "statement_timeout": _milliseconds(settings.statement_timeout_s),
+        "lock_timeout": _milliseconds(settings.lock_timeout_s),
+        "idle_in_transaction_session_timeout": _milliseconds(settings.idle_in_transaction_timeout_s),
+    }
+    # What the URL itself asks for comes last and wins.
+    given = [f"-c{name}={value}" for name, value in options.items()]
+    parts["options"] = " ".join([*given, str(parts.get("options") or "")]).strip()
+    parts["client_encoding"] = "UTF8"
+    return make_conninfo("", **parts)
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def _adapters() -> AdaptersMap:
+    """Every int is bound as bigint: one prepared statement for each query, whatever the size of its numbers."""
+    adapters = AdaptersMap(psycopg.adapters)
+    adapters.register_dumper(int, Int8Dumper)
+    return adapters
+
+
+class _Context:
+    """What psycopg takes adapters from."""
+
+    adapters = _adapters()
+    connection = None
+
+
+def connect(settings: Settings) -> Connection[Any]:
+    """One connection as the pool makes them. Raises AuthenticationFailed, DatabaseUnavailable."""
+    try:
+        connection = Connection.connect(
+            session_conninfo(settings),
+            autocommit=True,
+            context=_Context(),
+            prepare_threshold=settings.prepare_threshold,
+        )
+    except psycopg.Error as error:
+        raise translate(error) from error
+    if connection.info.server_version < MIN_SERVER_VERSION:
+        version = connection.info.server_version // 10000
+        connection.close()
+        raise DatabaseUnavailable(f"the server is PostgreSQL {version}: 15 or newer is needed")
+    return connection
+
+
+def make_pool(settings: Settings) -> ConnectionPool[Connection[Any]]:
+    """A closed pool of connections in autocommit: a query alone is one round trip."""
+    return ConnectionPool(
+        session_conninfo(settings),
+        kwargs={"autocommit": True, "context": _Context(), "prepare_threshold": settings.prepare_threshold},
+        min_size=settings.pool_min_size,
+        max_size=settings.pool_max_size,
+        timeout=settings.pool_timeout_s,
+        max_waiting=settings.pool_max_waiting,
+        open=False,
+        name="nexgent-db",
+    )
+
+
+def take(pool: ConnectionPool[Connection[Any]]) -> Connection[Any]:
+    """A connection of the pool that the server has not closed; the dead ones met on the way are replaced.
+
+    (The pool's own ``check`` pauses a second after each dead one.) Raises psycopg_pool.PoolTimeout, TooManyRequests.
+    """
+    while not _is_alive(connection := pool.getconn()):
+        connection.close()
+        pool.putconn(connection)
+    return connection
+
+
+def _is_alive(connection: Connection[Any]) -> bool:
+    """Costs no round trip: an idle connection has nothing to read.
+
+    When there is something, it is the server's farewell, or a notice, and one round trip tells which.
+    """
+    if not _readable(connection.fileno()):
+        return True
+    try:
+        connection.execute("")
+    except psycopg.Error:
+        return False
+    return True
+
+
+def _readable(descriptor: int) -> bool:
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([descriptor], [], [], 0)[0])
+
+
+class PoolSession(Session):
+    """Each query on a connection of its own, committed at once."""
+
+    def __init__(
+        self,
+        checkout: Callable[[], AbstractContextManager[Connection[Any]]],
+        block: Callable[[], AbstractContextManager[Session]],
+    ) -> None:
+        self._checkout = checkout
+        self._block = block
+
+    def run(self, bound: BoundQuery, call: Call) -> Any:
+        with self._checkout() as connection:
+            try:
+                return execute(connection, bound, call)
+            except psycopg.Error as error:
+                translated = translate(error, bound.name)
+                if not isinstance(translated, SchemaChanged):
+                    raise translated from error
+            # A migration changed what a prepared statement returns: prepare anew.
+            try:
+                connection.execute("DEALLOCATE ALL")
+                return execute(connection, bound, call)
+            except psycopg.Error as error:
+                raise translate(error, bound.name) from error
+
+    @contextmanager
+    def block(self) -> Iterator[Session]:
+        with self._block() as session:
+            yield session

@@ -1,0 +1,81 @@
+# Generated from nexgent_db/aio/_session.py by `make sync`: do not edit.
+"""Runs bound queries: alone on a pooled connection, or inside a transaction block on its own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import Connection, Cursor, RawCursor
+from psycopg.rows import RowMaker
+
+from nexgent_db.binding import BoundQuery, Call
+from nexgent_db.errors import BlockMisuse, SchemaChanged, translate
+from nexgent_db.sqlfiles import Cardinality
+
+
+class Session(ABC):
+    """Where a repository's queries go."""
+
+    @abstractmethod
+    def run(self, bound: BoundQuery, call: Call) -> Any:
+        """Send one query; return what its cardinality promises. Raises DatabaseError, RowCountError."""
+
+    @abstractmethod
+    def block(self) -> AbstractContextManager[Session]:
+        """The session of a transaction block: this one inside a block, else that of a new block."""
+
+
+class BlockSession(Session):
+    """The session of one transaction block: one connection, until the block is left."""
+
+    def __init__(self, connection: Connection[Any]) -> None:
+        self._connection = connection
+        self.ended = False
+
+    def run(self, bound: BoundQuery, call: Call) -> Any:
+        if self.ended:
+            raise BlockMisuse(f"{bound.name}: its transaction block has ended")
+        try:
+            return execute(self._connection, bound, call)
+        except psycopg.Error as error:
+            translated = translate(error, bound.name)
+            if isinstance(translated, SchemaChanged):  # the pool shall not hand out its stale statements again
+                self._connection.close()
+            raise translated from error
+
+    @contextmanager
+    def block(self) -> Iterator[Session]:
+        yield self
+
+
+def execute(connection: Connection[Any], bound: BoundQuery, call: Call) -> Any:
+    """Run one call on a connection and shape what comes back. The driver's errors pass through."""
+    cursor = RawCursor(connection)
+    if bound.make_rows is not None:
+        cursor.row_factory = _row_factory(bound)
+    cursor.execute(call.text, call.values)
+    match bound.query.cardinality:
+        case Cardinality.MANY:
+            return cursor.fetchall()
+        case Cardinality.OPTIONAL:
+            return bound.optional(cursor.fetchall())
+        case Cardinality.ONE:
+            return bound.one(cursor.fetchall())
+        case Cardinality.ROWS:
+            return cursor.rowcount
+        case _:
+            return None
+
+
+def _row_factory(bound: BoundQuery) -> Any:
+    def factory(cursor: Cursor[Any]) -> RowMaker[Any]:
+        description = cursor.description
+        assert description is not None
+        assert bound.make_rows is not None
+        return bound.make_rows([column.name for column in description])
+
+    return factory

@@ -1,0 +1,255 @@
+# Generated from nexgent_db/aio/database.py by `make sync`: do not edit.
+"""The database as a service embeds it: repositories and trades over a pool, and transaction blocks."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+
+import psycopg
+from psycopg import Connection, IsolationLevel
+from psycopg_pool import ConnectionPool
+
+from nexgent_db.errors import (
+    BlockMisuse,
+    ConnectionLost,
+    DatabaseUnavailable,
+    TransactionConflict,
+    translate,
+)
+from nexgent_db.health import Health
+from nexgent_db.settings import Settings, describe
+from nexgent_db.sync._pool import PoolSession, connect, make_pool, take
+from nexgent_db.sync._session import BlockSession, Session
+from nexgent_db.sync.repositories.agents import AgentRepository
+from nexgent_db.sync.repositories.balances import BalanceRepository
+from nexgent_db.sync.repositories.historical_swaps import HistoricalSwapRepository
+from nexgent_db.sync.repositories.positions import PositionRepository
+from nexgent_db.sync.repositories.trade_requests import TradeRequestRepository
+from nexgent_db.sync.repositories.transactions import TransactionRepository
+from nexgent_db.sync.repositories.users import UserRepository
+from nexgent_db.sync.repositories.wallets import WalletRepository
+from nexgent_db.sync.trades import Trades
+
+T = TypeVar("T")
+
+Isolation = Literal["read committed", "repeatable read", "serializable"]
+
+_ISOLATION = {
+    "read committed": IsolationLevel.READ_COMMITTED,
+    "repeatable read": IsolationLevel.REPEATABLE_READ,
+    "serializable": IsolationLevel.SERIALIZABLE,
+}
+
+
+class _Repositories:
+    """The same repositories, and trades, outside of a block and inside."""
+
+    def __init__(self, session: Session) -> None:
+        self.agents = AgentRepository(session)
+        self.balances = BalanceRepository(session)
+        self.historical_swaps = HistoricalSwapRepository(session)
+        self.positions = PositionRepository(session)
+        self.trade_requests = TradeRequestRepository(session)
+        self.transactions = TransactionRepository(session)
+        self.users = UserRepository(session)
+        self.wallets = WalletRepository(session)
+        self.trades = Trades(session)
+
+
+class Transaction(_Repositories):
+    """An open transaction block. Everything done through it is kept together, or not at all."""
+
+    def __init__(self, connection: Connection[Any]) -> None:
+        self._connection = connection
+        self._session = BlockSession(connection)
+        super().__init__(self._session)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """A block within the block: a savepoint. An error that leaves it undoes what was done inside, no more."""
+        if self._session.ended:
+            raise BlockMisuse("the transaction block has ended")
+        inner = Transaction(self._connection)
+        try:
+            with self._connection.transaction():
+                yield inner
+        except psycopg.Error as error:
+            raise translate(error) from error
+        finally:
+            inner._session.ended = True
+
+
+class Database(_Repositories):
+    """A pool of connections to one database, its repositories, and transaction blocks.
+
+    Use it as a context manager, or call :meth:`open` and :meth:`close`. ``database`` is a URL, libpq keywords, or
+    Settings. Safe to share between threads.
+
+    Queries alone raise, in this order: InvalidInput before anything is sent; PoolExhausted, AuthenticationFailed or
+    DatabaseUnavailable while a connection is sought; DatabaseError and its subclasses from the server; RowCountError.
+    """
+
+    def __init__(self, database: str | Settings) -> None:
+        self.settings = Settings.from_url(database) if isinstance(database, str) else database
+        self._pool: ConnectionPool[Connection[Any]] | None = None
+        self._in_block: set[object] = set()
+        super().__init__(PoolSession(self._checkout, self._block_session))
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """The database of ``DATABASE_URL``, with the settings of the environment. Raises ConfigurationError."""
+        return cls(Settings.from_env())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {describe(self.settings.conninfo)}>"
+
+    def open(self) -> None:
+        """Connect, and fill the pool in the background.
+
+        Raises AuthenticationFailed; DatabaseUnavailable when the server cannot be reached or is older than
+        PostgreSQL 15. Nothing stays open then.
+        """
+        if self._pool is not None:
+            raise BlockMisuse(f"{self!r} is open already")
+        connect(self.settings).close()
+        self._pool = make_pool(self.settings)
+        self._pool.open()
+
+    def close(self) -> None:
+        """Close every connection. Queries in flight are waited for, for a few seconds."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def health(self) -> Health:
+        """One round trip to the server, and how busy the pool is. Never raises for a server that is gone."""
+        started = time.perf_counter()
+        problem = version = None
+        try:
+            with self._checkout() as connection:
+                connection.execute("SELECT 1")
+                version = connection.info.server_version
+        except psycopg.Error as error:
+            problem = str(translate(error))
+        except DatabaseUnavailable as error:
+            problem = str(error)
+        stats = {} if self._pool is None else self._pool.get_stats()
+        return Health(
+            problem=problem,
+            server_version=version,
+            round_trip_s=time.perf_counter() - started,
+            pool_size=stats.get("pool_size", 0),
+            pool_available=stats.get("pool_available", 0),
+            requests_waiting=stats.get("requests_waiting", 0),
+        )
+
+    @contextmanager
+    def transaction(
+        self,
+        *,
+        isolation: Isolation = "read committed",
+        read_only: bool = False,
+        deferrable: bool = False,
+        statement_timeout_s: float | None = None,
+        lock_timeout_s: float | None = None,
+        pipeline: bool = False,
+    ) -> Iterator[Transaction]:
+        """One connection and one database transaction: committed at the end, rolled back by any exception.
+
+        The timeouts hold for this block only. ``pipeline`` sends statements without waiting for the answers before;
+        an error may then show at a later one. Never retried: see :meth:`run_transaction`. While the block is open,
+        using the database itself in the same thread raises BlockMisuse (it would wait for a second connection).
+
+        Raises what queries raise; when the connection is lost at the end, ConnectionLost: the transaction may or may
+        not have been committed.
+        """
+        with self._checkout() as connection:
+            owner = threading.get_ident()
+            self._in_block.add(owner)
+            transaction = Transaction(connection)
+            limits = _limits(statement_timeout_s, lock_timeout_s)
+            try:
+                connection.set_isolation_level(_ISOLATION[isolation])
+                connection.set_read_only(read_only or None)
+                connection.set_deferrable(deferrable or None)
+                with connection.transaction():
+                    if limits:
+                        connection.execute(limits)
+                    if pipeline:
+                        with connection.pipeline():
+                            yield transaction
+                    else:
+                        yield transaction
+            except psycopg.Error as error:
+                raise translate(error) from error
+            finally:
+                transaction._session.ended = True
+                self._in_block.discard(owner)
+
+    def run_transaction(
+        self,
+        function: Callable[[Transaction], T],
+        *,
+        attempts: int = 5,
+        isolation: Isolation = "read committed",
+    ) -> T:
+        """Run ``function`` in a block and return its result; run it again when that may help.
+
+        That is after a serialisation failure, a deadlock or a lost connection, ``attempts`` times in all, with a
+        random pause that doubles from 10 ms. A connection lost during COMMIT may have committed, so ``function``
+        must be repeatable: trades are, by their request ids. The last failure is raised as it is.
+        """
+        for attempt in range(1, attempts + 1):
+            try:
+                with self.transaction(isolation=isolation) as transaction:
+                    return function(transaction)
+            except (TransactionConflict, ConnectionLost):
+                if attempt == attempts:
+                    raise
+            time.sleep(random.uniform(0.5, 1.0) * 0.01 * 2**attempt)  # noqa: S311  # jitter
+        raise ValueError(f"attempts must be at least 1, not {attempts}")
+
+    @contextmanager
+    def _block_session(self) -> Iterator[Session]:
+        with self.transaction() as transaction:
+            yield transaction._session
+
+    @contextmanager
+    def _checkout(self) -> Iterator[Connection[Any]]:
+        pool = self._pool
+        if pool is None:
+            raise BlockMisuse(f"{self!r} is not open: use it as a context manager, or call open()")
+        if self._in_block and threading.get_ident() in self._in_block:
+            raise BlockMisuse("this thread is inside a transaction block: use the block's object, not the database")
+        try:
+            connection = take(pool)
+        except psycopg.Error as error:
+            raise translate(error) from error
+        try:
+            yield connection
+        finally:
+            pool.putconn(connection)
+
+
+def _limits(statement_timeout_s: float | None, lock_timeout_s: float | None) -> bytes:
+    settings = {"statement_timeout": statement_timeout_s, "lock_timeout": lock_timeout_s}
+    return "; ".join(
+        f"SET LOCAL {name} = {max(1, round(seconds * 1000))}"
+        for name, seconds in settings.items()
+        if seconds is not None
+    ).encode()

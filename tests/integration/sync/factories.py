@@ -1,0 +1,101 @@
+# Generated from tests/integration/aio/factories.py by `make sync`: do not edit.
+"""Orders and owners of which a test says only what matters to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+from nexgent_db import Database
+from nexgent_db.models import (
+    SOL_MINT,
+    AgentBalance,
+    BurnOrder,
+    BuyOrder,
+    DcaBuyOrder,
+    DepositOrder,
+    ResetWalletOrder,
+    SellOrder,
+    SwapOrder,
+    TakeProfitOrder,
+    TradingMode,
+    WithdrawOrder,
+)
+
+TOKEN = "TokenAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """An agent and its wallet, and orders of theirs. Amounts may be given as text."""
+
+    user_id: UUID
+    agent_id: UUID
+    wallet_address: str
+
+    def deposit(self, amount: str, token: str = SOL_MINT, **more: Any) -> DepositOrder:
+        return DepositOrder(**self._moved(amount, token), **more)
+
+    def withdraw(self, amount: str, token: str = SOL_MINT, **more: Any) -> WithdrawOrder:
+        return WithdrawOrder(**self._moved(amount, token), **more)
+
+    def burn(self, amount: str, token: str = SOL_MINT, **more: Any) -> BurnOrder:
+        return BurnOrder(**self._moved(amount, token), **more)
+
+    def buy(self, sol: str, amount: str, token: str = TOKEN, **more: Any) -> BuyOrder:
+        return BuyOrder(**self._traded(sol, amount, token), **more)
+
+    def dca_buy(self, sol: str, amount: str, token: str = TOKEN, **more: Any) -> DcaBuyOrder:
+        return DcaBuyOrder(**self._traded(sol, amount, token), **more)
+
+    def take_profit(self, amount: str, sol: str, token: str = TOKEN, **more: Any) -> TakeProfitOrder:
+        return TakeProfitOrder(**self._traded(sol, amount, token), **more)
+
+    def sell(self, amount: str, sol: str, token: str = TOKEN, **more: Any) -> SellOrder:
+        return SellOrder(**self._traded(sol, amount, token), **more)
+
+    def swap(self, amount: str, token: str, received: str, for_token: str, **more: Any) -> SwapOrder:
+        return SwapOrder(
+            **self._ids(),
+            input_mint=token,
+            input_symbol=token[:10],
+            input_amount=amount,
+            output_mint=for_token,
+            output_symbol=for_token[:10],
+            output_amount=received,
+            **more,
+        )
+
+    def reset(self, opening_sol: str | None = None, **more: Any) -> ResetWalletOrder:
+        return ResetWalletOrder(**self._ids(), opening_sol=opening_sol, **more)
+
+    def _ids(self) -> dict[str, Any]:
+        return {"agent_id": self.agent_id, "wallet_address": self.wallet_address}
+
+    def _moved(self, amount: str, token: str) -> dict[str, Any]:
+        return {**self._ids(), "token_address": token, "token_symbol": token[:10], "amount": amount}
+
+    def _traded(self, sol: str, amount: str, token: str) -> dict[str, Any]:
+        return {
+            **self._ids(),
+            "token_address": token,
+            "token_symbol": token[:10],
+            "sol_amount": sol,
+            "token_amount": amount,
+        }
+
+
+def new_owner(db: Database, wallet_type: TradingMode = "simulation") -> Owner:
+    """A new user with one agent and one empty wallet."""
+    user = db.users.create(f"{uuid4()}@example.org")
+    agent = db.agents.create(user.id, "tester")
+    wallet = db.wallets.create(f"W{uuid4().hex}", agent.id, wallet_type)
+    return Owner(user.id, agent.id, wallet.wallet_address)
+
+
+def balance_of(db: Database, owner: Owner, token: str = SOL_MINT) -> Decimal:
+    """What the wallet holds of the token; 0 when it never held any."""
+    found: AgentBalance | None = db.balances.find_by_wallet_and_token(owner.wallet_address, token)
+    return Decimal(0) if found is None else found.balance

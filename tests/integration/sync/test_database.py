@@ -1,0 +1,344 @@
+# Generated from tests/integration/aio/test_database.py by `make sync`: do not edit.
+"""The pool and transaction blocks: options, nesting, retries, misuse, and connections that die."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from nexgent_db import Database, Settings, Transaction
+from nexgent_db.errors import (
+    BlockMisuse,
+    CheckViolation,
+    ConfigurationError,
+    ConnectionLost,
+    DatabaseError,
+    DatabaseUnavailable,
+    ForeignKeyViolation,
+    LockTimeout,
+    PoolExhausted,
+    SchemaNotReady,
+    StatementTimeout,
+    TransactionAborted,
+    TransactionConflict,
+    UniqueViolation,
+)
+from tests.integration.sync.factories import Owner, new_owner
+from tests.support.concurrently import concurrently
+
+
+def _email(db: Database | Transaction) -> str:
+    return db.users.create(f"{uuid4()}@example.org").email
+
+
+def _setting(tx: Transaction, name: str) -> Any:
+    cursor = tx._connection.execute(f"SHOW {name}")  # type: ignore[arg-type]
+    row = cursor.fetchone()
+    assert row is not None
+    return row[0]
+
+
+def _terminate(database_url: str, application_name: str = "nexgent-db") -> None:
+    """End every backend of the package's connections to this database, as a failing server would."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = %s",
+            [application_name],
+        )
+
+
+# --- Blocks -------------------------------------------------------------------------------------
+
+
+def test_a_block_commits_at_its_end_and_rolls_back_on_any_error(db: Database) -> None:
+    with db.transaction() as tx:
+        kept = _email(tx)
+    with pytest.raises(KeyError), db.transaction() as tx:
+        lost = _email(tx)
+        raise KeyError
+    assert db.users.find_by_email(kept) is not None
+    assert db.users.find_by_email(lost) is None
+
+
+def test_a_block_within_a_block_is_undone_alone(db: Database) -> None:
+    with db.transaction() as tx:
+        first = _email(tx)
+        with pytest.raises(UniqueViolation), tx.transaction() as inner:
+            second = _email(inner)
+            inner.users.create(first)
+        with tx.transaction() as inner:
+            third = _email(inner)
+    found = [db.users.find_by_email(email) is not None for email in (first, second, third)]
+    assert found == [True, False, True]
+
+
+def test_after_an_error_a_block_is_aborted(db: Database) -> None:
+    with pytest.raises(TransactionAborted), db.transaction() as tx:
+        with pytest.raises(ForeignKeyViolation):
+            tx.agents.create(uuid4(), "nobody's")
+        tx.users.find_by_id(uuid4())
+
+
+def test_the_database_is_not_used_inside_its_own_block(db: Database) -> None:
+    with db.transaction() as tx:
+        with pytest.raises(BlockMisuse, match="use the block's object"):
+            db.users.find_by_id(uuid4())
+        with pytest.raises(BlockMisuse), db.transaction():
+            pass
+        assert tx.users.find_by_id(uuid4()) is None
+    assert db.users.find_by_id(uuid4()) is None
+
+
+def test_others_use_the_database_while_a_block_is_open(db: Database) -> None:
+    with db.transaction() as tx:
+        email = _email(tx)
+        assert concurrently([lambda: db.users.find_by_email(email)]) == [None]
+
+
+def test_a_block_is_not_used_after_its_end(db: Database) -> None:
+    with db.transaction() as tx, tx.transaction() as inner:
+        pass
+    for ended in (tx, inner):
+        with pytest.raises(BlockMisuse, match="has ended"):
+            ended.users.find_by_id(uuid4())
+    with pytest.raises(BlockMisuse, match="has ended"), tx.transaction():
+        pass
+
+
+def test_options_hold_for_their_block_only(db: Database) -> None:
+    with db.transaction(
+        isolation="serializable", read_only=True, deferrable=True, statement_timeout_s=1.5, lock_timeout_s=0.25
+    ) as tx:
+        assert [
+            _setting(tx, name)
+            for name in (
+                "transaction_isolation",
+                "transaction_read_only",
+                "transaction_deferrable",
+                "statement_timeout",
+                "lock_timeout",
+            )
+        ] == ["serializable", "on", "on", "1500ms", "250ms"]
+    with db.transaction() as tx:
+        assert [
+            _setting(tx, name)
+            for name in ("transaction_isolation", "transaction_read_only", "statement_timeout", "lock_timeout")
+        ] == ["read committed", "off", "30s", "5s"]
+
+
+def test_a_read_only_block_refuses_writes(db: Database) -> None:
+    with pytest.raises(DatabaseError, match="read-only"), db.transaction(read_only=True) as tx:
+        _email(tx)
+
+
+def test_a_pipelined_block_is_kept_whole(db: Database, owner: Owner) -> None:
+    with db.transaction(pipeline=True) as tx:
+        for _ in range(3):
+            tx.trades.deposit(owner.deposit("1"))
+    assert len(db.transactions.list_by_agent(owner.agent_id)) == 3
+
+
+def test_a_statement_that_runs_too_long_is_ended(db: Database) -> None:
+    with pytest.raises(StatementTimeout), db.transaction(statement_timeout_s=0.05) as tx:
+        tx._connection.execute("SELECT pg_sleep(5)")
+
+
+def test_a_lock_that_is_held_is_not_waited_for_forever(db: Database, owner: Owner) -> None:
+    with Database(db.settings) as rival, rival.transaction() as holder:
+        holder.trades.deposit(owner.deposit("1"))
+        with pytest.raises(LockTimeout), db.transaction(lock_timeout_s=0.05) as tx:
+            tx.trades.deposit(owner.deposit("1"))
+
+
+def test_a_constraint_is_named(db: Database) -> None:
+    email = _email(db)
+    with pytest.raises(UniqueViolation) as refused:
+        db.users.create(email.upper())
+    assert (refused.value.constraint, refused.value.table) == ("users_lower_email_key", "users")
+    assert "users.create" in str(refused.value)
+    assert isinstance(refused.value.__cause__, psycopg.errors.UniqueViolation)
+    with pytest.raises(CheckViolation) as broken, db.transaction() as tx:
+        owner = new_owner(db=tx)  # type: ignore[arg-type]  # a block has the same repositories
+        tx._connection.execute(
+            "INSERT INTO agent_balances (agent_id, wallet_address, token_address, token_symbol, balance)"
+            " VALUES (%s, %s, 'T', 'T', -1)",
+            [owner.agent_id, owner.wallet_address],
+        )
+    assert broken.value.constraint == "agent_balances_balance_check"
+
+
+# --- Retries ------------------------------------------------------------------------------------
+
+
+def test_run_transaction_returns_what_the_function_returns(db: Database) -> None:
+    email = db.run_transaction(_email)
+    assert db.users.find_by_email(email) is not None
+
+
+def test_run_transaction_repeats_after_a_conflict_and_gives_up_in_the_end(db: Database) -> None:
+    tries = 0
+
+    def conflict(tx: Transaction) -> str:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise TransactionConflict("simulated: the server's own are tested with the trades")
+        return _email(tx)
+
+    email = db.run_transaction(conflict)
+    assert (tries, db.users.find_by_email(email) is not None) == (3, True)
+    tries = -100
+    with pytest.raises(TransactionConflict):
+        db.run_transaction(conflict, attempts=2)
+    assert tries == -98
+
+
+def test_run_transaction_does_not_repeat_other_errors(db: Database) -> None:
+    tries = 0
+
+    def fail(tx: Transaction) -> None:
+        nonlocal tries
+        tries += 1
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        db.run_transaction(fail)
+    assert tries == 1
+
+
+def test_run_transaction_survives_a_lost_connection(fresh_database_url: str) -> None:
+    with Database(fresh_database_url) as db:
+        owner = new_owner(db)
+        order = owner.deposit("10")
+        tries = 0
+
+        def deposit(tx: Transaction) -> None:
+            nonlocal tries
+            tries += 1
+            tx.trades.deposit(order)
+            if tries == 1:
+                _terminate(fresh_database_url)
+
+        db.run_transaction(deposit)
+        assert tries == 2
+        balances = db.balances.list_by_wallet(owner.agent_id, owner.wallet_address)
+        assert [balance.balance for balance in balances] == [10]
+
+
+# --- The pool -----------------------------------------------------------------------------------
+
+
+def test_connections_that_the_server_ended_are_replaced_unseen(fresh_database_url: str) -> None:
+    with Database(replace(Settings.from_url(fresh_database_url), pool_min_size=3)) as db:
+        concurrently([lambda: db.users.find_by_id(uuid4())] * 3)
+        _terminate(fresh_database_url)
+        for _ in range(6):
+            assert db.users.find_by_id(uuid4()) is None
+
+
+def test_a_lost_connection_in_a_block_is_said(fresh_database_url: str) -> None:
+    with Database(fresh_database_url) as db:
+        with pytest.raises(ConnectionLost), db.transaction() as tx:
+            _email(tx)
+            _terminate(fresh_database_url)
+            _email(tx)
+        assert _email(db)
+
+
+def test_waiting_for_a_connection_is_bounded(database_url: str) -> None:
+    settings = replace(Settings.from_url(database_url), pool_max_size=1, pool_timeout_s=0.1, pool_max_waiting=1)
+    with Database(settings) as db, db.transaction():
+        waiting = concurrently([lambda: db.users.find_by_id(uuid4())] * 3, return_exceptions=True)
+        assert [type(error) for error in waiting] == [PoolExhausted] * 3
+
+
+def test_a_changed_result_type_is_prepared_anew(fresh_database_url: str) -> None:
+    with Database(replace(Settings.from_url(fresh_database_url), pool_max_size=1)) as db:
+        user_id = db.users.create("a@example.org").id
+        for _ in range(5):
+            db.users.find_by_id(user_id)
+        with psycopg.connect(fresh_database_url) as connection:
+            connection.execute("ALTER TABLE users ALTER COLUMN email TYPE varchar(300)")
+        user = db.users.find_by_id(user_id)
+        assert user is not None
+        assert user.email == "a@example.org"
+        with psycopg.connect(fresh_database_url) as connection:
+            connection.execute("ALTER TABLE users ALTER COLUMN email TYPE varchar(200)")
+
+        def find(tx: Transaction) -> bool:
+            return tx.users.find_by_id(user_id) is not None
+
+        for _ in range(5):
+            db.users.find_by_id(user_id)
+        with psycopg.connect(fresh_database_url) as connection:
+            connection.execute("ALTER TABLE users ALTER COLUMN email TYPE text")
+        assert db.run_transaction(find)
+
+
+def test_a_database_that_is_not_open_says_so(database_url: str) -> None:
+    db = Database(database_url)
+    with pytest.raises(BlockMisuse, match="not open"):
+        db.users.find_by_id(uuid4())
+    with db, pytest.raises(BlockMisuse, match="open already"):
+        db.open()
+    with pytest.raises(BlockMisuse, match="not open"):
+        db.users.find_by_id(uuid4())
+
+
+def test_an_unmigrated_database_says_what_to_do(empty_database: str) -> None:
+    with Database(empty_database) as db, pytest.raises(SchemaNotReady, match="nexgent-db migrate"):
+        db.users.find_by_id(uuid4())
+
+
+def test_a_server_that_is_not_there_is_unavailable() -> None:
+    with pytest.raises(DatabaseUnavailable) as refused:
+        Database("postgresql://someone:s3cret@127.0.0.1:1/nowhere").open()
+    assert "s3cret" not in f"{refused.value}{refused.value!r}{refused.value.__cause__}"
+    assert "\n" not in str(refused.value)
+
+
+def test_the_environment_names_the_database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    with pytest.raises(ConfigurationError, match="DATABASE_URL is not set"):
+        Database.from_env()
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    with Database.from_env() as db:
+        assert db.health().ok
+
+
+def test_health_tells_the_version_and_the_pool_and_never_raises(fresh_database_url: str) -> None:
+    with Database(fresh_database_url) as db:
+        health = db.health()
+        assert health.ok
+        assert health.server_version is not None
+        assert health.server_version >= 150000
+        assert health.round_trip_s > 0
+        assert health.pool_size >= 1
+
+
+def test_health_of_a_server_that_is_gone(fresh_database_url: str) -> None:
+    with Database(replace(Settings.from_url(fresh_database_url), pool_timeout_s=0.3)) as db:
+        name = psycopg.conninfo.conninfo_to_dict(fresh_database_url)["dbname"]
+        maintenance = psycopg.conninfo.make_conninfo(fresh_database_url, dbname="postgres")
+        with psycopg.connect(maintenance, autocommit=True) as connection:
+            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')  # type: ignore[arg-type]
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+            health = db.health()
+            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')  # type: ignore[arg-type]
+        assert not health.ok
+        assert health.problem
+        tries = [db.health().ok for _ in range(30)]  # the pool reconnects by itself, after a pause
+        assert any(tries)
+
+
+def test_the_repr_hides_the_password() -> None:
+    db = Database("postgresql://someone:s3cret@db.example.org/nexgent")
+    assert repr(db) == "<Database someone at db.example.org, database nexgent>"
+    assert "s3cret" not in repr(db.settings)

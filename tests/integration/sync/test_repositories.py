@@ -1,0 +1,167 @@
+# Generated from tests/integration/aio/test_repositories.py by `make sync`: do not edit.
+"""Users, agents and wallets, and the reads of balances, positions, transactions and historical swaps."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from nexgent_db import Database
+from nexgent_db.errors import ForeignKeyViolation, InvalidInput, UniqueViolation
+from nexgent_db.models import SOL_MINT
+from tests.integration.sync.factories import TOKEN, Owner, new_owner
+from tests.support.state import rows_of
+
+
+def test_a_user_is_found_by_id_and_by_email_in_any_case(db: Database) -> None:
+    email = f"Ärger.{uuid4()}@Example.org"
+    user = db.users.create(email, password_hash="scrypt$…")
+    assert db.users.find_by_id(user.id) == user
+    assert db.users.find_by_email(email.upper()) == user
+    assert db.users.find_by_email("x" + email) is None
+    assert (user.email, user.failed_login_attempts, user.locked_until) == (email, 0, None)
+    assert "scrypt" not in repr(user)
+
+
+def test_an_email_address_is_taken_once_whatever_its_case(db: Database) -> None:
+    user = db.users.create(f"{uuid4()}@example.org")
+    with pytest.raises(UniqueViolation) as refused:
+        db.users.create(user.email.upper())
+    assert refused.value.constraint == "users_lower_email_key"
+
+
+def test_a_user_can_be_given_its_id(db: Database) -> None:
+    user_id = uuid4()
+    assert db.users.create(f"{user_id}@example.org", user_id=user_id).id == user_id
+
+
+def test_a_deleted_user_takes_everything_along(db: Database, owner: Owner, database_url: str) -> None:
+    db.trades.deposit(owner.deposit("10"))
+    db.trades.buy(owner.buy("1", "1"))
+    assert db.users.delete(owner.user_id) == 1
+    assert db.users.delete(owner.user_id) == 0
+    assert not any(rows_of(database_url, owner.agent_id).values())
+    assert db.agents.find_by_id(owner.agent_id) is None
+
+
+def test_an_agent_is_found_with_its_wallets_simulation_first(db: Database, owner: Owner) -> None:
+    live = db.wallets.create(f"L{uuid4().hex}", owner.agent_id, "live")
+    found = db.agents.find_by_id(owner.agent_id)
+    assert found is not None
+    assert found.agent.id == owner.agent_id
+    assert [wallet.wallet_type for wallet in found.wallets] == ["simulation", "live"]
+    assert found.wallets[1] == live
+    assert list(found.wallets) == db.wallets.list_by_agent(owner.agent_id)
+    assert db.agents.find_by_id(uuid4()) is None
+
+
+def test_an_agent_without_wallets_is_found(db: Database, owner: Owner) -> None:
+    agent = db.agents.create(owner.user_id, "bare", "live")
+    found = db.agents.find_by_id(agent.id)
+    assert found is not None
+    assert (found.agent, found.wallets) == (agent, ())
+
+
+def test_a_users_agents_come_newest_first_within_the_limit(db: Database, owner: Owner) -> None:
+    names = [f"agent {number}" for number in range(3)]
+    for name in names:
+        db.agents.create(owner.user_id, name)
+    assert [agent.name for agent in db.agents.find_by_user_id(owner.user_id)] == [*names[::-1], "tester"]
+    assert [agent.name for agent in db.agents.find_by_user_id(owner.user_id, limit=1)] == ["agent 2"]
+    for limit in (0, -1, 10**9):
+        with pytest.raises(InvalidInput) as refused:
+            db.agents.find_by_user_id(owner.user_id, limit=limit)
+        assert refused.value.field == "limit"
+
+
+def test_wallets_are_found_by_agent_and_by_address(db: Database, owner: Owner) -> None:
+    wallet = db.agents.find_wallet_by_agent_id(owner.agent_id, "simulation")
+    assert wallet is not None
+    assert wallet.wallet_address == owner.wallet_address
+    assert db.agents.find_wallet_by_address(owner.wallet_address) == wallet
+    assert db.agents.find_wallet_by_agent_id(owner.agent_id, "live") is None
+    assert db.agents.find_wallet_by_address("nowhere") is None
+    wrong: Any = "demo"
+    with pytest.raises(InvalidInput, match="wallet_type"):
+        db.agents.find_wallet_by_agent_id(owner.agent_id, wrong)
+
+
+def test_an_update_changes_what_is_given_and_leaves_the_rest(db: Database, owner: Owner) -> None:
+    before = db.agents.create(owner.user_id, "old")
+    renamed = db.agents.update(before.id, name="new")
+    assert renamed is not None
+    assert (
+        renamed.model_copy(update={"name": "old", "updated_at": before.updated_at, "version": before.version}) == before
+    )
+    assert renamed.version > before.version
+    paused = db.agents.update(
+        before.id, trading_mode="live", automated_trading_simulation=False, automated_trading_live=False
+    )
+    assert paused is not None
+    assert (paused.name, paused.trading_mode) == ("new", "live")
+    assert not paused.automated_trading_simulation
+    assert not paused.automated_trading_live
+    assert db.agents.update(uuid4(), name="nobody") is None
+
+
+def test_an_agent_needs_a_user_and_a_wallet_an_agent(db: Database) -> None:
+    with pytest.raises(ForeignKeyViolation) as refused:
+        db.agents.create(uuid4(), "nobody's")
+    assert refused.value.constraint == "agents_user_id_fkey"
+    with pytest.raises(ForeignKeyViolation):
+        db.wallets.create(f"W{uuid4().hex}", uuid4(), "live")
+
+
+def test_an_agent_has_one_wallet_of_each_type_and_an_address_one_agent(db: Database, owner: Owner) -> None:
+    with pytest.raises(UniqueViolation) as second:
+        db.wallets.create(f"W{uuid4().hex}", owner.agent_id, "simulation")
+    assert second.value.constraint == "agent_wallets_agent_id_wallet_type_key"
+    stranger = new_owner(db)
+    with pytest.raises(UniqueViolation) as taken:
+        db.wallets.create(owner.wallet_address, stranger.agent_id, "live")
+    assert taken.value.constraint == "agent_wallets_pkey"
+
+
+def test_a_wallet_is_deleted_by_its_own_agent_only(db: Database, owner: Owner) -> None:
+    stranger = new_owner(db)
+    assert db.wallets.delete(stranger.agent_id, owner.wallet_address) == 0
+    assert db.wallets.delete(owner.agent_id, owner.wallet_address) == 1
+    assert db.agents.find_wallet_by_address(owner.wallet_address) is None
+
+
+def test_lists_are_of_one_wallet_or_of_all(db: Database, owner: Owner) -> None:
+    live = Owner(
+        owner.user_id,
+        owner.agent_id,
+        db.wallets.create(f"L{uuid4().hex}", owner.agent_id, "live").wallet_address,
+    )
+    for holder in (owner, live):
+        db.trades.deposit(holder.deposit("10"))
+        db.trades.buy(holder.buy("1", "1"))
+        db.trades.buy(holder.buy("1", "1", "Other"))
+        db.trades.sell(holder.sell("1", "2", "Other"))
+    agent = owner.agent_id
+    assert len(db.positions.list_by_agent(agent)) == 2
+    assert [p.wallet_address for p in db.positions.list_by_agent(agent, live.wallet_address)] == [live.wallet_address]
+    assert len(db.historical_swaps.list_by_agent(agent)) == 2
+    assert len(db.historical_swaps.list_by_agent(agent, owner.wallet_address)) == 1
+    assert len(db.transactions.list_by_agent(agent)) == 8
+    newest_first = db.transactions.list_by_agent(agent, owner.wallet_address, limit=3)
+    times = [transaction.transaction_time for transaction in newest_first]
+    assert len(times) == 3
+    assert times == sorted(times, reverse=True)
+    balances = db.balances.list_by_wallet(agent, owner.wallet_address)
+    assert {balance.token_address: balance.balance for balance in balances} == {SOL_MINT: 10, TOKEN: 1, "Other": 0}
+    total = db.historical_swaps.total_by_wallet(agent, owner.wallet_address)
+    assert (total.closed, total.profit_loss_sol) == (1, 1)
+
+
+def test_requests_are_found_by_their_ids(db: Database, owner: Owner) -> None:
+    orders = [owner.deposit("10"), owner.deposit("20")]
+    for order in orders:
+        db.trades.deposit(order)
+    found = db.trade_requests.list_by_ids([*(order.request_id for order in orders), uuid4()])
+    assert {request.id: request.operation for request in found} == {order.request_id: "deposit" for order in orders}
+    assert db.trade_requests.list_by_ids([]) == []

@@ -1,0 +1,205 @@
+# Generated from tests/integration/aio/test_trades_concurrently.py by `make sync`: do not edit.
+"""Several writers at once, on a real server: nothing is lost, minted, doubled or deadlocked."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from nexgent_db import Database, Settings, Transaction
+from nexgent_db.errors import (
+    IdempotencyConflict,
+    NotAFullSale,
+    PositionExists,
+    PositionNotFound,
+    TradeRefused,
+    TransactionConflict,
+    WalletNotFound,
+)
+from nexgent_db.models import SOL_MINT, TradeResult
+from tests.integration.sync.factories import Owner, balance_of, new_owner
+from tests.support.concurrently import concurrently
+from tests.support.state import broken_rules
+
+WRITERS = 16
+ROUNDS = 20
+
+
+@pytest.fixture
+def crowd(database_url: str) -> Iterator[Database]:
+    """A database with a connection for each writer."""
+    with Database(replace(Settings.from_url(database_url), pool_max_size=WRITERS)) as database:
+        yield database
+
+
+def _random_order(db: Database, owner: Owner, dice: random.Random) -> tuple[str, Any]:
+    """A random trade of forty tokens, with fees that do not divide evenly; about half are refused."""
+    token = f"token{dice.randrange(40)}"
+    position = db.positions.find_by_wallet_and_token(owner.agent_id, owner.wallet_address, token)
+    remaining = "1" if position is None else str(position.remaining)
+    sol = str(Decimal(dice.randrange(1, 3_000_000)).scaleb(-9))
+    amount = str(Decimal(dice.randrange(1, 50)) / 4)
+    fees = {"network_fee_sol": "0.000005001", "protocol_fee_sol": "0.000000999"}
+    return dice.choice(
+        [
+            ("deposit", owner.deposit(sol, **fees)),
+            ("deposit", owner.deposit(amount, token)),
+            ("withdraw", owner.withdraw(sol, **fees)),
+            ("burn", owner.burn(amount, token)),
+            ("buy", owner.buy(sol, amount, token, **fees)),
+            ("dca_buy", owner.dca_buy(sol, amount, token, **fees)),
+            ("take_profit", owner.take_profit(amount, sol, token, **fees)),
+            ("sell", owner.sell(remaining, sol, token, **fees)),
+            ("swap", owner.swap(amount, token, amount, f"token{dice.randrange(40, 50)}", **fees)),
+        ]
+    )
+
+
+def test_ten_thousand_mixed_trades_by_sixteen_writers_of_one_wallet(crowd: Database, database_url: str) -> None:
+    owner = new_owner(crowd)
+    crowd.trades.deposit(owner.deposit("1"))
+
+    def trade(seed: int) -> Counter[str]:
+        dice = random.Random(seed)  # repeatable, not secret
+        outcomes: Counter[str] = Counter()
+        for _ in range(10_000 // WRITERS):
+            method, order = _random_order(crowd, owner, dice)
+            try:
+                result: TradeResult = getattr(crowd.trades, method)(order)
+            except TradeRefused as refused:
+                outcomes[type(refused).__name__] += 1
+            else:
+                assert not result.replayed
+                outcomes[method] += 1
+        return outcomes
+
+    outcomes = sum(concurrently([lambda seed=seed: trade(seed) for seed in range(WRITERS)]), Counter())
+    assert outcomes.total() == 10_000
+    for method in ("deposit", "withdraw", "burn", "buy", "dca_buy", "take_profit", "sell", "swap"):
+        assert outcomes[method] > 50, outcomes
+    assert broken_rules(database_url) == {}
+    wallet = crowd.agents.find_wallet_by_address(owner.wallet_address)
+    assert wallet is not None
+    made = sum(outcomes[method] for method in outcomes if method[0].islower())
+    assert wallet.trade_count == made + 1
+
+
+def test_two_first_deposits_of_a_token_at_once_both_count(crowd: Database) -> None:
+    owner = new_owner(crowd)
+    for number in range(ROUNDS):
+        token = f"new{number}"
+        orders = [owner.deposit("1.5", token), owner.deposit("2.5", token)]
+        concurrently([lambda order=order: crowd.trades.deposit(order) for order in orders])
+        assert balance_of(crowd, owner, token) == 4
+
+
+def test_a_full_sale_and_a_dca_buy_at_once_come_one_after_the_other(crowd: Database, database_url: str) -> None:
+    owner = new_owner(crowd)
+    crowd.trades.deposit(owner.deposit("1000"))
+    for number in range(ROUNDS):
+        token = f"raced{number}"
+        crowd.trades.buy(owner.buy("1", "10", token))
+        sell, dca = owner.sell("10", "2", token), owner.dca_buy("1", "5", token)
+        sold, added = concurrently(
+            [lambda sell=sell: crowd.trades.sell(sell), lambda dca=dca: crowd.trades.dca_buy(dca)],
+            return_exceptions=True,
+        )
+        first_sold = isinstance(sold, TradeResult) and isinstance(added, PositionNotFound)
+        first_added = isinstance(added, TradeResult) and isinstance(sold, NotAFullSale)
+        assert first_sold or first_added, (sold, added)
+        assert balance_of(crowd, owner, token) == (0 if first_sold else 15)
+    assert broken_rules(database_url) == {}
+
+
+def test_a_buy_racing_itself_happens_once(crowd: Database, database_url: str) -> None:
+    owner = new_owner(crowd)
+    crowd.trades.deposit(owner.deposit("1000"))
+    for number in range(ROUNDS):
+        order = owner.buy("1", "10", f"twice{number}")
+        results = concurrently([lambda order=order: crowd.trades.buy(order)] * 4)
+        assert sorted(result.replayed for result in results) == [False, True, True, True]
+        assert len({result.transaction.id for result in results}) == 1
+    assert balance_of(crowd, owner) == 1000 - ROUNDS
+    assert broken_rules(database_url) == {}
+
+
+def test_two_buys_of_one_token_at_once_open_one_position(crowd: Database) -> None:
+    owner = new_owner(crowd)
+    crowd.trades.deposit(owner.deposit("1000"))
+    for number in range(ROUNDS):
+        orders = [owner.buy("1", "10", f"same{number}") for _ in range(2)]
+        results = concurrently(
+            [lambda order=order: crowd.trades.buy(order) for order in orders], return_exceptions=True
+        )
+        assert sorted(type(result).__name__ for result in results) == ["PositionExists", "TradeResult"]
+    assert balance_of(crowd, owner) == 1000 - ROUNDS
+    assert issubclass(PositionExists, TradeRefused)
+
+
+def test_one_id_for_two_wallets_at_once_is_made_for_one(crowd: Database, database_url: str) -> None:
+    owners = [new_owner(crowd), new_owner(crowd)]
+    for _ in range(ROUNDS):
+        request_id = uuid4()
+        orders = [owner.deposit("1", request_id=request_id) for owner in owners]
+        results = concurrently(
+            [lambda order=order: crowd.trades.deposit(order) for order in orders], return_exceptions=True
+        )
+        assert sorted(type(result).__name__ for result in results) == ["IdempotencyConflict", "TradeResult"]
+    total = sum([balance_of(crowd, owner) for owner in owners])
+    assert total == ROUNDS
+    assert issubclass(IdempotencyConflict, TradeRefused)
+    assert broken_rules(database_url) == {}
+
+
+def test_an_agent_deleted_under_its_trades_takes_them_along(crowd: Database, database_url: str) -> None:
+    for _ in range(ROUNDS // 2):
+        owner = new_owner(crowd)
+        crowd.trades.deposit(owner.deposit("10"))
+
+        def trade(owner: Owner = owner) -> None:
+            for number in range(5):
+                crowd.trades.buy(owner.buy("1", "1", f"token{number}"))
+
+        def delete(owner: Owner = owner) -> None:
+            assert crowd.agents.delete(owner.agent_id) == 1
+
+        for result in concurrently([trade, delete, trade], return_exceptions=True):
+            assert result is None or isinstance(result, WalletNotFound | PositionExists), result
+        assert balance_of(crowd, owner) == 0
+    assert broken_rules(database_url) == {}
+
+
+def test_blocks_that_deadlock_are_run_again(crowd: Database, database_url: str) -> None:
+    one, two = new_owner(crowd), new_owner(crowd)
+    for owner in (one, two):
+        crowd.trades.deposit(owner.deposit("100"))
+
+    def move(giver: Owner, taker: Owner) -> None:
+        def both(tx: Transaction) -> None:
+            tx.trades.withdraw(giver.withdraw("1"))
+            tx.trades.deposit(taker.deposit("1"))
+
+        for _ in range(4):
+            crowd.run_transaction(both, attempts=20)
+
+    concurrently([lambda: move(one, two), lambda: move(two, one)])
+    assert [balance_of(crowd, owner, SOL_MINT) for owner in (one, two)] == [100, 100]
+    assert broken_rules(database_url) == {}
+
+
+def test_a_repeatable_read_block_that_comes_too_late_is_a_conflict(crowd: Database) -> None:
+    owner = new_owner(crowd)
+    crowd.trades.deposit(owner.deposit("10"))
+    rival = Database(crowd.settings)
+    with rival, pytest.raises(TransactionConflict), crowd.transaction(isolation="repeatable read") as tx:
+        assert tx.users.find_by_id(owner.user_id) is not None  # takes the snapshot
+        rival.trades.withdraw(owner.withdraw("9"))
+        tx.trades.withdraw(owner.withdraw("9"))
+    assert balance_of(crowd, owner) == 1
