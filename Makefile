@@ -9,6 +9,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE := 1
 
+# The runner sets the timeouts; the types are the public system's. Its 18 migrations are the past: not linted.
+SQUAWK_EXCLUDED := require-lock-timeout,require-statement-timeout,prefer-text-field,prefer-bigint-over-int
+OUR_MIGRATIONS := $(filter-out %.rollback.sql,$(wildcard migrations/20261*.sql))
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo migrate rollback status test check lint types format sync bench clean
 
@@ -45,8 +49,8 @@ check: lint types  ## everything that must be green besides the tests
 lint: $(STAMP)  ## style of the code and of the SQL
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/sqlfluff lint --nofail --disable-progress-bar sql migrations
-	$(BIN)/squawk --assume-in-transaction $(filter-out %.rollback.sql,$(wildcard migrations/20261*.sql))
+	$(BIN)/sqlfluff lint --disable-progress-bar sql migrations
+	$(BIN)/squawk --assume-in-transaction --exclude $(SQUAWK_EXCLUDED) $(OUR_MIGRATIONS)
 
 types: $(STAMP)  ## mypy --strict
 	$(BIN)/mypy

@@ -4,6 +4,7 @@
 --
 -- A text that is not a number, or that numeric(38,18) cannot hold exactly, stops the migration before it changes
 -- anything. The message lists the first ten such rows.
+-- squawk-ignore-file changing-column-type
 
 DO $$
 DECLARE

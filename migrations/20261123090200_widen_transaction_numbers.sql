@@ -2,6 +2,7 @@
 -- (10,4) overflows at a 10,000-fold move.
 -- Locks: ACCESS EXCLUSIVE on agent_transactions while it is rewritten: the fees change their scale.
 -- Rollback loses: it refuses to run while a value would not fit the old columns exactly.
+-- squawk-ignore-file changing-column-type
 
 ALTER TABLE agent_transactions
     ALTER COLUMN input_amount TYPE numeric(38, 18),

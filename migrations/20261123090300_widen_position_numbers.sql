@@ -1,6 +1,7 @@
 -- Why: as for transactions; and (5,2) cannot hold a stop-loss above +999.99 %.
 -- Locks: ACCESS EXCLUSIVE on agent_positions while it is rewritten (open positions only: small).
 -- Rollback loses: it refuses to run while a value would not fit the old columns exactly.
+-- squawk-ignore-file changing-column-type
 
 ALTER TABLE agent_positions
     ALTER COLUMN purchase_price TYPE numeric(38, 18),

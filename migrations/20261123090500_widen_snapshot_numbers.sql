@@ -1,6 +1,7 @@
 -- Why: as for transactions: SOL has 9 decimals, (20,8) keeps 8.
 -- Locks: ACCESS EXCLUSIVE on agent_balance_snapshots while it is rewritten.
 -- Rollback loses: it refuses to run while a value would not fit the old columns exactly.
+-- squawk-ignore-file changing-column-type
 
 ALTER TABLE agent_balance_snapshots
     ALTER COLUMN portfolio_balance_sol TYPE numeric(38, 18),

@@ -2,6 +2,7 @@
 -- with each insert and update, whoever makes it: a repository, a cascade, a DBA in psql.
 -- Locks: ACCESS EXCLUSIVE on agents, agent_balances and agent_positions while they are rewritten (all small).
 -- Rollback loses: the versions; caches must be emptied.
+-- squawk-ignore-file adding-field-with-default
 
 CREATE SEQUENCE row_version_seq;
 

@@ -47,4 +47,5 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION transaction_effects("TransactionType", text, numeric, text, numeric, numeric, numeric) IS
-'What a transaction does to its wallet, by token: deposits add the input, everything else takes it; swaps add the output; fees come off SOL.';
+'What a transaction does to its wallet, by token: a deposit adds the input, others take it; a swap adds the output;
+fees come off SOL.';

@@ -2,6 +2,7 @@
 -- move several amounts (the recorded history has up to four in one): its legs are numbered from 0.
 -- Locks: ACCESS EXCLUSIVE on agent_transactions while the index is built and repeated hashes are numbered.
 -- Rollback loses: the numbers of the legs.
+-- squawk-ignore-file constraint-missing-not-valid, disallowed-unique-constraint
 
 ALTER TABLE agent_transactions ADD COLUMN transaction_leg integer NOT NULL DEFAULT 0;
 

@@ -21,9 +21,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
+from operator import itemgetter
 from types import NoneType, UnionType
-from typing import Any, Final, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, NamedTuple, ParamSpec, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from psycopg import Column
 from psycopg.types.json import Jsonb
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
@@ -38,6 +40,13 @@ R = TypeVar("R")
 RowMaker = Callable[[Sequence[Any]], Any]
 MAX_BIGINT: Final = 2**63 - 1
 _MARK: Final = "_is_named_query"
+
+
+class _Described(Protocol):
+    """A cursor after its execution."""
+
+    @property
+    def description(self) -> Sequence[Column] | None: ...
 
 
 class NotGiven(Enum):
@@ -65,12 +74,12 @@ class _Parameter:
     sql_names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A statement ready to be sent: its text as bytes, and the values of ``$1 … $n``."""
+class Call(NamedTuple):
+    """A statement ready to be sent: its text, the values of ``$1 … $n``, and what makes rows of the answer."""
 
     text: bytes
     values: tuple[Any, ...]
+    row_factory: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,7 @@ class _Plan:
 
     text: bytes
     places: tuple[tuple[int, int], ...]
+    row_factory: Callable[[_Described], RowMaker]
 
 
 class BoundQuery:
@@ -93,7 +103,9 @@ class BoundQuery:
         self._parameters = tuple(_parameters(query, method, hints))
         self._names = {parameter.name: place for place, parameter in enumerate(self._parameters)}
         self.result = _result_type(query, method, hints)
-        self.make_rows = None if self.result is None else row_maker(self.result, self.name)
+        self.shape = _SHAPES.get(query.cardinality)
+        """What the list of rows becomes; None for a query that returns no rows."""
+        self.counts = query.cardinality is Cardinality.ROWS
         self._optional = frozenset().union(*query.optional) - query.required
         self._plans: dict[frozenset[str], _Plan] = {}
         self._whole = None if self._optional else self._plan(frozenset(query.parameters))
@@ -113,7 +125,7 @@ class BoundQuery:
                 )
             )
         filled = [parameter.fill(value) for parameter, value in zip(self._parameters, arguments, strict=True)]
-        return Call(plan.text, tuple([filled[argument][place] for argument, place in plan.places]))
+        return Call(plan.text, tuple([filled[argument][place] for argument, place in plan.places]), plan.row_factory)
 
     def _arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
         parameters = self._parameters
@@ -142,21 +154,28 @@ class BoundQuery:
                 for argument, parameter in enumerate(self._parameters)
                 for place, sql_name in enumerate(parameter.sql_names)
             }
-            plan = _Plan(statement.text.encode(), tuple(where[name] for name in statement.parameters))
-            self._plans[given] = plan
+            places = tuple(where[name] for name in statement.parameters)
+            plan = self._plans[given] = _Plan(statement.text.encode(), places, _row_factory(self.result, self.name))
         return plan
 
-    def one(self, rows: Sequence[Any]) -> Any:
-        """The row of a ``:one`` query; NoRow or TooManyRows otherwise."""
-        if len(rows) != 1:
-            raise (TooManyRows if rows else NoRow)(self.name, "one row", f"{len(rows)} rows" if rows else "none")
-        return rows[0]
 
-    def optional(self, rows: Sequence[Any]) -> Any:
-        """The row of an ``:optional`` query or None; TooManyRows otherwise."""
-        if len(rows) > 1:
-            raise TooManyRows(self.name, "at most one row", f"{len(rows)} rows")
-        return rows[0] if rows else None
+def _one(rows: Sequence[Any], name: str) -> Any:
+    if len(rows) != 1:
+        raise (TooManyRows if rows else NoRow)(name, "one row", f"{len(rows)} rows" if rows else "none")
+    return rows[0]
+
+
+def _optional(rows: Sequence[Any], name: str) -> Any:
+    if len(rows) > 1:
+        raise TooManyRows(name, "at most one row", f"{len(rows)} rows")
+    return rows[0] if rows else None
+
+
+_SHAPES: Final[dict[Cardinality, Callable[[Sequence[Any], str], Any]]] = {
+    Cardinality.ONE: _one,
+    Cardinality.OPTIONAL: _optional,
+    Cardinality.MANY: lambda rows, _: rows,
+}
 
 
 def bind_repository(cls: type, file_name: str) -> dict[str, BoundQuery]:
@@ -212,7 +231,8 @@ def _parameters(query: Query, method: Callable[..., object], hints: Mapping[str,
             parameter = _Parameter(item.name, item.default, _order_filler(annotation), names)
         else:
             names = (item.name,)
-            parameter = _Parameter(item.name, item.default, _value_filler(item.name, annotation), names)
+            fill = _value_filler(item.name, annotation, may_be_left_out=item.default is NOT_GIVEN)
+            parameter = _Parameter(item.name, item.default, fill, names)
         for name in names:
             if name in declared:
                 raise _disagree(query, method, f":{name} is given twice, by {declared[name]!r} and {item.name!r}")
@@ -221,6 +241,8 @@ def _parameters(query: Query, method: Callable[..., object], hints: Mapping[str,
                 raise _disagree(
                     query, method, f":{name} may be left out, so {item.name!r} must default to None or NOT_GIVEN"
                 )
+            if name not in optional and item.default is NOT_GIVEN:
+                raise _disagree(query, method, f":{name} is always sent, so {item.name!r} cannot default to NOT_GIVEN")
         yield parameter
     in_file = set(query.parameters)
     if missing := sorted(in_file - declared.keys()):
@@ -229,22 +251,23 @@ def _parameters(query: Query, method: Callable[..., object], hints: Mapping[str,
         raise _disagree(query, method, "the query lacks " + ", ".join(f":{name}" for name in surplus))
 
 
-def _value_filler(name: str, annotation: Any) -> Callable[[Any], tuple[Any, ...]]:
-    adapter = TypeAdapter[Any](annotation, config=ConfigDict(strict=True, ser_json_inf_nan="strings"))
+def _value_filler(name: str, annotation: Any, *, may_be_left_out: bool) -> Callable[[Any], tuple[Any, ...]]:
+    adapter = TypeAdapter[Any](annotation, config=ConfigDict(strict=True))
     validate = adapter.validate_python
     prepare = _prepare(annotation)
-    whole_number = annotation in (int, int | None)
 
     def fill(value: Any) -> tuple[Any, ...]:
         if value is NOT_GIVEN:
-            return (None,)
+            if may_be_left_out:
+                return (None,)  # in no place of the statement
+            raise InvalidInput(name, "must be given")
         try:
             checked = validate(value)
         except ValidationError as error:
             fault = error.errors(include_url=False, include_context=False)[0]
             raise InvalidInput(name, fault["msg"].removeprefix("Value error, ")) from None
-        if whole_number and checked is not None and not -MAX_BIGINT - 1 <= checked <= MAX_BIGINT:
-            raise InvalidInput(name, f"{checked} is beyond 64 bits")
+        if type(checked) is int and not -MAX_BIGINT - 1 <= checked <= MAX_BIGINT:
+            raise InvalidInput(name, "is beyond 64 bits")
         return (checked if prepare is None or checked is None else prepare(checked),)
 
     return fill
@@ -256,10 +279,11 @@ def _order_filler(model: type[Order]) -> Callable[[Any], tuple[Any, ...]]:
     def fill(order: Any) -> tuple[Any, ...]:
         if not isinstance(order, model):
             raise InvalidInput("order", f"{model.__name__} expected, {type(order).__name__} given")
+        given = order.__dict__
         return tuple(
             [
-                value if value is None or (prepare := prepares[name]) is None else prepare(value)
-                for name, value in order.__dict__.items()
+                value if (value := given[name]) is None or prepare is None else prepare(value)
+                for name, prepare in prepares.items()
             ]
         )
 
@@ -311,37 +335,43 @@ def _result_type(query: Query, method: Callable[..., object], hints: Mapping[str
             Cardinality.ONE: "one row, never None",
         }[query.cardinality]
         raise _disagree(query, method, f":{query.cardinality} returns {expected}, the method declares {returns}")
+    if get_origin(row) is tuple and not all(_is_model(_union_parts(part)[0]) for part in get_args(row)):
+        raise _disagree(query, method, f"a tuple stands for models side by side, the method declares {returns}")
     return row
+
+
+def _is_model(annotation: Any) -> bool:
+    return inspect.isclass(annotation) and issubclass(annotation, BaseModel)
 
 
 def _disagree(query: Query, method: Callable[..., object], problem: str) -> QueryBindingError:
     return QueryBindingError(f"{query.path}:{query.line}: {query.qualified_name} ({method_place(method)}): {problem}")
 
 
-def row_maker(row: Any, name: str) -> Callable[[Sequence[str]], RowMaker]:
-    """For a row type, what makes a function from the columns' names; that function makes a row from its values.
+def _row_factory(row: Any, name: str) -> Callable[[_Described], RowMaker]:
+    """What psycopg makes one statement's rows with; its columns are looked at once."""
+    made: RowMaker | None = tuple if row is None else None
+
+    def factory(cursor: _Described) -> RowMaker:
+        nonlocal made
+        if made is None:
+            made = row_maker(row, [column.name for column in cursor.description or ()], name)
+        return made
+
+    return factory
+
+
+def row_maker(row: Any, columns: Sequence[str], name: str) -> RowMaker:
+    """What makes a row of this type from the values of these columns.
 
     Models are built without validation: the contract has proved the types. Columns that are not exactly the
     model's fields (for a tuple of models: in their order) raise QueryBindingError.
     """
-    if inspect.isclass(row) and issubclass(row, BaseModel):
-        return _remembering(lambda columns: _model_maker(row, tuple(columns), name))
+    if _is_model(row):
+        return _model_maker(row, tuple(columns), name)
     if get_origin(row) is tuple:
-        return _remembering(lambda columns: _side_by_side(get_args(row), tuple(columns), name))
-    return _remembering(lambda columns: _scalar_maker(tuple(columns), name))
-
-
-def _remembering(make: Callable[[Sequence[str]], RowMaker]) -> Callable[[Sequence[str]], RowMaker]:
-    made: dict[tuple[str, ...], RowMaker] = {}
-
-    def maker(columns: Sequence[str]) -> RowMaker:
-        key = tuple(columns)
-        found = made.get(key)
-        if found is None:
-            found = made[key] = make(key)
-        return found
-
-    return maker
+        return _side_by_side(get_args(row), tuple(columns), name)
+    return _scalar_maker(tuple(columns), name)
 
 
 def _model_maker(model: type[BaseModel], columns: tuple[str, ...], name: str) -> RowMaker:
@@ -350,18 +380,34 @@ def _model_maker(model: type[BaseModel], columns: tuple[str, ...], name: str) ->
         raise QueryBindingError(
             f"{name}: the columns ({', '.join(columns)}) are not the fields of {model.__name__} ({', '.join(fields)})"
         )
-    new, put = object.__new__, object.__setattr__
-    given = set(columns)
+    if columns != tuple(fields):  # in the model's order, so that repr and model_dump are as ever
+        pick = itemgetter(*(columns.index(field) for field in fields))
+        in_order = _model_maker(model, tuple(fields), name)
+        return lambda values: in_order(pick(values))
 
-    def make(values: Sequence[Any]) -> BaseModel:
-        instance = new(model)
-        put(instance, "__dict__", dict(zip(columns, values, strict=True)))
-        put(instance, "__pydantic_fields_set__", given)
-        put(instance, "__pydantic_extra__", None)
-        put(instance, "__pydantic_private__", None)
-        return instance
-
-    return make
+    # Written out for the model: a loop over its fields costs half as much again. Names of fields are identifiers.
+    source = f"""
+def make(values):
+    instance = new(model)
+    fields = instance.__dict__
+    {", ".join(f"fields[{field!r}]" for field in fields)}, = values
+    set_given(instance, given)
+    set_extra(instance, None)
+    set_private(instance, None)
+    return instance
+"""
+    slots = vars(BaseModel)
+    scope: dict[str, Any] = {
+        "model": model,
+        "new": object.__new__,
+        "given": set(fields),
+        "set_given": slots["__pydantic_fields_set__"].__set__,
+        "set_extra": slots["__pydantic_extra__"].__set__,
+        "set_private": slots["__pydantic_private__"].__set__,
+    }
+    exec(compile(source, f"<rows of {name}>", "exec"), scope)  # noqa: S102  # nothing in it comes from outside
+    maker: RowMaker = scope["make"]
+    return maker
 
 
 def _side_by_side(parts: tuple[Any, ...], columns: tuple[str, ...], name: str) -> RowMaker:

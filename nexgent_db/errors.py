@@ -9,9 +9,10 @@ database, misuse of a block, bad input, what a query found, what the database re
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import psycopg
@@ -19,7 +20,17 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 
 
 class NexgentError(Exception):
-    """The root of every error of this package."""
+    """The root of every error of this package. Its message is one line; it can be copied and pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[NexgentError], args: tuple[object, ...], state: dict[str, object]) -> NexgentError:
+    """An error that was pickled, without its constructor: that takes the figures, not the message."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 # --- Configuration and SQL files ----------------------------------------------------------------
@@ -73,7 +84,14 @@ class SchemaNotReady(DatabaseError):
     """The database lacks a table, column or function that this release needs: migrate it first."""
 
 
-class StatementTimeout(DatabaseError):
+class StatementCanceled(DatabaseError):
+    """Somebody canceled the statement (``pg_cancel_backend``); nothing of it remains.
+
+    Or it timed out on a server whose messages are not in English: only they tell the two apart.
+    """
+
+
+class StatementTimeout(StatementCanceled):
     """The statement ran longer than ``statement_timeout`` allows; nothing of it remains."""
 
 
@@ -305,45 +323,58 @@ class StalePosition(TradeRefused):
 def translate(error: psycopg.Error, query: str | None = None) -> DatabaseError | InvalidInput:
     """Our error for one of the driver's; ``query`` names the named query that met it.
 
-    To be raised ``from`` the original. PostgreSQL's primary message, detail and hint are kept; they hold values
-    of the row at fault, never a password.
+    To be raised ``from`` the original. PostgreSQL's primary message, detail and hint are kept, on one line, but for
+    details that show a whole row or a key's hash: those stay in the original.
     """
     state = error.sqlstate
     about = f"{query}: " if query else ""
     if state is None:
         return _without_sqlstate(error, about)
     diag = error.diag
-    message = about + ". ".join(part for part in (diag.message_primary, diag.message_detail) if part)
+    message = about + _said(diag)
     made: DatabaseError | InvalidInput
     if (violation := _VIOLATIONS.get(state)) is not None:
         made = violation(message, constraint=diag.constraint_name, table=diag.table_name)
     elif state in _BAD_VALUES:
-        return InvalidInput(query or "value", str(diag.message_primary))
+        return InvalidInput(query or "value", _one_line(str(diag.message_primary)))
     else:
-        if state == "0A000" and "cached plan" in message:
-            state_kind: type[DatabaseError] | None = SchemaChanged
-        else:
-            state_kind = _BY_STATE.get(state)
-        kind = state_kind or _BY_CLASS.get(state[:2], DatabaseError)
+        kind = _kind(state, diag)
         advice = f"; {_ADVICE[kind]}" if kind in _ADVICE else ""
         made = kind(message + advice)
     made.sqlstate = state
     return made
 
 
+def _kind(state: str, diag: psycopg.errors.Diagnostic) -> type[DatabaseError]:
+    if state == "0A000" and diag.source_function == "RevalidateCachedQuery":
+        return SchemaChanged
+    if state == "57014" and "statement timeout" in (diag.message_primary or ""):
+        return StatementTimeout
+    return _BY_STATE.get(state) or _BY_CLASS.get(state[:2], DatabaseError)
+
+
+def _said(diag: psycopg.errors.Diagnostic) -> str:
+    detail = diag.message_detail or ""
+    if diag.sqlstate in _SHOWS_THE_ROW or "_hash)=" in detail:
+        detail = ""
+    said = (_one_line(part).rstrip(".") for part in (diag.message_primary, detail, diag.message_hint) if part)
+    return ". ".join(said)
+
+
 def _without_sqlstate(error: psycopg.Error, about: str) -> DatabaseError | InvalidInput:
-    text = str(error).strip()
+    text = _one_line(str(error))
     if isinstance(error, PoolTimeout | TooManyRequests):
         return PoolExhausted(about + text)
     if isinstance(error, psycopg.DataError):  # refused by the driver before it was sent, such as text with NUL
         return InvalidInput(about.rstrip(": ") or "value", text)
     if isinstance(error, psycopg.OperationalError):
-        if "password authentication failed" in text or "no password supplied" in text:
-            return AuthenticationFailed(f"{text.splitlines()[-1]}; check the role and password of DATABASE_URL")
+        if _REFUSED_ROLE.search(text):
+            return AuthenticationFailed(f"{text}; {_ADVICE[AuthenticationFailed]}")
         if "connection failed" in text or "connection timeout" in text or "resolve host" in text:
-            return DatabaseUnavailable(f"{_one_line(text)}; is the server of DATABASE_URL running?")
-        return ConnectionLost(about + _one_line(text))
-    return DatabaseError(about + _one_line(text))
+            reached = "FATAL: " in text
+            return DatabaseUnavailable(text if reached else f"{text}; is the server of DATABASE_URL running?")
+        return ConnectionLost(about + text)
+    return DatabaseError(about + text)
 
 
 def _one_line(text: str) -> str:
@@ -352,10 +383,19 @@ def _one_line(text: str) -> str:
 
 _VIOLATIONS: Final[dict[str, type[ConstraintViolation]]] = {
     "23505": UniqueViolation,
+    "23001": ForeignKeyViolation,
     "23503": ForeignKeyViolation,
     "23514": CheckViolation,
     "23502": NotNullViolation,
 }
+
+_SHOWS_THE_ROW: Final = {"23502", "23514"}
+
+# A role refused while connecting: libpq gives no SQLSTATE then, the server's words are all there is.
+_REFUSED_ROLE: Final = re.compile(
+    r"authentication failed|no password supplied|no pg_hba\.conf entry"
+    r'|role ".*" does not exist|role ".*" is not permitted to log in'
+)
 
 _BAD_VALUES: Final = {
     "22001",  # text longer than its column
@@ -381,12 +421,14 @@ _BY_STATE: Final[dict[str, type[DatabaseError]]] = {
     "42704": SchemaNotReady,
     "53300": DatabaseUnavailable,
     "55P03": LockTimeout,
-    "57014": StatementTimeout,
+    "57014": StatementCanceled,
     "57P01": ConnectionLost,
     "57P02": ConnectionLost,
     "57P03": DatabaseUnavailable,
+    "57P04": ConnectionLost,
     "57P05": ConnectionLost,
     "25P03": ConnectionLost,
+    "25P04": ConnectionLost,
 }
 
 _BY_CLASS: Final[dict[str, type[DatabaseError]]] = {"08": ConnectionLost}

@@ -66,8 +66,7 @@ def content_digest(order: WalletOrder) -> bytes:
 def _canonical(value: object) -> str:
     if isinstance(value, Decimal):
         text = format(value, "f")
-        text = text.rstrip("0").rstrip(".") if "." in text else text
-        return "0" if text == "-0" else text
+        return (text.rstrip("0").rstrip(".") if "." in text else text) if value else "0"
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     if isinstance(value, UUID):
@@ -120,7 +119,15 @@ def _made(order: WalletOrder, row: TradeOutcome) -> bool:
     if row.outcome in ("made", "replayed"):
         return row.outcome == "replayed"
     assert row.figures is not None
-    raise _REFUSALS[row.outcome](order, _decode(row.figures))
+    raise _REFUSALS[row.outcome](order, _figures(row))
+
+
+def _figures(row: TradeOutcome) -> dict[str, Any]:
+    """Amounts as Decimals, whole ones too; what a stale position counts as the whole numbers they are."""
+    figures = _decode(row.figures or "{}")
+    if row.outcome == "stale_position":
+        return figures
+    return {name: Decimal(value) if isinstance(value, int) else value for name, value in figures.items()}
 
 
 def _token(order: WalletOrder) -> str:

@@ -160,18 +160,29 @@ def _split_schema(url: str) -> tuple[str, str | None]:
         raise ConfigurationError(
             "DATABASE_URL is malformed: in its role and password write @ as %40, / as %2F and % as %25"
         )
-    schemas: list[str] = []
-    rest: list[str] = []
-    for pair in (found["query"] or "").split("&"):
-        name, _, value = pair.partition("=")
-        (schemas if unquote_plus(name) == "schema" else rest).append(value if unquote_plus(name) == "schema" else pair)
+    pairs = (found["query"] or "").split("&")
+    schemas = [value for name, _, value in (pair.partition("=") for pair in pairs) if name == "schema"]
     if not schemas:
         return url, None
-    schema = unquote_plus(schemas[0])
-    unusable = not schema or _BAD_ESCAPE.search(schemas[0]) or "\0" in schema or "\ufffd" in schema
-    if len(schemas) > 1 or unusable or len(schema.encode(errors="replace")) > _LONGEST_IDENTIFIER:
-        raise ConfigurationError("DATABASE_URL: ?schema= should name one schema, in 63 bytes at the most")
-    return found["role"] + found["place"] + ("?" + "&".join(rest) if any(rest) else ""), schema
+    schema = _schema_name(schemas[0])
+    if len(schemas) > 1 or schema is None:
+        raise ConfigurationError(
+            f"DATABASE_URL: ?schema= should name one schema, in {_LONGEST_IDENTIFIER} bytes at the most"
+        )
+    rest = "&".join(pair for pair in pairs if pair.partition("=")[0] != "schema")
+    return found["role"] + found["place"] + ("?" + rest if rest else ""), schema
+
+
+def _schema_name(text: str) -> str | None:
+    """``text`` decoded; None when it is not the name of a schema."""
+    if _BAD_ESCAPE.search(text):
+        return None
+    try:
+        name = unquote_plus(text, errors="strict")
+        size = len(name.encode())
+    except UnicodeError:
+        return None
+    return name if 0 < size <= _LONGEST_IDENTIFIER and "\0" not in name else None
 
 
 def _search_path_option(schema: str) -> str:

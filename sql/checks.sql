@@ -59,8 +59,8 @@ CROSS JOIN LATERAL (
     FROM agent_transactions
     CROSS JOIN LATERAL (SELECT coalesce(protocol_fee_sol, 0) + coalesce(network_fee_sol, 0) AS sol) AS fee
     WHERE id = p.purchase_transaction_id
-        OR id = ANY(p.dca_transaction_ids::uuid [])
-        OR id = ANY(p.take_profit_transaction_ids::uuid [])
+        OR id = ANY(p.dca_transaction_ids::uuid[])
+        OR id = ANY(p.take_profit_transaction_ids::uuid[])
 ) AS t
 WHERE p.purchase_amount <> t.bought
     OR p.total_invested_sol <> t.invested_sol

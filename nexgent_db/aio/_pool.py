@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import select
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 import psycopg
@@ -131,28 +131,33 @@ class PoolSession(Session):
 
     def __init__(
         self,
-        checkout: Callable[[], AbstractAsyncContextManager[AsyncConnection[Any]]],
+        take: Callable[[], Awaitable[AsyncConnection[Any]]],
+        give_back: Callable[[AsyncConnection[Any]], Awaitable[None]],
         block: Callable[[], AbstractAsyncContextManager[Session]],
     ) -> None:
-        self._checkout = checkout
+        self._take = take
+        self._give_back = give_back
         self._block = block
 
     async def run(self, bound: BoundQuery, call: Call) -> Any:
-        async with self._checkout() as connection:
-            try:
-                return await execute(connection, bound, call)
-            except psycopg.Error as error:
-                translated = translate(error, bound.name)
-                if not isinstance(translated, SchemaChanged):
-                    raise translated from error
-            # A migration changed what a prepared statement returns: prepare anew.
-            try:
-                await connection.execute("DEALLOCATE ALL")
-                return await execute(connection, bound, call)
-            except psycopg.Error as error:
-                raise translate(error, bound.name) from error
+        connection = await self._take()
+        try:
+            return await execute(connection, bound, call)
+        except psycopg.Error as error:
+            translated = translate(error, bound.name)
+            if not isinstance(translated, SchemaChanged):
+                raise translated from error
+            return await self._run_anew(connection, bound, call)
+        finally:
+            await self._give_back(connection)
 
-    @asynccontextmanager
-    async def block(self) -> AsyncIterator[Session]:
-        async with self._block() as session:
-            yield session
+    async def _run_anew(self, connection: AsyncConnection[Any], bound: BoundQuery, call: Call) -> Any:
+        """After a migration changed what a prepared statement returns."""
+        try:
+            await connection.execute("DEALLOCATE ALL")
+            return await execute(connection, bound, call)
+        except psycopg.Error as error:
+            raise translate(error, bound.name) from error
+
+    def block(self) -> AbstractAsyncContextManager[Session]:
+        return self._block()

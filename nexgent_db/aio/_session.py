@@ -8,12 +8,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor, AsyncRawCursor
-from psycopg.rows import RowMaker
+from psycopg import AsyncConnection, AsyncRawCursor
 
 from nexgent_db.binding import BoundQuery, Call
 from nexgent_db.errors import BlockMisuse, SchemaChanged, translate
-from nexgent_db.sqlfiles import Cardinality
 
 
 class Session(ABC):
@@ -53,28 +51,8 @@ class BlockSession(Session):
 
 async def execute(connection: AsyncConnection[Any], bound: BoundQuery, call: Call) -> Any:
     """Run one call on a connection and shape what comes back. The driver's errors pass through."""
-    cursor = AsyncRawCursor(connection)
-    if bound.make_rows is not None:
-        cursor.row_factory = _row_factory(bound)
+    cursor = AsyncRawCursor(connection, row_factory=call.row_factory)
     await cursor.execute(call.text, call.values)
-    match bound.query.cardinality:
-        case Cardinality.MANY:
-            return await cursor.fetchall()
-        case Cardinality.OPTIONAL:
-            return bound.optional(await cursor.fetchall())
-        case Cardinality.ONE:
-            return bound.one(await cursor.fetchall())
-        case Cardinality.ROWS:
-            return cursor.rowcount
-        case _:
-            return None
-
-
-def _row_factory(bound: BoundQuery) -> Any:
-    def factory(cursor: AsyncCursor[Any]) -> RowMaker[Any]:
-        description = cursor.description
-        assert description is not None
-        assert bound.make_rows is not None
-        return bound.make_rows([column.name for column in description])
-
-    return factory
+    if bound.shape is not None:
+        return bound.shape(await cursor.fetchall(), bound.name)
+    return cursor.rowcount if bound.counts else None

@@ -98,7 +98,7 @@ class AsyncDatabase(_Repositories):
         self.settings = Settings.from_url(database) if isinstance(database, str) else database
         self._pool: AsyncConnectionPool[AsyncConnection[Any]] | None = None
         self._in_block: set[object] = set()
-        super().__init__(PoolSession(self._checkout, self._block_session))
+        super().__init__(PoolSession(self._take, self._give_back, self._block_session))
 
     @classmethod
     def from_env(cls) -> Self:
@@ -109,16 +109,16 @@ class AsyncDatabase(_Repositories):
         return f"<{type(self).__name__} {describe(self.settings.conninfo)}>"
 
     async def open(self) -> None:
-        """Connect, and fill the pool in the background.
+        """Connect, and fill the pool to its smallest size.
 
         Raises AuthenticationFailed; DatabaseUnavailable when the server cannot be reached or is older than
         PostgreSQL 15. Nothing stays open then.
         """
         if self._pool is not None:
             raise BlockMisuse(f"{self!r} is open already")
-        await (await connect(self.settings)).close()
+        await (await connect(self.settings)).close()  # the pool would not say why it cannot
         self._pool = make_pool(self.settings)
-        await self._pool.open()
+        await self._pool.open(wait=True, timeout=self.settings.connect_timeout_s)
 
     async def close(self) -> None:
         """Close every connection. Queries in flight are waited for, for a few seconds."""
@@ -228,21 +228,31 @@ class AsyncDatabase(_Repositories):
         async with self.transaction() as transaction:
             yield transaction._session
 
-    @asynccontextmanager
-    async def _checkout(self) -> AsyncIterator[AsyncConnection[Any]]:
+    async def _take(self) -> AsyncConnection[Any]:
+        """A pooled connection, to be given back. Raises BlockMisuse, PoolExhausted."""
         pool = self._pool
         if pool is None:
             raise BlockMisuse(f"{self!r} is not open: use it as a context manager, or call open()")
         if self._in_block and asyncio.current_task() in self._in_block:
             raise BlockMisuse("this task is inside a transaction block: use the block's object, not the database")
         try:
-            connection = await take(pool)
+            return await take(pool)
         except psycopg.Error as error:
             raise translate(error) from error
+
+    async def _give_back(self, connection: AsyncConnection[Any]) -> None:
+        if self._pool is None:  # closed meanwhile
+            await connection.close()
+        else:
+            await self._pool.putconn(connection)
+
+    @asynccontextmanager
+    async def _checkout(self) -> AsyncIterator[AsyncConnection[Any]]:
+        connection = await self._take()
         try:
             yield connection
         finally:
-            await pool.putconn(connection)
+            await self._give_back(connection)
 
 
 def _limits(statement_timeout_s: float | None, lock_timeout_s: float | None) -> bytes:

@@ -5,9 +5,10 @@ from nexgent_db.models.agents import Agent, AgentWithWallets
 from nexgent_db.models.api_keys import ApiKey
 from nexgent_db.models.balance_snapshots import AgentBalanceSnapshot
 from nexgent_db.models.balances import AgentBalance
-from nexgent_db.models.historical_swaps import AgentHistoricalSwap, CloseReason
+from nexgent_db.models.historical_swaps import AgentHistoricalSwap, ClosedTrades, CloseReason
 from nexgent_db.models.positions import AgentPosition
 from nexgent_db.models.signals import ExecutionStatus, SignalExecution, TradingSignal
+from nexgent_db.models.trade_requests import Operation, TradeRequest
 from nexgent_db.models.trades import (
     BurnOrder,
     BuyOrder,
@@ -40,10 +41,12 @@ __all__ = [
     "BurnOrder",
     "BuyOrder",
     "CloseReason",
+    "ClosedTrades",
     "DcaBuyOrder",
     "DepositOrder",
     "Exact",
     "ExecutionStatus",
+    "Operation",
     "Percent",
     "ResetResult",
     "ResetWalletOrder",
@@ -52,6 +55,7 @@ __all__ = [
     "SwapOrder",
     "TakeProfitOrder",
     "TokenNumber",
+    "TradeRequest",
     "TradeResult",
     "TradingMode",
     "TradingSignal",

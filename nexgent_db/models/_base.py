@@ -22,6 +22,8 @@ from pydantic_core import core_schema
 
 from nexgent_db.errors import InvalidInput
 
+_MOST_DIGITS: Final = 60
+
 SOL_MINT: Final = "So11111111111111111111111111111111111111112"
 """Wrapped SOL's mint: how SOL is named as a token everywhere in the database."""
 
@@ -46,13 +48,20 @@ class Exact:
         assert isinstance(exponent, int)
         surplus = -exponent - self.scale
         if surplus > 0 and any(digits[-surplus:]):
-            raise ValueError(f"{number} has more than {self.scale} decimals")
+            raise ValueError(f"{_shown(number)} has more than {self.scale} decimals")
         if number and number.adjusted() >= self.precision - self.scale:
-            raise ValueError(f"{number} has more than {self.precision - self.scale} whole digits")
+            raise ValueError(f"{_shown(number)} has more than {self.precision - self.scale} whole digits")
+        if not number and not -_MOST_DIGITS <= exponent <= 0:
+            return Decimal(0)  # 0E+999999999, written out, would fill the memory
         return number
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_before_validator_function(self.check, handler(source))
+
+
+def _shown(number: Decimal) -> str:
+    text = str(number)
+    return text if len(text) <= _MOST_DIGITS else f"{text[:_MOST_DIGITS]}…"
 
 
 def _to_decimal(value: object) -> Decimal:

@@ -41,7 +41,7 @@ REQUEST_NAMESPACE: Final = UUID("6f1d0c8e-7c0f-4e0a-9f64-0d5a3b6b1c52")
 Amount = Annotated[TokenNumber, Gt(0)]
 Fee = Annotated[TokenNumber, Ge(0)]
 Price = Annotated[TokenNumber, Ge(0)]
-Counter = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Counter = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 
 
 def request_id_of(wallet_address: str, transaction_hash: str, transaction_leg: int = 0) -> UUID:
@@ -73,7 +73,7 @@ class TradeOrder(WalletOrder):
     """What every trade can say of its transaction. Fees come off the wallet's SOL, whatever is traded."""
 
     transaction_value_usd: UsdNumber = Decimal(0)
-    signal_id: int | None = None
+    signal_id: Counter | None = None
     transaction_hash: ShortText | None = None
     transaction_leg: Counter = 0
     protocol_fee_sol: Fee | None = None

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import psycopg
@@ -132,28 +132,33 @@ class PoolSession(Session):
 
     def __init__(
         self,
-        checkout: Callable[[], AbstractContextManager[Connection[Any]]],
+        take: Callable[[], Connection[Any]],
+        give_back: Callable[[Connection[Any]], None],
         block: Callable[[], AbstractContextManager[Session]],
     ) -> None:
-        self._checkout = checkout
+        self._take = take
+        self._give_back = give_back
         self._block = block
 
     def run(self, bound: BoundQuery, call: Call) -> Any:
-        with self._checkout() as connection:
-            try:
-                return execute(connection, bound, call)
-            except psycopg.Error as error:
-                translated = translate(error, bound.name)
-                if not isinstance(translated, SchemaChanged):
-                    raise translated from error
-            # A migration changed what a prepared statement returns: prepare anew.
-            try:
-                connection.execute("DEALLOCATE ALL")
-                return execute(connection, bound, call)
-            except psycopg.Error as error:
-                raise translate(error, bound.name) from error
+        connection = self._take()
+        try:
+            return execute(connection, bound, call)
+        except psycopg.Error as error:
+            translated = translate(error, bound.name)
+            if not isinstance(translated, SchemaChanged):
+                raise translated from error
+            return self._run_anew(connection, bound, call)
+        finally:
+            self._give_back(connection)
 
-    @contextmanager
-    def block(self) -> Iterator[Session]:
-        with self._block() as session:
-            yield session
+    def _run_anew(self, connection: Connection[Any], bound: BoundQuery, call: Call) -> Any:
+        """After a migration changed what a prepared statement returns."""
+        try:
+            connection.execute("DEALLOCATE ALL")
+            return execute(connection, bound, call)
+        except psycopg.Error as error:
+            raise translate(error, bound.name) from error
+
+    def block(self) -> AbstractContextManager[Session]:
+        return self._block()

@@ -9,12 +9,10 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import psycopg
-from psycopg import Connection, Cursor, RawCursor
-from psycopg.rows import RowMaker
+from psycopg import Connection, RawCursor
 
 from nexgent_db.binding import BoundQuery, Call
 from nexgent_db.errors import BlockMisuse, SchemaChanged, translate
-from nexgent_db.sqlfiles import Cardinality
 
 
 class Session(ABC):
@@ -54,28 +52,8 @@ class BlockSession(Session):
 
 def execute(connection: Connection[Any], bound: BoundQuery, call: Call) -> Any:
     """Run one call on a connection and shape what comes back. The driver's errors pass through."""
-    cursor = RawCursor(connection)
-    if bound.make_rows is not None:
-        cursor.row_factory = _row_factory(bound)
+    cursor = RawCursor(connection, row_factory=call.row_factory)
     cursor.execute(call.text, call.values)
-    match bound.query.cardinality:
-        case Cardinality.MANY:
-            return cursor.fetchall()
-        case Cardinality.OPTIONAL:
-            return bound.optional(cursor.fetchall())
-        case Cardinality.ONE:
-            return bound.one(cursor.fetchall())
-        case Cardinality.ROWS:
-            return cursor.rowcount
-        case _:
-            return None
-
-
-def _row_factory(bound: BoundQuery) -> Any:
-    def factory(cursor: Cursor[Any]) -> RowMaker[Any]:
-        description = cursor.description
-        assert description is not None
-        assert bound.make_rows is not None
-        return bound.make_rows([column.name for column in description])
-
-    return factory
+    if bound.shape is not None:
+        return bound.shape(cursor.fetchall(), bound.name)
+    return cursor.rowcount if bound.counts else None

@@ -99,7 +99,7 @@ class Database(_Repositories):
         self.settings = Settings.from_url(database) if isinstance(database, str) else database
         self._pool: ConnectionPool[Connection[Any]] | None = None
         self._in_block: set[object] = set()
-        super().__init__(PoolSession(self._checkout, self._block_session))
+        super().__init__(PoolSession(self._take, self._give_back, self._block_session))
 
     @classmethod
     def from_env(cls) -> Self:
@@ -110,16 +110,16 @@ class Database(_Repositories):
         return f"<{type(self).__name__} {describe(self.settings.conninfo)}>"
 
     def open(self) -> None:
-        """Connect, and fill the pool in the background.
+        """Connect, and fill the pool to its smallest size.
 
         Raises AuthenticationFailed; DatabaseUnavailable when the server cannot be reached or is older than
         PostgreSQL 15. Nothing stays open then.
         """
         if self._pool is not None:
             raise BlockMisuse(f"{self!r} is open already")
-        connect(self.settings).close()
+        connect(self.settings).close()  # the pool would not say why it cannot
         self._pool = make_pool(self.settings)
-        self._pool.open()
+        self._pool.open(wait=True, timeout=self.settings.connect_timeout_s)
 
     def close(self) -> None:
         """Close every connection. Queries in flight are waited for, for a few seconds."""
@@ -229,21 +229,31 @@ class Database(_Repositories):
         with self.transaction() as transaction:
             yield transaction._session
 
-    @contextmanager
-    def _checkout(self) -> Iterator[Connection[Any]]:
+    def _take(self) -> Connection[Any]:
+        """A pooled connection, to be given back. Raises BlockMisuse, PoolExhausted."""
         pool = self._pool
         if pool is None:
             raise BlockMisuse(f"{self!r} is not open: use it as a context manager, or call open()")
         if self._in_block and threading.get_ident() in self._in_block:
             raise BlockMisuse("this thread is inside a transaction block: use the block's object, not the database")
         try:
-            connection = take(pool)
+            return take(pool)
         except psycopg.Error as error:
             raise translate(error) from error
+
+    def _give_back(self, connection: Connection[Any]) -> None:
+        if self._pool is None:  # closed meanwhile
+            connection.close()
+        else:
+            self._pool.putconn(connection)
+
+    @contextmanager
+    def _checkout(self) -> Iterator[Connection[Any]]:
+        connection = self._take()
         try:
             yield connection
         finally:
-            pool.putconn(connection)
+            self._give_back(connection)
 
 
 def _limits(statement_timeout_s: float | None, lock_timeout_s: float | None) -> bytes:

@@ -26,7 +26,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from ruff import find_ruff_bin
+from ruff import find_ruff_bin  # type: ignore[import-untyped]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 COMMAND: Final = "python -m tests.support.async_to_sync"
@@ -149,7 +149,7 @@ class _Token:
 def _tokens(source: str, name: str) -> list[_Token]:
     """The tokens of the source, each f-string as one, with the blanks between them."""
     starts = [0]
-    for line in source.splitlines(keepends=True):
+    for line in io.StringIO(source):
         starts.append(starts[-1] + len(line))
     found: list[_Token] = []
     end = 0
@@ -235,7 +235,7 @@ class _Conversion:
     def _dotted(self, place: int) -> bool:
         for size in (3, 2):
             name = "".join(self._text(at) for at in range(place, place + 2 * size - 1))
-            if name in DOTTED:
+            if name in DOTTED and name.count(".") == size - 1:
                 self._tokens[place].text = DOTTED[name]
                 for at in range(place + 1, place + 2 * size - 1):
                     self._tokens[at].drop()
@@ -271,10 +271,13 @@ class _Conversion:
             self._tokens[place + 1].gap = ""
 
     def _is_primary(self, start: int, end: int) -> bool:
-        """Whether the tokens are a name with attributes, calls and subscripts, on one line but for its brackets."""
-        if self._kind(start) != tokenize.NAME or keyword.iskeyword(self._text(start)):
+        """Whether the tokens are a name or group with attributes, calls and subscripts, and no break between them."""
+        if self._text(start) == "(":
+            place = self._closing(start) + 1
+        elif self._kind(start) == tokenize.NAME and not keyword.iskeyword(self._text(start)):
+            place = start + 1
+        else:
             return False
-        place = start + 1
         while place < end:
             if self._text(place) == "." and self._kind(place + 1) == tokenize.NAME:
                 place += 2
@@ -306,8 +309,10 @@ class _Conversion:
             if at in kept and not (at in directly and self._kind(at) == tokenize.NL):
                 continue
             if self._kind(at) == tokenize.COMMENT:
-                self._problem(self._tokens[at].line, f"a comment inside {found.text}[...]")
+                self._problem(self._tokens[at].line, f"a comment inside {found.was}[...]")
             self._tokens[at].drop()
+            if at > place:
+                self._tokens[at].gap = ""
         first = next(at for at in range(place, end) if self._tokens[at].text)
         if first != place:
             self._tokens[first].gap = ""
@@ -361,8 +366,7 @@ class _Conversion:
             self._problem(first.line, f"only 'import {gone}' can be converted, not '{' '.join(words)}'")
             return
         modules = sorted(self._modules) if gone == "asyncio" else ["pytest"]
-        separator = "\n" + (first.gap.rpartition("\n")[2] if first.gap.strip(" \t") == "" else "")
-        first.text = separator.join(f"import {module}" for module in modules)
+        first.text = f"\n{first.gap}".join(f"import {module}" for module in modules)
         for place in statement[1:]:
             self._tokens[place].drop()
             self._tokens[place].gap = ""

@@ -8,20 +8,42 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal, TypeVar, overload
+
+T = TypeVar("T")
+
+
+@overload
+async def concurrently_async(
+    functions: Iterable[Callable[..., Awaitable[T]]], *, return_exceptions: Literal[False] = False
+) -> list[T]: ...
+
+
+@overload
+async def concurrently_async(
+    functions: Iterable[Callable[..., Awaitable[T]]], *, return_exceptions: bool
+) -> list[T | BaseException]: ...
 
 
 async def concurrently_async(
     functions: Iterable[Callable[..., Awaitable[Any]]], *, return_exceptions: bool = False
-) -> list[Any]:
+) -> Any:
     """Call all of them without arguments and await them at once; errors are raised, or stand among the results."""
     results = await asyncio.gather(*(function() for function in functions), return_exceptions=True)
     return _raised_or_returned(results, return_exceptions)
 
 
-def concurrently(functions: Iterable[Callable[..., Any]], *, return_exceptions: bool = False) -> list[Any]:
+@overload
+def concurrently(functions: Iterable[Callable[..., T]], *, return_exceptions: Literal[False] = False) -> list[T]: ...
+
+
+@overload
+def concurrently(functions: Iterable[Callable[..., T]], *, return_exceptions: bool) -> list[T | BaseException]: ...
+
+
+def concurrently(functions: Iterable[Callable[..., Any]], *, return_exceptions: bool = False) -> Any:
     """Call all of them without arguments, each in a thread of its own, none before every thread is there."""
     todo = list(functions)
     start = threading.Barrier(max(1, len(todo)))
@@ -38,7 +60,7 @@ def concurrently(functions: Iterable[Callable[..., Any]], *, return_exceptions: 
     return _raised_or_returned(results, return_exceptions)
 
 
-def _raised_or_returned(results: list[Any], return_exceptions: bool) -> list[Any]:
+def _raised_or_returned(results: Sequence[Any], return_exceptions: bool) -> Sequence[Any]:
     if not return_exceptions:
         for result in results:
             if isinstance(result, BaseException):

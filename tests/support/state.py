@@ -24,10 +24,7 @@ def rows_of(database_url: str, agent_id: UUID) -> dict[str, list[tuple[Any, ...]
     """Every row of every table that belongs to the agent."""
     with psycopg.connect(database_url) as connection:
         return {
-            table: connection.execute(
-                f"SELECT * FROM {table} WHERE agent_id = %s ORDER BY 1",  # type: ignore[arg-type]
-                [agent_id],
-            ).fetchall()
+            table: connection.execute(f"SELECT * FROM {table} WHERE agent_id = %s ORDER BY 1", [agent_id]).fetchall()
             for table in _TABLES
         }
 
@@ -36,5 +33,7 @@ def broken_rules(database_url: str) -> dict[str, list[tuple[Any, ...]]]:
     """The rows that break a rule of sql/checks.sql, by rule; an empty dictionary when all hold."""
     checks = load_file(data_dir("sql") / "checks.sql").queries
     with psycopg.connect(database_url) as connection:
-        found = {name: connection.execute(query.statement(()).text.encode()).fetchall() for name, query in checks.items()}
+        found = {
+            name: connection.execute(query.statement(()).text.encode()).fetchall() for name, query in checks.items()
+        }
     return {name: rows for name, rows in found.items() if rows}

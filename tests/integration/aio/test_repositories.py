@@ -91,7 +91,8 @@ async def test_an_update_changes_what_is_given_and_leaves_the_rest(db: AsyncData
     before = await db.agents.create(owner.user_id, "old")
     renamed = await db.agents.update(before.id, name="new")
     assert renamed is not None
-    assert renamed.model_copy(update={"name": "old", "updated_at": before.updated_at, "version": before.version}) == before
+    unchanged = {"name": "old", "updated_at": before.updated_at, "version": before.version}
+    assert renamed.model_copy(update=unchanged) == before
     assert renamed.version > before.version
     paused = await db.agents.update(
         before.id, trading_mode="live", automated_trading_simulation=False, automated_trading_live=False

@@ -24,7 +24,7 @@ from nexgent_db.errors import (
     WalletNotFound,
 )
 from nexgent_db.models import SOL_MINT, TradeResult
-from tests.integration.aio.factories import TOKEN, Owner, balance_of, new_owner
+from tests.integration.aio.factories import Owner, balance_of, new_owner
 from tests.support.concurrently import concurrently_async
 from tests.support.state import broken_rules
 
@@ -69,7 +69,7 @@ async def test_ten_thousand_mixed_trades_by_sixteen_writers_of_one_wallet(
     await crowd.trades.deposit(owner.deposit("1"))
 
     async def trade(seed: int) -> Counter[str]:
-        dice = random.Random(seed)  # noqa: S311  # repeatable, not secret
+        dice = random.Random(seed)
         outcomes: Counter[str] = Counter()
         for _ in range(10_000 // WRITERS):
             method, order = await _random_order(crowd, owner, dice)

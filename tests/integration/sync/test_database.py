@@ -36,7 +36,7 @@ def _email(db: Database | Transaction) -> str:
 
 
 def _setting(tx: Transaction, name: str) -> Any:
-    cursor = tx._connection.execute(f"SHOW {name}")  # type: ignore[arg-type]
+    cursor = tx._connection.execute(f"SHOW {name}")
     row = cursor.fetchone()
     assert row is not None
     return row[0]
@@ -326,12 +326,12 @@ def test_health_of_a_server_that_is_gone(fresh_database_url: str) -> None:
         name = psycopg.conninfo.conninfo_to_dict(fresh_database_url)["dbname"]
         maintenance = psycopg.conninfo.make_conninfo(fresh_database_url, dbname="postgres")
         with psycopg.connect(maintenance, autocommit=True) as connection:
-            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')  # type: ignore[arg-type]
+            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
             connection.execute(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name]
             )
             health = db.health()
-            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')  # type: ignore[arg-type]
+            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
         assert not health.ok
         assert health.problem
         tries = [db.health().ok for _ in range(30)]  # the pool reconnects by itself, after a pause

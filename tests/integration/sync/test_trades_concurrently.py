@@ -67,7 +67,7 @@ def test_ten_thousand_mixed_trades_by_sixteen_writers_of_one_wallet(crowd: Datab
     crowd.trades.deposit(owner.deposit("1"))
 
     def trade(seed: int) -> Counter[str]:
-        dice = random.Random(seed)  # repeatable, not secret
+        dice = random.Random(seed)
         outcomes: Counter[str] = Counter()
         for _ in range(10_000 // WRITERS):
             method, order = _random_order(crowd, owner, dice)

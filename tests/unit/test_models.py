@@ -1,0 +1,408 @@
+"""Models: frozen, exact, silent about hashes; ids and digests that are the same everywhere."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Context, Decimal, Inexact, InvalidOperation
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from nexgent_db import models
+from nexgent_db.errors import InvalidInput
+from nexgent_db.models import (
+    SOL_MINT,
+    ApiKey,
+    BurnOrder,
+    BuyOrder,
+    DcaBuyOrder,
+    DepositOrder,
+    Exact,
+    ResetWalletOrder,
+    SellOrder,
+    SwapOrder,
+    TakeProfitOrder,
+    User,
+    WithdrawOrder,
+    request_id_of,
+)
+from nexgent_db.models._base import Order
+from nexgent_db.models.trades import WalletOrder
+from nexgent_db.outcomes import content_digest
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+MODELS = [
+    value for name in models.__all__ if isinstance(value := getattr(models, name), type) and issubclass(value, BaseModel)
+]  # fmt: skip
+
+
+# --- All of them --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_is_frozen_and_forbids_extras(model: type[BaseModel]) -> None:
+    assert model.model_config.get("frozen") is True
+    assert model.model_config.get("extra") == "forbid"
+
+
+def user(**more: Any) -> User:
+    return User(
+        id=UUID(int=1),
+        email="a@example.org",
+        password_hash="$argon2id$hash",
+        created_at=NOW,
+        failed_login_attempts=0,
+        locked_until=None,
+        **more,
+    )
+
+
+def test_a_surplus_field_is_refused_and_a_field_cannot_be_set() -> None:
+    with pytest.raises(ValidationError, match="colour"):
+        user(colour="red")
+    with pytest.raises(ValidationError, match="frozen"):
+        user().email = "b@example.org"  # type: ignore[misc]
+
+
+def test_hashes_are_not_shown() -> None:
+    key = ApiKey(
+        id=UUID(int=1), user_id=UUID(int=2), name="k", key_hash="0badc0de", key_prefix="nex_abcd", scopes=[], created_at=NOW
+    )  # fmt: skip
+    for shown in (repr(user()), str(user()), f"{user()}", repr([user()])):
+        assert "argon2id" not in shown
+    for shown in (repr(key), str(key), repr({"key": key})):
+        assert "0badc0de" not in shown
+    assert (user().password_hash, key.key_hash) == ("$argon2id$hash", "0badc0de")
+
+
+def test_every_field_that_holds_a_hash_is_hidden() -> None:
+    hidden = {
+        (model.__name__, name)
+        for model in MODELS
+        for name, field in model.model_fields.items()
+        if "hash" in name and name != "transaction_hash"
+        if not field.repr
+    }
+    assert hidden == {("User", "password_hash"), ("ApiKey", "key_hash")}
+
+
+# --- Exact numbers ------------------------------------------------------------------------------
+
+
+def fits(number: Decimal, precision: int, scale: int) -> bool:
+    """Whether ``numeric(precision, scale)`` holds it, by another way: quantize without rounding, then compare."""
+    context = Context(prec=precision, traps=[Inexact, InvalidOperation])
+    try:
+        rounded = number.quantize(Decimal(1).scaleb(-scale), context=context)
+    except (Inexact, InvalidOperation):
+        return False
+    return rounded.copy_abs() < Decimal(10) ** (precision - scale)
+
+
+COLUMNS = [(38, 18), (20, 8), (20, 4)]
+
+
+def boundaries() -> list[tuple[int, int, str, bool]]:
+    cases: list[tuple[int, int, str, bool]] = []
+    for precision, scale in COLUMNS:
+        whole = precision - scale
+        for number, holds in [
+            ("9" * whole + "." + "9" * scale, True),
+            ("1" + "0" * whole, False),
+            (f"1e{whole}", False),
+            (f"1e{whole - 1}", True),
+            (f"1e-{scale}", True),
+            (f"1e-{scale + 1}", False),
+            (f"10e-{scale + 1}", True),
+            ("0." + "0" * scale + "0", True),
+            ("1." + "0" * (scale + 30), True),
+            ("1." + "0" * (scale + 30) + "1", False),
+            ("0", True),
+            ("-0", True),
+            (f"0e{whole + 5}", True),
+            (f"0e-{scale + 5}", True),
+        ]:
+            cases.append((precision, scale, number, holds))
+            cases.append((precision, scale, "-" + number.removeprefix("-"), holds))
+    return cases
+
+
+@pytest.mark.parametrize(("precision", "scale", "text", "holds"), boundaries())
+def test_a_number_at_the_edge_of_its_column(precision: int, scale: int, text: str, holds: bool) -> None:
+    column = Exact(precision, scale)
+    assert fits(Decimal(text), precision, scale) is holds
+    for value in (text, Decimal(text)):
+        if holds:
+            assert column.check(value) == Decimal(text)
+        else:
+            with pytest.raises(ValueError, match=r"more than \d+ (decimals|whole digits)"):
+                column.check(value)
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False), st.sampled_from(COLUMNS))
+@example(Decimal("1e20"), (38, 18))
+@example(Decimal("1e-18"), (38, 18))
+def test_a_number_is_taken_exactly_when_its_column_holds_it(number: Decimal, column: tuple[int, int]) -> None:
+    try:
+        taken = Exact(*column).check(number)
+    except ValueError:
+        assert not fits(number, *column)
+    else:
+        assert fits(number, *column)
+        assert taken == number
+
+
+@given(st.integers(-(10**39), 10**39), st.integers(-45, 25), st.sampled_from(COLUMNS))
+def test_that_holds_near_the_edges_too(digits: int, exponent: int, column: tuple[int, int]) -> None:
+    sign, figures, _ = Decimal(digits).as_tuple()
+    test_a_number_is_taken_exactly_when_its_column_holds_it.hypothesis.inner_test(  # type: ignore[attr-defined]
+        Decimal((sign, figures, exponent)), column
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [1.5, float("nan"), True, None, b"1", [1], "NaN", "sNaN", "Infinity", "-Infinity", "", "one", "1,5", "0x1", "1e9999999999999999999"],
+)  # fmt: skip
+def test_what_is_no_exact_number_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="."):
+        Exact(38, 18).check(value)
+
+
+def test_a_zero_of_any_exponent_takes_no_room() -> None:
+    assert str(Exact(38, 18).check("0e999999999")) == "0"
+    assert str(Exact(38, 18).check(Decimal("0e-999999999"))) == "0"
+    assert str(Exact(38, 18).check("0.00")) == "0.00"
+
+
+def test_a_refused_number_does_not_fill_the_message() -> None:
+    for value in (10**5000, "1." + "3" * 5000, "x" * 5000):
+        with pytest.raises(ValueError, match="…|not a decimal") as refused:
+            Exact(38, 18).check(value)
+        assert len(str(refused.value)) < 150
+
+
+def test_a_field_of_a_model_is_checked_the_same_way() -> None:
+    adapter = TypeAdapter[Decimal](models.TokenNumber)
+    assert adapter.validate_python("0.10") == Decimal("0.10")
+    for value in (0.1, "1e-19", Decimal("NaN")):
+        with pytest.raises(ValidationError):
+            adapter.validate_python(value)
+
+
+# --- Orders -------------------------------------------------------------------------------------
+
+HERE: dict[str, Any] = {"request_id": UUID(int=1), "agent_id": UUID(int=2), "wallet_address": "wallet"}
+TRADE: dict[str, Any] = {
+    **HERE,
+    "transaction_time": NOW,
+    "transaction_value_usd": Decimal("1.5"),
+    "signal_id": 5,
+    "transaction_hash": "hash",
+    "transaction_leg": 1,
+    "protocol_fee_sol": Decimal("0.5"),
+    "network_fee_sol": Decimal("0.25"),
+}
+MOVE: dict[str, Any] = {**TRADE, "token_address": "token", "token_symbol": "TOK", "amount": Decimal(7)}
+ROUTED: dict[str, Any] = {
+    **TRADE,
+    "slippage": Decimal("0.5"),
+    "price_impact": Decimal("1.25"),
+    "routes": [1, {"a": None}],
+    "swap_payload": {"b": 0.5, "a": [True]},
+}
+POSITION: dict[str, Any] = {
+    **ROUTED,
+    "token_address": "token",
+    "token_symbol": "TOK",
+    "sol_amount": Decimal(2),
+    "token_amount": Decimal(100),
+}
+SWAP: dict[str, Any] = {
+    **ROUTED,
+    "input_mint": "in",
+    "input_symbol": "IN",
+    "input_amount": Decimal(3),
+    "input_price": Decimal("0.1"),
+    "output_mint": "out",
+    "output_symbol": "OUT",
+    "output_amount": Decimal(4),
+    "output_price": Decimal("0.2"),
+}
+TAKE_PROFIT = {"levels_hit": 2, "moon_bag_amount": Decimal(9), "expected_levels_hit": 1, "close_reason": "stop_loss"}
+
+ORDERS: list[tuple[type[WalletOrder], dict[str, Any]]] = [
+    (DepositOrder, MOVE),
+    (BurnOrder, MOVE),
+    (WithdrawOrder, {**MOVE, "destination_address": "there"}),
+    (SwapOrder, SWAP),
+    (BuyOrder, {**POSITION, "stop_loss_percentage": Decimal("-32"), "take_profit_levels": 4}),
+    (DcaBuyOrder, {**POSITION, "take_profit_levels": 4, "expected_dca_count": 2}),
+    (TakeProfitOrder, {**POSITION, **TAKE_PROFIT}),
+    (SellOrder, {**POSITION, "close_reason": "stop_loss"}),
+    (ResetWalletOrder, {**HERE, "transaction_time": NOW, "opening_sol": Decimal(10)}),
+]
+
+
+def test_every_order_is_here_with_all_its_fields() -> None:
+    assert {order for order, _ in ORDERS} == {model for model in MODELS if issubclass(model, Order)}
+    for order, content in ORDERS:
+        assert content.keys() == order.model_fields.keys()
+        assert all(
+            value != order.model_fields[name].default for name, value in content.items()
+        ), "a value that differs from the default"
+
+
+def test_an_order_names_every_field_at_fault_on_one_line() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        DepositOrder(**{**MOVE, "amount": 1.5, "wallet_address": "w" * 45, "token_symbol": "s" * 300})
+    assert refused.value.field == "wallet_address, token_symbol, amount"
+    assert "a float is never accepted for money" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("order", [order for order, _ in ORDERS if order is not ResetWalletOrder])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("transaction_leg", True),
+        ("transaction_leg", "1"),
+        ("transaction_leg", 1.0),
+        ("transaction_leg", -1),
+        ("transaction_leg", 2**31),
+        ("signal_id", 2**31),
+        ("signal_id", True),
+        ("network_fee_sol", Decimal(-1)),
+        ("network_fee_sol", 0.5),
+        ("transaction_time", datetime(2026, 1, 1)),  # noqa: DTZ001  # naive on purpose
+        ("transaction_hash", "h" * 256),
+        ("wallet_address", ""),
+        ("agent_id", "not an id"),
+        ("colour", "red"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_its_field(order: type[WalletOrder], field: str, value: object) -> None:
+    content = dict(ORDERS)[order]
+    with pytest.raises(InvalidInput) as refused:
+        order(**{**content, field: value})
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize("amount", [0, -1, "0.0000000000000000001", 10**20, "NaN", 1.0])
+def test_an_amount_is_above_zero_and_fits(amount: object) -> None:
+    with pytest.raises(InvalidInput, match="amount"):
+        DepositOrder(**{**MOVE, "amount": amount})
+    with pytest.raises(InvalidInput, match="opening_sol"):
+        ResetWalletOrder(**HERE, opening_sol=amount)
+
+
+def test_a_position_is_never_in_sol_and_a_swap_is_between_two_tokens() -> None:
+    with pytest.raises(InvalidInput, match="^token_address: "):
+        BuyOrder(**{**POSITION, "token_address": SOL_MINT})
+    with pytest.raises(InvalidInput, match="^output_mint: "):
+        SwapOrder(**{**SWAP, "output_mint": "in"})
+
+
+# --- Request ids --------------------------------------------------------------------------------
+
+
+def test_the_request_id_of_an_on_chain_transaction_never_changes() -> None:
+    assert request_id_of("wallet", "hash") == UUID("889e65a6-f471-5904-a093-83f2393ffb3d")
+    assert request_id_of("wallet", "hash", 1) == UUID("494fddc3-1ead-5c3e-857b-c644cb7560d9")
+    assert request_id_of("wallet", "hash", 0) == request_id_of("wallet", "hash")
+
+
+def test_an_order_without_an_id_gets_that_of_its_transaction() -> None:
+    content = {name: value for name, value in MOVE.items() if name != "request_id"}
+    assert DepositOrder(**content).request_id == request_id_of("wallet", "hash", 1)
+    del content["transaction_leg"]
+    assert DepositOrder(**content).request_id == request_id_of("wallet", "hash")
+    assert DepositOrder(**content, request_id=None).request_id == request_id_of("wallet", "hash")
+
+
+def test_an_order_that_names_no_transaction_gets_an_id_of_its_own() -> None:
+    content = {name: value for name, value in MOVE.items() if name not in ("request_id", "transaction_hash")}
+    assert DepositOrder(**content).request_id != DepositOrder(**content).request_id
+
+
+# --- Content digests ----------------------------------------------------------------------------
+
+
+def rewritten(value: Any) -> Any:
+    """The same value, written another way."""
+    if isinstance(value, Decimal):
+        return value + Decimal("0E-10")
+    if isinstance(value, datetime):
+        return value.astimezone(timezone(timedelta(hours=-7)))
+    if isinstance(value, dict):
+        return dict(reversed(value.items()))
+    return value
+
+
+@pytest.mark.parametrize(("order", "content"), ORDERS)
+def test_the_same_content_written_differently_has_the_same_digest(
+    order: type[WalletOrder], content: dict[str, Any]
+) -> None:
+    other = {name: rewritten(value) for name, value in content.items()}
+    assert repr(other) != repr(content)
+    assert content_digest(order(**other)) == content_digest(order(**content))
+
+
+@pytest.mark.parametrize("zero", ["0", "-0", "0.00", "0e5", "0e-18", "-0.0", "0e99"])
+def test_a_zero_is_a_zero_however_it_is_written(zero: str) -> None:
+    digests = {content_digest(DepositOrder(**{**MOVE, "network_fee_sol": fee})) for fee in (zero, Decimal(0))}
+    assert len(digests) == 1
+
+
+def changed(name: str, value: Any) -> Any:
+    """Another value of the field."""
+    if name == "close_reason":
+        return "stale_trade"
+    if isinstance(value, Decimal):
+        return value + Decimal("0.0001")
+    if isinstance(value, datetime):
+        return value + timedelta(microseconds=1)
+    if isinstance(value, UUID):
+        return UUID(int=value.int + 1)
+    if isinstance(value, dict):
+        return {**value, "b": 0.25}
+    if isinstance(value, list):
+        return [*value, None]
+    return value + (1 if isinstance(value, int) else "x")
+
+
+@pytest.mark.parametrize(
+    ("order", "content", "name"), [(order, content, name) for order, content in ORDERS for name in content]
+)
+def test_every_field_but_the_id_counts(order: type[WalletOrder], content: dict[str, Any], name: str) -> None:
+    before = content_digest(order(**content))
+    values = [changed(name, content[name])]
+    if not order.model_fields[name].is_required():
+        values.append(order.model_fields[name].default)
+    for value in values:
+        after = content_digest(order(**{**content, name: value}))
+        assert (after == before) is (name == "request_id")
+
+
+def test_orders_of_another_kind_never_share_a_digest() -> None:
+    assert content_digest(DepositOrder(**MOVE)) != content_digest(BurnOrder(**MOVE))
+
+
+def test_the_digest_is_the_same_in_every_process_and_release() -> None:
+    """It is stored: a change to it would turn every repetition across an upgrade into a conflict."""
+    fixed = "7e1dee3a83e9e31d311889c1e4efafcdca850dacb72c1a822121c38605ae1876"
+    assert content_digest(DepositOrder(**MOVE)).hex() == fixed
+    program = (
+        "from tests.unit.test_models import *; print(content_digest(DepositOrder(**MOVE)).hex())"
+    )  # another process has another hash seed
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == fixed

@@ -1,0 +1,332 @@
+"""DATABASE_URL and the other variables: every form, every mistake, and never a password in what is said."""
+
+from __future__ import annotations
+
+import pickle
+import string
+import traceback
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from psycopg.conninfo import conninfo_to_dict
+
+from nexgent_db import AsyncDatabase, Database
+from nexgent_db.errors import ConfigurationError
+from nexgent_db.settings import Settings, check_redis_url, describe, parse_database_url
+
+SECRET = "s3cret"
+URL = f"postgresql://alice:{SECRET}@db.example.org:5433/trading"
+
+
+def parsed(url: str) -> dict[str, Any]:
+    return conninfo_to_dict(parse_database_url(url))
+
+
+def everything_said(error: BaseException) -> Iterator[str]:
+    """What any logger could find: the error, what caused it, and what was being handled, suppressed or not."""
+    for each in (error, error.__cause__, error.__context__):
+        if each is not None:
+            yield from (str(each), repr(each), repr(each.args), repr(vars(each)))
+            if each is not error:
+                yield from everything_said(each)
+    yield "".join(traceback.format_exception(error))  # from where it was raised; no locals in it
+
+
+# --- DATABASE_URL: what is accepted -------------------------------------------------------------
+
+WHOLE = {"user": "alice", "password": SECRET, "host": "db.example.org", "port": "5433", "dbname": "trading"}
+
+
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    [
+        (URL, WHOLE),
+        (URL.replace("postgresql", "postgres"), WHOLE),
+        (f"host=db.example.org port=5433 user=alice password={SECRET} dbname=trading", WHOLE),
+        (f"dbname=trading password='{SECRET} it\\'s \\\\'", {"dbname": "trading", "password": f"{SECRET} it's \\"}),
+        ("password=a://b host=h", {"password": "a://b", "host": "h"}),
+        ("postgresql:///trading", {"dbname": "trading"}),
+        ("postgresql://db.example.org", {"host": "db.example.org"}),
+        ("postgresql://alice@db.example.org/trading", {k: v for k, v in WHOLE.items() if k not in ("password", "port")}),
+        (
+            "postgresql://postgres@/postgres?host=%2Fvar%2Frun%2Fpg%20sockets&port=5432",
+            {"user": "postgres", "dbname": "postgres", "host": "/var/run/pg sockets", "port": "5432"},
+        ),
+        ("postgresql://%2Fvar%2Frun/db", {"host": "/var/run", "dbname": "db"}),
+        ("postgresql://a:1,b:2,c/db", {"host": "a,b,c", "port": "1,2,", "dbname": "db"}),
+        ("postgresql://[2001:db8::1]:5433/db", {"host": "2001:db8::1", "port": "5433", "dbname": "db"}),
+        ("postgresql://h/db?sslmode=require&options=-cwork_mem%3D1MB",
+         {"host": "h", "dbname": "db", "sslmode": "require", "options": "-cwork_mem=1MB"}),
+    ],
+)  # fmt: skip
+def test_every_form_that_libpq_knows_is_taken(url: str, parts: dict[str, str]) -> None:
+    assert parsed(url) == parts
+
+
+def test_what_was_parsed_can_be_parsed_again() -> None:
+    once = parse_database_url(f"{URL}?schema=My Schema".replace(" ", "%20"))
+    assert conninfo_to_dict(parse_database_url(once)) == conninfo_to_dict(once)
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
+@example("".join(sorted(set(string.punctuation + string.whitespace))))
+@example("%2F+&=?#@:/\\'\" é😀")
+def test_a_percent_encoded_password_is_itself_again(password: str) -> None:
+    url = f"postgresql://alice:{quote(password, safe='')}@h/d?schema=s"
+    assert parsed(url) == {"user": "alice", "password": password, "host": "h", "dbname": "d", "options": '-csearch_path="s"'}
+    assert password not in describe(parse_database_url(url)) or len(password) < 8  # one that is part of the rest
+
+
+@pytest.mark.parametrize("password", ["p#w", "p?w", "p?schema=x", "p&w", "p:w", "p+w", "p=w", "p%2Bw", "p[w", "℀"])
+def test_a_bare_odd_character_in_a_password_is_read_as_libpq_reads_it(password: str) -> None:
+    url = f"postgresql://alice:{password}@h/d"
+    alone = conninfo_to_dict(url)
+    assert parsed(url) == alone
+    assert parsed(url + "?schema=s") == {**alone, "options": '-csearch_path="s"'}
+
+
+@pytest.mark.parametrize(
+    ("given_as", "option"),
+    [
+        ("public", '-csearch_path="public"'),
+        ("MySchema", '-csearch_path="MySchema"'),
+        ("my%20schema", '-csearch_path="my\\ schema"'),
+        ("my+schema", '-csearch_path="my\\ schema"'),
+        ("a%2Bb", '-csearch_path="a+b"'),
+        ("a%22b", '-csearch_path="a""b"'),
+        ("a%5Cb", '-csearch_path="a\\\\b"'),
+        ("a%27b", "-csearch_path=\"a'b\""),
+        ("a%2Cb", '-csearch_path="a,b"'),
+        ("a%09-cstatement_timeout%3D1", '-csearch_path="a\\\t-cstatement_timeout=1"'),
+        ("%24user", '-csearch_path="$user"'),
+        ("%C3%A9", '-csearch_path="é"'),
+        ("a%3Db=c", '-csearch_path="a=b=c"'),
+    ],
+)
+def test_schema_becomes_the_search_path(given_as: str, option: str) -> None:
+    assert parsed(f"{URL}?schema={given_as}") == {**WHOLE, "options": option}
+
+
+def test_schema_goes_along_with_other_options() -> None:
+    url = f"{URL}?application_name=a+b%20c&schema=s&options=-cwork_mem%3D1MB%20-cjit%3Doff&sslmode=require"
+    assert parsed(url) == {
+        **WHOLE,
+        "application_name": "a+b c",  # a plus is a plus to libpq
+        "options": '-cwork_mem=1MB -cjit=off -csearch_path="s"',
+        "sslmode": "require",
+    }
+
+
+# --- DATABASE_URL: what is refused --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        SECRET,
+        f"mysql://alice:{SECRET}@h/d",
+        f"postgresql+psycopg://alice:{SECRET}@h/d",
+        f"POSTGRESQL://alice:{SECRET}@h/d",
+        f"alice:{SECRET}@h://",
+        f"host=h password='{SECRET}",
+        f"host=h passwort={SECRET}",
+        f"host=h password={SECRET} port=zero",
+        f"postgresql://alice:{SECRET}%zz@h/d",
+        f"postgresql://alice:{SECRET}%ff@h/d",
+        f"postgresql://alice:{SECRET}%00@h/d",
+        f"postgresql://alice:{SECRET}\0@h/d",
+        f"postgresql://alice:{SECRET}\udcff@h/d",
+        f"postgresql://alice:{SECRET} and more@h/d",
+        f"postgresql://alice:{SECRET}@[::1/d",
+        f"postgresql://alice:{SECRET}@h:port/d",
+        f"postgresql://alice:{SECRET}/w@h/d",
+        f"postgresql://alice:123/{SECRET}@h/d",
+        f"postgresql://alice:p@{SECRET}@h/d",
+        f"postgresql://alice:{SECRET}@h/d?colour=red",
+        f"postgresql://alice:{SECRET}@h/d?sslmode",
+        f"postgresql://alice:{SECRET}@h/d?schema=",
+        f"postgresql://alice:{SECRET}@h/d?schema",
+        f"postgresql://alice:{SECRET}@h/d?schema=a&schema=b",
+        f"postgresql://alice:{SECRET}@h/d?schema=a%00",
+        f"postgresql://alice:{SECRET}@h/d?schema=%zz",
+        f"postgresql://alice:{SECRET}@h/d?schema=%ff",
+        f"postgresql://alice:{SECRET}@h/d?schema=\udcff",
+        f"postgresql://alice:{SECRET}@h/d?schema={'x' * 64}",
+        f"postgresql://alice:{SECRET}@h/d?schema={'%C3%A9' * 32}",
+        "postgresql://",
+        "postgresql://?schema=public",
+    ],
+)
+def test_a_malformed_url_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        Settings.from_url(url, {})
+    message = str(refused.value)
+    assert "DATABASE_URL" in message
+    assert "\n" not in message
+    assert refused.value.__cause__ is refused.value.__context__ is None
+    assert not [said for said in everything_said(refused.value) if SECRET in said]
+
+
+@pytest.mark.parametrize("url", ["", "  "])
+def test_a_missing_url_is_said_with_its_form(url: str) -> None:
+    for environ in ({"DATABASE_URL": url}, {}):
+        with pytest.raises(ConfigurationError, match=r"^DATABASE_URL is not set: it should look like postgresql://"):
+            Settings.from_env(environ)
+
+
+def test_settings_of_a_malformed_conninfo_are_refused_without_it() -> None:
+    for conninfo in (f"host=h {SECRET}", f"postgresql://alice:{SECRET}@h/d?schema=s", f"port={SECRET}"):
+        with pytest.raises(ConfigurationError, match="conninfo is malformed") as refused:
+            Settings(conninfo=conninfo)
+        assert SECRET not in str(refused.value)
+        assert refused.value.__context__ is None
+
+
+@given(st.text(min_size=1))
+def test_any_text_is_parsed_or_refused_as_one_line(url: str) -> None:
+    try:
+        Settings.from_url(url, {})
+    except ConfigurationError as error:
+        assert len(str(error).splitlines()) == 1
+
+
+@given(st.text(alphabet="ab1%2F@:/?#&=[]+,\\ '\"", max_size=12))
+def test_no_part_of_a_password_written_bare_is_ever_shown(odd: str) -> None:
+    """Whatever it holds: it is read as libpq reads it, or refused; and what is shown later has none of it."""
+    password = f"hidden{odd}hidden"
+    try:
+        conninfo = parse_database_url(f"postgresql://alice:{password}@db:5432/trading?schema=s")
+    except ConfigurationError as error:
+        assert "hidden" not in str(error)
+    else:
+        assert describe(conninfo) == "alice at db:5432, database trading"
+
+
+# --- What is shown ------------------------------------------------------------------------------
+
+
+def test_no_repr_has_the_password() -> None:
+    settings = Settings.from_url(URL, {"REDIS_URL": f"redis://:{SECRET}@cache:6379/0"})
+    assert SECRET in settings.conninfo
+    for shown in (settings, AsyncDatabase(settings), Database(settings), describe(settings.conninfo)):
+        assert SECRET not in repr(shown)
+        assert SECRET not in str(shown)
+    assert repr(AsyncDatabase(settings)) == "<AsyncDatabase alice at db.example.org:5433, database trading>"
+
+
+def test_describe_says_what_the_defaults_are() -> None:
+    assert describe("dbname=x") == "the default role at the local socket, database x"
+    assert describe("host=/run/pg user=u") == "u at /run/pg, database default"
+
+
+def test_settings_are_values() -> None:
+    settings = Settings.from_url(URL, {})
+    assert settings == Settings.from_url(URL, {})
+    assert pickle.loads(pickle.dumps(settings)) == settings
+    assert replace(settings, pool_max_size=3).pool_max_size == 3
+
+
+# --- The other variables ------------------------------------------------------------------------
+
+WHOLE_NUMBERS = ("POOL_MIN_SIZE", "POOL_MAX_SIZE", "POOL_MAX_WAITING", "CONNECT_TIMEOUT_S", "PREPARE_THRESHOLD")
+NUMBERS = ("POOL_TIMEOUT_S", "STATEMENT_TIMEOUT_S", "LOCK_TIMEOUT_S", "IDLE_IN_TRANSACTION_TIMEOUT_S")
+MAY_BE_ZERO = ("POOL_MIN_SIZE", "PREPARE_THRESHOLD")
+
+
+def from_variable(name: str, text: str) -> Any:
+    settings = Settings.from_env({"DATABASE_URL": URL, f"NEXGENT_DB_{name}": text})
+    return getattr(settings, name.lower())
+
+
+def test_every_setting_has_its_variable() -> None:
+    names = {item.name.upper() for item in fields(Settings)}
+    assert names == {*WHOLE_NUMBERS, *NUMBERS, "CONNINFO", "REDIS_URL"}
+
+
+@pytest.mark.parametrize("name", WHOLE_NUMBERS + NUMBERS)
+def test_a_variable_is_read_and_blank_means_the_default(name: str) -> None:
+    assert from_variable(name, " 7 ") == 7
+    assert from_variable(name, "  ") == getattr(Settings.from_url(URL, {}), name.lower())
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_time_may_have_decimals(name: str) -> None:
+    assert from_variable(name, "0.25") == 0.25
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *((name, text) for name in WHOLE_NUMBERS + NUMBERS for text in ("many", "-1", "1,5", "0x10", "1s", "none!")),
+        *((name, text) for name in WHOLE_NUMBERS for text in ("1.5", "1e3", "nan", "inf")),
+        *((name, text) for name in NUMBERS for text in ("nan", "inf", "-inf", "1e300", "2147484")),
+        *((name, "0") for name in WHOLE_NUMBERS + NUMBERS if name not in MAY_BE_ZERO),
+        *((name, "none") for name in WHOLE_NUMBERS + NUMBERS if name != "PREPARE_THRESHOLD"),
+        ("CONNECT_TIMEOUT_S", "2147484"),
+        ("POOL_MIN_SIZE", "11"),
+    ],
+)
+def test_a_malformed_variable_is_refused_by_name(name: str, text: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        from_variable(name, text)
+    message = str(refused.value)
+    assert name.lower() in message.lower()
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", MAY_BE_ZERO)
+def test_some_may_be_zero(name: str) -> None:
+    assert from_variable(name, "0") == 0
+
+
+@pytest.mark.parametrize("text", ["none", "None", "NONE"])
+def test_statements_need_not_be_prepared(text: str) -> None:
+    assert from_variable("PREPARE_THRESHOLD", text) is None
+
+
+def test_settings_given_in_code_are_checked_as_well() -> None:
+    with pytest.raises(ConfigurationError, match="pool_timeout_s must be a finite number, not nan"):
+        Settings(conninfo="dbname=x", pool_timeout_s=float("nan"))
+    with pytest.raises(ConfigurationError, match=r"pool_min_size \(3\) is above pool_max_size \(2\)"):
+        Settings(conninfo="dbname=x", pool_min_size=3, pool_max_size=2)
+
+
+# --- REDIS_URL ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://h:6379/0", f"rediss://u:{SECRET}@h", "unix:///tmp/x.sock?db=1", "redis://[::1]:6379", "unix:///a@b.sock"],
+)
+def test_a_redis_url_is_kept_as_it_is(url: str) -> None:
+    assert check_redis_url(url) == url
+    assert Settings.from_env({"DATABASE_URL": URL, "REDIS_URL": f" {url} "}).redis_url == url
+
+
+def test_redis_may_be_absent() -> None:
+    for environ in ({}, {"REDIS_URL": " "}):
+        assert Settings.from_env({"DATABASE_URL": URL, **environ}).redis_url is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        SECRET,
+        f"http://u:{SECRET}@h",
+        f"redis://u:{SECRET}@[::1",
+        f"redis://u:{SECRET}@h℀",
+        f"redis://u:{SECRET}/w@h:6379",
+        f"redis://:123/{SECRET}@h:6379",
+        f"redis://u:{SECRET}@h:port",
+    ],
+)
+def test_a_malformed_redis_url_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="^REDIS_URL is malformed") as refused:
+        check_redis_url(url)
+    assert refused.value.__context__ is None
+    assert not [said for said in everything_said(refused.value) if SECRET in said]
