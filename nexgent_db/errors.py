@@ -370,7 +370,7 @@ def _without_sqlstate(error: psycopg.Error, about: str) -> DatabaseError | Inval
     if isinstance(error, psycopg.OperationalError):
         if _REFUSED_ROLE.search(text):
             return AuthenticationFailed(f"{text}; {_ADVICE[AuthenticationFailed]}")
-        if "connection failed" in text or "connection timeout" in text or "resolve host" in text:
+        if _NOT_CONNECTED.search(text):
             reached = "FATAL: " in text
             return DatabaseUnavailable(text if reached else f"{text}; is the server of DATABASE_URL running?")
         return ConnectionLost(about + text)
@@ -393,9 +393,11 @@ _SHOWS_THE_ROW: Final = {"23502", "23514"}
 
 # A role refused while connecting: libpq gives no SQLSTATE then, the server's words are all there is.
 _REFUSED_ROLE: Final = re.compile(
-    r"authentication failed|no password supplied|no pg_hba\.conf entry"
+    r"authentication failed|no password supplied|pg_hba\.conf"
     r'|role ".*" does not exist|role ".*" is not permitted to log in'
 )
+
+_NOT_CONNECTED: Final = re.compile(r"connection failed|connection timeout|resolve host|connection to server (at|on) ")
 
 _BAD_VALUES: Final = {
     "22001",  # text longer than its column

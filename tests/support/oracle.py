@@ -126,9 +126,7 @@ class Book:
             return self._sell(event, leg, given, received)
         return "swap" if self.move(given, received) else "refused"
 
-    def _buy(
-        self, event: dict[str, Any], leg: int, given: tuple[str, Fraction], received: tuple[str, Fraction]
-    ) -> str:
+    def _buy(self, event: dict[str, Any], leg: int, given: tuple[str, Fraction], received: tuple[str, Fraction]) -> str:
         if not self.move(given, received):
             return "refused"
         (_, sol), (token, amount) = given, received

@@ -134,6 +134,8 @@ def test_the_counts_of_a_refusal_are_whole_numbers() -> None:
         (psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes"), InvalidInput),
         (psycopg.OperationalError("connection failed: connection to server at \"h\" failed: Connection refused\n\tIs the"
                                   " server running?"), DatabaseUnavailable),
+        (psycopg.OperationalError('connection is bad: connection to server on socket "/x" failed: No such file'), DatabaseUnavailable),
+        (psycopg.OperationalError("connection to server was lost"), ConnectionLost),
         (psycopg.errors.ConnectionTimeout("connection timeout expired"), DatabaseUnavailable),
         (psycopg.OperationalError("failed to resolve host 'h': [Errno -2] Name or service not known"), DatabaseUnavailable),
         (psycopg.OperationalError('connection failed: FATAL:  password authentication failed for user "u"\nFATAL:  password'
