@@ -182,7 +182,8 @@ def _schema_name(text: str) -> str | None:
         size = len(name.encode())
     except UnicodeError:
         return None
-    return name if 0 < size <= _LONGEST_IDENTIFIER and "\0" not in name else None
+    usable = 0 < size <= _LONGEST_IDENTIFIER and "\0" not in name and name != "$user"  # the role's own, even quoted
+    return name if usable else None
 
 
 def _search_path_option(schema: str) -> str:

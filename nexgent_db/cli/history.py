@@ -18,6 +18,7 @@ from nexgent_db.cli import target
 from nexgent_db.cli.schema import tell_step
 from nexgent_db.cli.show import one_line, plain, show_table
 from nexgent_db.cli.target import DatabaseUrl
+from nexgent_db.models._base import SOL_MINT
 from nexgent_db.models.transactions import AgentTransaction
 from nexgent_db.replay import Account, BadLine, ReplayReport
 from nexgent_db.replay import replay as replay_file
@@ -104,7 +105,7 @@ def _progress_bar() -> Iterator[Callable[[int, int], None]]:
 
 def _document(report: ReplayReport) -> dict[str, int | str]:
     return {
-        **report.outcomes,
+        **{str(outcome): count for outcome, count in report.outcomes.items()},
         "open_positions": report.open_positions,
         "closed": report.closed,
         "realized_profit_sol": plain(report.realized_profit_sol),
@@ -201,7 +202,11 @@ def _show_trades(db: Database, account: Account) -> None:
 def _kind(trade: AgentTransaction) -> str:
     if trade.is_dca:
         return "DCA buy"
-    return "take-profit" if trade.is_take_profit else trade.transaction_type.lower()
+    if trade.is_take_profit:
+        return "take-profit"
+    if trade.transaction_type == "SWAP" and SOL_MINT in (trade.input_mint, trade.output_mint):
+        return "buy" if trade.input_mint == SOL_MINT else "sale"
+    return trade.transaction_type.lower()
 
 
 def _gave_and_received(trade: AgentTransaction) -> tuple[Decimal | str, str, Decimal | str, str]:

@@ -208,7 +208,7 @@ class _Run:
                             wallet_address=account.wallet_address,
                             transaction_time=first,
                             token_address=SOL_MINT,
-                            token_symbol="SOL",
+                            token_symbol="SOL",  # noqa: S106  # not a secret
                             amount=amount,
                         )
                     )

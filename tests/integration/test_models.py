@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 from types import NoneType, UnionType
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import psycopg
 import pytest

@@ -31,7 +31,7 @@ def ask(conninfo: str, question: str) -> Any:
 
 
 NAMES = [
-    "public", "UPPER case", "two  spaces", 'quo"te', "it's", "back\\slash", "\\", "a,b", "a;b", "$user", "ünïcode",
+    "public", "UPPER case", "two  spaces", 'quo"te', "it's", "back\\slash", "\\", "a,b", "a;b", "$users", "ünïcode",
     "tab\there", "new\nline", "-cstatement_timeout=1", "a -cstatement_timeout=1", "a\t-cstatement_timeout=1",
     "100%", "a+b", "a&b=c", "#?/@:", "select", "x" * 63, "é" * 31,
 ]  # fmt: skip
@@ -68,9 +68,7 @@ def test_a_role_is_let_in_whatever_its_password(empty_database: str, password: s
     assert ask(parse_database_url(url), "SELECT current_schema()") == "pg_catalog"
 
 
-async def test_the_variables_are_what_a_session_has(
-    empty_database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_variables_are_what_a_session_has(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", url_of(empty_database, "schema=My+Schema&options=-clock_timeout%3D7s"))
     monkeypatch.setenv("NEXGENT_DB_STATEMENT_TIMEOUT_S", "1.5")
     monkeypatch.setenv("NEXGENT_DB_LOCK_TIMEOUT_S", "3")

@@ -293,7 +293,7 @@ def listing(bind: Bind) -> BoundQuery:
             self,
             after: int,
             name: str | None = None,
-            colour: str | None | NotGiven = NOT_GIVEN,
+            colour: str | NotGiven | None = NOT_GIVEN,
             limit: int = 100,
         ) -> list[Thing]: ...
 

@@ -254,9 +254,9 @@ def test_every_order_is_here_with_all_its_fields() -> None:
     assert {order for order, _ in ORDERS} == {model for model in MODELS if issubclass(model, Order)}
     for order, content in ORDERS:
         assert content.keys() == order.model_fields.keys()
-        assert all(
-            value != order.model_fields[name].default for name, value in content.items()
-        ), "a value that differs from the default"
+        assert all(value != order.model_fields[name].default for name, value in content.items()), (
+            "a value that differs from the default"
+        )
 
 
 def test_an_order_names_every_field_at_fault_on_one_line() -> None:
@@ -398,9 +398,7 @@ def test_the_digest_is_the_same_in_every_process_and_release() -> None:
     """It is stored: a change to it would turn every repetition across an upgrade into a conflict."""
     fixed = "7e1dee3a83e9e31d311889c1e4efafcdca850dacb72c1a822121c38605ae1876"
     assert content_digest(DepositOrder(**MOVE)).hex() == fixed
-    program = (
-        "from tests.unit.test_models import *; print(content_digest(DepositOrder(**MOVE)).hex())"
-    )  # another process has another hash seed
+    program = "from tests.unit.test_models import *; print(content_digest(DepositOrder(**MOVE)).hex())"  # another process has another hash seed
     for seed in ("1", "2"):
         done = subprocess.run(
             [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True

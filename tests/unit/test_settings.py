@@ -78,7 +78,13 @@ def test_what_was_parsed_can_be_parsed_again() -> None:
 @example("%2F+&=?#@:/\\'\" é😀")
 def test_a_percent_encoded_password_is_itself_again(password: str) -> None:
     url = f"postgresql://alice:{quote(password, safe='')}@h/d?schema=s"
-    assert parsed(url) == {"user": "alice", "password": password, "host": "h", "dbname": "d", "options": '-csearch_path="s"'}
+    assert parsed(url) == {
+        "user": "alice",
+        "password": password,
+        "host": "h",
+        "dbname": "d",
+        "options": '-csearch_path="s"',
+    }
     assert password not in describe(parse_database_url(url)) or len(password) < 8  # one that is part of the rest
 
 
@@ -100,10 +106,10 @@ def test_a_bare_odd_character_in_a_password_is_read_as_libpq_reads_it(password: 
         ("a%2Bb", '-csearch_path="a+b"'),
         ("a%22b", '-csearch_path="a""b"'),
         ("a%5Cb", '-csearch_path="a\\\\b"'),
-        ("a%27b", "-csearch_path=\"a'b\""),
+        ("a%27b", '-csearch_path="a\'b"'),
         ("a%2Cb", '-csearch_path="a,b"'),
         ("a%09-cstatement_timeout%3D1", '-csearch_path="a\\\t-cstatement_timeout=1"'),
-        ("%24user", '-csearch_path="$user"'),
+        ("%24users", '-csearch_path="$users"'),
         ("%C3%A9", '-csearch_path="é"'),
         ("a%3Db=c", '-csearch_path="a=b=c"'),
     ],
@@ -153,6 +159,7 @@ def test_schema_goes_along_with_other_options() -> None:
         f"postgresql://alice:{SECRET}@h/d?schema",
         f"postgresql://alice:{SECRET}@h/d?schema=a&schema=b",
         f"postgresql://alice:{SECRET}@h/d?schema=a%00",
+        f"postgresql://alice:{SECRET}@h/d?schema=%24user",
         f"postgresql://alice:{SECRET}@h/d?schema=%zz",
         f"postgresql://alice:{SECRET}@h/d?schema=%ff",
         f"postgresql://alice:{SECRET}@h/d?schema=\udcff",

@@ -1,0 +1,48 @@
+"""The replay of the real history, as its users run it: a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from nexgent_db.replay import OUTCOMES
+from tests.benchmarks.result import Result
+
+HISTORY: Final = Path(__file__).parents[3] / "shared/data/wallet_history/events.jsonl"
+_ROUNDS: Final = 3
+
+
+def run(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[Result]:
+    """Events a second, the start of the program included; the most memory it had."""
+    rates, peaks = [], []
+    for _ in range(_ROUNDS):
+        with new_database() as url:
+            rate, peak = _replay(url)
+        rates.append(rate)
+        peaks.append(peak)
+    yield Result(name="replay", ours=median(rates), unit="events/s", at_least=1000)
+    yield Result(name="replay, peak memory", ours=max(peaks), unit="MB", at_most=150)
+
+
+def _replay(url: str) -> tuple[float, float]:
+    command = [sys.executable, "-m", "nexgent_db.cli", "replay", str(HISTORY), "--json", "--database-url", url]
+    started = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        answer = child.stdout.read()
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    elapsed = time.perf_counter() - started
+    if child.returncode:
+        raise RuntimeError(f"the replay ended with exit code {child.returncode}")
+    document = json.loads(answer)
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+    return sum(document[outcome] for outcome in OUTCOMES) / elapsed, usage.ru_maxrss * unit / 1e6

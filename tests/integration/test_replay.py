@@ -1,0 +1,376 @@
+"""The replay on a real server: the real history against an independent calculation, and runs that are killed."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from nexgent_db._data import data_dir
+from nexgent_db.cli.history import DEMO_HISTORY
+from nexgent_db.errors import DatabaseError
+from nexgent_db.models.trades import request_id_of
+from nexgent_db.replay import BadLine, ReplayError, ReplayReport, replay
+from nexgent_db.replay.accounts import Account, share_of
+from nexgent_db.sqlfiles import load_file
+from nexgent_db.sync.database import Database
+from tests.support import oracle
+
+CHECKOUT = Path(__file__).parents[2]
+REAL_HISTORY = CHECKOUT.parent / "shared" / "data" / "wallet_history" / "events.jsonl"
+needs_real_history = pytest.mark.skipif(not REAL_HISTORY.exists(), reason=f"there is no {REAL_HISTORY}")
+
+Row = tuple[Any, ...]
+
+
+@contextmanager
+def connected(url: str) -> Iterator[psycopg.Connection[Row]]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+def rows(url: str, query: str, *parameters: object) -> list[Row]:
+    with connected(url) as connection:
+        return connection.execute(query, parameters).fetchall()  # type: ignore[arg-type]  # literals of this file
+
+
+def assert_checks_hold(url: str) -> None:
+    with connected(url) as connection:
+        for query in load_file(data_dir("sql") / "checks.sql").queries.values():
+            (statement,) = query.variants()
+            found = psycopg.RawCursor(connection).execute(statement.text).fetchall()
+            assert not found, f"{query.qualified_name}: {found[:3]}"
+
+
+def run(url: str, path: Path, agents: int = 1) -> ReplayReport:
+    with Database(url) as db:
+        return replay(db, path, agents=agents)
+
+
+def same(first: ReplayReport, second: ReplayReport) -> bool:
+    """Whether two runs report the same, times aside."""
+    return figures(first) == figures(second)
+
+
+def figures(report: ReplayReport) -> Row:
+    return (
+        report.outcomes,
+        report.bad_lines,
+        report.open_positions,
+        report.closed,
+        report.realized_profit_sol,
+        report.sol_balance,
+        report.opening_sol,
+    )
+
+
+def assert_is_as_expected(url: str, account: Account, book: oracle.Book) -> None:
+    """Every balance, position and closed trade of the account is the oracle's, digit for digit."""
+
+    def ids(legs: Sequence[tuple[str, int]]) -> list[str]:
+        return [str(request_id_of(account.wallet_address, *leg)) for leg in legs]
+
+    wallet = account.wallet_address
+    balances = dict(rows(url, "SELECT token_address, balance FROM agent_balances WHERE wallet_address = %s", wallet))
+    assert balances == {token: oracle.exact(balance) for token, balance in book.balances.items()}
+
+    positions = rows(
+        url,
+        """
+        SELECT
+            token_address, token_symbol, purchase_transaction_id::text, purchase_price, purchase_amount,
+            total_invested_sol, coalesce(remaining_amount, purchase_amount), dca_count, take_profit_levels_hit,
+            proceeds_sol, realized_profit_sol, lowest_price, peak_price, dca_transaction_ids,
+            take_profit_transaction_ids
+        FROM agent_positions WHERE wallet_address = %s ORDER BY token_address
+        """,
+        wallet,
+    )
+    assert positions == [
+        (
+            token,
+            position.symbol,
+            *ids([position.purchase_leg]),
+            position.price,
+            oracle.exact(position.bought),
+            oracle.exact(position.invested),
+            oracle.exact(position.remaining),
+            position.dca_count,
+            position.levels_hit,
+            oracle.exact(position.proceeds),
+            oracle.exact(position.realized),
+            position.lowest,
+            position.peak,
+            ids(position.dca_legs),
+            ids(position.sale_legs),
+        )
+        for token, position in sorted(book.positions.items())
+    ]
+
+    swaps = rows(
+        url,
+        """
+        SELECT
+            sale_transaction_id::text, purchase_transaction_id::text, token_address, token_symbol, amount,
+            purchase_price, sale_price, profit_loss_sol, change_percent, profit_loss_usd, purchase_time, sale_time
+        FROM agent_historical_swaps WHERE wallet_address = %s ORDER BY sale_transaction_id::text
+        """,
+        wallet,
+    )
+    assert swaps == sorted(
+        (
+            *ids([swap.sale_leg, swap.purchase_leg]),
+            swap.token,
+            swap.symbol,
+            swap.amount,
+            swap.purchase_price,
+            swap.sale_price,
+            swap.profit_sol,
+            swap.change_percent,
+            swap.profit_usd,
+            swap.purchase_time,
+            swap.sale_time,
+        )
+        for swap in book.swaps
+    )
+
+
+def assert_reports(report: ReplayReport, book: oracle.Book) -> None:
+    assert {outcome: count for outcome, count in report.outcomes.items() if count} == dict(book.outcomes)
+    assert report.open_positions == len(book.positions)
+    assert report.closed == len(book.swaps)
+    assert report.realized_profit_sol == book.realized_profit_sol
+    assert report.sol_balance == oracle.exact(book.balances[oracle.SOL])
+
+
+# --- Against the independent calculation --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(DEMO_HISTORY, id="made-up"), pytest.param(REAL_HISTORY, id="real", marks=needs_real_history)]
+)
+def test_every_figure_is_that_of_an_independent_calculation_and_repeating_changes_none(
+    fresh_database_url: str, path: Path
+) -> None:
+    report = run(fresh_database_url, path)
+
+    book = oracle.expected(oracle.read_events(path))
+    (account,) = report.accounts
+    assert_reports(report, book)
+    assert_is_as_expected(fresh_database_url, account, book)
+    assert_checks_hold(fresh_database_url)
+
+    def everything() -> list[Row]:
+        tables = ("agent_transactions", "agent_balances", "agent_positions", "agent_historical_swaps", "agents")
+        return [
+            row for table in tables for row in rows(fresh_database_url, f"SELECT xmin::text, t::text FROM {table} AS t")
+        ]
+
+    before = everything()
+    assert same(run(fresh_database_url, path), report)
+    assert everything() == before
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(DEMO_HISTORY, id="made-up"), pytest.param(REAL_HISTORY, id="real", marks=needs_real_history)]
+)
+def test_three_agents_share_a_history_and_their_sol_adds_up(fresh_database_url: str, path: Path) -> None:
+    report = run(fresh_database_url, path, agents=3)
+
+    books = oracle.expected_of_many(oracle.read_events(path), 3, lambda mint: share_of(mint, 3))
+    assert len({account.wallet_address for account in report.accounts}) == 3
+    for account, book in zip(report.accounts, books, strict=True):
+        assert_is_as_expected(fresh_database_url, account, book)
+    assert_checks_hold(fresh_database_url)
+    assert sum(report.outcomes.values()) == len(oracle.read_events(path))
+    assert report.opening_sol == sum(oracle.exact(-book.lowest_sol) for book in books)
+    ((moved,),) = rows(
+        fresh_database_url,
+        """
+        SELECT sum(effect.change)
+        FROM agent_transactions AS t
+        CROSS JOIN LATERAL transaction_effects(
+            t.transaction_type, t.input_mint, t.input_amount, t.output_mint, t.output_amount, NULL, NULL
+        ) AS effect
+        WHERE effect.token_address = sol_mint()
+        """,
+    )
+    assert report.sol_balance == moved
+
+    assert same(run(fresh_database_url, path, agents=3), report)
+
+
+def test_one_agent_and_three_are_different_agents(fresh_database_url: str) -> None:
+    alone = run(fresh_database_url, DEMO_HISTORY)
+    run(fresh_database_url, DEMO_HISTORY, agents=3)
+
+    assert same(run(fresh_database_url, DEMO_HISTORY), alone)
+    assert rows(fresh_database_url, "SELECT count(*) FROM agents") == [(4,)]
+    assert rows(fresh_database_url, "SELECT count(*) FROM users") == [(1,)]
+
+
+# --- Killed, repeated, at once ------------------------------------------------------------------
+
+_REPLAY = """
+import sys
+from pathlib import Path
+from nexgent_db.replay import replay
+from nexgent_db.sync.database import Database
+from nexgent_db.replay import run
+run._BLOCK_EVENTS = int(sys.argv[3])
+with Database(sys.argv[1]) as db:
+    print("connected", flush=True)
+    replay(db, Path(sys.argv[2]), agents=int(sys.argv[4]))
+"""
+
+
+def started(url: str, path: Path, block: int, agents: int) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _REPLAY, url, str(path), str(block), str(agents)],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "connected\n"
+    return process
+
+
+@pytest.mark.parametrize("agents", [1, 3])
+def test_a_replay_that_is_killed_anywhere_goes_on_and_ends_as_an_undisturbed_one(
+    fresh_database_url: str, agents: int
+) -> None:
+    seed = random.randrange(2**32)
+    print(f"{seed=}")
+    moments = random.Random(seed)
+    kills, partly = 0, 0
+    while kills < 200:
+        process = started(fresh_database_url, DEMO_HISTORY, 5, agents)
+        time.sleep(moments.uniform(0, 0.15))
+        process.kill()
+        process.communicate()
+        if process.returncode != -signal.SIGKILL:
+            break
+        kills += 1
+        ((done,),) = rows(fresh_database_url, "SELECT count(*) FROM agent_transactions")
+        partly += 0 < done < 100
+    assert partly, "no run was killed half-way"
+
+    report = run(fresh_database_url, DEMO_HISTORY, agents)
+    books = oracle.expected_of_many(oracle.read_events(DEMO_HISTORY), 3, lambda mint: share_of(mint, 3))
+    if agents == 1:
+        books = [oracle.expected(oracle.read_events(DEMO_HISTORY))]
+        assert_reports(report, books[0])
+    for account, book in zip(report.accounts, books, strict=True):
+        assert_is_as_expected(fresh_database_url, account, book)
+    assert_checks_hold(fresh_database_url)
+
+
+def test_two_replays_of_a_history_at_once_end_as_one(fresh_database_url: str) -> None:
+    reports: list[ReplayReport] = []
+    threads = [threading.Thread(target=lambda: reports.append(run(fresh_database_url, DEMO_HISTORY))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    book = oracle.expected(oracle.read_events(DEMO_HISTORY))
+    assert len(reports) == 3
+    for report in reports:
+        assert {outcome: count for outcome, count in report.outcomes.items() if count} == dict(book.outcomes)
+    assert_is_as_expected(fresh_database_url, reports[0].accounts[0], book)
+    assert_checks_hold(fresh_database_url)
+
+
+def test_a_history_that_grew_goes_on_where_it_ended(fresh_database_url: str, tmp_path: Path) -> None:
+    lines = DEMO_HISTORY.read_text(encoding="utf-8").splitlines(keepends=True)
+    path = tmp_path / "history.jsonl"
+    for end in (1, 40, 41, 97, len(lines)):
+        path.write_text("".join(lines[:end]), encoding="utf-8")
+        report = run(fresh_database_url, path)
+        assert_reports(report, oracle.expected(oracle.read_events(path)))
+    assert same(report, run(fresh_database_url, DEMO_HISTORY))
+
+
+# --- Bad input ----------------------------------------------------------------------------------
+
+
+def transfer(number: int, amount: str = "1", **changes: Any) -> dict[str, Any]:
+    return {
+        "tx_hash": f"hash{number}",
+        "time": "2026-01-01T00:00:00Z",
+        "wallet": "a wallet",
+        "kind": "transfer_in",
+        "mint": "native",
+        "symbol": "SOL",
+        "amount": amount,
+        "amount_usd": "150",
+        **changes,
+    }
+
+
+def write(path: Path, *lines: dict[str, Any] | str) -> Path:
+    path.write_text("".join(line if isinstance(line, str) else json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_bad_lines_are_told_and_the_others_replayed(fresh_database_url: str, tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "history.jsonl",
+        transfer(1),
+        '{"tx_hash": "trunc\n',
+        transfer(2, "NaN"),
+        transfer(3, "0"),
+        transfer(4, symbol="x" * 300),
+        transfer(5, "2.5"),
+    )
+    told: list[BadLine] = []
+    with Database(fresh_database_url) as db:
+        report = replay(db, path, on_bad_line=told.append)
+
+    assert [line.number for line in told] == [2, 3, 5]
+    assert (report.outcomes["deposit"], report.outcomes["invalid"], report.bad_lines) == (2, 4, 3)
+    assert report.sol_balance == Decimal("3.5")
+    assert same(run(fresh_database_url, path), report)
+
+
+def test_what_no_column_can_hold_is_refused_alone(fresh_database_url: str, tmp_path: Path) -> None:
+    largest = "99999999999999999999"
+    path = write(tmp_path / "history.jsonl", transfer(1), transfer(2, largest), transfer(3), transfer(4))
+    report = run(fresh_database_url, path)
+
+    assert (report.outcomes["deposit"], report.outcomes["refused"]) == (3, 1)
+    assert report.sol_balance == 3
+    assert same(run(fresh_database_url, path), report)
+
+
+def test_a_wallet_of_somebody_else_is_left_alone(fresh_database_url: str, tmp_path: Path) -> None:
+    with Database(fresh_database_url) as db:
+        agent = db.agents.create(db.users.create("someone@example.org").id, "theirs")
+        db.wallets.create("a wallet", agent.id, "live")
+    with pytest.raises(ReplayError, match=f"belongs to agent {agent.id}"):
+        run(fresh_database_url, write(tmp_path / "history.jsonl", transfer(1)))
+    assert rows(fresh_database_url, "SELECT count(*) FROM agent_transactions") == [(0,)]
+    assert rows(fresh_database_url, "SELECT count(*) FROM agents") == [(1,)]
+
+
+def test_a_database_that_cannot_be_written_is_an_error_and_not_a_refusal(
+    fresh_database_url: str, tmp_path: Path
+) -> None:
+    run(fresh_database_url, write(tmp_path / "history.jsonl", transfer(1)))
+    path = write(tmp_path / "history.jsonl", transfer(1), transfer(2))
+    with pytest.raises(DatabaseError, match="read-only"):
+        run(f"{fresh_database_url} options='-c default_transaction_read_only=on'", path)
+    assert run(fresh_database_url, path).outcomes["deposit"] == 2

@@ -1,0 +1,359 @@
+"""What the tables refuse whoever writes, how rows get their versions, and what our migrations do to old rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, Final
+
+import psycopg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from psycopg import Connection
+from psycopg import errors as pg
+
+from nexgent_db.migrations import MigrationError, Migrator
+
+HISTORY_END: Final = "20260211120000_add_user_id_to_trading_signals"
+
+USER, AGENT, OTHER_AGENT = (f"00000000-0000-0000-0000-00000000000{n}" for n in range(1, 4))
+TRANSACTION = "00000000-0000-0000-0000-000000000009"
+
+OWNERS = f"""
+INSERT INTO users (id, email) VALUES ('{USER}', 'a@example.org');
+INSERT INTO agents (id, user_id, name, updated_at)
+VALUES ('{AGENT}', '{USER}', 'one', now()), ('{OTHER_AGENT}', '{USER}', 'two', now());
+INSERT INTO agent_wallets (wallet_address, agent_id, wallet_type, updated_at)
+VALUES ('W1', '{AGENT}', 'simulation', now()), ('W2', '{OTHER_AGENT}', 'simulation', now());
+INSERT INTO agent_transactions (
+    id, agent_id, wallet_address, transaction_type, transaction_value_usd, transaction_time, updated_at
+) VALUES ('{TRANSACTION}', '{AGENT}', 'W1', 'SWAP', 0, now(), now());
+"""
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[Connection[Any]]:
+    """A connection with two agents, a wallet each and a transaction; everything is rolled back."""
+    with psycopg.connect(database_url) as opened:
+        opened.execute(OWNERS)
+        yield opened
+        opened.rollback()
+
+
+def _insert(connection: Connection[Any], table: str, row: dict[str, Any]) -> None:
+    columns, places = ", ".join(row), ", ".join(f"%({name})s" for name in row)
+    connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", row)
+
+
+_GOOD: Final[dict[str, dict[str, Any]]] = {
+    "agents": {"user_id": USER, "name": "x"},
+    "agent_wallets": {"wallet_address": "W3", "agent_id": AGENT, "wallet_type": "live"},
+    "agent_balances": {
+        "agent_id": AGENT,
+        "wallet_address": "W1",
+        "token_address": "T",
+        "token_symbol": "T",
+        "balance": 1,
+    },
+    "agent_transactions": {
+        "agent_id": AGENT,
+        "wallet_address": "W1",
+        "transaction_type": "DEPOSIT",
+        "transaction_value_usd": 0,
+        "transaction_time": "2025-01-01Z",
+        "input_amount": 1,
+    },
+    "agent_positions": {
+        "agent_id": AGENT,
+        "wallet_address": "W1",
+        "token_address": "T",
+        "token_symbol": "T",
+        "purchase_transaction_id": TRANSACTION,
+        "purchase_price": 1,
+        "purchase_amount": 10,
+        "remaining_amount": 5,
+        "moon_bag_amount": 2,
+    },
+    "agent_historical_swaps": {
+        "agent_id": AGENT,
+        "wallet_address": "W1",
+        "token_address": "T",
+        "token_symbol": "T",
+        "amount": 1,
+        "purchase_price": 1,
+        "sale_price": 1,
+        "change_percent": 0,
+        "profit_loss_usd": 0,
+        "profit_loss_sol": 0,
+        "purchase_time": "2025-01-02Z",
+        "sale_time": "2025-01-02Z",
+        "close_reason": "stop_loss",
+    },
+    "agent_balance_snapshots": {
+        "agent_id": AGENT,
+        "wallet_address": "W1",
+        "snapshot_timestamp": "2025-01-01Z",
+        "portfolio_balance_sol": 1,
+        "sol_balance": 1,
+        "positions_value_sol": 0,
+        "unrealized_pnl_sol": 0,
+    },
+    "trading_signals": {"token_address": "T", "signal_type": "BUY", "signal_strength": 100},
+    "users": {"email": "b@example.org"},
+}
+
+
+@pytest.mark.parametrize("table", _GOOD)
+def test_a_row_needs_neither_an_id_nor_times(connection: Connection[Any], table: str) -> None:
+    _insert(connection, table, _GOOD[table])
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "constraint"),
+    [
+        ("agents", {"trading_mode": "paper"}, "agents_trading_mode_check"),
+        ("agent_wallets", {"wallet_type": "cold"}, "agent_wallets_wallet_type_check"),
+        ("agent_wallets", {"wallet_type": "simulation"}, "agent_wallets_agent_id_wallet_type_key"),
+        ("agent_balances", {"balance": Decimal("-1e-18")}, "agent_balances_balance_check"),
+        ("agent_balances", {"balance": Decimal("NaN")}, "agent_balances_balance_check"),
+        ("agent_balances", {"wallet_address": "W2"}, "agent_balances_agent_id_wallet_address_fkey"),
+        ("agent_transactions", {"input_amount": 0}, "agent_transactions_input_amount_check"),
+        ("agent_transactions", {"input_amount": Decimal("NaN")}, "agent_transactions_input_amount_check"),
+        ("agent_transactions", {"output_amount": -1}, "agent_transactions_output_amount_check"),
+        ("agent_transactions", {"input_price": -1}, "agent_transactions_prices_check"),
+        ("agent_transactions", {"output_price": Decimal("NaN")}, "agent_transactions_prices_check"),
+        ("agent_transactions", {"network_fee_sol": -1}, "agent_transactions_fees_check"),
+        ("agent_transactions", {"protocol_fee_sol": Decimal("NaN")}, "agent_transactions_fees_check"),
+        ("agent_transactions", {"transaction_leg": -1}, "agent_transactions_transaction_leg_check"),
+        ("agent_transactions", {"wallet_address": "W2"}, "agent_transactions_agent_id_wallet_address_fkey"),
+        ("agent_positions", {"purchase_amount": 0}, "agent_positions_purchase_check"),
+        ("agent_positions", {"purchase_price": Decimal("NaN")}, "agent_positions_purchase_check"),
+        ("agent_positions", {"total_invested_sol": -1}, "agent_positions_purchase_check"),
+        (
+            "agent_positions",
+            {"remaining_amount": -1, "moon_bag_amount": None},
+            "agent_positions_remaining_amount_check",
+        ),
+        ("agent_positions", {"remaining_amount": 11}, "agent_positions_remaining_amount_check"),
+        ("agent_positions", {"moon_bag_amount": 6}, "agent_positions_moon_bag_amount_check"),
+        ("agent_positions", {"moon_bag_amount": Decimal("NaN")}, "agent_positions_moon_bag_amount_check"),
+        ("agent_positions", {"dca_count": -1}, "agent_positions_counters_check"),
+        ("agent_positions", {"proceeds_sol": Decimal("NaN")}, "agent_positions_proceeds_sol_check"),
+        ("agent_positions", {"wallet_address": "W2"}, "agent_positions_agent_id_wallet_address_fkey"),
+        ("agent_historical_swaps", {"amount": 0}, "agent_historical_swaps_amount_check"),
+        ("agent_historical_swaps", {"sale_time": "2025-01-01Z"}, "agent_historical_swaps_sale_time_check"),
+        ("agent_historical_swaps", {"close_reason": "panic"}, "agent_historical_swaps_close_reason_check"),
+        ("agent_historical_swaps", {"wallet_address": "W2"}, "agent_historical_swaps_agent_id_wallet_address_fkey"),
+        ("agent_balance_snapshots", {"wallet_address": "W2"}, "agent_balance_snapshots_agent_id_wallet_address_fkey"),
+        ("trading_signals", {"signal_strength": 0}, "trading_signals_signal_strength_check"),
+        ("trading_signals", {"signal_strength": 101}, "trading_signals_signal_strength_check"),
+        ("users", {"email": "A@EXAMPLE.org"}, "users_lower_email_key"),
+    ],
+)
+def test_what_must_never_be_stored_is_refused_by_name(
+    connection: Connection[Any], table: str, change: dict[str, Any], constraint: str
+) -> None:
+    with pytest.raises(pg.IntegrityError) as refused:
+        _insert(connection, table, _GOOD[table] | change)
+    assert refused.value.diag.constraint_name == constraint
+
+
+def test_an_execution_has_a_known_status(connection: Connection[Any]) -> None:
+    signal = connection.execute(
+        "INSERT INTO trading_signals (token_address, signal_type, signal_strength) VALUES ('T', 'B', 1) RETURNING id"
+    ).fetchone()
+    assert signal is not None
+    with pytest.raises(pg.CheckViolation) as refused:
+        _insert(connection, "signal_executions", {"signal_id": signal[0], "agent_id": AGENT, "status": "LOST"})
+    assert refused.value.diag.constraint_name == "signal_executions_status_check"
+
+
+def test_a_hash_is_recorded_once_for_a_wallet(connection: Connection[Any]) -> None:
+    row = _GOOD["agent_transactions"] | {"transaction_hash": "h"}
+    _insert(connection, "agent_transactions", row)
+    _insert(connection, "agent_transactions", row | {"transaction_leg": 1})
+    _insert(connection, "agent_transactions", row | {"agent_id": OTHER_AGENT, "wallet_address": "W2"})
+    with pytest.raises(pg.UniqueViolation) as refused:
+        _insert(connection, "agent_transactions", row)
+    assert refused.value.diag.constraint_name == "agent_transactions_wallet_address_transaction_hash_key"
+
+
+@pytest.mark.parametrize("table", ["agents", "agent_balances", "agent_positions"])
+def test_versions_rise_with_every_write_whoever_makes_it(connection: Connection[Any], table: str) -> None:
+    if table != "agents":
+        _insert(connection, table, _GOOD[table])
+
+    def versions() -> list[int]:
+        return [row[0] for row in connection.execute(f"SELECT version FROM {table} ORDER BY id").fetchall()]
+
+    seen = [max(versions())]
+    key = "id" if table == "agents" else "agent_id"
+    for _ in range(3):
+        connection.execute(f"UPDATE {table} SET {key} = {key} WHERE {key} = '{AGENT}'")
+        seen.append(max(versions()))
+    connection.execute(f"UPDATE {table} SET version = 1")  # not even by hand
+    seen.append(min(versions()))
+    if table != "agents":  # a cascade: the agent's id changes, and with it the child rows
+        connection.execute(f"UPDATE agents SET id = gen_random_uuid() WHERE id = '{AGENT}'")
+        seen.append(max(versions()))
+    assert seen == sorted(set(seen))
+
+
+# --- Arithmetic ---------------------------------------------------------------------------------
+
+_numbers = st.decimals(min_value=Decimal("-1e20"), max_value=Decimal("1e20"), allow_nan=False, places=18)
+_above_zero = st.decimals(min_value=Decimal("1e-18"), max_value=Decimal("1e20"), allow_nan=False, places=18)
+
+
+@settings(max_examples=300, deadline=None)
+@given(numerator=_numbers, denominator=_above_zero, decimals=st.sampled_from([4, 8, 18]))
+def test_a_ratio_is_correctly_rounded_to_its_last_digit(
+    database_url: str, numerator: Decimal, denominator: Decimal, decimals: int
+) -> None:
+    with _shared(database_url).cursor() as cursor:
+        cursor.execute("SELECT ratio(%s, %s, %s)", [numerator, denominator, decimals])
+        row = cursor.fetchone()
+    assert row is not None
+    exact = Fraction(numerator) / Fraction(denominator) * 10**decimals
+    halves_away = (abs(exact) + Fraction(1, 2)).__floor__() * (1 if exact >= 0 else -1)
+    assert Fraction(row[0]) * 10**decimals == halves_away
+
+
+_SHARED: dict[str, Connection[Any]] = {}
+
+
+def _shared(database_url: str) -> Connection[Any]:
+    """One connection for all examples."""
+    if database_url not in _SHARED:
+        _SHARED[database_url] = psycopg.connect(database_url, autocommit=True)
+    return _SHARED[database_url]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _close_shared() -> Iterator[None]:
+    yield
+    while _SHARED:
+        _SHARED.popitem()[1].close()
+
+
+@pytest.mark.parametrize(
+    ("transaction", "effects"),
+    [
+        ("'DEPOSIT', 'T', 5, NULL, NULL, NULL, NULL", {"T": 5}),
+        ("'WITHDRAWAL', 'T', 5, NULL, NULL, NULL, NULL", {"T": -5}),
+        ("'BURN', 'T', 5, NULL, NULL, 1, NULL", {"T": -5, "SOL": -1}),
+        ("'SWAP', 'T', 5, 'U', 7, 1, 2", {"T": -5, "U": 7, "SOL": -3}),
+        ("'SWAP', sol_mint(), 5, 'U', 7, 1, 2", {"U": 7, "SOL": -8}),
+        ("'SWAP', 'T', 5, sol_mint(), 7, 1, 2", {"T": -5, "SOL": 4}),
+        ("'DEPOSIT', sol_mint(), 5, 'U', 7, NULL, 1", {"SOL": 4}),
+    ],
+)
+def test_what_a_transaction_does_to_its_wallet(
+    connection: Connection[Any], transaction: str, effects: dict[str, int]
+) -> None:
+    rows = connection.execute(
+        f"SELECT replace(token_address, sol_mint(), 'SOL'), change FROM transaction_effects({transaction})"
+    ).fetchall()
+    assert dict(rows) == effects
+
+
+# --- Old rows -----------------------------------------------------------------------------------
+
+
+def _history(empty_database: str, rows: str) -> Migrator:
+    """A database as the public system left it, with these rows."""
+    migrator = Migrator(empty_database)
+    migrator.migrate(HISTORY_END)
+    with psycopg.connect(empty_database) as connection:
+        for table in ("users", "agents", "agent_transactions"):
+            connection.execute(f"ALTER TABLE {table} ALTER COLUMN id SET DEFAULT gen_random_uuid()")
+        connection.execute(OWNERS)
+        connection.execute(rows)
+        for table in ("users", "agents", "agent_transactions"):
+            connection.execute(f"ALTER TABLE {table} ALTER COLUMN id DROP DEFAULT")
+    return migrator
+
+
+def _old_balance(token: str, text: str) -> str:
+    return (
+        "INSERT INTO agent_balances (id, agent_id, wallet_address, token_address, token_symbol, balance, last_updated)"
+        f" VALUES (gen_random_uuid(), '{AGENT}', 'W1', '{token}', 'T', '{text}', now());"
+    )
+
+
+def test_old_balances_keep_every_digit(empty_database: str) -> None:
+    texts = [
+        "1e-8",
+        " 5",
+        "0",
+        "1.23456789012345678e+19",
+        "0.000000000000000001",
+        ".5",
+        "7.",
+        "1.500000000000000000000",
+    ]
+    migrator = _history(empty_database, "".join(_old_balance(f"T{n}", text) for n, text in enumerate(texts)))
+    migrator.migrate()
+    with psycopg.connect(empty_database) as connection:
+        stored = connection.execute("SELECT balance FROM agent_balances ORDER BY token_address").fetchall()
+    assert [row[0] for row in stored] == [Decimal(text.strip()) for text in texts]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "NaN", "Infinity", "five", "1e-19", "1.2345678901234567890123e+22", "1e20", "0x10", "1,5", "1e9999"]
+)
+def test_an_old_balance_that_does_not_fit_stops_the_migration(empty_database: str, text: str) -> None:
+    migrator = _history(empty_database, _old_balance("good", "1") + _old_balance("bad", text))
+    with pytest.raises(MigrationError, match="bad of wallet W1"):
+        migrator.migrate()
+    assert migrator.pending()[0] == "20261123090100_store_balances_as_numeric"
+    with psycopg.connect(empty_database) as connection:
+        stored = connection.execute("SELECT balance FROM agent_balances ORDER BY token_address").fetchall()
+    assert stored == [(text,), ("1",)]
+
+
+def test_old_positions_get_the_proceeds_of_their_take_profits(empty_database: str) -> None:
+    migrator = _history(
+        empty_database,
+        "INSERT INTO agent_positions (id, agent_id, wallet_address, token_address, token_symbol,"
+        " purchase_transaction_id, purchase_price, purchase_amount, total_invested_sol, remaining_amount,"
+        f" realized_profit_sol, updated_at) VALUES (gen_random_uuid(), '{AGENT}', 'W1', 'T', 'T', '{TRANSACTION}',"
+        " 0.3, 10, 3, 4, 0.5, now());",
+    )
+    migrator.migrate()
+    with psycopg.connect(empty_database) as connection:
+        row = connection.execute("SELECT proceeds_sol, realized_profit_sol FROM agent_positions").fetchone()
+    assert row == (Decimal("2.3"), Decimal("0.5"))  # 6 of 10 sold: cost basis 1.8
+
+
+def test_old_repeated_hashes_are_numbered(empty_database: str) -> None:
+    migrator = _history(
+        empty_database,
+        "".join(
+            "INSERT INTO agent_transactions (id, agent_id, wallet_address, transaction_type, transaction_value_usd,"
+            f" transaction_time, transaction_hash, updated_at) VALUES (gen_random_uuid(), '{AGENT}', 'W1', 'DEPOSIT',"
+            f" {number}, '2025-01-0{number}Z', 'h', now());"
+            for number in (3, 1, 2)
+        ),
+    )
+    migrator.migrate()
+    with psycopg.connect(empty_database) as connection:
+        rows = connection.execute(
+            "SELECT transaction_leg FROM agent_transactions WHERE transaction_hash = 'h' ORDER BY transaction_time"
+        ).fetchall()
+    assert rows == [(0,), (1,), (2,)]
+
+
+def test_narrowing_numbers_again_never_loses_a_digit(empty_database: str) -> None:
+    migrator = Migrator(empty_database)
+    migrator.migrate()
+    with psycopg.connect(empty_database) as connection:
+        connection.execute(OWNERS)
+        connection.execute("UPDATE agent_transactions SET network_fee_sol = 0.000000001")
+    with pytest.raises(MigrationError, match="would lose them"):
+        migrator.rollback(to="20261123090100_store_balances_as_numeric")
+    with psycopg.connect(empty_database) as connection:
+        row = connection.execute("SELECT network_fee_sol FROM agent_transactions").fetchone()
+    assert row == (Decimal("0.000000001"),)

@@ -1,0 +1,190 @@
+"""What the package shows: sorted, complete, documented and typed."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_args, get_origin, get_type_hints
+
+import pytest
+from pydantic import BaseModel
+
+import nexgent_db
+from nexgent_db import errors, models
+from nexgent_db.aio import repositories as aio_repositories
+from nexgent_db.sync import repositories as sync_repositories
+
+PACKAGE = Path(nexgent_db.__file__).parent
+
+
+def natural_order(name: str) -> tuple[int, str]:
+    """As ruff sorts ``__all__``: constants, then classes, then the rest."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+
+
+@pytest.mark.parametrize("module", [nexgent_db, models])
+def test_all_is_sorted_and_everything_in_it_is_there(module: ModuleType) -> None:
+    assert module.__all__ == sorted(set(module.__all__), key=natural_order)
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+
+
+@pytest.mark.parametrize("module", [nexgent_db, models])
+def test_all_names_everything_that_is_imported_for_others(module: ModuleType) -> None:
+    shown = {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and not inspect.ismodule(value) and name != "annotations"
+    }
+    assert shown == set(module.__all__)
+
+
+def test_star_imports_what_all_names() -> None:
+    scope: dict[str, object] = {}
+    exec("from nexgent_db import *", scope)
+    assert scope.keys() - {"__builtins__"} == set(nexgent_db.__all__)
+
+
+def test_the_package_is_typed() -> None:
+    assert (PACKAGE / "py.typed").is_file()
+
+
+# --- Documented ---------------------------------------------------------------------------------
+
+
+def undocumented(tree: ast.Module) -> Iterator[str]:
+    """Public classes, functions and methods without a docstring, and the module when it has none."""
+    if tree.body and not ast.get_docstring(tree):
+        yield "the module"
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+            if not ast.get_docstring(node):
+                yield node.name
+            bases = [getattr(base, "id", getattr(base, "attr", "")) for base in getattr(node, "bases", ())]
+            if isinstance(node, ast.ClassDef) and "Session" not in bases:  # told in the base class
+                for method in node.body:
+                    if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef) and not method.name.startswith("_"):
+                        if not ast.get_docstring(method):
+                            yield f"{node.name}.{method.name}"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_everything_public_says_what_it_is(path: Path) -> None:
+    assert list(undocumented(ast.parse(path.read_text()))) == []
+
+
+def test_what_says_nothing_is_found() -> None:
+    source = "class A:\n    def b(self): ...\n    def _c(self): ...\nasync def d(): ...\ndef _e(): ...\n"
+    assert list(undocumented(ast.parse(source))) == ["the module", "A", "A.b", "d"]
+
+
+# --- Typed --------------------------------------------------------------------------------------
+
+
+def classes_of(package: ModuleType) -> Iterator[type]:
+    for path in sorted(Path(package.__path__[0]).glob("[!_]*.py")):
+        module = importlib.import_module(f"{package.__name__}.{path.stem}")
+        yield from (
+            value
+            for name, value in vars(module).items()
+            if inspect.isclass(value) and value.__module__ == module.__name__ and not name.startswith("_")
+        )
+
+
+REPOSITORIES = [*classes_of(aio_repositories), *classes_of(sync_repositories)]
+TRADES = [importlib.import_module(f"nexgent_db.{kind}.trades").Trades for kind in ("aio", "sync")]
+SHOWN = [getattr(nexgent_db, name) for name in nexgent_db.__all__] + [getattr(models, name) for name in models.__all__]
+CLASSES = [*REPOSITORIES, *TRADES, *(each for each in SHOWN if inspect.isclass(each))]
+
+
+def parts_of(annotation: Any) -> Iterator[Any]:
+    """An annotation and everything inside it."""
+    yield annotation
+    if isinstance(annotation, list | tuple):  # the arguments of a Callable
+        inside: tuple[Any, ...] = tuple(annotation)
+    else:
+        inside = get_args(annotation)
+        yield from ([get_origin(annotation)] if inside else [])
+    for part in inside:
+        yield from parts_of(part)
+
+
+MADE_BY_A_DATABASE = {"AsyncTransaction", "Transaction"}  # never by a caller: the constructor is not for them
+
+
+def signatures_of(cls: type) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The public methods and properties that the class itself defines, with their annotations."""
+    for name, value in vars(cls).items():
+        if name.startswith("_") and (name != "__init__" or cls.__name__ in MADE_BY_A_DATABASE):
+            continue
+        function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+        if not inspect.isfunction(function) or function.__module__ != cls.__module__:
+            continue
+        yield name, get_type_hints(inspect.unwrap(function), include_extras=True)
+
+
+def untyped(cls: type) -> list[str]:
+    """Public methods that take or give Any, or do not say what."""
+    found: list[str] = []
+    for name, hints in signatures_of(cls):
+        function = inspect.unwrap(
+            getattr(vars(cls)[name], "fget", None) or getattr(vars(cls)[name], "__func__", vars(cls)[name])
+        )
+        arguments = [each for each in inspect.signature(function).parameters if each not in ("self", "cls")]
+        if {*arguments, "return"} - hints.keys() or any(Any in parts_of(hint) for hint in hints.values()):
+            found.append(f"{cls.__name__}.{name}")
+    return found
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: f"{cls.__module__}.{cls.__name__}")
+def test_no_public_signature_has_any(cls: type) -> None:
+    assert untyped(cls) == []
+
+
+def test_any_is_found_wherever_it_hides() -> None:
+    class Loose:
+        def plain(self, value: Any) -> None: ...
+
+        def hidden(self) -> dict[str, list[Any]]: ...
+
+        def unsaid(self, value) -> None: ...  # type: ignore[no-untyped-def]
+
+        def fine(self, value: int) -> list[int]: ...
+
+        def _private(self, value: Any) -> None: ...
+
+        @classmethod
+        def made(cls, value: Any) -> None: ...
+
+    assert untyped(Loose) == ["Loose.plain", "Loose.hidden", "Loose.unsaid", "Loose.made"]
+
+
+def test_every_model_that_a_method_takes_or_gives_is_exported() -> None:
+    wanted: set[str] = set()
+    for cls in (*REPOSITORIES, *TRADES):
+        for _, hints in signatures_of(cls):
+            for hint in hints.values():
+                wanted |= {
+                    part.__name__ for part in parts_of(hint) if inspect.isclass(part) and issubclass(part, BaseModel)
+                }
+    assert len(wanted) > 15
+    assert wanted <= set(models.__all__)
+
+
+def test_both_kinds_have_the_same_methods() -> None:
+    kinds = [
+        {f"{cls.__name__}.{name}" for cls in classes_of(package) for name, _ in signatures_of(cls)}
+        for package in (aio_repositories, sync_repositories)
+    ]
+    assert kinds[0] == kinds[1]
+    assert len(kinds[0]) > 20
+
+
+def test_every_error_is_of_one_root() -> None:
+    kinds = [value for value in vars(errors).values() if inspect.isclass(value) and value.__module__ == errors.__name__]
+    assert len(kinds) > 30
+    assert all(issubclass(kind, nexgent_db.NexgentError) for kind in kinds)
