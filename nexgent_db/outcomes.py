@@ -6,15 +6,17 @@ Pure: shared by the asynchronous and the synchronous trades.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
-from typing import Any, Final, TypeVar
+from types import UnionType
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 
+from nexgent_db.binding import row_maker
 from nexgent_db.errors import (
     IdempotencyConflict,
     InsufficientBalance,
@@ -58,9 +60,9 @@ def content_digest(order: WalletOrder) -> bytes:
 
     The request id is no part of it.
     """
-    content = {name: getattr(order, name) for name in type(order).model_fields if name != "request_id"}
-    text = json.dumps([type(order).__name__, content], default=_canonical, sort_keys=True, separators=(",", ":"))
-    return sha256(text.encode()).digest()
+    content = dict(order)
+    del content["request_id"]
+    return sha256(_CANONICAL.encode([type(order).__name__, content]).encode()).digest()
 
 
 def _canonical(value: object) -> str:
@@ -74,6 +76,9 @@ def _canonical(value: object) -> str:
     raise TypeError(f"{type(value).__name__} has no canonical form")
 
 
+_CANONICAL: Final = json.JSONEncoder(default=_canonical, sort_keys=True, separators=(",", ":"))
+
+
 def trade_result(order: WalletOrder, row: TradeOutcome) -> TradeResult:
     """The result of a trade that was made, now or before; else raise the TradeRefused that ``row`` stands for."""
     replayed = _made(order, row)
@@ -82,11 +87,12 @@ def trade_result(order: WalletOrder, row: TradeOutcome) -> TradeResult:
     result = _decode(row.result)
     # Payloads are not sent back; the digest has shown that they are the same.
     payloads = {name: getattr(order, name, None) for name in ("routes", "swap_payload")}
+    position, swap = result.get("position"), result.get("swap")
     return TradeResult(
-        transaction=_model(AgentTransaction, _decode(row.transaction) | payloads),
-        balances=tuple(_model(AgentBalance, balance) for balance in result["balances"]),
-        position=_optional(AgentPosition, result.get("position")),
-        swap=_optional(AgentHistoricalSwap, result.get("swap")),
+        transaction=_transaction(_decode(row.transaction) | payloads),
+        balances=tuple([_balance(balance) for balance in result["balances"]]),
+        position=None if position is None else _position(position),
+        swap=None if swap is None else _swap(swap),
         replayed=replayed,
     )
 
@@ -97,8 +103,8 @@ def reset_result(order: WalletOrder, row: TradeOutcome) -> ResetResult:
     assert row.result is not None
     result = _decode(row.result)
     return ResetResult(
-        transactions=tuple(_model(AgentTransaction, transaction) for transaction in result["transactions"]),
-        balances=tuple(_model(AgentBalance, balance) for balance in result["balances"]),
+        transactions=tuple([_transaction(transaction) for transaction in result["transactions"]]),
+        balances=tuple([_balance(balance) for balance in result["balances"]]),
         positions_given_up=result["positions_given_up"],
         replayed=replayed,
     )
@@ -150,17 +156,54 @@ _REFUSALS: Final[dict[str, Callable[[WalletOrder, dict[str, Any]], TradeRefused]
 
 
 def _decode(text: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(text, parse_float=Decimal)
+    document: dict[str, Any] = _DOCUMENTS.decode(text)
     return document
 
 
-def _model(model: type[_Model], document: dict[str, Any]) -> _Model:
-    """Columns that a newer migration added are passed over: a service may run while the schema grows."""
-    return model.model_validate({name: document[name] for name in model.model_fields})
+_DOCUMENTS: Final = json.JSONDecoder(parse_float=Decimal)
 
 
-def _optional(model: type[_Model], document: dict[str, Any] | None) -> _Model | None:
-    return None if document is None else _model(model, document)
+def _maker(model: type[_Model]) -> Callable[[Mapping[str, Any]], _Model]:
+    """What makes models of rows that stand in a document as ``to_jsonb`` writes them.
+
+    They come from the tables, so like rows they are not validated. Columns that a newer migration added are passed
+    over: a service may run while the schema grows.
+    """
+    readers = [(name, _reader(field.annotation)) for name, field in model.model_fields.items()]
+    make = row_maker(model, [name for name, _ in readers], f"documents of {model.__name__}")
+
+    def from_document(document: Mapping[str, Any]) -> _Model:
+        made: _Model = make(
+            [
+                value if (value := document[name]) is None or read is None else read(value)
+                for name, read in readers
+            ]
+        )
+        return made
+
+    return from_document
+
+
+def _reader(annotation: Any) -> Callable[[Any], Any] | None:
+    """What makes a value of this type from what JSON has for it; None: it is one already."""
+    if get_origin(annotation) in (Union, UnionType):
+        annotation = get_args(annotation)[0]  # the rest is None
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return _READERS.get(annotation)
+
+
+# A whole number is an int in JSON's eyes, others are Decimals already.
+_READERS: Final[dict[Any, Callable[[Any], Any]]] = {
+    Decimal: lambda number: Decimal(number) if type(number) is int else number,
+    UUID: UUID,
+    AwareDatetime: datetime.fromisoformat,
+}
+
+_transaction = _maker(AgentTransaction)
+_balance = _maker(AgentBalance)
+_position = _maker(AgentPosition)
+_swap = _maker(AgentHistoricalSwap)
 
 
 def entry_of(order: DepositOrder | WithdrawOrder | BurnOrder | SwapOrder) -> LedgerEntry:

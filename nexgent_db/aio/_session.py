@@ -11,7 +11,7 @@ import psycopg
 from psycopg import AsyncConnection, AsyncRawCursor
 
 from nexgent_db.binding import BoundQuery, Call
-from nexgent_db.errors import BlockMisuse, SchemaChanged, translate
+from nexgent_db.errors import BlockMisuse, InvalidInput, SchemaChanged, translate
 
 
 class Session(ABC):
@@ -50,9 +50,15 @@ class BlockSession(Session):
 
 
 async def execute(connection: AsyncConnection[Any], bound: BoundQuery, call: Call) -> Any:
-    """Run one call on a connection and shape what comes back. The driver's errors pass through."""
+    """Run one call on a connection and shape what comes back. The driver's errors pass through.
+
+    Raises InvalidInput for text that is not Unicode.
+    """
     cursor = AsyncRawCursor(connection, row_factory=call.row_factory)
-    await cursor.execute(call.text, call.values)
+    try:
+        await cursor.execute(call.text, call.values)
+    except UnicodeEncodeError:  # nothing was sent
+        raise InvalidInput(bound.name, "text with half of a surrogate pair cannot be stored") from None
     if bound.shape is not None:
         return bound.shape(await cursor.fetchall(), bound.name)
     return cursor.rowcount if bound.counts else None

@@ -112,13 +112,18 @@ class AsyncDatabase(_Repositories):
         """Connect, and fill the pool to its smallest size.
 
         Raises AuthenticationFailed; DatabaseUnavailable when the server cannot be reached or is older than
-        PostgreSQL 15. Nothing stays open then.
+        PostgreSQL 15; PoolExhausted when it gives fewer connections than the pool is to keep. Nothing stays open then.
         """
         if self._pool is not None:
             raise BlockMisuse(f"{self!r} is open already")
         await (await connect(self.settings)).close()  # the pool would not say why it cannot
-        self._pool = make_pool(self.settings)
-        await self._pool.open(wait=True, timeout=self.settings.connect_timeout_s)
+        pool = make_pool(self.settings)
+        try:
+            await pool.open(wait=True, timeout=self.settings.connect_timeout_s)
+        except psycopg.Error as error:
+            await pool.close()
+            raise translate(error) from error
+        self._pool = pool
 
     async def close(self) -> None:
         """Close every connection. Queries in flight are waited for, for a few seconds."""
@@ -241,10 +246,13 @@ class AsyncDatabase(_Repositories):
             raise translate(error) from error
 
     async def _give_back(self, connection: AsyncConnection[Any]) -> None:
-        if self._pool is None:  # closed meanwhile
-            await connection.close()
-        else:
-            await self._pool.putconn(connection)
+        try:
+            if self._pool is not None:
+                await self._pool.putconn(connection)
+                return
+        except ValueError:  # it is another pool's: closed and opened again meanwhile
+            pass
+        await connection.close()
 
     @asynccontextmanager
     async def _checkout(self) -> AsyncIterator[AsyncConnection[Any]]:

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import Connection, RawCursor
 
 from nexgent_db.binding import BoundQuery, Call
-from nexgent_db.errors import BlockMisuse, SchemaChanged, translate
+from nexgent_db.errors import BlockMisuse, InvalidInput, SchemaChanged, translate
 
 
 class Session(ABC):
@@ -51,9 +51,15 @@ class BlockSession(Session):
 
 
 def execute(connection: Connection[Any], bound: BoundQuery, call: Call) -> Any:
-    """Run one call on a connection and shape what comes back. The driver's errors pass through."""
+    """Run one call on a connection and shape what comes back. The driver's errors pass through.
+
+    Raises InvalidInput for text that is not Unicode.
+    """
     cursor = RawCursor(connection, row_factory=call.row_factory)
-    cursor.execute(call.text, call.values)
+    try:
+        cursor.execute(call.text, call.values)
+    except UnicodeEncodeError:  # nothing was sent
+        raise InvalidInput(bound.name, "text with half of a surrogate pair cannot be stored") from None
     if bound.shape is not None:
         return bound.shape(cursor.fetchall(), bound.name)
     return cursor.rowcount if bound.counts else None

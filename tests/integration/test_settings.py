@@ -31,10 +31,30 @@ def ask(conninfo: str, question: str) -> Any:
 
 
 NAMES = [
-    "public", "UPPER case", "two  spaces", 'quo"te', "it's", "back\\slash", "\\", "a,b", "a;b", "$users", "ünïcode",
-    "tab\there", "new\nline", "-cstatement_timeout=1", "a -cstatement_timeout=1", "a\t-cstatement_timeout=1",
-    "100%", "a+b", "a&b=c", "#?/@:", "select", "x" * 63, "é" * 31,
-]  # fmt: skip
+    "public",
+    "UPPER case",
+    "two  spaces",
+    'quo"te',
+    "it's",
+    "back\\slash",
+    "\\",
+    "a,b",
+    "a;b",
+    "$users",
+    "ünïcode",
+    "tab\there",
+    "new\nline",
+    "-cstatement_timeout=1",
+    "a -cstatement_timeout=1",
+    "a\t-cstatement_timeout=1",
+    "100%",
+    "a+b",
+    "a&b=c",
+    "#?/@:",
+    "select",
+    "x" * 63,
+    "é" * 31,
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 from pydantic import BaseModel, JsonValue, ValidationError
@@ -115,7 +115,7 @@ def test_a_method_without_a_query_is_refused_with_its_line(refused: Refused) -> 
 def test_all_disagreements_are_told_at_once(refused: Refused) -> None:
     class Things:
         @query
-        async def find(self, id: int) -> Thing: ...
+        async def find(self, id: int) -> Thing: ...  # type: ignore[empty-body]
 
         @query
         async def invented(self) -> None: ...
@@ -210,7 +210,7 @@ def test_a_stream_is_refused_for_now(refused: Refused) -> None:
 def test_a_tuple_of_anything_but_models_is_refused(refused: Refused) -> None:
     class Things:
         @query
-        async def find(self) -> tuple[int, str]: ...
+        async def find(self) -> tuple[int, str]: ...  # type: ignore[empty-body]
 
     assert "models side by side" in refused("-- name: find :one\nSELECT 1 AS id, '' AS name;\n", Things)
 
@@ -228,7 +228,7 @@ LIMIT :limit;
 def test_a_parameter_that_may_be_left_out_needs_a_default(refused: Refused) -> None:
     class Things:
         @query
-        async def listing(self, after: int, name: str, colour: str | None = None, limit: int = 9) -> list[Thing]: ...
+        async def listing(self, after: int, name: str, colour: str | None = None, limit: int = 9) -> list[Thing]: ...  # type: ignore[empty-body]
 
     message = refused(LISTING, Things)
     assert BOTH_PLACES.search(message)
@@ -238,7 +238,7 @@ def test_a_parameter_that_may_be_left_out_needs_a_default(refused: Refused) -> N
 def test_another_default_than_none_or_not_given_is_refused(refused: Refused) -> None:
     class Things:
         @query
-        async def listing(
+        async def listing(  # type: ignore[empty-body]
             self, after: int, name: str = "", colour: str | None = None, limit: int = 9
         ) -> list[Thing]: ...
 
@@ -289,7 +289,7 @@ def test_an_orders_fields_are_parameters_one_by_one(refused: Refused) -> None:
 def listing(bind: Bind) -> BoundQuery:
     class Things:
         @query
-        async def listing(
+        async def listing(  # type: ignore[empty-body]
             self,
             after: int,
             name: str | None = None,
@@ -552,6 +552,7 @@ def test_rows_do_not_share_what_a_caller_may_change() -> None:
     assert (first.name, second.name, changed.name) == ("a", "b", "c")
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.fixed_dictionaries(
         {
@@ -577,6 +578,7 @@ DOCUMENTS = st.recursive(
 )
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.decimals(min_value=-(10**19), max_value=10**19, places=18),
     st.none() | st.decimals(min_value=0, max_value=10**6, places=4),

@@ -105,7 +105,7 @@ def refusal(order: WalletOrder, outcome: str, figures: str) -> Any:
 
 
 def test_the_figures_of_a_refusal_are_decimals_whole_ones_too() -> None:
-    order = DepositOrder(agent_id=UUID(int=1), wallet_address="w", token_address="t", token_symbol="T", amount=1)  # type: ignore[call-arg, arg-type]
+    order = DepositOrder(agent_id=UUID(int=1), wallet_address="w", token_address="t", token_symbol="T", amount=1)  # type: ignore[call-arg]
     error = refusal(order, "insufficient_balance", '{"token_address": "t", "balance": 0, "required": 5.50}')
     assert isinstance(error, InsufficientBalance)
     assert [(type(figure), str(figure)) for figure in (error.balance, error.required)] == [
@@ -117,7 +117,7 @@ def test_the_figures_of_a_refusal_are_decimals_whole_ones_too() -> None:
 def test_the_counts_of_a_refusal_are_whole_numbers() -> None:
     order = SellOrder(
         agent_id=UUID(int=1), wallet_address="w", token_address="t", token_symbol="T", sol_amount=1, token_amount=1
-    )  # type: ignore[call-arg, arg-type]
+    )  # type: ignore[call-arg]
     error = refusal(order, "stale_position", '{"counter": "dca_count", "expected": 1, "actual": 2}')
     assert isinstance(error, StalePosition)
     assert (type(error.expected), error.expected, error.actual) == (int, 1, 2)
@@ -132,22 +132,40 @@ def test_the_counts_of_a_refusal_are_whole_numbers() -> None:
         (PoolTimeout("couldn't get a connection after 5.00 sec"), PoolExhausted),
         (TooManyRequests("the pool 'x' has already 100 requests waiting"), PoolExhausted),
         (psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes"), InvalidInput),
-        (psycopg.OperationalError("connection failed: connection to server at \"h\" failed: Connection refused\n\tIs the"
-                                  " server running?"), DatabaseUnavailable),
-        (psycopg.OperationalError('connection is bad: connection to server on socket "/x" failed: No such file'), DatabaseUnavailable),
+        (
+            psycopg.OperationalError(
+                'connection failed: connection to server at "h" failed: Connection refused\n\tIs the server running?'
+            ),
+            DatabaseUnavailable,
+        ),
+        (
+            psycopg.OperationalError('connection is bad: connection to server on socket "/x" failed: No such file'),
+            DatabaseUnavailable,
+        ),
         (psycopg.OperationalError("connection to server was lost"), ConnectionLost),
         (psycopg.errors.ConnectionTimeout("connection timeout expired"), DatabaseUnavailable),
-        (psycopg.OperationalError("failed to resolve host 'h': [Errno -2] Name or service not known"), DatabaseUnavailable),
-        (psycopg.OperationalError('connection failed: FATAL:  password authentication failed for user "u"\nFATAL:  password'
-                                  ' authentication failed for user "u"'), AuthenticationFailed),
+        (
+            psycopg.OperationalError("failed to resolve host 'h': [Errno -2] Name or service not known"),
+            DatabaseUnavailable,
+        ),
+        (
+            psycopg.OperationalError(
+                'connection failed: FATAL:  password authentication failed for user "u"\nFATAL:  password'
+                ' authentication failed for user "u"'
+            ),
+            AuthenticationFailed,
+        ),
         (psycopg.OperationalError("connection failed: fe_sendauth: no password supplied"), AuthenticationFailed),
-        (psycopg.OperationalError('connection failed: FATAL:  no pg_hba.conf entry for host "h"'), AuthenticationFailed),
+        (
+            psycopg.OperationalError('connection failed: FATAL:  no pg_hba.conf entry for host "h"'),
+            AuthenticationFailed,
+        ),
         (psycopg.OperationalError('connection failed: FATAL:  role "u" does not exist'), AuthenticationFailed),
         (psycopg.OperationalError("server closed the connection unexpectedly\n\tThis probably means"), ConnectionLost),
         (psycopg.OperationalError("the connection is lost"), ConnectionLost),
         (psycopg.InterfaceError("the cursor is closed"), DatabaseError),
     ],
-)  # fmt: skip
+)
 def test_what_the_driver_says_is_told_apart(error: psycopg.Error, kind: type[NexgentError]) -> None:
     translated = translate(error, "things.find")
     assert type(translated) is kind

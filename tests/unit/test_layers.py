@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": {"errors"},
     "sqlfiles": {"errors", "_sqllexer"},
     "binding": PURE,
-    "outcomes": {"errors", "models"},
+    "outcomes": {"errors", "models", "binding"},
     "aio": IO,
     "sync": IO,
     "contract": {*IO, "aio", "sync"},
@@ -62,7 +62,7 @@ def name_of(path: Path) -> str:
 
 
 def imports_of(source: str, module: str, *, is_package: bool) -> Iterator[tuple[int, str]]:
-    """Line and absolute name of everything imported anywhere in the source, for type checking or inside functions too."""
+    """Line and absolute name of everything imported anywhere in the source, for type checking too."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Context, Decimal, Inexact, InvalidOperation
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -38,8 +39,10 @@ from nexgent_db.outcomes import content_digest
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 MODELS = [
-    value for name in models.__all__ if isinstance(value := getattr(models, name), type) and issubclass(value, BaseModel)
-]  # fmt: skip
+    value
+    for name in models.__all__
+    if isinstance(value := getattr(models, name), type) and issubclass(value, BaseModel)
+]
 
 
 # --- All of them --------------------------------------------------------------------------------
@@ -72,8 +75,14 @@ def test_a_surplus_field_is_refused_and_a_field_cannot_be_set() -> None:
 
 def test_hashes_are_not_shown() -> None:
     key = ApiKey(
-        id=UUID(int=1), user_id=UUID(int=2), name="k", key_hash="0badc0de", key_prefix="nex_abcd", scopes=[], created_at=NOW
-    )  # fmt: skip
+        id=UUID(int=1),
+        user_id=UUID(int=2),
+        name="k",
+        key_hash="0badc0de",
+        key_prefix="nex_abcd",
+        scopes=[],
+        created_at=NOW,
+    )
     for shown in (repr(user()), str(user()), f"{user()}", repr([user()])):
         assert "argon2id" not in shown
     for shown in (repr(key), str(key), repr({"key": key})):
@@ -145,6 +154,7 @@ def test_a_number_at_the_edge_of_its_column(precision: int, scale: int, text: st
                 column.check(value)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.decimals(allow_nan=False, allow_infinity=False), st.sampled_from(COLUMNS))
 @example(Decimal("1e20"), (38, 18))
 @example(Decimal("1e-18"), (38, 18))
@@ -158,6 +168,7 @@ def test_a_number_is_taken_exactly_when_its_column_holds_it(number: Decimal, col
         assert taken == number
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.integers(-(10**39), 10**39), st.integers(-45, 25), st.sampled_from(COLUMNS))
 def test_that_holds_near_the_edges_too(digits: int, exponent: int, column: tuple[int, int]) -> None:
     sign, figures, _ = Decimal(digits).as_tuple()
@@ -168,8 +179,24 @@ def test_that_holds_near_the_edges_too(digits: int, exponent: int, column: tuple
 
 @pytest.mark.parametrize(
     "value",
-    [1.5, float("nan"), True, None, b"1", [1], "NaN", "sNaN", "Infinity", "-Infinity", "", "one", "1,5", "0x1", "1e9999999999999999999"],
-)  # fmt: skip
+    [
+        1.5,
+        float("nan"),
+        True,
+        None,
+        b"1",
+        [1],
+        "NaN",
+        "sNaN",
+        "Infinity",
+        "-Infinity",
+        "",
+        "one",
+        "1,5",
+        "0x1",
+        "1e9999999999999999999",
+    ],
+)
 def test_what_is_no_exact_number_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="."):
         Exact(38, 18).check(value)
@@ -398,9 +425,14 @@ def test_the_digest_is_the_same_in_every_process_and_release() -> None:
     """It is stored: a change to it would turn every repetition across an upgrade into a conflict."""
     fixed = "7e1dee3a83e9e31d311889c1e4efafcdca850dacb72c1a822121c38605ae1876"
     assert content_digest(DepositOrder(**MOVE)).hex() == fixed
-    program = "from tests.unit.test_models import *; print(content_digest(DepositOrder(**MOVE)).hex())"  # another process has another hash seed
+    program = "from tests.unit.test_models import *; print(content_digest(DepositOrder(**MOVE)).hex())"
     for seed in ("1", "2"):
         done = subprocess.run(
-            [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+            [sys.executable, "-c", program],
+            cwd=Path(__file__).parents[2],
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
         )
         assert done.stdout.strip() == fixed

@@ -1,0 +1,77 @@
+"""What a list may be narrowed by: None means any. An unknown name or value is refused when the filter is made."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from nexgent_db.errors import InvalidInput
+from nexgent_db.models._base import (
+    UUID,
+    AwareDatetime,
+    Order,
+    ShortText,
+    TokenAddress,
+    TokenNumber,
+    TokenSymbol,
+    WalletAddress,
+)
+from nexgent_db.models.transactions import TransactionType
+
+Ids = Annotated[list[UUID], Field(min_length=1, max_length=1000)]
+Strength = Annotated[int, Field(ge=1, le=100)]
+
+
+class _Filter(Order):
+    """Ranges include both ends."""
+
+    @model_validator(mode="after")
+    def _ranges_are_not_reversed(self) -> Self:
+        for lowest_name in type(self).model_fields:
+            highest_name = lowest_name.replace("_from", "_to").replace("min_", "max_")
+            lowest, highest = getattr(self, lowest_name), getattr(self, highest_name)
+            if highest_name != lowest_name and lowest is not None and highest is not None and lowest > highest:
+                raise InvalidInput(lowest_name, f"{lowest} is above {highest_name}, {highest}")
+        return self
+
+
+class TransactionFilter(_Filter):
+    """Of an agent's transactions."""
+
+    wallet_address: WalletAddress | None = None
+    transaction_type: TransactionType | None = None
+    time_from: AwareDatetime | None = None
+    time_to: AwareDatetime | None = None
+    signal_id: int | None = None
+    is_dca: bool | None = None
+    is_take_profit: bool | None = None
+
+
+class SwapFilter(_Filter):
+    """Of an agent's closed trades."""
+
+    wallet_address: WalletAddress | None = None
+    token_address: TokenAddress | None = None
+    token_symbol: TokenSymbol | None = None
+    purchase_time_from: AwareDatetime | None = None
+    purchase_time_to: AwareDatetime | None = None
+    sale_time_from: AwareDatetime | None = None
+    sale_time_to: AwareDatetime | None = None
+    signal_id: int | None = None
+    purchase_transaction_ids: Ids | None = None
+    sale_transaction_ids: Ids | None = None
+    min_profit_loss_sol: TokenNumber | None = None
+    max_profit_loss_sol: TokenNumber | None = None
+
+
+class SignalFilter(_Filter):
+    """Of a user's signals."""
+
+    token_address: TokenAddress | None = None
+    signal_type: ShortText | None = None
+    source: ShortText | None = None
+    min_signal_strength: Strength | None = None
+    max_signal_strength: Strength | None = None
+    created_from: AwareDatetime | None = None
+    created_to: AwareDatetime | None = None

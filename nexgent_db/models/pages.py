@@ -1,0 +1,69 @@
+"""Pages of a list: where one ends, the next one begins, however much was added in between."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from nexgent_db.errors import InvalidInput
+from nexgent_db.models._base import AwareDatetime, Order, Row
+
+Item = TypeVar("Item", bound=Row)
+Key = TypeVar("Key", bound=Order)
+
+
+class Page(Row, Generic[Item]):
+    """A part of a list and, when there is more, the cursor of the next part.
+
+    A cursor says where the page ended, not how many rows came before: page 10,000 costs what page 1 costs, and rows
+    that are added meanwhile neither shift nor repeat anything.
+    """
+
+    items: list[Item]
+    next: str | None
+
+
+class BeforeUuid(Order):
+    """The place in a list, newest first, whose rows are told apart by time, then by a uuid."""
+
+    before_time: AwareDatetime | None = None
+    before_id: UUID | None = None
+
+
+class BeforeNumber(Order):
+    """The place in a list, newest first, whose rows are told apart by time, then by a number."""
+
+    before_time: AwareDatetime | None = None
+    before_id: int | None = None
+
+
+def page_of(rows: list[Item], limit: int, list_name: str, time_column: str) -> Page[Item]:
+    """The page for ``limit + 1`` rows that were asked for: the surplus one shows that there is more."""
+    items = rows[:limit]
+    if len(rows) <= limit:
+        return Page[Item].model_construct(items=items, next=None)
+    last = items[-1]
+    moment: datetime = getattr(last, time_column)
+    return Page[Item].model_construct(items=items, next=_encode([list_name, moment.isoformat(), str(last.id)]))  # type: ignore[attr-defined]
+
+
+def place_of(cursor: str | None, list_name: str, key: type[Key]) -> Key:
+    """Where the page of this cursor begins. Raises InvalidInput when it is not a cursor of this list."""
+    if cursor is None:
+        return key()
+    try:
+        name, moment, row_id = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
+        if name != list_name:
+            raise InvalidInput("cursor", f"it is a cursor of {name}, not of {list_name}")
+        return key.model_validate_json(json.dumps({"before_time": moment, "before_id": row_id}))
+    except (ValueError, TypeError, binascii.Error) as error:
+        raise InvalidInput("cursor", "it is not one that a page gave") from error
+
+
+def _encode(parts: Sequence[str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode("ascii")

@@ -1,0 +1,159 @@
+-- Balance snapshots: one row for each wallet and hour. Model: AgentBalanceSnapshot.
+-- Written hourly, read as a curve, pruned by age.
+
+-- name: upsert :one
+-- The wallet's worth at this time; a second one for the same time replaces the first.
+INSERT INTO agent_balance_snapshots (
+    agent_id,
+    wallet_address,
+    snapshot_timestamp,
+    portfolio_balance_sol,
+    sol_balance,
+    positions_value_sol,
+    unrealized_pnl_sol
+)
+VALUES (
+    :agent_id,
+    :wallet_address,
+    :snapshot_timestamp,
+    :portfolio_balance_sol,
+    :sol_balance,
+    :positions_value_sol,
+    :unrealized_pnl_sol
+)
+ON CONFLICT (agent_id, wallet_address, snapshot_timestamp) DO UPDATE
+    SET
+        portfolio_balance_sol = excluded.portfolio_balance_sol,
+        sol_balance = excluded.sol_balance,
+        positions_value_sol = excluded.positions_value_sol,
+        unrealized_pnl_sol = excluded.unrealized_pnl_sol,
+        updated_at = now()
+RETURNING
+    id,
+    agent_id,
+    snapshot_timestamp,
+    portfolio_balance_sol,
+    sol_balance,
+    positions_value_sol,
+    unrealized_pnl_sol,
+    created_at,
+    updated_at,
+    wallet_address;
+
+-- name: upsert_many :rows
+-- Many wallets' worths in one statement; of two for the same wallet and time, the last given stays.
+INSERT INTO agent_balance_snapshots (
+    agent_id,
+    wallet_address,
+    snapshot_timestamp,
+    portfolio_balance_sol,
+    sol_balance,
+    positions_value_sol,
+    unrealized_pnl_sol
+)
+SELECT DISTINCT ON (given.agent_id, given.wallet_address, given.snapshot_timestamp)
+    given.agent_id,
+    given.wallet_address,
+    given.snapshot_timestamp,
+    given.portfolio_balance_sol,
+    given.sol_balance,
+    given.positions_value_sol,
+    given.unrealized_pnl_sol
+FROM unnest(
+    :agent_ids::uuid[],
+    :wallet_addresses::text[],
+    :snapshot_timestamps::timestamptz[],
+    :portfolio_balances_sol::numeric[],
+    :sol_balances::numeric[],
+    :positions_values_sol::numeric[],
+    :unrealized_pnls_sol::numeric[]
+) WITH ORDINALITY AS given (
+    agent_id,
+    wallet_address,
+    snapshot_timestamp,
+    portfolio_balance_sol,
+    sol_balance,
+    positions_value_sol,
+    unrealized_pnl_sol,
+    place
+)
+ORDER BY given.agent_id, given.wallet_address, given.snapshot_timestamp, given.place DESC
+ON CONFLICT (agent_id, wallet_address, snapshot_timestamp) DO UPDATE
+    SET
+        portfolio_balance_sol = excluded.portfolio_balance_sol,
+        sol_balance = excluded.sol_balance,
+        positions_value_sol = excluded.positions_value_sol,
+        unrealized_pnl_sol = excluded.unrealized_pnl_sol,
+        updated_at = now();
+
+-- name: list_hourly :many
+-- The wallet's snapshots since this time, oldest first.
+SELECT
+    id,
+    agent_id,
+    snapshot_timestamp,
+    portfolio_balance_sol,
+    sol_balance,
+    positions_value_sol,
+    unrealized_pnl_sol,
+    created_at,
+    updated_at,
+    wallet_address
+FROM agent_balance_snapshots
+WHERE agent_id = :agent_id
+    AND wallet_address = :wallet_address
+    AND snapshot_timestamp >= :since
+ORDER BY snapshot_timestamp, id
+LIMIT :limit;
+
+-- name: list_daily :many
+-- The wallet's snapshots of 00:00 UTC, whatever the session's time zone, oldest first.
+SELECT
+    id,
+    agent_id,
+    snapshot_timestamp,
+    portfolio_balance_sol,
+    sol_balance,
+    positions_value_sol,
+    unrealized_pnl_sol,
+    created_at,
+    updated_at,
+    wallet_address
+FROM agent_balance_snapshots
+WHERE agent_id = :agent_id
+    AND wallet_address = :wallet_address
+    AND (snapshot_timestamp AT TIME ZONE 'UTC')::time = '00:00'
+ORDER BY snapshot_timestamp, id
+LIMIT :limit;
+
+-- name: find_latest :optional
+-- The wallet's last snapshot.
+SELECT
+    id,
+    agent_id,
+    snapshot_timestamp,
+    portfolio_balance_sol,
+    sol_balance,
+    positions_value_sol,
+    unrealized_pnl_sol,
+    created_at,
+    updated_at,
+    wallet_address
+FROM agent_balance_snapshots
+WHERE agent_id = :agent_id
+    AND wallet_address = :wallet_address
+ORDER BY snapshot_timestamp DESC
+LIMIT 1;
+
+-- name: delete_older_than :rows
+-- Deletes up to `limit` snapshots from before this time, oldest first; call it until it deletes fewer. Rows that
+-- somebody else is deleting are passed over.
+DELETE FROM agent_balance_snapshots
+WHERE id IN (
+    SELECT id
+    FROM agent_balance_snapshots
+    WHERE snapshot_timestamp < :before
+    ORDER BY snapshot_timestamp, id
+    LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+);

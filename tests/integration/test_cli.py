@@ -1,0 +1,237 @@
+"""The command line, as a process: what it prints, its exit codes, and every failure on one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from nexgent_db.cli.history import DEMO_HISTORY
+from nexgent_db.migrations import Migrator
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def nexgent_db(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+    return subprocess.run(
+        [sys.executable, "-m", "nexgent_db.cli", *map(str, arguments)],
+        env=clean | {"PYTHONPATH": str(CHECKOUT), "COLUMNS": "40"} | environ,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def failure(*arguments: str | Path, **environ: str) -> str:
+    """The one line that a failing command says on stderr."""
+    done = nexgent_db(*arguments, **environ)
+    assert done.returncode == 1, done
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("nexgent-db: ")
+    assert "Traceback" not in line
+    return line
+
+
+def success(*arguments: str | Path, **environ: str) -> str:
+    done = nexgent_db(*arguments, **environ)
+    assert done.returncode == 0, done
+    return done.stdout
+
+
+@pytest.fixture
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where an embedded server of the test's own may lie: reachable for nobody, when root runs this."""
+    home = tmp_path_factory.mktemp("home", numbered=True)
+    for path in (home, *home.parents):
+        if path.owner() == Path.home().owner() and path.name.startswith(("home", "pytest-")):
+            path.chmod(0o711)
+    return home
+
+
+# --- The schema ---------------------------------------------------------------------------------
+
+
+def test_migrate_status_and_rollback(empty_database: str) -> None:
+    where = {"DATABASE_URL": empty_database}
+    total = len(Migrator(empty_database).pending())
+    assert f"{total} pending" in success("status", **where)
+    assert success("migrate", **where) == f"{total} migrations applied\n"
+    assert success("migrate", **where) == "nothing to do: the schema is up to date\n"
+    assert success("rollback", "--count", "2", **where) == "2 migrations undone\n"
+    assert "2 pending" in success("status", **where)
+    assert success("migrate", **where) == "2 migrations applied\n"
+    shown = success("status", **where)
+    assert shown.count("\n│ 20") == total
+    assert shown.endswith("up to date\n")
+
+
+def test_the_option_wins_over_the_environment(empty_database: str) -> None:
+    shown = success("status", "--database-url", empty_database, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    assert "pending" in shown
+
+
+def test_version_help_and_wrong_usage() -> None:
+    assert success("--version").startswith("nexgent-db")
+    shown = success("--help")
+    for command in ("migrate", "rollback", "status", "demo", "replay"):
+        assert command in shown
+    assert nexgent_db("replay").returncode == 2
+    assert nexgent_db("rollback", "--count", "0").returncode == 2
+
+
+# --- The replay ---------------------------------------------------------------------------------
+
+
+def test_json_is_one_object_and_nothing_else(fresh_database_url: str) -> None:
+    done = nexgent_db("replay", DEMO_HISTORY, "--json", DATABASE_URL=fresh_database_url)
+    assert (done.returncode, done.stderr) == (0, "")
+    (line,) = done.stdout.splitlines()
+    report = json.loads(line)
+    assert list(report) == [
+        *("deposit", "withdrawal", "buy", "dca_buy", "take_profit", "sell", "swap", "refused", "invalid"),
+        *("open_positions", "closed", "realized_profit_sol", "sol_balance"),
+    ]
+    with psycopg.connect(fresh_database_url) as connection:
+        row = connection.execute(
+            "SELECT trim_scale(balance)::text FROM agent_balances WHERE token_address = sol_mint()"
+        ).fetchone()
+    assert row == (report["sol_balance"],)
+    assert json.loads(success("replay", "--json", DEMO_HISTORY, DATABASE_URL=fresh_database_url)) == report
+
+    table = success("replay", DEMO_HISTORY, DATABASE_URL=fresh_database_url)
+    for figure in (report["realized_profit_sol"], report["sol_balance"], "events per second"):
+        assert figure in table
+
+
+def test_a_bad_line_is_told_and_makes_the_exit_code_one(fresh_database_url: str, tmp_path: Path) -> None:
+    lines = DEMO_HISTORY.read_text(encoding="utf-8").splitlines()
+    lines[6] = lines[6][:50]
+    lines.insert(
+        20,
+        lines[20].replace('"symbol": "', '"symbol": "' + "x" * 300).replace('_symbol": "', '_symbol": "' + "x" * 300),
+    )
+    path = tmp_path / "history.jsonl"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    done = nexgent_db("replay", path, "--json", DATABASE_URL=fresh_database_url)
+    assert done.returncode == 1
+    first, second = done.stderr.splitlines()
+    assert first.startswith("line 7: not JSON")
+    assert second.startswith("line 21: ")
+    report = json.loads(done.stdout)
+    assert report["invalid"] == 5
+    assert sum(count for count in report.values() if isinstance(count, int)) > 150
+
+
+def test_agents_share_a_history(fresh_database_url: str) -> None:
+    report = json.loads(success("replay", DEMO_HISTORY, "--agents", "3", "--json", DATABASE_URL=fresh_database_url))
+    assert report["closed"] > 0
+    with psycopg.connect(fresh_database_url) as connection:
+        assert connection.execute("SELECT count(*) FROM agents").fetchone() == (3,)
+
+
+def test_no_history_is_one_line(fresh_database_url: str, tmp_path: Path) -> None:
+    where = {"DATABASE_URL": fresh_database_url}
+    empty = tmp_path / "empty.jsonl"
+    empty.touch()
+    assert "holds no event" in failure("replay", empty, **where)
+    assert "No such file" in failure("replay", tmp_path / "missing.jsonl", **where)
+    assert "is not a file" in failure("replay", tmp_path, **where)
+    assert "is not a file" in failure("replay", "/dev/null", **where)
+
+
+# --- No database --------------------------------------------------------------------------------
+
+EVERY_COMMAND = [("migrate",), ("rollback",), ("status",), ("demo",), ("replay", str(DEMO_HISTORY))]
+
+
+@pytest.mark.parametrize("command", EVERY_COMMAND, ids=lambda command: command[0])
+def test_a_server_that_is_down_is_one_line(command: tuple[str, ...]) -> None:
+    line = failure(*command, DATABASE_URL="postgresql://user:s3cret@127.0.0.1:1/name")
+    assert "127.0.0.1" in line
+    assert "s3cret" not in line
+
+
+@pytest.mark.parametrize("command", EVERY_COMMAND, ids=lambda command: command[0])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:s3cret@:x/",
+        "mysql://u:s3cret@host/name",
+        "postgresql://u:s3cret@[::1/name",
+        "nonsense",
+        "postgresql://u:s3%zzcret@host/name",
+    ],
+)
+def test_a_malformed_url_is_one_line(command: tuple[str, ...], url: str) -> None:
+    line = failure(*command, DATABASE_URL=url)
+    assert "DATABASE_URL" in line
+    assert "s3" not in line
+
+
+def test_a_wrong_password_is_one_line_without_it(fresh_database_url: str) -> None:
+    parts = conninfo_to_dict(fresh_database_url)
+    with psycopg.connect(fresh_database_url, autocommit=True) as connection:
+        ((method,),) = connection.execute(
+            "SELECT auth_method FROM pg_hba_file_rules WHERE auth_method <> 'reject' ORDER BY rule_number LIMIT 1"
+        ).fetchall()
+        if method == "trust":  # the embedded server asks nobody: an unknown role is what it can refuse
+            line = failure("status", DATABASE_URL=f"{fresh_database_url} user=nobody_here password=s3cret")
+            assert "nobody_here" in line
+        else:
+            line = failure("status", DATABASE_URL=f"{fresh_database_url} password=s3cret")
+            assert "password" in line
+    assert "s3cret" not in line
+    assert parts.get("dbname") is not None
+
+
+def test_replay_never_migrates_a_database_that_was_given(empty_database: str) -> None:
+    where = {"DATABASE_URL": empty_database}
+    assert "migrate the database first" in failure("replay", DEMO_HISTORY, **where)
+    with psycopg.connect(empty_database) as connection:
+        assert connection.execute("SELECT count(*) FROM pg_class WHERE relname = 'agents'").fetchone() == (0,)
+
+    Migrator(empty_database).migrate(to="20260211120000_add_user_id_to_trading_signals")
+    line = failure("replay", DEMO_HISTORY, **where)
+    assert "migrate the database first" in line
+    assert "20261123090000_default_ids_and_timestamps" in line
+
+
+# --- The demo, and the embedded server ----------------------------------------------------------
+
+
+def test_the_demo_shows_exact_figures_and_works_twice(empty_database: str) -> None:
+    shown = success("demo", DATABASE_URL=empty_database)
+    for title in ("Balances", "Open positions", "Closed trades", "The last 15 trades", "Replay"):
+        assert title in shown
+    assert "0.00000000006632 " in shown
+    assert "…" not in shown  # nothing is cut off, though 40 columns are too few
+    assert "E-" not in shown
+
+    def without_rate(text: str) -> list[str]:
+        return [line for line in text.splitlines() if "events per second" not in line]
+
+    assert without_rate(success("demo", DATABASE_URL=empty_database)) == without_rate(shown)
+
+
+def test_without_a_url_the_embedded_server_serves_and_is_migrated(home: Path) -> None:
+    where = {"NEXGENT_DB_HOME": str(home), "DATABASE_URL": ""}
+    report = json.loads(success("replay", DEMO_HISTORY, "--json", **where))
+    assert json.loads(success("replay", DEMO_HISTORY, "--json", **where)) == report
+    assert success("status", **where).endswith("up to date\n")
+    assert "Balances" in success("demo", **where)
+
+
+def test_an_embedded_server_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.touch()
+    assert str(taken) in failure("status", NEXGENT_DB_HOME=str(taken))
