@@ -8,16 +8,17 @@ What an annotation stands for:
 
 - parameter: a plain value, checked before it is sent; or an :class:`~nexgent_db.models._base.Order`, which was
   checked when it was made and stands for its fields.
-- an optional parameter (``-- if given``) has the default None or NOT_GIVEN, which means: not given.
+- an optional parameter (``-- if given``) has the default None or NOT_GIVEN, which means: not given. In an order, a
+  field that is None is not given.
 - result: a Row model; a tuple of Row models for columns side by side (the second and later ones are None when
   their first column is NULL, as an outer join gives them); or a single plain value. ``:one`` returns it,
-  ``:optional`` it or None, ``:many`` a list of it; ``:rows`` returns int and ``:exec`` None.
+  ``:optional`` it or None, ``:many`` a list of it, ``:stream`` an iterator; ``:rows`` returns int, ``:exec`` None.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -72,6 +73,13 @@ class _Parameter:
     default: object
     fill: Callable[[Any], tuple[Any, ...]]
     sql_names: tuple[str, ...]
+    is_order: bool
+
+    def given(self, value: object, filled: tuple[Any, ...]) -> Iterable[str]:
+        """The SQL parameters that this argument gives: an order's fields that are not None, or the value itself."""
+        if self.is_order:
+            return (name for name, field in zip(self.sql_names, filled, strict=True) if field is not None)
+        return () if value is self.default else self.sql_names
 
 
 class Call(NamedTuple):
@@ -106,6 +114,7 @@ class BoundQuery:
         self.shape = _SHAPES.get(query.cardinality)
         """What the list of rows becomes; None for a query that returns no rows."""
         self.counts = query.cardinality is Cardinality.ROWS
+        self.streams = query.cardinality is Cardinality.STREAM
         self._optional = frozenset().union(*query.optional) - query.required
         self._plans: dict[frozenset[str], _Plan] = {}
         self._whole = None if self._optional else self._plan(frozenset(query.parameters))
@@ -113,18 +122,11 @@ class BoundQuery:
     def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """Check the arguments and put them in their places. Raises InvalidInput with the parameter's name."""
         arguments = self._arguments(args, kwargs)
+        filled = [parameter.fill(value) for parameter, value in zip(self._parameters, arguments, strict=True)]
         plan = self._whole
         if plan is None:
-            plan = self._plan(
-                self.query.required.union(
-                    *(
-                        parameter.sql_names
-                        for parameter, value in zip(self._parameters, arguments, strict=True)
-                        if value is not parameter.default or not self._optional.issuperset(parameter.sql_names)
-                    )
-                )
-            )
-        filled = [parameter.fill(value) for parameter, value in zip(self._parameters, arguments, strict=True)]
+            given = map(_Parameter.given, self._parameters, arguments, filled)
+            plan = self._plan(self.query.required.union(*given))
         return Call(plan.text, tuple([filled[argument][place] for argument, place in plan.places]), plan.row_factory)
 
     def _arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
@@ -227,22 +229,22 @@ def _parameters(query: Query, method: Callable[..., object], hints: Mapping[str,
         if annotation is None:
             raise _disagree(query, method, f"the argument {item.name!r} has no annotation")
         if inspect.isclass(annotation) and issubclass(annotation, Order):
-            names = tuple(annotation.model_fields)
-            parameter = _Parameter(item.name, item.default, _order_filler(annotation), names)
+            defaults = {name: field.get_default() for name, field in annotation.model_fields.items()}
+            names = tuple(defaults)
+            parameter = _Parameter(item.name, item.default, _order_filler(annotation), names, is_order=True)
         else:
+            defaults = {item.name: item.default}
             names = (item.name,)
             fill = _value_filler(item.name, annotation, may_be_left_out=item.default is NOT_GIVEN)
-            parameter = _Parameter(item.name, item.default, fill, names)
+            parameter = _Parameter(item.name, item.default, fill, names, is_order=False)
         for name in names:
             if name in declared:
                 raise _disagree(query, method, f":{name} is given twice, by {declared[name]!r} and {item.name!r}")
             declared[name] = item.name
-            if name in optional and item.default is not None and item.default is not NOT_GIVEN:
-                raise _disagree(
-                    query, method, f":{name} may be left out, so {item.name!r} must default to None or NOT_GIVEN"
-                )
-            if name not in optional and item.default is NOT_GIVEN:
-                raise _disagree(query, method, f":{name} is always sent, so {item.name!r} cannot default to NOT_GIVEN")
+            if name in optional and defaults[name] is not None and defaults[name] is not NOT_GIVEN:
+                raise _disagree(query, method, f":{name} may be left out, so it must default to None or NOT_GIVEN")
+            if name not in optional and defaults[name] is NOT_GIVEN:
+                raise _disagree(query, method, f":{name} is always sent, so it cannot default to NOT_GIVEN")
         yield parameter
     in_file = set(query.parameters)
     if missing := sorted(in_file - declared.keys()):
@@ -325,7 +327,8 @@ def _result_type(query: Query, method: Callable[..., object], hints: Mapping[str
         case Cardinality.ONE:
             fits, row = returns is not NoneType and NoneType not in _union_parts(returns), returns
         case Cardinality.STREAM:
-            raise _disagree(query, method, "streams cannot be bound yet")
+            fits = get_origin(returns) in (AsyncIterator, Iterator)
+            row = get_args(returns)[0] if fits else None
     if not fits or (row is not None and get_origin(row) is list):
         expected = {
             Cardinality.EXEC: "None",
@@ -333,6 +336,7 @@ def _result_type(query: Query, method: Callable[..., object], hints: Mapping[str
             Cardinality.MANY: "list[…]",
             Cardinality.OPTIONAL: "… | None",
             Cardinality.ONE: "one row, never None",
+            Cardinality.STREAM: "AsyncIterator[…], or Iterator[…] without async",
         }[query.cardinality]
         raise _disagree(query, method, f":{query.cardinality} returns {expected}, the method declares {returns}")
     if get_origin(row) is tuple and not all(_is_model(_union_parts(part)[0]) for part in get_args(row)):

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import sha256
 from types import UnionType
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
@@ -58,10 +59,10 @@ _Model = TypeVar("_Model", bound=BaseModel)
 def content_digest(order: WalletOrder) -> bytes:
     """SHA-256 of what the order asks for: equal numbers and instants count as equal however they are written.
 
-    The request id is no part of it.
+    The request id is no part of it. What is not given is none either: a field that orders get later, None by default,
+    does not make old orders different.
     """
-    content = dict(order)
-    del content["request_id"]
+    content = {name: value for name, value in order if value is not None and name != "request_id"}
     return sha256(_CANONICAL.encode([type(order).__name__, content]).encode()).digest()
 
 
@@ -88,13 +89,21 @@ def trade_result(order: WalletOrder, row: TradeOutcome) -> TradeResult:
     # Payloads are not sent back; the digest has shown that they are the same.
     payloads = {name: getattr(order, name, None) for name in ("routes", "swap_payload")}
     position, swap = result.get("position"), result.get("swap")
-    return TradeResult(
-        transaction=_transaction(_decode(row.transaction) | payloads),
-        balances=tuple([_balance(balance) for balance in result["balances"]]),
-        position=None if position is None else _position(position),
-        swap=None if swap is None else _swap(swap),
-        replayed=replayed,
+    made: TradeResult = _RESULT(
+        (
+            _transaction(_decode(row.transaction) | payloads),
+            tuple([_balance(balance) for balance in result["balances"]]),
+            None if position is None else _position(position),
+            None if swap is None else _swap(swap),
+            replayed,
+        )
     )
+    return made
+
+
+_RESULT: Final = row_maker(
+    TradeResult, ["transaction", "balances", "position", "swap", "replayed"], "results of trades"
+)
 
 
 def reset_result(order: WalletOrder, row: TradeOutcome) -> ResetResult:
@@ -156,7 +165,7 @@ _REFUSALS: Final[dict[str, Callable[[WalletOrder, dict[str, Any]], TradeRefused]
 
 
 def _decode(text: str) -> dict[str, Any]:
-    document: dict[str, Any] = _DOCUMENTS.decode(text)
+    document: dict[str, Any] = _DOCUMENTS.raw_decode(text)[0]
     return document
 
 
@@ -174,10 +183,7 @@ def _maker(model: type[_Model]) -> Callable[[Mapping[str, Any]], _Model]:
 
     def from_document(document: Mapping[str, Any]) -> _Model:
         made: _Model = make(
-            [
-                value if (value := document[name]) is None or read is None else read(value)
-                for name, read in readers
-            ]
+            [value if (value := document[name]) is None or read is None else read(value) for name, read in readers]
         )
         return made
 
@@ -196,7 +202,7 @@ def _reader(annotation: Any) -> Callable[[Any], Any] | None:
 # A whole number is an int in JSON's eyes, others are Decimals already.
 _READERS: Final[dict[Any, Callable[[Any], Any]]] = {
     Decimal: lambda number: Decimal(number) if type(number) is int else number,
-    UUID: UUID,
+    UUID: lru_cache(maxsize=1024)(UUID),  # an agent's stands in every row
     AwareDatetime: datetime.fromisoformat,
 }
 

@@ -48,14 +48,17 @@ SELECT
     coalesce(p.remaining_amount, p.purchase_amount) AS remaining,
     t.sold,
     p.proceeds_sol,
-    t.received_sol
+    t.received_sol,
+    p.realized_profit_sol,
+    t.realized_sol
 FROM agent_positions AS p
 CROSS JOIN LATERAL (
     SELECT
         coalesce(sum(output_amount) FILTER (WHERE input_mint = sol_mint()), 0) AS bought,
         coalesce(sum(input_amount + fee.sol) FILTER (WHERE input_mint = sol_mint()), 0) AS invested_sol,
         coalesce(sum(input_amount) FILTER (WHERE output_mint = sol_mint()), 0) AS sold,
-        coalesce(sum(output_amount - fee.sol) FILTER (WHERE output_mint = sol_mint()), 0) AS received_sol
+        coalesce(sum(output_amount - fee.sol) FILTER (WHERE output_mint = sol_mint()), 0) AS received_sol,
+        coalesce(sum(realized_profit_sol), 0) AS realized_sol
     FROM agent_transactions
     CROSS JOIN LATERAL (SELECT coalesce(protocol_fee_sol, 0) + coalesce(network_fee_sol, 0) AS sol) AS fee
     WHERE id = p.purchase_transaction_id
@@ -66,6 +69,7 @@ WHERE p.purchase_amount <> t.bought
     OR p.total_invested_sol <> t.invested_sol
     OR coalesce(p.remaining_amount, p.purchase_amount) <> t.bought - t.sold
     OR p.proceeds_sol <> t.received_sol
+    OR p.realized_profit_sol <> t.realized_sol
 ORDER BY p.id
 LIMIT 100;
 

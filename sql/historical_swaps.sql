@@ -117,7 +117,7 @@ WHERE agent_id = :agent_id
     AND purchase_transaction_id = ANY(:purchase_transaction_ids) -- if given
     AND sale_transaction_id = ANY(:sale_transaction_ids) -- if given
     AND profit_loss_sol >= :min_profit_loss_sol -- if given
-    AND profit_loss_sol <= :max_profit_loss_sol -- if given;
+    AND profit_loss_sol <= :max_profit_loss_sol; -- if given
 
 -- name: total_by_wallet :one
 -- How many trades the wallet has closed, and what they brought in SOL.

@@ -110,3 +110,12 @@ WHERE agent_id = :agent_id
     AND wallet_address = :wallet_address -- if given
 ORDER BY created_at DESC, id DESC
 LIMIT :limit;
+
+-- name: total_by_wallet :one
+-- How many positions the wallet has open, and what their take-profits have brought so far, in SOL.
+SELECT
+    count(*) AS open,
+    coalesce(sum(realized_profit_sol), 0) AS realized_profit_sol
+FROM agent_positions
+WHERE agent_id = :agent_id
+    AND wallet_address = :wallet_address;

@@ -153,7 +153,7 @@ WHERE user_id = :user_id
     AND signal_strength >= :min_signal_strength -- if given
     AND signal_strength <= :max_signal_strength -- if given
     AND created_at >= :created_from -- if given
-    AND created_at <= :created_to -- if given;
+    AND created_at <= :created_to; -- if given
 
 -- name: list_eligible_agents :many
 -- The agents that act on this signal in this mode: its creator's, in that mode, with automated trading on, and

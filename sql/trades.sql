@@ -800,7 +800,7 @@ SELECT
 -- Sells tokens of the open position for SOL. A take-profit reduces the position; when nothing remains, and always
 -- in a full sale, the position is deleted and its historical swap written. Profit of a take-profit: SOL received net
 -- of fees less the cost basis (sold / bought x invested). Profit of a closed position: all SOL received for it, net
--- of fees, less all SOL invested.
+-- of fees, less all SOL invested; the last sale realises what the earlier ones have not.
 WITH agent AS (
     SELECT id
     FROM agents
@@ -840,6 +840,7 @@ position AS (
         p.take_profit_levels_hit,
         p.moon_bag_amount,
         p.proceeds_sol,
+        p.realized_profit_sol,
         purchase.transaction_time AS purchase_time,
         purchase.signal_id
     FROM wallet
@@ -855,8 +856,13 @@ sale AS (
         position.remaining - :token_amount AS left_over,
         position.remaining = :token_amount AS closes,
         received.sol AS proceeds_sol,
-        ratio(:token_amount * position.total_invested_sol, position.purchase_amount, 18) AS cost_basis_sol,
         position.proceeds_sol + received.sol - position.total_invested_sol AS profit_sol,
+        CASE
+            WHEN position.remaining = :token_amount
+                THEN position.proceeds_sol + received.sol - position.total_invested_sol - position.realized_profit_sol
+            ELSE
+                received.sol - ratio(:token_amount * position.total_invested_sol, position.purchase_amount, 18)
+        END AS realized_sol,
         coalesce(:moon_bag_amount, position.moon_bag_amount) AS moon_bag_amount,
         -- A sale that waited for its purchase to commit began before it: without a time of its own it follows it.
         coalesce(:transaction_time, greatest(now(), position.purchase_time)) AS sale_time
@@ -1041,7 +1047,8 @@ ledger AS (
         swap_payload,
         is_take_profit,
         protocol_fee_sol,
-        network_fee_sol
+        network_fee_sol,
+        realized_profit_sol
     )
     SELECT
         :request_id,
@@ -1067,7 +1074,8 @@ ledger AS (
         :swap_payload,
         :is_take_profit,
         :protocol_fee_sol,
-        :network_fee_sol
+        :network_fee_sol,
+        sale.realized_sol
     FROM go, sale
     RETURNING to_jsonb(agent_transactions) - '{routes, swap_payload}'::text[] AS transaction
 ),
@@ -1084,7 +1092,7 @@ reduced AS (
     SET
         remaining_amount = sale.left_over,
         proceeds_sol = p.proceeds_sol + sale.proceeds_sol,
-        realized_profit_sol = p.realized_profit_sol + sale.proceeds_sol - sale.cost_basis_sol,
+        realized_profit_sol = p.realized_profit_sol + sale.realized_sol,
         take_profit_levels_hit = p.take_profit_levels_hit + :levels_hit,
         take_profit_transaction_ids = array_append(p.take_profit_transaction_ids, :request_id::text),
         last_take_profit_time = sale.sale_time,

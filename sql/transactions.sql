@@ -32,7 +32,8 @@ SELECT
     is_take_profit,
     protocol_fee_sol,
     network_fee_sol,
-    transaction_leg
+    transaction_leg,
+    realized_profit_sol
 FROM agent_transactions
 WHERE id = :transaction_id;
 
@@ -67,7 +68,8 @@ SELECT
     is_take_profit,
     protocol_fee_sol,
     network_fee_sol,
-    transaction_leg
+    transaction_leg,
+    realized_profit_sol
 FROM agent_transactions
 WHERE agent_id = :agent_id
     AND wallet_address = :wallet_address -- if given
@@ -112,7 +114,8 @@ SELECT
     is_take_profit,
     protocol_fee_sol,
     network_fee_sol,
-    transaction_leg
+    transaction_leg,
+    realized_profit_sol
 FROM agent_transactions
 WHERE agent_id = :agent_id
     AND wallet_address = :wallet_address -- if given
@@ -135,4 +138,4 @@ WHERE agent_id = :agent_id
     AND transaction_time <= :time_to -- if given
     AND signal_id = :signal_id -- if given
     AND is_dca = :is_dca -- if given
-    AND is_take_profit = :is_take_profit -- if given;
+    AND is_take_profit = :is_take_profit; -- if given

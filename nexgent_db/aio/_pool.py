@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8Dumper
 from psycopg_pool import AsyncConnectionPool
 
-from nexgent_db.aio._session import Session, execute
+from nexgent_db.aio._session import BlockSession, Session, execute
 from nexgent_db.binding import BoundQuery, Call
 from nexgent_db.errors import DatabaseUnavailable, SchemaChanged, translate
 from nexgent_db.settings import Settings
@@ -158,6 +158,15 @@ class PoolSession(Session):
             return await execute(connection, bound, call)
         except psycopg.Error as error:
             raise translate(error, bound.name) from error
+
+    async def stream(self, bound: BoundQuery, call: Call) -> AsyncIterator[Any]:
+        connection = await self._take()
+        try:
+            async with connection.transaction():
+                async for row in BlockSession(connection).stream(bound, call):
+                    yield row
+        finally:
+            await self._give_back(connection)
 
     def block(self) -> AbstractAsyncContextManager[Session]:
         return self._block()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from functools import wraps
 from typing import Any, ClassVar
 
@@ -24,7 +24,15 @@ class Repository:
             setattr(cls, name, _bound_method(bound))
 
 
-def _bound_method(bound: BoundQuery) -> Callable[..., Awaitable[Any]]:
+def _bound_method(bound: BoundQuery) -> Callable[..., Any]:
+    if bound.streams:
+
+        @wraps(bound.method)
+        def stream(self: Repository, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            return self._session.stream(bound, bound.call(args, kwargs))
+
+        return stream
+
     @wraps(bound.method)
     async def method(self: Repository, *args: Any, **kwargs: Any) -> Any:
         return await self._session.run(bound, bound.call(args, kwargs))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import psycopg
-from psycopg import AsyncConnection, AsyncRawCursor
+from psycopg import AsyncConnection, AsyncRawCursor, AsyncRawServerCursor
 
 from nexgent_db.binding import BoundQuery, Call
 from nexgent_db.errors import BlockMisuse, InvalidInput, SchemaChanged, translate
+
+ROWS_AT_ONCE: Final = 1000
+"""How many rows of a stream are fetched in one round trip, and so held in memory."""
+
+_NUMBERS: Final = itertools.count(1)
 
 
 class Session(ABC):
@@ -20,6 +26,10 @@ class Session(ABC):
     @abstractmethod
     async def run(self, bound: BoundQuery, call: Call) -> Any:
         """Send one query; return what its cardinality promises. Raises DatabaseError, RowCountError."""
+
+    @abstractmethod
+    def stream(self, bound: BoundQuery, call: Call) -> AsyncIterator[Any]:
+        """Send one query and hand out its rows as they are fetched. Raises DatabaseError at any row."""
 
     @abstractmethod
     def block(self) -> AbstractAsyncContextManager[Session]:
@@ -43,6 +53,19 @@ class BlockSession(Session):
             if isinstance(translated, SchemaChanged):  # the pool shall not hand out its stale statements again
                 await self._connection.close()
             raise translated from error
+
+    async def stream(self, bound: BoundQuery, call: Call) -> AsyncIterator[Any]:
+        if self.ended:
+            raise BlockMisuse(f"{bound.name}: its transaction block has ended")
+        name = f"stream_{next(_NUMBERS)}"
+        async with AsyncRawServerCursor(self._connection, name, row_factory=call.row_factory) as cursor:
+            cursor.itersize = ROWS_AT_ONCE
+            try:
+                await cursor.execute(call.text, call.values)
+                async for row in cursor:
+                    yield row
+            except psycopg.Error as error:
+                raise translate(error, bound.name) from error
 
     @asynccontextmanager
     async def block(self) -> AsyncIterator[Session]:

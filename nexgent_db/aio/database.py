@@ -17,9 +17,13 @@ from psycopg_pool import AsyncConnectionPool
 from nexgent_db.aio._pool import PoolSession, connect, make_pool, take
 from nexgent_db.aio._session import BlockSession, Session
 from nexgent_db.aio.repositories.agents import AgentRepository
+from nexgent_db.aio.repositories.balance_snapshots import BalanceSnapshotRepository
 from nexgent_db.aio.repositories.balances import BalanceRepository
 from nexgent_db.aio.repositories.historical_swaps import HistoricalSwapRepository
+from nexgent_db.aio.repositories.performance import PerformanceRepository
 from nexgent_db.aio.repositories.positions import PositionRepository
+from nexgent_db.aio.repositories.signal_executions import SignalExecutionRepository
+from nexgent_db.aio.repositories.signals import SignalRepository
 from nexgent_db.aio.repositories.trade_requests import TradeRequestRepository
 from nexgent_db.aio.repositories.transactions import TransactionRepository
 from nexgent_db.aio.repositories.users import UserRepository
@@ -51,9 +55,13 @@ class _Repositories:
 
     def __init__(self, session: Session) -> None:
         self.agents = AgentRepository(session)
+        self.balance_snapshots = BalanceSnapshotRepository(session)
         self.balances = BalanceRepository(session)
         self.historical_swaps = HistoricalSwapRepository(session)
+        self.performance = PerformanceRepository(session)
         self.positions = PositionRepository(session)
+        self.signal_executions = SignalExecutionRepository(session)
+        self.signals = SignalRepository(session)
         self.trade_requests = TradeRequestRepository(session)
         self.transactions = TransactionRepository(session)
         self.users = UserRepository(session)

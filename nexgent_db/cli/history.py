@@ -19,6 +19,7 @@ from nexgent_db.cli.schema import tell_step
 from nexgent_db.cli.show import one_line, plain, show_table
 from nexgent_db.cli.target import DatabaseUrl
 from nexgent_db.models._base import SOL_MINT
+from nexgent_db.models.filters import SwapFilter, TransactionFilter
 from nexgent_db.models.transactions import AgentTransaction
 from nexgent_db.replay import Account, BadLine, ReplayReport
 from nexgent_db.replay import replay as replay_file
@@ -177,13 +178,17 @@ def _show_closed(db: Database, account: Account) -> None:
                 swap.profit_loss_sol,
                 swap.change_percent,
             )
-            for swap in db.historical_swaps.list_by_agent(account.agent_id, account.wallet_address)
+            for swap in db.historical_swaps.list_by_agent(
+                account.agent_id, SwapFilter(wallet_address=account.wallet_address)
+            )
         ],
     )
 
 
 def _show_trades(db: Database, account: Account) -> None:
-    trades = db.transactions.list_by_agent(account.agent_id, account.wallet_address, limit=_LAST_TRADES)
+    trades = db.transactions.list_by_agent(
+        account.agent_id, TransactionFilter(wallet_address=account.wallet_address), limit=_LAST_TRADES
+    )
     show_table(
         f"The last {len(trades)} trades",
         ("time (UTC)", "what", "gave", "", "received", "", "USD"),

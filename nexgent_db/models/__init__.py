@@ -3,11 +3,21 @@
 from nexgent_db.models._base import SOL_MINT, Exact, Percent, TokenNumber, TradingMode, UsdNumber
 from nexgent_db.models.agents import Agent, AgentWithWallets
 from nexgent_db.models.api_keys import ApiKey
-from nexgent_db.models.balance_snapshots import AgentBalanceSnapshot
+from nexgent_db.models.balance_snapshots import AgentBalanceSnapshot, BalanceSnapshotOrder
 from nexgent_db.models.balances import AgentBalance
+from nexgent_db.models.filters import SignalFilter, SwapFilter, TransactionFilter
 from nexgent_db.models.historical_swaps import AgentHistoricalSwap, ClosedTrades, CloseReason
-from nexgent_db.models.positions import AgentPosition
-from nexgent_db.models.signals import ExecutionStatus, SignalExecution, TradingSignal
+from nexgent_db.models.pages import BeforeNumber, BeforeUuid, Page
+from nexgent_db.models.performance import Performance
+from nexgent_db.models.positions import AgentPosition, OpenPositions
+from nexgent_db.models.signals import (
+    EligibleAgent,
+    ExecutionStatus,
+    FinalStatus,
+    SignalExecution,
+    SignalOrder,
+    TradingSignal,
+)
 from nexgent_db.models.trade_requests import Operation, TradeRequest
 from nexgent_db.models.trades import (
     BurnOrder,
@@ -38,20 +48,31 @@ __all__ = [
     "AgentWallet",
     "AgentWithWallets",
     "ApiKey",
+    "BalanceSnapshotOrder",
+    "BeforeNumber",
+    "BeforeUuid",
     "BurnOrder",
     "BuyOrder",
     "CloseReason",
     "ClosedTrades",
     "DcaBuyOrder",
     "DepositOrder",
+    "EligibleAgent",
     "Exact",
     "ExecutionStatus",
+    "FinalStatus",
+    "OpenPositions",
     "Operation",
+    "Page",
     "Percent",
+    "Performance",
     "ResetResult",
     "ResetWalletOrder",
     "SellOrder",
     "SignalExecution",
+    "SignalFilter",
+    "SignalOrder",
+    "SwapFilter",
     "SwapOrder",
     "TakeProfitOrder",
     "TokenNumber",
@@ -59,6 +80,7 @@ __all__ = [
     "TradeResult",
     "TradingMode",
     "TradingSignal",
+    "TransactionFilter",
     "TransactionType",
     "UsdNumber",
     "User",

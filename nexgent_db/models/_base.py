@@ -86,7 +86,7 @@ Percent = Annotated[Decimal, Exact(20, 4)]
 
 WalletAddress = Annotated[str, StringConstraints(min_length=1, max_length=44)]
 TokenAddress = Annotated[str, StringConstraints(min_length=1, max_length=255)]
-TokenSymbol = Annotated[str, StringConstraints(max_length=20)]
+TokenSymbol = Annotated[str, StringConstraints(min_length=1, max_length=20)]
 
 ShortText = Annotated[str, StringConstraints(max_length=255)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]

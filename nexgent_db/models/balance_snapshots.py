@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nexgent_db.models._base import UUID, AwareDatetime, Row, TokenNumber
+from nexgent_db.models._base import UUID, AwareDatetime, Order, Row, TokenNumber, WalletAddress
 
 
 class AgentBalanceSnapshot(Row):
@@ -18,3 +18,15 @@ class AgentBalanceSnapshot(Row):
     created_at: AwareDatetime
     updated_at: AwareDatetime
     wallet_address: str
+
+
+class BalanceSnapshotOrder(Order):
+    """A wallet's worth to be stored."""
+
+    agent_id: UUID
+    wallet_address: WalletAddress
+    snapshot_timestamp: AwareDatetime
+    portfolio_balance_sol: TokenNumber
+    sol_balance: TokenNumber
+    positions_value_sol: TokenNumber
+    unrealized_pnl_sol: TokenNumber

@@ -44,3 +44,10 @@ class AgentPosition(Row):
     def remaining(self) -> Decimal:
         """What is left to sell: ``remaining_amount``, or all that was bought while nothing was sold."""
         return self.purchase_amount if self.remaining_amount is None else self.remaining_amount
+
+
+class OpenPositions(Row):
+    """How many positions are open, and the sum of the profits their take-profits realised, in SOL."""
+
+    open: int
+    realized_profit_sol: TokenNumber

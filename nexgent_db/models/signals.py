@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from nexgent_db.models._base import UUID, AwareDatetime, Row
+from annotated_types import Ge, Le
+from pydantic import Field, JsonValue, StringConstraints
+
+from nexgent_db.models._base import UUID, AwareDatetime, Order, Row, TokenAddress, TradingMode
 
 ExecutionStatus = Literal["PENDING", "EXECUTED", "FAILED", "SKIPPED"]
+FinalStatus = Literal["EXECUTED", "FAILED", "SKIPPED"]
 
 
 class TradingSignal(Row):
@@ -34,3 +38,25 @@ class SignalExecution(Row):
     transaction_id: UUID | None
     error: str | None
     executed_at: AwareDatetime
+
+
+class EligibleAgent(Row):
+    """An agent that acts on a signal, with its configuration and the wallet of its mode; None when it has none."""
+
+    id: UUID
+    name: str
+    trading_mode: TradingMode
+    trading_config: dict[str, JsonValue] | None
+    wallet_address: str | None
+
+
+class SignalOrder(Order):
+    """A signal to be stored."""
+
+    token_address: TokenAddress
+    signal_type: Annotated[str, StringConstraints(min_length=1, max_length=50)]
+    signal_strength: Annotated[int, Field(strict=True), Ge(1), Le(100)]
+    symbol: Annotated[str, StringConstraints(max_length=50)] | None = None
+    activation_reason: str | None = None
+    source: Annotated[str, StringConstraints(max_length=100)] | None = None
+    user_id: UUID | None = None

@@ -12,7 +12,9 @@ TransactionType = Literal["DEPOSIT", "WITHDRAWAL", "SWAP", "BURN"]
 
 
 class AgentTransaction(Row):
-    """One entry of the ledger. ``transaction_leg`` tells apart the movements of one on-chain transaction."""
+    """One entry of the ledger. ``transaction_leg`` tells apart the movements of one on-chain transaction;
+    ``realized_profit_sol`` is what a sale added to the profit of its position.
+    """
 
     id: UUID
     agent_id: UUID
@@ -43,3 +45,4 @@ class AgentTransaction(Row):
     protocol_fee_sol: TokenNumber | None
     network_fee_sol: TokenNumber | None
     transaction_leg: int
+    realized_profit_sol: TokenNumber | None

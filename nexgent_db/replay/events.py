@@ -33,7 +33,6 @@ from nexgent_db.models._base import (
     ShortText,
     TokenAddress,
     TokenNumber,
-    TokenSymbol,
     UsdNumber,
     WalletAddress,
 )
@@ -88,7 +87,7 @@ def _mint(text: str) -> str:
 
 _Plain = AfterValidator(_without_nul)
 _Mint = Annotated[TokenAddress, _Plain, AfterValidator(_mint)]
-_Symbol = Annotated[TokenSymbol, _Plain]
+_Symbol = Annotated[str, StringConstraints(max_length=20), _Plain]
 _Amount = Annotated[TokenNumber, BeforeValidator(_number), AfterValidator(_not_negative)]
 _Usd = Annotated[UsdNumber, BeforeValidator(_number), AfterValidator(_not_negative)]
 

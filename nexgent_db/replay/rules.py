@@ -53,7 +53,7 @@ def order_of(line: Line, account: Account, remaining: Decimal | None) -> TradeOr
     if event.input_mint == SOL_MINT:
         return (BuyOrder if remaining is None else DcaBuyOrder)(
             token_address=event.output_mint,
-            token_symbol=event.output_symbol,
+            token_symbol=_shown(event.output_symbol, event.output_mint),
             sol_amount=event.input_amount,
             token_amount=event.output_amount,
             **about,
@@ -63,27 +63,32 @@ def order_of(line: Line, account: Account, remaining: Decimal | None) -> TradeOr
             return None
         return (SellOrder if event.input_amount == remaining else TakeProfitOrder)(
             token_address=event.input_mint,
-            token_symbol=event.input_symbol,
+            token_symbol=_shown(event.input_symbol, event.input_mint),
             sol_amount=event.output_amount,
             token_amount=event.input_amount,
             **about,
         )
     return SwapOrder(
         input_mint=event.input_mint,
-        input_symbol=event.input_symbol,
+        input_symbol=_shown(event.input_symbol, event.input_mint),
         input_amount=event.input_amount,
         output_mint=event.output_mint,
-        output_symbol=event.output_symbol,
+        output_symbol=_shown(event.output_symbol, event.output_mint),
         output_amount=event.output_amount,
         **about,
     )
+
+
+def _shown(symbol: str, mint: str) -> str:
+    """The symbol; for the tokens whose symbol is empty, what wallets show instead: the ends of the address."""
+    return symbol or f"{mint[:4]}…{mint[-4:]}"
 
 
 def _transfer(event: TransferEvent, about: dict[str, Any]) -> TradeOrder:
     about |= {
         "transaction_value_usd": event.amount_usd,
         "token_address": event.mint,
-        "token_symbol": event.symbol,
+        "token_symbol": _shown(event.symbol, event.mint),
         "amount": event.amount,
     }
     if event.kind == "transfer_in":

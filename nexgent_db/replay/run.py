@@ -80,7 +80,6 @@ _TRADED_TABLES: Final = (
 )
 _ATTEMPTS: Final = 5
 _POSITIONS_REMEMBERED: Final = 50_000
-_POSITIONS_LISTED: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,14 +392,12 @@ class _Run:
     def _add_up(self, account: Account, totals: _Totals) -> None:
         with self._db.transaction(isolation="repeatable read", read_only=True) as tx:
             closed = tx.historical_swaps.total_by_wallet(account.agent_id, account.wallet_address)
-            positions = tx.positions.list_by_agent(account.agent_id, account.wallet_address, limit=_POSITIONS_LISTED)
+            still_open = tx.positions.total_by_wallet(account.agent_id, account.wallet_address)
             sol = tx.balances.find_by_wallet_and_token(account.wallet_address, SOL_MINT)
             opening = tx.transactions.find_by_id(account.opening_id)
-        if len(positions) == _POSITIONS_LISTED:
-            raise ReplayError(f"agent {account.agent_id} has {_POSITIONS_LISTED} open positions or more: use --agents")
         totals.closed += closed.closed
-        totals.open_positions += len(positions)
-        for profit in (closed.profit_loss_sol, *(position.realized_profit_sol for position in positions)):
+        totals.open_positions += still_open.open
+        for profit in (closed.profit_loss_sol, still_open.realized_profit_sol):
             totals.realized_profit_sol = EXACT.add(totals.realized_profit_sol, profit)
         if sol is not None:
             totals.sol_balance = EXACT.add(totals.sol_balance, sol.balance)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from psycopg_pool import ConnectionPool
 from nexgent_db.binding import BoundQuery, Call
 from nexgent_db.errors import DatabaseUnavailable, SchemaChanged, translate
 from nexgent_db.settings import Settings
-from nexgent_db.sync._session import Session, execute
+from nexgent_db.sync._session import BlockSession, Session, execute
 
 MIN_SERVER_VERSION: Final = 150000
 
@@ -159,6 +159,15 @@ class PoolSession(Session):
             return execute(connection, bound, call)
         except psycopg.Error as error:
             raise translate(error, bound.name) from error
+
+    def stream(self, bound: BoundQuery, call: Call) -> Iterator[Any]:
+        connection = self._take()
+        try:
+            with connection.transaction():
+                for row in BlockSession(connection).stream(bound, call):
+                    yield row
+        finally:
+            self._give_back(connection)
 
     def block(self) -> AbstractContextManager[Session]:
         return self._block()

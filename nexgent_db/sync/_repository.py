@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any, ClassVar
 
@@ -26,6 +26,14 @@ class Repository:
 
 
 def _bound_method(bound: BoundQuery) -> Callable[..., Any]:
+    if bound.streams:
+
+        @wraps(bound.method)
+        def stream(self: Repository, *args: Any, **kwargs: Any) -> Iterator[Any]:
+            return self._session.stream(bound, bound.call(args, kwargs))
+
+        return stream
+
     @wraps(bound.method)
     def method(self: Repository, *args: Any, **kwargs: Any) -> Any:
         return self._session.run(bound, bound.call(args, kwargs))

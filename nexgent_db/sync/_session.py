@@ -3,16 +3,22 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, Final
 
 import psycopg
-from psycopg import Connection, RawCursor
+from psycopg import Connection, RawCursor, RawServerCursor
 
 from nexgent_db.binding import BoundQuery, Call
 from nexgent_db.errors import BlockMisuse, InvalidInput, SchemaChanged, translate
+
+ROWS_AT_ONCE: Final = 1000
+"""How many rows of a stream are fetched in one round trip, and so held in memory."""
+
+_NUMBERS: Final = itertools.count(1)
 
 
 class Session(ABC):
@@ -21,6 +27,10 @@ class Session(ABC):
     @abstractmethod
     def run(self, bound: BoundQuery, call: Call) -> Any:
         """Send one query; return what its cardinality promises. Raises DatabaseError, RowCountError."""
+
+    @abstractmethod
+    def stream(self, bound: BoundQuery, call: Call) -> Iterator[Any]:
+        """Send one query and hand out its rows as they are fetched. Raises DatabaseError at any row."""
 
     @abstractmethod
     def block(self) -> AbstractContextManager[Session]:
@@ -44,6 +54,19 @@ class BlockSession(Session):
             if isinstance(translated, SchemaChanged):  # the pool shall not hand out its stale statements again
                 self._connection.close()
             raise translated from error
+
+    def stream(self, bound: BoundQuery, call: Call) -> Iterator[Any]:
+        if self.ended:
+            raise BlockMisuse(f"{bound.name}: its transaction block has ended")
+        name = f"stream_{next(_NUMBERS)}"
+        with RawServerCursor(self._connection, name, row_factory=call.row_factory) as cursor:
+            cursor.itersize = ROWS_AT_ONCE
+            try:
+                cursor.execute(call.text, call.values)
+                for row in cursor:
+                    yield row
+            except psycopg.Error as error:
+                raise translate(error, bound.name) from error
 
     @contextmanager
     def block(self) -> Iterator[Session]:

@@ -27,9 +27,13 @@ from nexgent_db.settings import Settings, describe
 from nexgent_db.sync._pool import PoolSession, connect, make_pool, take
 from nexgent_db.sync._session import BlockSession, Session
 from nexgent_db.sync.repositories.agents import AgentRepository
+from nexgent_db.sync.repositories.balance_snapshots import BalanceSnapshotRepository
 from nexgent_db.sync.repositories.balances import BalanceRepository
 from nexgent_db.sync.repositories.historical_swaps import HistoricalSwapRepository
+from nexgent_db.sync.repositories.performance import PerformanceRepository
 from nexgent_db.sync.repositories.positions import PositionRepository
+from nexgent_db.sync.repositories.signal_executions import SignalExecutionRepository
+from nexgent_db.sync.repositories.signals import SignalRepository
 from nexgent_db.sync.repositories.trade_requests import TradeRequestRepository
 from nexgent_db.sync.repositories.transactions import TransactionRepository
 from nexgent_db.sync.repositories.users import UserRepository
@@ -52,9 +56,13 @@ class _Repositories:
 
     def __init__(self, session: Session) -> None:
         self.agents = AgentRepository(session)
+        self.balance_snapshots = BalanceSnapshotRepository(session)
         self.balances = BalanceRepository(session)
         self.historical_swaps = HistoricalSwapRepository(session)
+        self.performance = PerformanceRepository(session)
         self.positions = PositionRepository(session)
+        self.signal_executions = SignalExecutionRepository(session)
+        self.signals = SignalRepository(session)
         self.trade_requests = TradeRequestRepository(session)
         self.transactions = TransactionRepository(session)
         self.users = UserRepository(session)

@@ -1,4 +1,7 @@
-"""``python -m tests.benchmarks [--json]``: measure on one durable embedded server; exit code 1 if a target is missed."""
+"""``python -m tests.benchmarks [--json]``: measure on one durable embedded server; exit code 1 if a target is missed.
+
+Where something reads worse than it is, look whether the machine is busy: only ratios can be trusted then.
+"""
 
 from __future__ import annotations
 

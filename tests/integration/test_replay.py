@@ -23,6 +23,7 @@ from nexgent_db.cli.history import DEMO_HISTORY
 from nexgent_db.errors import DatabaseError
 from nexgent_db.models.trades import request_id_of
 from nexgent_db.replay import BadLine, ReplayError, ReplayReport, replay
+from nexgent_db.replay import run as replay_run
 from nexgent_db.replay.accounts import Account, share_of
 from nexgent_db.sqlfiles import load_file
 from nexgent_db.sync.database import Database
@@ -280,7 +281,26 @@ def test_a_replay_that_is_killed_anywhere_goes_on_and_ends_as_an_undisturbed_one
     assert_checks_hold(fresh_database_url)
 
 
-def test_two_replays_of_a_history_at_once_end_as_one(fresh_database_url: str) -> None:
+def test_a_replay_that_was_overtaken_decides_nothing_again(
+    fresh_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "history.jsonl"
+    write(path, transfer(1), transfer(2, "5", kind="transfer_out"), transfer(3, "10"))  # the second is refused
+    open_accounts = replay_run._Run._open_accounts
+
+    def be_overtaken(self: replay_run._Run) -> None:
+        monkeypatch.undo()
+        open_accounts(self)
+        run(fresh_database_url, path)
+
+    monkeypatch.setattr(replay_run._Run, "_open_accounts", be_overtaken)
+    report = run(fresh_database_url, path)
+
+    assert (report.outcomes["deposit"], report.outcomes["refused"], report.outcomes["withdrawal"]) == (2, 1, 0)
+    assert report.sol_balance == 11
+
+
+def test_several_replays_of_a_history_at_once_end_as_one(fresh_database_url: str) -> None:
     reports: list[ReplayReport] = []
     threads = [threading.Thread(target=lambda: reports.append(run(fresh_database_url, DEMO_HISTORY))) for _ in range(3)]
     for thread in threads:

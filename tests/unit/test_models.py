@@ -33,7 +33,6 @@ from nexgent_db.models import (
     WithdrawOrder,
     request_id_of,
 )
-from nexgent_db.models._base import Order
 from nexgent_db.models.trades import WalletOrder
 from nexgent_db.outcomes import content_digest
 
@@ -278,7 +277,7 @@ ORDERS: list[tuple[type[WalletOrder], dict[str, Any]]] = [
 
 
 def test_every_order_is_here_with_all_its_fields() -> None:
-    assert {order for order, _ in ORDERS} == {model for model in MODELS if issubclass(model, Order)}
+    assert {order for order, _ in ORDERS} == {model for model in MODELS if issubclass(model, WalletOrder)}
     for order, content in ORDERS:
         assert content.keys() == order.model_fields.keys()
         assert all(value != order.model_fields[name].default for name, value in content.items()), (

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from nexgent_db.binding import query
 from nexgent_db.models._base import Limit, TokenAddress, WalletAddress
-from nexgent_db.models.positions import AgentPosition
+from nexgent_db.models.positions import AgentPosition, OpenPositions
 from nexgent_db.sync._repository import Repository
 
 
@@ -31,4 +31,9 @@ class PositionRepository(Repository, sql="positions"):
         self, agent_id: UUID, wallet_address: WalletAddress | None = None, limit: Limit = 1000
     ) -> list[AgentPosition]:
         """The agent's open positions, of one wallet or of all, newest first."""
+        ...
+
+    @query
+    def total_by_wallet(self, agent_id: UUID, wallet_address: WalletAddress) -> OpenPositions:
+        """How many positions the wallet has open, and what their take-profits have brought."""
         ...

@@ -9,7 +9,7 @@ import pytest
 
 from nexgent_db import AsyncDatabase
 from nexgent_db.errors import ForeignKeyViolation, InvalidInput, UniqueViolation
-from nexgent_db.models import SOL_MINT
+from nexgent_db.models import SOL_MINT, SwapFilter, TransactionFilter
 from tests.integration.aio.factories import TOKEN, Owner, new_owner
 from tests.support.state import rows_of
 
@@ -146,9 +146,10 @@ async def test_lists_are_of_one_wallet_or_of_all(db: AsyncDatabase, owner: Owner
         live.wallet_address
     ]
     assert len(await db.historical_swaps.list_by_agent(agent)) == 2
-    assert len(await db.historical_swaps.list_by_agent(agent, owner.wallet_address)) == 1
+    assert len(await db.historical_swaps.list_by_agent(agent, SwapFilter(wallet_address=owner.wallet_address))) == 1
     assert len(await db.transactions.list_by_agent(agent)) == 8
-    newest_first = await db.transactions.list_by_agent(agent, owner.wallet_address, limit=3)
+    mine = TransactionFilter(wallet_address=owner.wallet_address)
+    newest_first = await db.transactions.list_by_agent(agent, mine, limit=3)
     times = [transaction.transaction_time for transaction in newest_first]
     assert len(times) == 3
     assert times == sorted(times, reverse=True)
@@ -156,6 +157,8 @@ async def test_lists_are_of_one_wallet_or_of_all(db: AsyncDatabase, owner: Owner
     assert {balance.token_address: balance.balance for balance in balances} == {SOL_MINT: 10, TOKEN: 1, "Other": 0}
     total = await db.historical_swaps.total_by_wallet(agent, owner.wallet_address)
     assert (total.closed, total.profit_loss_sol) == (1, 1)
+    still_open = await db.positions.total_by_wallet(agent, owner.wallet_address)
+    assert (still_open.open, still_open.realized_profit_sol) == (1, 0)
 
 
 async def test_requests_are_found_by_their_ids(db: AsyncDatabase, owner: Owner) -> None:

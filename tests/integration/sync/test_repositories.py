@@ -10,7 +10,7 @@ import pytest
 
 from nexgent_db import Database
 from nexgent_db.errors import ForeignKeyViolation, InvalidInput, UniqueViolation
-from nexgent_db.models import SOL_MINT
+from nexgent_db.models import SOL_MINT, SwapFilter, TransactionFilter
 from tests.integration.sync.factories import TOKEN, Owner, new_owner
 from tests.support.state import rows_of
 
@@ -145,9 +145,10 @@ def test_lists_are_of_one_wallet_or_of_all(db: Database, owner: Owner) -> None:
     assert len(db.positions.list_by_agent(agent)) == 2
     assert [p.wallet_address for p in db.positions.list_by_agent(agent, live.wallet_address)] == [live.wallet_address]
     assert len(db.historical_swaps.list_by_agent(agent)) == 2
-    assert len(db.historical_swaps.list_by_agent(agent, owner.wallet_address)) == 1
+    assert len(db.historical_swaps.list_by_agent(agent, SwapFilter(wallet_address=owner.wallet_address))) == 1
     assert len(db.transactions.list_by_agent(agent)) == 8
-    newest_first = db.transactions.list_by_agent(agent, owner.wallet_address, limit=3)
+    mine = TransactionFilter(wallet_address=owner.wallet_address)
+    newest_first = db.transactions.list_by_agent(agent, mine, limit=3)
     times = [transaction.transaction_time for transaction in newest_first]
     assert len(times) == 3
     assert times == sorted(times, reverse=True)
@@ -155,6 +156,8 @@ def test_lists_are_of_one_wallet_or_of_all(db: Database, owner: Owner) -> None:
     assert {balance.token_address: balance.balance for balance in balances} == {SOL_MINT: 10, TOKEN: 1, "Other": 0}
     total = db.historical_swaps.total_by_wallet(agent, owner.wallet_address)
     assert (total.closed, total.profit_loss_sol) == (1, 1)
+    still_open = db.positions.total_by_wallet(agent, owner.wallet_address)
+    assert (still_open.open, still_open.realized_profit_sol) == (1, 0)
 
 
 def test_requests_are_found_by_their_ids(db: Database, owner: Owner) -> None:

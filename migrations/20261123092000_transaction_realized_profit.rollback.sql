@@ -1,0 +1,1 @@
+ALTER TABLE agent_transactions DROP COLUMN realized_profit_sol;

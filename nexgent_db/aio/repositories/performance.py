@@ -1,0 +1,23 @@
+"""Performance: ``sql/performance.sql``."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from pydantic import AwareDatetime
+
+from nexgent_db.aio._repository import Repository
+from nexgent_db.binding import query
+from nexgent_db.models._base import WalletAddress
+from nexgent_db.models.performance import Performance
+
+
+class PerformanceRepository(Repository, sql="performance"):
+    """What agents and wallets have earned."""
+
+    @query
+    async def summarise(
+        self, agent_id: UUID, wallet_address: WalletAddress | None = None, since: AwareDatetime | None = None
+    ) -> Performance:
+        """Of the agent or one of its wallets, since this time or ever. All zero for an agent that does not exist."""
+        ...

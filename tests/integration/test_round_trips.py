@@ -1,0 +1,108 @@
+"""How often an operation goes to the server: what its latency is made of. Timings are in tests/benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from nexgent_db import Database
+from nexgent_db.errors import Oversell
+from nexgent_db.settings import Settings
+from tests.integration.sync.factories import Owner, new_owner
+from tests.support.round_trips import round_trips
+
+_UNTIL_PREPARED = 5
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[Database]:
+    """A database of a single connection, which can be traced."""
+    with Database(replace(Settings.from_url(database_url), pool_max_size=1)) as database:
+        yield database
+
+
+@pytest.fixture
+def owner(db: Database) -> Owner:
+    owner = new_owner(db)
+    db.trades.deposit(owner.deposit("1000"))
+    return owner
+
+
+def _buy(db: Database, owner: Owner) -> object:
+    return db.trades.buy(owner.buy("1", "10", f"T{uuid4().hex}"))
+
+
+def _count(db: Database, operation: Callable[[], object]) -> int:
+    for _ in range(_UNTIL_PREPARED):
+        operation()
+    with round_trips(db) as counted:
+        operation()
+    return counted.count
+
+
+def test_a_buy_alone_is_one_round_trip(db: Database, owner: Owner) -> None:
+    assert _count(db, lambda: _buy(db, owner)) == 1
+
+
+def test_every_other_trade_alone_is_one_round_trip(db: Database, owner: Owner) -> None:
+    db.trades.buy(owner.buy("1", "1000"))
+    assert _count(db, lambda: db.trades.deposit(owner.deposit("1"))) == 1
+    assert _count(db, lambda: db.trades.withdraw(owner.withdraw("1"))) == 1
+    assert _count(db, lambda: db.trades.dca_buy(owner.dca_buy("1", "10"))) == 1
+    assert _count(db, lambda: db.trades.take_profit(owner.take_profit("1", "0.1"))) == 1
+
+
+def test_a_repeated_trade_is_one_round_trip(db: Database, owner: Owner) -> None:
+    order = owner.buy("1", "10")
+    assert _count(db, lambda: db.trades.buy(order)) == 1
+
+
+def test_a_refused_trade_is_one_round_trip(db: Database, owner: Owner) -> None:
+    db.trades.buy(owner.buy("1", "10"))
+
+    def oversell() -> None:
+        with pytest.raises(Oversell):
+            db.trades.sell(owner.sell("11", "1"))
+
+    assert _count(db, oversell) == 1
+
+
+def test_finding_is_one_round_trip(db: Database, owner: Owner) -> None:
+    position = db.trades.buy(owner.buy("1", "10")).position
+    assert position is not None
+    assert _count(db, lambda: db.positions.find_by_id(position.id)) == 1
+    assert _count(db, lambda: db.agents.find_by_id(owner.agent_id)) == 1
+
+
+def test_an_agent_comes_with_its_wallets_in_one_round_trip(db: Database, owner: Owner) -> None:
+    db.wallets.create(f"L{uuid4().hex}", owner.agent_id, "live")
+    found = db.agents.find_by_id(owner.agent_id)
+    assert found is not None
+    assert len(found.wallets) == 2
+    assert _count(db, lambda: db.agents.find_by_id(owner.agent_id)) == 1
+
+
+def test_a_list_is_one_round_trip(db: Database, owner: Owner) -> None:
+    for _ in range(5):
+        _buy(db, owner)
+    assert _count(db, lambda: db.positions.list_by_agent(owner.agent_id)) == 1
+
+
+def test_a_block_adds_its_beginning_and_its_end(db: Database, owner: Owner) -> None:
+    def block() -> None:
+        with db.transaction() as tx:
+            tx.trades.buy(owner.buy("1", "10", f"T{uuid4().hex}"))
+            tx.trades.buy(owner.buy("1", "10", f"T{uuid4().hex}"))
+
+    assert _count(db, block) == 4
+
+
+def test_the_count_sees_every_statement(db: Database) -> None:
+    def twice() -> None:
+        db.users.find_by_id(uuid4())
+        db.users.find_by_id(uuid4())
+
+    assert _count(db, twice) == 2
