@@ -7,11 +7,13 @@ import binascii
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 from uuid import UUID
 
 from nexgent_db.errors import InvalidInput
 from nexgent_db.models._base import AwareDatetime, Order, Row
+
+MAX_PAGE: Final = 9_999
 
 Item = TypeVar("Item", bound=Row)
 Key = TypeVar("Key", bound=Order)
@@ -40,6 +42,13 @@ class BeforeNumber(Order):
 
     before_time: AwareDatetime | None = None
     before_id: int | None = None
+
+
+def one_more_than(limit: int) -> int:
+    """How many rows to ask for: one more shows that there is a next page. Raises InvalidInput outside of 1 to 9,999."""
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidInput("limit", f"a page has 1 to {MAX_PAGE} rows, not {limit}")
+    return limit + 1
 
 
 def page_of(rows: list[Item], limit: int, list_name: str, time_column: str) -> Page[Item]:

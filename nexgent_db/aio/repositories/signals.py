@@ -12,7 +12,7 @@ from nexgent_db.aio._repository import Repository
 from nexgent_db.binding import query
 from nexgent_db.models._base import Limit
 from nexgent_db.models.filters import SignalFilter
-from nexgent_db.models.pages import BeforeNumber, Page, page_of, place_of
+from nexgent_db.models.pages import BeforeNumber, Page, one_more_than, page_of, place_of
 from nexgent_db.models.signals import EligibleAgent, SignalOrder, TradingSignal
 
 _ANY: Final = SignalFilter()
@@ -77,10 +77,10 @@ class SignalRepository(Repository, sql="signals"):
     ) -> Page[TradingSignal]:
         """A page of the user's signals, newest first: the first one, or the one of a page's ``next``.
 
-        Raises InvalidInput for a cursor that is none of this list's.
+        Raises InvalidInput for a cursor that is none of this list's, then for a limit outside of 1 to 9,999.
         """
         before = place_of(cursor, "signals", BeforeNumber)
-        rows = await self.list_by_user(user_id, filter, before, limit + 1)
+        rows = await self.list_by_user(user_id, filter, before, one_more_than(limit))
         return page_of(rows, limit, "signals", "created_at")
 
     @query

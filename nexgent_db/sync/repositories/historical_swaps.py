@@ -11,7 +11,7 @@ from nexgent_db.binding import query
 from nexgent_db.models._base import Limit, WalletAddress
 from nexgent_db.models.filters import SwapFilter
 from nexgent_db.models.historical_swaps import AgentHistoricalSwap, ClosedTrades
-from nexgent_db.models.pages import BeforeUuid, Page, page_of, place_of
+from nexgent_db.models.pages import BeforeUuid, Page, one_more_than, page_of, place_of
 from nexgent_db.sync._repository import Repository
 
 _ANY: Final = SwapFilter()
@@ -38,10 +38,10 @@ class HistoricalSwapRepository(Repository, sql="historical_swaps"):
     ) -> Page[AgentHistoricalSwap]:
         """A page of the agent's closed trades, last sold first: the first one, or the one of a page's ``next``.
 
-        Raises InvalidInput for a cursor that is none of this list's.
+        Raises InvalidInput for a cursor that is none of this list's, then for a limit outside of 1 to 9,999.
         """
         before = place_of(cursor, "historical_swaps", BeforeUuid)
-        rows = self.list_by_agent(agent_id, filter, before, limit + 1)
+        rows = self.list_by_agent(agent_id, filter, before, one_more_than(limit))
         return page_of(rows, limit, "historical_swaps", "sale_time")
 
     @query

@@ -10,7 +10,7 @@ from uuid import UUID
 from nexgent_db.binding import query
 from nexgent_db.models._base import Limit
 from nexgent_db.models.filters import TransactionFilter
-from nexgent_db.models.pages import BeforeUuid, Page, page_of, place_of
+from nexgent_db.models.pages import BeforeUuid, Page, one_more_than, page_of, place_of
 from nexgent_db.models.transactions import AgentTransaction
 from nexgent_db.sync._repository import Repository
 
@@ -38,10 +38,10 @@ class TransactionRepository(Repository, sql="transactions"):
     ) -> Page[AgentTransaction]:
         """A page of the agent's transactions, newest first: the first one, or the one of a page's ``next``.
 
-        Raises InvalidInput for a cursor that is none of this list's.
+        Raises InvalidInput for a cursor that is none of this list's, then for a limit outside of 1 to 9,999.
         """
         before = place_of(cursor, "transactions", BeforeUuid)
-        rows = self.list_by_agent(agent_id, filter, before, limit + 1)
+        rows = self.list_by_agent(agent_id, filter, before, one_more_than(limit))
         return page_of(rows, limit, "transactions", "transaction_time")
 
     @query

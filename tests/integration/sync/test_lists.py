@@ -1,0 +1,244 @@
+# Generated from tests/integration/aio/test_lists.py by `make sync`: do not edit.
+"""Lists of transactions, closed trades and signals: filters, pages, streams and counts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from nexgent_db import Database
+from nexgent_db.errors import BlockMisuse, InvalidInput
+from nexgent_db.models import SignalFilter, SignalOrder, SwapFilter, TransactionFilter
+from tests.integration.sync.factories import TOKEN, Owner
+
+START = datetime(2025, 5, 1, tzinfo=UTC)
+
+
+def _at(hour: int) -> datetime:
+    return START + timedelta(hours=hour)
+
+
+def _trade_for_a_day(db: Database, owner: Owner) -> int:
+    """Four kinds of transactions at known hours; returns the signal that the buys name."""
+    signal = db.signals.create(
+        SignalOrder(token_address=TOKEN, signal_type="BUY", signal_strength=3, user_id=owner.user_id)
+    )
+    db.trades.deposit(owner.deposit("100", transaction_time=_at(0)))
+    db.trades.buy(owner.buy("1", "10", transaction_time=_at(1), signal_id=signal.id))
+    db.trades.dca_buy(owner.dca_buy("1", "10", transaction_time=_at(2)))
+    db.trades.take_profit(owner.take_profit("5", "1", transaction_time=_at(3)))
+    db.trades.sell(owner.sell("15", "4", transaction_time=_at(4), close_reason="stop_loss"))
+    db.trades.buy(owner.buy("1", "10", "Other", transaction_time=_at(5)))
+    db.trades.sell(owner.sell("10", "0.5", "Other", transaction_time=_at(6)))
+    db.trades.withdraw(owner.withdraw("1", transaction_time=_at(7)))
+    return signal.id
+
+
+@pytest.mark.parametrize(
+    ("filter_", "hours"),
+    [
+        ({}, [7, 6, 5, 4, 3, 2, 1, 0]),
+        ({"transaction_type": "DEPOSIT"}, [0]),
+        ({"transaction_type": "SWAP"}, [6, 5, 4, 3, 2, 1]),
+        ({"time_from": _at(2), "time_to": _at(4)}, [4, 3, 2]),
+        ({"is_dca": True}, [2]),
+        ({"is_take_profit": True}, [3]),
+        ({"is_dca": False, "is_take_profit": False, "time_from": _at(5)}, [7, 6, 5]),
+        ({"wallet_address": "elsewhere"}, []),
+    ],
+)
+def test_transactions_narrow_by_what_is_given(
+    db: Database, owner: Owner, filter_: dict[str, Any], hours: list[int]
+) -> None:
+    _trade_for_a_day(db, owner)
+    chosen = TransactionFilter(**filter_)
+    expected = [_at(hour) for hour in hours]
+    listed = db.transactions.list_by_agent(owner.agent_id, chosen)
+    assert [transaction.transaction_time for transaction in listed] == expected
+    assert [row for row in db.transactions.stream_by_agent(owner.agent_id, chosen)] == listed
+    assert db.transactions.count_by_agent(owner.agent_id, chosen) == len(hours)
+
+
+def test_transactions_narrow_by_signal(db: Database, owner: Owner) -> None:
+    signal_id = _trade_for_a_day(db, owner)
+    found = db.transactions.list_by_agent(owner.agent_id, TransactionFilter(signal_id=signal_id))
+    assert [transaction.transaction_time for transaction in found] == [_at(1)]
+
+
+@pytest.mark.parametrize(
+    ("filter_", "hours"),
+    [
+        ({}, [6, 4]),
+        ({"token_address": TOKEN}, [4]),
+        ({"token_symbol": "Other"}, [6]),
+        ({"sale_time_from": _at(5)}, [6]),
+        ({"sale_time_to": _at(5)}, [4]),
+        ({"purchase_time_from": _at(1), "purchase_time_to": _at(1)}, [4]),
+        ({"min_profit_loss_sol": "0"}, [4]),
+        ({"max_profit_loss_sol": "-0.5"}, [6]),
+        ({"min_profit_loss_sol": "-1", "max_profit_loss_sol": "10"}, [6, 4]),
+    ],
+)
+def test_closed_trades_narrow_by_what_is_given(
+    db: Database, owner: Owner, filter_: dict[str, Any], hours: list[int]
+) -> None:
+    _trade_for_a_day(db, owner)
+    chosen = SwapFilter(**filter_)
+    listed = db.historical_swaps.list_by_agent(owner.agent_id, chosen)
+    assert [swap.sale_time for swap in listed] == [_at(hour) for hour in hours]
+    assert [row for row in db.historical_swaps.stream_by_agent(owner.agent_id, chosen)] == listed
+    assert db.historical_swaps.count_by_agent(owner.agent_id, chosen) == len(hours)
+
+
+def test_closed_trades_narrow_by_their_transactions_and_signal(db: Database, owner: Owner) -> None:
+    signal_id = _trade_for_a_day(db, owner)
+    both = db.historical_swaps.list_by_agent(owner.agent_id)
+    for name in ("purchase_transaction_id", "sale_transaction_id"):
+        ids = [getattr(both[0], name), uuid4()]
+        found = db.historical_swaps.list_by_agent(owner.agent_id, SwapFilter(**{f"{name}s": ids}))
+        assert found == both[:1]
+    assert db.historical_swaps.list_by_agent(owner.agent_id, SwapFilter(signal_id=signal_id)) == both[1:]
+
+
+def test_signals_narrow_by_what_is_given(db: Database, owner: Owner) -> None:
+    orders = [
+        SignalOrder(token_address=token, signal_type=kind, signal_strength=strength, source=source)
+        for token, kind, strength, source in (
+            ("A", "BUY", 1, "x"),
+            ("A", "SELL", 50, None),
+            ("B", "BUY", 100, "y"),
+        )
+    ]
+    made = db.signals.create_many_of(owner.user_id, orders)
+    for filter_, expected in (
+        ({}, {0, 1, 2}),
+        ({"token_address": "A"}, {0, 1}),
+        ({"signal_type": "BUY"}, {0, 2}),
+        ({"source": "y"}, {2}),
+        ({"min_signal_strength": 50}, {1, 2}),
+        ({"max_signal_strength": 50}, {0, 1}),
+        ({"created_from": made[0].created_at}, {0, 1, 2}),
+        ({"created_to": made[0].created_at - timedelta(seconds=1)}, set()),
+    ):
+        chosen = SignalFilter(**filter_)
+        wanted = {made[place].id for place in expected}
+        assert {signal.id for signal in db.signals.list_by_user(owner.user_id, chosen)} == wanted
+        assert {signal.id for signal in db.signals.stream_by_user(owner.user_id, chosen)} == wanted
+        assert db.signals.count_by_user(owner.user_id, chosen) == len(wanted)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "field"),
+    [
+        (TransactionFilter, {"transaction_kind": "SWAP"}, "transaction_kind"),
+        (TransactionFilter, {"transaction_type": "TRANSFER"}, "transaction_type"),
+        (TransactionFilter, {"time_from": _at(2), "time_to": _at(1)}, "time_from"),
+        (SwapFilter, {"min_profit_loss_sol": "2", "max_profit_loss_sol": "1"}, "min_profit_loss_sol"),
+        (SwapFilter, {"min_profit_loss_sol": 1.5}, "min_profit_loss_sol"),
+        (SwapFilter, {"sale_transaction_ids": []}, "sale_transaction_ids"),
+        (SignalFilter, {"min_signal_strength": 0}, "min_signal_strength"),
+    ],
+)
+def test_an_unknown_filter_or_value_is_refused(kind: type[Any], content: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        kind(**content)
+    assert refused.value.field == field
+
+
+# --- Pages --------------------------------------------------------------------------------------
+
+
+def test_pages_give_every_row_once_also_among_equal_times(db: Database, owner: Owner) -> None:
+    for number in range(25):
+        db.trades.deposit(owner.deposit("1", transaction_time=_at(number // 10)))
+    seen = []
+    cursor = None
+    while True:
+        page = db.transactions.page_by_agent(owner.agent_id, limit=4, cursor=cursor)
+        assert 0 < len(page.items) <= 4
+        seen += page.items
+        if (cursor := page.next) is None:
+            break
+        db.trades.deposit(owner.deposit("1", transaction_time=_at(100)))  # shifts nothing
+    assert len(seen) == 25
+    assert len({transaction.id for transaction in seen}) == 25
+    assert [transaction.transaction_time for transaction in seen] == sorted(
+        (transaction.transaction_time for transaction in seen), reverse=True
+    )
+
+
+def test_the_last_page_says_so(db: Database, owner: Owner) -> None:
+    assert db.transactions.page_by_agent(owner.agent_id).items == []
+    for _ in range(2):
+        db.trades.deposit(owner.deposit("1"))
+    assert db.transactions.page_by_agent(owner.agent_id, limit=2).next is None
+    assert db.transactions.page_by_agent(owner.agent_id, limit=1).next is not None
+
+
+def test_closed_trades_and_signals_come_in_pages_too(db: Database, owner: Owner) -> None:
+    _trade_for_a_day(db, owner)
+    first = db.historical_swaps.page_by_agent(owner.agent_id, limit=1)
+    second = db.historical_swaps.page_by_agent(owner.agent_id, limit=1, cursor=first.next)
+    assert [swap.sale_time for swap in (*first.items, *second.items)] == [_at(6), _at(4)]
+    db.signals.create_many_of(owner.user_id, [SignalOrder(token_address="A", signal_type="BUY", signal_strength=1)] * 3)
+    ids = []
+    cursor = None
+    for _ in range(4):
+        page = db.signals.page_by_user(owner.user_id, limit=1, cursor=cursor)
+        ids += [signal.id for signal in page.items]
+        cursor = page.next
+    assert cursor is None
+    assert ids == sorted(ids, reverse=True)
+
+
+@pytest.mark.parametrize("cursor", ["", "page two", "WyJ0cmFuc2FjdGlvbnMiXQ==", "ünï", "bnVsbA==", "W10="])
+def test_a_wrong_cursor_is_refused(db: Database, owner: Owner, cursor: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        db.transactions.page_by_agent(owner.agent_id, cursor=cursor)
+    assert refused.value.field == "cursor"
+
+
+def test_a_cursor_of_another_list_is_refused(db: Database, owner: Owner) -> None:
+    _trade_for_a_day(db, owner)
+    cursor = db.historical_swaps.page_by_agent(owner.agent_id, limit=1).next
+    with pytest.raises(InvalidInput, match="a cursor of historical_swaps, not of transactions"):
+        db.transactions.page_by_agent(owner.agent_id, cursor=cursor)
+
+
+@pytest.mark.parametrize("limit", [0, -1, 10**9])
+def test_a_limit_out_of_range_is_refused(db: Database, owner: Owner, limit: int) -> None:
+    for listing in (db.transactions.list_by_agent, db.transactions.page_by_agent):
+        with pytest.raises(InvalidInput) as refused:
+            listing(owner.agent_id, limit=limit)
+        assert refused.value.field == "limit"
+
+
+# --- Streams ------------------------------------------------------------------------------------
+
+
+def test_a_stream_works_alone_and_in_a_block_and_beside_other_calls(db: Database, owner: Owner) -> None:
+    for _ in range(5):
+        db.trades.deposit(owner.deposit("1"))
+    stream = db.transactions.stream_by_agent(owner.agent_id)
+    alone = [db.transactions.find_by_id(transaction.id) for transaction in stream]
+    assert len(alone) == 5
+    with db.transaction() as tx:
+        inside = [transaction for transaction in tx.transactions.stream_by_agent(owner.agent_id)]
+        assert tx.transactions.count_by_agent(owner.agent_id) == 5
+    assert inside == alone
+    with pytest.raises(BlockMisuse):
+        [transaction for transaction in tx.transactions.stream_by_agent(owner.agent_id)]
+
+
+def test_a_stream_that_is_left_gives_its_connection_back(db: Database, owner: Owner) -> None:
+    for _ in range(3):
+        db.trades.deposit(owner.deposit("1"))
+    for _ in range(db.settings.pool_max_size + 1):
+        stream = db.transactions.stream_by_agent(owner.agent_id)
+        for _transaction in stream:
+            break
+        stream.close()  # type: ignore[attr-defined]
+    assert db.transactions.count_by_agent(owner.agent_id) == 3

@@ -1,0 +1,149 @@
+# Generated from tests/integration/aio/test_signals.py by `make sync`: do not edit.
+"""Signals, who acts on them, and what became of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from nexgent_db import Database
+from nexgent_db.errors import ForeignKeyViolation, InvalidInput
+from nexgent_db.models import SignalOrder, TradingSignal
+from tests.integration.sync.factories import Owner, new_owner
+from tests.support.concurrently import concurrently
+
+
+def _signal(db: Database, owner: Owner, strength: int = 3) -> TradingSignal:
+    return db.signals.create(
+        SignalOrder(token_address="T", signal_type="BUY", signal_strength=strength, user_id=owner.user_id)
+    )
+
+
+def test_a_signal_is_stored_as_given(db: Database, owner: Owner) -> None:
+    order = SignalOrder(
+        token_address="T",
+        signal_type="BUY",
+        signal_strength=100,
+        symbol="SYM",
+        activation_reason="because",
+        source="here",
+        user_id=owner.user_id,
+    )
+    signal = db.signals.create(order)
+    assert signal == db.signals.find_by_id(signal.id)
+    assert signal.model_dump(include=set(SignalOrder.model_fields)) == dict(order)
+    assert db.signals.find_by_id(2**31 - 1) is None
+
+
+def test_a_signal_needs_a_strength_in_range_and_a_user_that_exists(db: Database) -> None:
+    for strength in (0, 101, True, 1.0):
+        with pytest.raises(InvalidInput) as refused:
+            SignalOrder(token_address="T", signal_type="BUY", signal_strength=strength)
+        assert refused.value.field == "signal_strength"
+    with pytest.raises(ForeignKeyViolation):
+        db.signals.create(SignalOrder(token_address="T", signal_type="BUY", signal_strength=1, user_id=uuid4()))
+
+
+def test_many_signals_are_stored_in_their_order_or_none_is(db: Database, owner: Owner) -> None:
+    orders = [
+        SignalOrder(token_address=f"T{number}", signal_type="BUY", signal_strength=1 + number % 100, symbol=None)
+        for number in range(2000)
+    ]
+    made = db.signals.create_many_of(owner.user_id, orders)
+    assert [signal.token_address for signal in made] == [order.token_address for order in orders]
+    assert db.signals.count_by_user(owner.user_id) == 2000
+    assert db.signals.create_many_of(owner.user_id, []) == []
+    with pytest.raises(ForeignKeyViolation):
+        db.signals.create_many_of(uuid4(), orders[:3])
+    with pytest.raises(InvalidInput):
+        db.signals.create_many_of(owner.user_id, orders * 6)
+    assert db.signals.count_by_user(owner.user_id) == 2000
+
+
+def test_only_the_creators_automated_agents_act_on_a_signal(db: Database, owner: Owner) -> None:
+    new_owner(db)  # another user's agent
+    paused = db.agents.create(owner.user_id, "paused")
+    db.agents.update(paused.id, automated_trading_simulation=False)
+    live_without_wallet = db.agents.create(owner.user_id, "live", "live")
+    signal = _signal(db, owner)
+    eligible = db.signals.list_eligible_agents(signal.id)
+    assert {agent.id: agent.wallet_address for agent in eligible} == {
+        owner.agent_id: owner.wallet_address,
+        live_without_wallet.id: None,
+    }
+    db.signal_executions.create_pending(signal.id, owner.agent_id)
+    assert [agent.id for agent in db.signals.list_eligible_agents(signal.id)] == [live_without_wallet.id]
+    assert db.signals.list_eligible_agents(2**31 - 1) == []
+
+
+def test_a_deleted_signal_takes_its_executions_and_leaves_the_ledger(db: Database, owner: Owner) -> None:
+    signal = _signal(db, owner)
+    db.signal_executions.create_pending(signal.id, owner.agent_id)
+    db.trades.deposit(owner.deposit("10"))
+    bought = db.trades.buy(owner.buy("1", "1", signal_id=signal.id))
+    assert db.signals.delete(signal.id) == 1
+    assert db.signals.delete(signal.id) == 0
+    assert db.signal_executions.find(signal.id, owner.agent_id) is None
+    stored = db.transactions.find_by_id(bought.transaction.id)
+    assert stored is not None
+    assert stored.signal_id is None
+
+
+def test_of_callers_at_once_one_claims_the_signal(db: Database, owner: Owner) -> None:
+    for _ in range(10):
+        signal = _signal(db, owner)
+        claims = concurrently(
+            [lambda signal=signal: db.signal_executions.create_pending(signal.id, owner.agent_id)] * 4
+        )
+        (claimed,) = [claim for claim in claims if claim is not None]
+        assert claimed.status == "PENDING"
+        assert db.signal_executions.find(signal.id, owner.agent_id) == claimed
+    with pytest.raises(ForeignKeyViolation):
+        db.signal_executions.create_pending(signal.id, uuid4())
+
+
+def test_an_execution_is_finished_once(db: Database, owner: Owner) -> None:
+    deposit = db.trades.deposit(owner.deposit("10"))
+    finals = []
+    for finish in ("mark_executed", "mark_failed", "mark_skipped"):
+        signal = _signal(db, owner)
+        pending = db.signal_executions.create_pending(signal.id, owner.agent_id)
+        assert pending is not None
+        argument = deposit.transaction.id if finish == "mark_executed" else "a reason"
+        final = getattr(db.signal_executions, finish)(pending.id, argument)
+        assert final == db.signal_executions.find(signal.id, owner.agent_id)
+        assert db.signal_executions.mark_failed(pending.id, "too late") is None
+        assert db.signal_executions.list_by_signal(signal.id) == [final]
+        finals.append((final.status, final.transaction_id, final.error))
+    assert finals == [
+        ("EXECUTED", deposit.transaction.id, None),
+        ("FAILED", None, "a reason"),
+        ("SKIPPED", None, "a reason"),
+    ]
+    assert db.signal_executions.mark_failed(uuid4(), "nothing") is None
+
+
+def test_of_two_that_finish_at_once_one_does(db: Database, owner: Owner) -> None:
+    for _ in range(10):
+        signal = _signal(db, owner)
+        pending = db.signal_executions.create_pending(signal.id, owner.agent_id)
+        assert pending is not None
+        results = concurrently(
+            [
+                lambda pending=pending: db.signal_executions.mark_failed(pending.id, "one"),
+                lambda pending=pending: db.signal_executions.mark_skipped(pending.id, "two"),
+            ]
+        )
+        assert sorted(result is None for result in results) == [False, True]
+
+
+def test_stuck_executions_are_found(db: Database, owner: Owner) -> None:
+    signal = _signal(db, owner)
+    pending = db.signal_executions.create_pending(signal.id, owner.agent_id)
+    now = datetime.now(UTC)
+    stuck = db.signal_executions.list_stuck_pending(now + timedelta(minutes=1), limit=10_000)
+    assert pending in stuck
+    assert all(execution.status == "PENDING" for execution in stuck)
+    assert pending not in db.signal_executions.list_stuck_pending(now - timedelta(hours=1), limit=10_000)
