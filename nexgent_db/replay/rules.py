@@ -81,7 +81,7 @@ def order_of(line: Line, account: Account, remaining: Decimal | None) -> TradeOr
 
 def _shown(symbol: str, mint: str) -> str:
     """The symbol; for the tokens whose symbol is empty, what wallets show instead: the ends of the address."""
-    return symbol or f"{mint[:4]}…{mint[-4:]}"
+    return symbol or f"{mint[:4]}...{mint[-4:]}"
 
 
 def _transfer(event: TransferEvent, about: dict[str, Any]) -> TradeOrder:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -49,13 +52,12 @@ def success(*arguments: str | Path, **environ: str) -> str:
 
 
 @pytest.fixture
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home() -> Iterator[Path]:
     """Where an embedded server of the test's own may lie: reachable for nobody, when root runs this."""
-    home = tmp_path_factory.mktemp("home", numbered=True)
-    for path in (home, *home.parents):
-        if path.owner() == Path.home().owner() and path.name.startswith(("home", "pytest-")):
-            path.chmod(0o711)
-    return home
+    home = Path(tempfile.mkdtemp(prefix="nexgent-home-"))
+    home.chmod(0o711)
+    yield home
+    shutil.rmtree(home)
 
 
 # --- The schema ---------------------------------------------------------------------------------

@@ -135,7 +135,7 @@ class Book:
         position = self.positions.get(token)
         if position is None:
             self.positions[token] = Position(
-                symbol=event["output_symbol"] or f"{token[:4]}…{token[-4:]}",
+                symbol=event["output_symbol"] or f"{token[:4]}...{token[-4:]}",
                 purchase_leg=this,
                 since=time_of(event),
                 price=price,
