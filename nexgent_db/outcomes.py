@@ -6,16 +6,17 @@ Pure: shared by the asynchronous and the synchronous trades.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import lru_cache
 from hashlib import sha256
+from json.encoder import encode_basestring_ascii
 from types import UnionType
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel
+import msgspec
+from pydantic import AwareDatetime, BaseModel, JsonValue
 
 from nexgent_db.binding import row_maker
 from nexgent_db.errors import (
@@ -62,59 +63,60 @@ def content_digest(order: WalletOrder) -> bytes:
     The request id is no part of it. What is not given is none either: a field that orders get later, None by default,
     does not make old orders different.
     """
-    content = {name: value for name, value in order if value is not None and name != "request_id"}
-    return sha256(_CANONICAL.encode([type(order).__name__, content]).encode()).digest()
+    parts = [type(order).__name__]
+    for name, value in vars(order).items():
+        if value is not None and name != "request_id":
+            parts.append(name)
+            parts.append(_CANONICAL.get(type(value), _document)(value))
+    return sha256("\n".join(parts).encode()).digest()
 
 
-def _canonical(value: object) -> str:
-    if isinstance(value, Decimal):
-        text = format(value, "f")
-        return (text.rstrip("0").rstrip(".") if "." in text else text) if value else "0"
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    if isinstance(value, UUID):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} has no canonical form")
+def _number(value: Decimal) -> str:
+    text = format(value, "f")
+    return (text.rstrip("0").rstrip(".") if "." in text else text) if value else "0"
 
 
-_CANONICAL: Final = json.JSONEncoder(default=_canonical, sort_keys=True, separators=(",", ":"))
+_document: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+# One line for each value, so that no two contents read the same: texts and documents are written as JSON.
+_CANONICAL: Final[dict[type, Callable[[Any], str]]] = {
+    Decimal: _number,
+    UUID: lambda value: value.hex,
+    datetime: lambda value: value.astimezone(UTC).isoformat(),
+    str: encode_basestring_ascii,
+    int: repr,
+    bool: repr,
+}
 
 
 def trade_result(order: WalletOrder, row: TradeOutcome) -> TradeResult:
     """The result of a trade that was made, now or before; else raise the TradeRefused that ``row`` stands for."""
     replayed = _made(order, row)
-    assert row.transaction is not None
-    assert row.result is not None
-    result = _decode(row.result)
+    transaction = _TRANSACTION.decode(row.transaction or "")
     # Payloads are not sent back; the digest has shown that they are the same.
-    payloads = {name: getattr(order, name, None) for name in ("routes", "swap_payload")}
-    position, swap = result.get("position"), result.get("swap")
-    made: TradeResult = _RESULT(
+    transaction.routes = getattr(order, "routes", None)
+    transaction.swap_payload = getattr(order, "swap_payload", None)
+    result = _RESULT.decode(row.result or "")
+    made: TradeResult = _make_result(
         (
-            _transaction(_decode(row.transaction) | payloads),
-            tuple([_balance(balance) for balance in result["balances"]]),
-            None if position is None else _position(position),
-            None if swap is None else _swap(swap),
+            _transaction(transaction),
+            tuple([_balance(balance) for balance in result.balances]),
+            None if result.position is None else _position(result.position),
+            None if result.swap is None else _swap(result.swap),
             replayed,
         )
     )
     return made
 
 
-_RESULT: Final = row_maker(
-    TradeResult, ["transaction", "balances", "position", "swap", "replayed"], "results of trades"
-)
-
-
 def reset_result(order: WalletOrder, row: TradeOutcome) -> ResetResult:
     """The same for a wallet's reset."""
     replayed = _made(order, row)
-    assert row.result is not None
-    result = _decode(row.result)
+    result = _RESET.decode(row.result or "")
     return ResetResult(
-        transactions=tuple([_transaction(transaction) for transaction in result["transactions"]]),
-        balances=tuple([_balance(balance) for balance in result["balances"]]),
-        positions_given_up=result["positions_given_up"],
+        transactions=tuple([_transaction(transaction) for transaction in result.transactions]),
+        balances=tuple([_balance(balance) for balance in result.balances]),
+        positions_given_up=result.positions_given_up,
         replayed=replayed,
     )
 
@@ -139,7 +141,7 @@ def _made(order: WalletOrder, row: TradeOutcome) -> bool:
 
 def _figures(row: TradeOutcome) -> dict[str, Any]:
     """Amounts as Decimals, whole ones too; what a stale position counts as the whole numbers they are."""
-    figures = _decode(row.figures or "{}")
+    figures: dict[str, Any] = json.loads(row.figures or "{}", parse_float=Decimal)
     if row.outcome == "stale_position":
         return figures
     return {name: Decimal(value) if isinstance(value, int) else value for name, value in figures.items()}
@@ -164,52 +166,74 @@ _REFUSALS: Final[dict[str, Callable[[WalletOrder, dict[str, Any]], TradeRefused]
 }
 
 
-def _decode(text: str) -> dict[str, Any]:
-    document: dict[str, Any] = _DOCUMENTS.raw_decode(text)[0]
-    return document
+# --- Documents ----------------------------------------------------------------------------------
+#
+# Rows that stand in a result as to_jsonb writes them. They come from the tables, so like rows they are not validated
+# further. Columns that a newer migration added are passed over: a service may run while the schema grows.
 
 
-_DOCUMENTS: Final = json.JSONDecoder(parse_float=Decimal)
+def _struct(model: type[BaseModel]) -> type[Any]:
+    """The model's fields for the decoder, which reads numbers as the Decimals they are, digit by digit."""
+    return msgspec.defstruct(
+        model.__name__,
+        [
+            (name, _plain(field.annotation), None) if name in _PAYLOADS else (name, _plain(field.annotation))
+            for name, field in model.model_fields.items()
+        ],
+        kw_only=True,
+    )
 
 
-def _maker(model: type[_Model]) -> Callable[[Mapping[str, Any]], _Model]:
-    """What makes models of rows that stand in a document as ``to_jsonb`` writes them.
-
-    They come from the tables, so like rows they are not validated. Columns that a newer migration added are passed
-    over: a service may run while the schema grows.
-    """
-    readers = [(name, _reader(field.annotation)) for name, field in model.model_fields.items()]
-    make = row_maker(model, [name for name, _ in readers], f"documents of {model.__name__}")
-
-    def from_document(document: Mapping[str, Any]) -> _Model:
-        made: _Model = make(
-            [value if (value := document[name]) is None or read is None else read(value) for name, read in readers]
-        )
-        return made
-
-    return from_document
-
-
-def _reader(annotation: Any) -> Callable[[Any], Any] | None:
-    """What makes a value of this type from what JSON has for it; None: it is one already."""
-    if get_origin(annotation) in (Union, UnionType):
-        annotation = get_args(annotation)[0]  # the rest is None
+def _plain(annotation: Any) -> Any:
+    """The type without what only pydantic understands."""
+    if annotation == JsonValue:
+        return Any
+    if annotation is AwareDatetime:
+        return datetime
     if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    return _READERS.get(annotation)
+        return _plain(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return Union[tuple(_plain(part) for part in get_args(annotation))]  # noqa: UP007  # made of a list
+    return annotation
 
 
-# A whole number is an int in JSON's eyes, others are Decimals already.
-_READERS: Final[dict[Any, Callable[[Any], Any]]] = {
-    Decimal: lambda number: Decimal(number) if type(number) is int else number,
-    UUID: lru_cache(maxsize=1024)(UUID),  # an agent's stands in every row
-    AwareDatetime: datetime.fromisoformat,
-}
+def _maker(model: type[_Model]) -> Callable[[Any], _Model]:
+    make = row_maker(model, list(model.model_fields), f"documents of {model.__name__}")
+    return lambda struct: make(msgspec.structs.astuple(struct))
+
+
+_PAYLOADS: Final = ("routes", "swap_payload")
+
+_TransactionDocument = _struct(AgentTransaction)
+_BalanceDocument = _struct(AgentBalance)
+
+_TRANSACTION: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(_TransactionDocument)
+_RESULT: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(
+    msgspec.defstruct(
+        "Result",
+        [
+            ("balances", list[_BalanceDocument]),  # type: ignore[valid-type]
+            ("position", _struct(AgentPosition) | None, None),
+            ("swap", _struct(AgentHistoricalSwap) | None, None),
+        ],
+    )
+)
+_RESET: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(
+    msgspec.defstruct(
+        "Reset",
+        [
+            ("transactions", list[_TransactionDocument]),  # type: ignore[valid-type]
+            ("balances", list[_BalanceDocument]),  # type: ignore[valid-type]
+            ("positions_given_up", int),
+        ],
+    )
+)
 
 _transaction = _maker(AgentTransaction)
 _balance = _maker(AgentBalance)
 _position = _maker(AgentPosition)
 _swap = _maker(AgentHistoricalSwap)
+_make_result: Final = row_maker(TradeResult, list(TradeResult.model_fields), "results of trades")
 
 
 def entry_of(order: DepositOrder | WithdrawOrder | BurnOrder | SwapOrder) -> LedgerEntry:

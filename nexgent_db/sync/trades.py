@@ -85,6 +85,7 @@ class Trades:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._statements = _Statements(session)
 
     def deposit(self, order: DepositOrder) -> TradeResult:
         """Add an amount to the wallet."""
@@ -139,7 +140,7 @@ class Trades:
     ) -> TradeOutcome:
         digest = content_digest(order)
         try:
-            outcome = statement(_Statements(self._session), sent, digest)
+            outcome = statement(self._statements, sent, digest)
             if outcome.outcome != "stale":
                 return outcome
             # It waited for another trade of this wallet and saw the time before. With the lock held, it is its turn.
