@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from statistics import median
 
 
@@ -39,8 +40,8 @@ class Result:
         return None
 
 
-def interleaved(contestants: Mapping[str, Callable[[], object]], *, rounds: int, calls: int) -> dict[str, float]:
-    """Seconds of one call of each, the median of the rounds. In a round each has its turn of so many calls."""
+def interleaved(contestants: Mapping[str, Callable[[], object]], *, rounds: int, calls: int) -> dict[str, list[float]]:
+    """Seconds of one call of each, round by round. In a round each has its turn of so many calls."""
     for call in contestants.values():
         for _ in range(20):  # statements get prepared and planned, caches filled
             call()
@@ -51,4 +52,9 @@ def interleaved(contestants: Mapping[str, Callable[[], object]], *, rounds: int,
             for _ in range(calls):
                 call()
             taken[name].append((time.perf_counter() - started) / calls)
-    return {name: median(times) for name, times in taken.items()}
+    return taken
+
+
+def medians(*taken: Mapping[str, list[float]]) -> dict[str, float]:
+    """Each contestant's median of all its rounds."""
+    return {name: median(chain.from_iterable(part[name] for part in taken)) for name in taken[0]}
