@@ -10,6 +10,7 @@ database, misuse of a block, bad input, what a query found, what the database re
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -130,6 +131,36 @@ class InvalidInput(NexgentError):
         self.problem = problem
 
 
+class InvalidTradingConfig(InvalidInput):
+    """A trading configuration breaks its rules. ``faults`` has every path at fault, as in the JSON, and the problem."""
+
+    def __init__(self, faults: Sequence[tuple[str, str]], agent_id: UUID | None = None) -> None:
+        shown = [f"{path}: {problem}" if path else problem for path, problem in faults[:_FAULTS_SHOWN]]
+        if len(faults) > _FAULTS_SHOWN:
+            shown.append(f"and {len(faults) - _FAULTS_SHOWN} faults more")
+        owner = "" if agent_id is None else f" of agent {agent_id}"
+        super().__init__(f"trading configuration{owner}", "; ".join(shown))
+        self.field = "trading_config"
+        self.faults = tuple(faults)
+        self.agent_id = agent_id
+
+
+_FAULTS_SHOWN: Final = 20
+
+
+class WalletKeyMissing(NexgentError):
+    """The keyring has no key of this wallet."""
+
+    def __init__(self, wallet_address: str, loaded: int) -> None:
+        # What does not look like an address may be a key that was put in its place.
+        named = wallet_address if _ADDRESS.fullmatch(wallet_address) else "the given text"
+        super().__init__(f"none of the {loaded} keys of WALLET_1, WALLET_2, … is that of {named}")
+        self.loaded = loaded
+
+
+_ADDRESS: Final = re.compile(r"[1-9A-HJ-NP-Za-km-z]{32,44}")
+
+
 # --- What a query found -------------------------------------------------------------------------
 
 
@@ -163,6 +194,18 @@ class ConstraintViolation(DatabaseError):
 
 class UniqueViolation(ConstraintViolation):
     """A row with this key exists."""
+
+
+class EmailTaken(UniqueViolation):
+    """Another user has this e-mail address, in whatever case."""
+
+
+class WalletTaken(UniqueViolation):
+    """The address is a wallet of an agent already, this one's or another's."""
+
+
+class WalletTypeTaken(UniqueViolation):
+    """The agent has a wallet of this type already."""
 
 
 class ForeignKeyViolation(ConstraintViolation):
@@ -334,6 +377,7 @@ def translate(error: psycopg.Error, query: str | None = None) -> DatabaseError |
     message = about + _said(diag)
     made: DatabaseError | InvalidInput
     if (violation := _VIOLATIONS.get(state)) is not None:
+        violation = _BY_CONSTRAINT.get(diag.constraint_name or "", violation)
         made = violation(message, constraint=diag.constraint_name, table=diag.table_name)
     elif state in _BAD_VALUES:
         return InvalidInput(query or "value", _one_line(str(diag.message_primary)))
@@ -387,6 +431,14 @@ _VIOLATIONS: Final[dict[str, type[ConstraintViolation]]] = {
     "23503": ForeignKeyViolation,
     "23514": CheckViolation,
     "23502": NotNullViolation,
+}
+
+# Where a service says something of its own. Each of these constraints can be broken in one way only.
+_BY_CONSTRAINT: Final[dict[str, type[ConstraintViolation]]] = {
+    "users_email_key": EmailTaken,
+    "users_lower_email_key": EmailTaken,
+    "agent_wallets_pkey": WalletTaken,
+    "agent_wallets_agent_id_wallet_type_key": WalletTypeTaken,
 }
 
 _SHOWS_THE_ROW: Final = {"23502", "23514"}

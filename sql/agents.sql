@@ -68,6 +68,19 @@ SELECT
 FROM agent_wallets
 WHERE wallet_address = :wallet_address;
 
+-- name: find_default_wallet :optional
+-- The wallet of the mode that the agent trades in.
+SELECT
+    w.wallet_address,
+    w.agent_id,
+    w.wallet_type,
+    w.created_at,
+    w.updated_at,
+    w.trade_count
+FROM agents AS a
+INNER JOIN agent_wallets AS w ON w.agent_id = a.id AND w.wallet_type = a.trading_mode
+WHERE a.id = :agent_id;
+
 -- name: create :one
 -- A new agent. Refused by agents_user_id_fkey when there is no such user.
 INSERT INTO agents (id, user_id, name, trading_mode)
@@ -105,6 +118,48 @@ RETURNING
     automated_trading_simulation,
     automated_trading_live,
     version;
+
+-- name: set_automated_trading :optional
+-- Lets the agent trade by itself in one mode, or stops it; the other mode stays as it is. No row comes back when there
+-- is no such agent.
+UPDATE agents
+SET
+    automated_trading_simulation = CASE WHEN :mode = 'simulation' THEN :enabled ELSE automated_trading_simulation END,
+    automated_trading_live = CASE WHEN :mode = 'live' THEN :enabled ELSE automated_trading_live END,
+    updated_at = now()
+WHERE id = :agent_id
+RETURNING
+    id,
+    user_id,
+    name,
+    trading_mode,
+    trading_config,
+    created_at,
+    updated_at,
+    automated_trading_simulation,
+    automated_trading_live,
+    version;
+
+-- name: find_config :optional
+-- The stored configuration as text, so that its numbers stay exact; an empty document stands for none.
+SELECT coalesce(trading_config, '{}')::text AS trading_config
+FROM agents
+WHERE id = :agent_id;
+
+-- name: lock_config :optional
+-- The same, and nobody changes the agent until the end of the transaction. Trades go on.
+SELECT coalesce(trading_config, '{}')::text AS trading_config
+FROM agents
+WHERE id = :agent_id
+FOR NO KEY UPDATE;
+
+-- name: store_config :rows
+-- Puts the document in the place of the stored one. What it holds was checked before.
+UPDATE agents
+SET
+    trading_config = :document::text::jsonb,
+    updated_at = now()
+WHERE id = :agent_id;
 
 -- name: delete :rows
 -- The agent goes, and with it its wallets, positions, balances and ledger.

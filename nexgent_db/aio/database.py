@@ -17,6 +17,7 @@ from psycopg_pool import AsyncConnectionPool
 from nexgent_db.aio._pool import PoolSession, connect, make_pool, take
 from nexgent_db.aio._session import BlockSession, Session
 from nexgent_db.aio.repositories.agents import AgentRepository
+from nexgent_db.aio.repositories.api_keys import ApiKeyRepository
 from nexgent_db.aio.repositories.balance_snapshots import BalanceSnapshotRepository
 from nexgent_db.aio.repositories.balances import BalanceRepository
 from nexgent_db.aio.repositories.historical_swaps import HistoricalSwapRepository
@@ -55,6 +56,7 @@ class _Repositories:
 
     def __init__(self, session: Session) -> None:
         self.agents = AgentRepository(session)
+        self.api_keys = ApiKeyRepository(session)
         self.balance_snapshots = BalanceSnapshotRepository(session)
         self.balances = BalanceRepository(session)
         self.historical_swaps = HistoricalSwapRepository(session)

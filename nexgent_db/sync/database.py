@@ -27,6 +27,7 @@ from nexgent_db.settings import Settings, describe
 from nexgent_db.sync._pool import PoolSession, connect, make_pool, take
 from nexgent_db.sync._session import BlockSession, Session
 from nexgent_db.sync.repositories.agents import AgentRepository
+from nexgent_db.sync.repositories.api_keys import ApiKeyRepository
 from nexgent_db.sync.repositories.balance_snapshots import BalanceSnapshotRepository
 from nexgent_db.sync.repositories.balances import BalanceRepository
 from nexgent_db.sync.repositories.historical_swaps import HistoricalSwapRepository
@@ -56,6 +57,7 @@ class _Repositories:
 
     def __init__(self, session: Session) -> None:
         self.agents = AgentRepository(session)
+        self.api_keys = ApiKeyRepository(session)
         self.balance_snapshots = BalanceSnapshotRepository(session)
         self.balances = BalanceRepository(session)
         self.historical_swaps = HistoricalSwapRepository(session)

@@ -64,6 +64,8 @@ ARGUMENTS: dict[str, Any] = {
     "counter": "dca_count",
     "expected": 1,
     "actual": 2,
+    "faults": [("stopLoss.mode", "is wrong"), ("", "is no object")],
+    "loaded": 2,
 }
 
 

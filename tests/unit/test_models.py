@@ -81,6 +81,9 @@ def test_hashes_are_not_shown() -> None:
         key_prefix="nex_abcd",
         scopes=[],
         created_at=NOW,
+        expires_at=None,
+        revoked_at=None,
+        last_used_at=None,
     )
     for shown in (repr(user()), str(user()), f"{user()}", repr([user()])):
         assert "argon2id" not in shown

@@ -17,8 +17,8 @@ class WalletRepository(Repository, sql="wallets"):
     async def create(self, wallet_address: WalletAddress, agent_id: UUID, wallet_type: TradingMode) -> AgentWallet:
         """Give the agent a wallet.
 
-        Raises UniqueViolation when the address is taken or the agent has one of this type, ForeignKeyViolation
-        when there is no such agent.
+        Raises WalletTaken when the address is an agent's already, WalletTypeTaken when the agent has a wallet of
+        this type, ForeignKeyViolation when there is no such agent.
         """
         ...
 
@@ -29,5 +29,8 @@ class WalletRepository(Repository, sql="wallets"):
 
     @query
     async def delete(self, agent_id: UUID, wallet_address: WalletAddress) -> int:
-        """Delete the agent's wallet with its positions, balances and ledger; 0 when it is not the agent's."""
+        """Unassign the agent's wallet: delete it with its positions, balances and ledger; 0 when it is not the agent's.
+
+        What the wallet holds on the chain is not touched.
+        """
         ...

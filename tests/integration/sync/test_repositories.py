@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from nexgent_db import Database
-from nexgent_db.errors import ForeignKeyViolation, InvalidInput, UniqueViolation
+from nexgent_db.errors import EmailTaken, ForeignKeyViolation, InvalidInput, WalletTaken, WalletTypeTaken
 from nexgent_db.models import SOL_MINT, SwapFilter, TransactionFilter
 from tests.integration.sync.factories import TOKEN, Owner, new_owner
 from tests.support.state import rows_of
@@ -27,7 +27,7 @@ def test_a_user_is_found_by_id_and_by_email_in_any_case(db: Database) -> None:
 
 def test_an_email_address_is_taken_once_whatever_its_case(db: Database) -> None:
     user = db.users.create(f"{uuid4()}@example.org")
-    with pytest.raises(UniqueViolation) as refused:
+    with pytest.raises(EmailTaken) as refused:
         db.users.create(user.email.upper())
     assert refused.value.constraint == "users_lower_email_key"
 
@@ -114,11 +114,11 @@ def test_an_agent_needs_a_user_and_a_wallet_an_agent(db: Database) -> None:
 
 
 def test_an_agent_has_one_wallet_of_each_type_and_an_address_one_agent(db: Database, owner: Owner) -> None:
-    with pytest.raises(UniqueViolation) as second:
+    with pytest.raises(WalletTypeTaken) as second:
         db.wallets.create(f"W{uuid4().hex}", owner.agent_id, "simulation")
     assert second.value.constraint == "agent_wallets_agent_id_wallet_type_key"
     stranger = new_owner(db)
-    with pytest.raises(UniqueViolation) as taken:
+    with pytest.raises(WalletTaken) as taken:
         db.wallets.create(owner.wallet_address, stranger.agent_id, "live")
     assert taken.value.constraint == "agent_wallets_pkey"
 

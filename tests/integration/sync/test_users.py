@@ -1,0 +1,112 @@
+# Generated from tests/integration/aio/test_users.py by `make sync`: do not edit.
+"""Users: partial updates, failed log-ins and the lock that they lead to."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from nexgent_db import Database
+from nexgent_db.errors import EmailTaken, InvalidInput
+from nexgent_db.models import User
+from tests.support.concurrently import concurrently
+
+
+def new_user(db: Database) -> User:
+    return db.users.create(f"{uuid4()}@example.org", "old hash")
+
+
+def let_the_lock_run_out(database_url: str, user_id: UUID) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE users SET locked_until = now() - interval '1 second' WHERE id = %s", [user_id])
+
+
+def test_an_update_changes_what_is_given_and_leaves_the_rest(db: Database) -> None:
+    user = new_user(db)
+    email = f"{uuid4()}@example.org"
+    assert db.users.update(user.id) == user
+    moved = db.users.update(user.id, email=email)
+    assert moved == user.model_copy(update={"email": email})
+    assert db.users.update(user.id, password_hash="new hash") == moved.model_copy(update={"password_hash": "new hash"})
+    without = db.users.update(user.id, password_hash=None)
+    assert without is not None
+    assert (without.email, without.password_hash) == (email, None)
+    assert db.users.update(uuid4(), email=f"{uuid4()}@example.org") is None
+
+
+def test_a_taken_address_is_refused_by_name_and_nothing_changed(db: Database) -> None:
+    taken, user = new_user(db), new_user(db)
+    with pytest.raises(EmailTaken) as refused:
+        db.users.update(user.id, email=taken.email.upper(), password_hash="new hash")
+    assert refused.value.constraint == "users_lower_email_key"
+    with pytest.raises(EmailTaken):
+        db.users.create(taken.email.upper())
+    assert db.users.find_by_id(user.id) == user
+    with pytest.raises(InvalidInput, match="email"):
+        db.users.update(user.id, email="x" * 256)
+    assert db.users.update(user.id, email=user.email.upper()) is not None, "its own address in another case"
+
+
+def test_of_two_who_want_one_address_one_gets_it(db: Database) -> None:
+    users = [new_user(db) for _ in range(2)]
+    email = f"{uuid4()}@example.org"
+    results = concurrently([partial(db.users.update, user.id, email=email) for user in users], return_exceptions=True)
+    assert sorted(type(result).__name__ for result in results) == ["EmailTaken", "User"]
+
+
+def test_twenty_failures_at_once_count_twenty_and_lock(db: Database) -> None:
+    user = new_user(db)
+    results = concurrently([partial(db.users.record_failed_login, user.id)] * 20)
+    assert sorted(result.failed_login_attempts for result in results if result is not None) == list(range(1, 21))
+    found = db.users.find_by_id(user.id)
+    assert found is not None
+    assert found.failed_login_attempts == 20
+    assert db.users.is_locked(user.id)
+
+
+def test_the_fifth_failure_locks_for_15_minutes_and_later_ones_do_not_prolong_it(db: Database) -> None:
+    user = new_user(db)
+    for number in range(1, 5):
+        failed = db.users.record_failed_login(user.id)
+        assert failed is not None
+        assert (failed.failed_login_attempts, failed.locked_until) == (number, None)
+    assert not db.users.is_locked(user.id)
+    fifth = db.users.record_failed_login(user.id)
+    assert fifth is not None
+    assert fifth.locked_until is not None
+    left = fifth.locked_until - datetime.now(UTC)
+    assert timedelta(minutes=14) < left < timedelta(minutes=15, seconds=30)
+    sixth = db.users.record_failed_login(user.id)
+    assert sixth is not None
+    assert (sixth.failed_login_attempts, sixth.locked_until) == (6, fifth.locked_until)
+
+
+def test_a_success_resets_both(db: Database) -> None:
+    user = new_user(db)
+    for _ in range(5):
+        db.users.record_failed_login(user.id)
+    assert db.users.reset_failed_logins(user.id) == 1
+    assert db.users.find_by_id(user.id) == user
+    assert not db.users.is_locked(user.id)
+    assert db.users.reset_failed_logins(user.id) == 0
+
+
+def test_a_lock_that_has_run_out_begins_a_new_count(db: Database, database_url: str) -> None:
+    user = new_user(db)
+    for _ in range(7):
+        db.users.record_failed_login(user.id)
+    let_the_lock_run_out(database_url, user.id)
+    assert not db.users.is_locked(user.id)
+    again = db.users.record_failed_login(user.id)
+    assert again is not None
+    assert (again.failed_login_attempts, again.locked_until) == (1, None)
+
+
+def test_of_nobody_nothing_is_counted(db: Database) -> None:
+    assert db.users.record_failed_login(uuid4()) is None
+    assert db.users.reset_failed_logins(uuid4()) == 0
+    assert not db.users.is_locked(uuid4())
