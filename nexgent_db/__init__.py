@@ -4,6 +4,7 @@ from nexgent_db.aio.database import AsyncDatabase, AsyncTransaction
 from nexgent_db.binding import NOT_GIVEN, NotGiven
 from nexgent_db.errors import NexgentError
 from nexgent_db.health import Health
+from nexgent_db.keyring import WalletKeyring
 from nexgent_db.settings import Settings
 from nexgent_db.sync.database import Database, Transaction
 
@@ -17,4 +18,5 @@ __all__ = [
     "NotGiven",
     "Settings",
     "Transaction",
+    "WalletKeyring",
 ]

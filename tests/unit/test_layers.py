@@ -24,19 +24,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cache_keys": {"errors"},
     "models": {"errors"},
     "_data": {"errors"},
+    "keyring": {"errors"},
     "settings": {"errors"},
     "sqlfiles": {"errors", "_sqllexer"},
     "binding": PURE,
     "outcomes": {"errors", "models", "binding"},
     "aio": IO,
     "sync": IO,
-    "contract": {*IO, "aio", "sync"},
+    "contract": {*IO, "aio", "sync", "_sqllexer"},
     "_migration_files": {"errors", "_sqllexer", "_data"},
     "migrations": {"errors", "_sqllexer", "_data", "_migration_files", "settings", "sqlfiles"},
     "embedded": {"errors"},
     "replay": {*IO, "aio", "sync"},
     "cli": {*IO, "aio", "sync", "contract", "migrations", "_migration_files", "embedded", "replay"},
-    "__init__": {*IO, "aio", "sync"},
+    "__init__": {*IO, "aio", "sync", "keyring"},
 }
 # Who may import what of other distributions that does I/O.
 IO_LIBRARIES = {"psycopg", "psycopg_pool", "redis", "yoyo", "typer", "rich", "asyncio", "socket", "subprocess"}

@@ -1,0 +1,233 @@
+"""The keyring: what it takes, what it refuses, and that nothing shows a key."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import logging
+import pickle
+import traceback
+from collections.abc import Callable
+
+import pytest
+
+from nexgent_db import WalletKeyring
+from nexgent_db.errors import ConfigurationError, WalletKeyMissing
+from nexgent_db.keyring import _base58, _bytes_of_base58, _public_key
+
+# RFC 8032, 7.1: tests 1 to 3 and SHA(abc).
+VECTORS = {
+    "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60": (
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+    ),
+    "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb": (
+        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
+    ),
+    "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7": (
+        "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025"
+    ),
+    "833fe62409237b9d62ec77587520911e9a759cec1d19755b7da901b96dca3d42": (
+        "ec172b93ad5e563bf4932c70e1245034c35467ef2efd4d64ebf819683467e2bf"
+    ),
+}
+KEYS = [bytes.fromhex(seed + public) for seed, public in VECTORS.items()]
+ADDRESSES = [_base58(key[32:]) for key in KEYS]
+
+
+def as_base58(key: bytes) -> str:
+    return _base58(key)
+
+
+def as_array(key: bytes) -> str:
+    return json.dumps(list(key))
+
+
+def given_back(key: bytes) -> bytes:
+    return key
+
+
+@pytest.mark.parametrize(("seed", "public"), VECTORS.items())
+def test_public_keys_are_those_of_the_standard(seed: str, public: str) -> None:
+    assert _public_key(bytes.fromhex(seed)).hex() == public
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"Hello World!", "2NEpo7TZRRrLZSi2U"),
+        (bytes.fromhex("0000287fb4cd"), "11233QC4"),
+        (bytes(32), "1" * 32),
+        (b"", ""),
+    ],
+)
+def test_base58_is_that_of_its_draft_there_and_back(data: bytes, text: str) -> None:
+    assert _base58(data) == text
+    assert _bytes_of_base58(text) == data
+
+
+# --- Accepted -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("written", [as_base58, as_array])
+def test_a_key_is_read_and_its_address_derived(written: Callable[[bytes], str]) -> None:
+    keyring = WalletKeyring.from_env({"WALLET_1": f" {written(KEYS[0])}\n"})
+    assert keyring.addresses == (ADDRESSES[0],)
+    assert ADDRESSES[0] in keyring
+    assert ADDRESSES[1] not in keyring
+    assert len(keyring) == 1
+    assert keyring.use(ADDRESSES[0], given_back) == KEYS[0]
+
+
+def test_keys_are_in_the_order_of_their_numbers_and_gaps_and_other_variables_are_passed_over() -> None:
+    environ = {
+        "WALLET_10": as_array(KEYS[2]),
+        "WALLET_2": as_base58(KEYS[1]),
+        "WALLET_1": as_base58(KEYS[0]),
+        "WALLET_3": "  ",
+        "WALLET_ADDRESS": "x",
+        "MY_WALLET_1": "x",
+        "WALLET_1_OLD": "x",
+    }
+    assert list(WalletKeyring.from_env(environ)) == ADDRESSES[:3]
+
+
+def test_the_environment_is_that_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WALLET_7", as_base58(KEYS[3]))
+    assert WalletKeyring.from_env().addresses == (ADDRESSES[3],)
+
+
+def test_there_may_be_no_keys() -> None:
+    assert WalletKeyring.from_env({}).addresses == WalletKeyring().addresses == ()
+
+
+# --- Refused ------------------------------------------------------------------------------------
+
+WRONG_HALF = KEYS[0][:32] + KEYS[1][32:]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (as_base58(KEYS[0])[:-1] + "0", "is neither base58 nor a JSON array of bytes"),
+        (as_base58(KEYS[0])[:-1] + "é", "is neither base58 nor a JSON array of bytes"),
+        ("1" * 10_000, "is neither base58 nor a JSON array of bytes"),
+        (as_array(KEYS[0])[:-1], "is neither base58 nor a JSON array of bytes"),
+        ("[" * 1_999, "is neither base58 nor a JSON array of bytes"),
+        (" ".join(as_array(KEYS[0])) + " " * 2_000 + "x", "is neither base58 nor a JSON array of bytes"),
+        (json.dumps([*KEYS[0][:63], 256]), "is neither base58 nor a JSON array of bytes"),
+        (json.dumps([*KEYS[0][:63], -1]), "is neither base58 nor a JSON array of bytes"),
+        (json.dumps([*KEYS[0][:63], True]), "is neither base58 nor a JSON array of bytes"),
+        (json.dumps([*KEYS[0][:63], 1.0]), "is neither base58 nor a JSON array of bytes"),
+        (json.dumps([*KEYS[0][:63], "1"]), "is neither base58 nor a JSON array of bytes"),
+        (as_base58(KEYS[0][:32]), "holds 32 bytes, not the 64 of a key pair"),
+        (as_array(KEYS[0][:63]), "holds 63 bytes, not the 64 of a key pair"),
+        (as_array(KEYS[0] + b"\1"), "holds 65 bytes, not the 64 of a key pair"),
+        (as_base58(WRONG_HALF), "the public half is not that of the private half"),
+        (as_array(WRONG_HALF), "the public half is not that of the private half"),
+    ],
+)
+def test_what_is_no_key_pair_is_refused_by_name_and_nothing_of_it_shown(text: str, problem: str) -> None:
+    error = refused({"WALLET_1": as_base58(KEYS[2]), "WALLET_3": text})
+    assert str(error).startswith("WALLET_3")
+    assert str(error).endswith(problem)
+    assert_nothing_shown(error, text, as_base58(KEYS[2]))
+
+
+def test_every_variable_at_fault_is_named() -> None:
+    twice = {"WALLET_1": as_base58(KEYS[0]), "WALLET_2": "?", "WALLET_3": as_array(KEYS[0]), "WALLET_4": "[]"}
+    error = refused(twice)
+    assert str(error).split("; ") == [
+        "WALLET_2 is neither base58 nor a JSON array of bytes",
+        "WALLET_3 repeats the key of WALLET_1",
+        "WALLET_4 holds 0 bytes, not the 64 of a key pair",
+    ]
+    assert_nothing_shown(error, as_base58(KEYS[0]), as_array(KEYS[0]))
+
+
+def test_a_wallet_without_a_key_is_refused() -> None:
+    keyring = WalletKeyring.from_env({"WALLET_1": as_base58(KEYS[0])})
+    with pytest.raises(WalletKeyMissing, match=f"none of the 1 keys .* {ADDRESSES[1]}"):
+        keyring.use(ADDRESSES[1], given_back)
+
+
+def test_a_key_in_the_place_of_an_address_is_not_shown() -> None:
+    keyring = WalletKeyring.from_env({"WALLET_1": as_base58(KEYS[0])})
+    with pytest.raises(WalletKeyMissing) as refusal:
+        keyring.use(as_base58(KEYS[0]), given_back)
+    assert_hidden(f"{refusal.value!r} {vars(refusal.value)}", KEYS[0])
+
+
+def refused(environ: dict[str, str]) -> ConfigurationError:
+    with pytest.raises(ConfigurationError) as refusal:
+        WalletKeyring.from_env(environ)
+    return refusal.value
+
+
+def assert_nothing_shown(error: BaseException, *texts: str) -> None:
+    """Neither in the error, nor in one behind it, nor in what is alive in the frames of the package."""
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    shown = f"{error!r} {error} {vars(error)}" + "".join(traceback.format_exception(error))
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if "nexgent_db" in frame.f_code.co_filename]
+    assert frames
+    shown += "".join(repr(value) for frame in frames[-1:] for value in frame.f_locals.values())
+    for text in texts:
+        assert len(text) < 8 or text not in shown
+    for key in KEYS:
+        assert_hidden(shown, key)
+
+
+# --- Hidden -------------------------------------------------------------------------------------
+
+
+def assert_hidden(shown: str, key: bytes) -> None:
+    seed = key[:32]
+    for secret in (key, seed):
+        for text in (_base58(secret), secret.hex(), repr(secret), str(list(secret)), json.dumps(list(secret))):
+            assert text not in shown
+
+
+def test_nothing_that_looks_at_a_keyring_sees_a_key(caplog: pytest.LogCaptureFixture) -> None:
+    keyring = WalletKeyring.from_env({"WALLET_1": as_base58(KEYS[0])})
+    with caplog.at_level(logging.DEBUG):
+        logging.getLogger("test").info("%s %r", keyring, keyring)
+    members = inspect.getmembers(keyring)
+    for shown in (repr(keyring), str(keyring), f"{keyring}", repr([keyring]), repr(members), caplog.text):
+        assert_hidden(shown, KEYS[0])
+    assert repr(keyring) == f"<WalletKeyring {ADDRESSES[0]}>"
+    with pytest.raises(TypeError, match="__dict__"):
+        vars(keyring)
+    with pytest.raises(TypeError):
+        json.dumps(keyring)
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        copy.copy,
+        copy.deepcopy,
+        *(lambda keyring, protocol=protocol: pickle.dumps(keyring, protocol) for protocol in range(6)),
+        lambda keyring: pickle.dumps({"keyring": keyring}),
+        lambda keyring: keyring.__getstate__(),
+        lambda keyring: keyring.__reduce__(),
+    ],
+)
+def test_a_keyring_is_neither_copied_nor_pickled(copied: Callable[[WalletKeyring], object]) -> None:
+    keyring = WalletKeyring.from_env({"WALLET_1": as_base58(KEYS[0])})
+    with pytest.raises(TypeError) as refusal:
+        copied(keyring)
+    assert_hidden(str(refusal.value), KEYS[0])
+
+
+def test_what_signing_raises_passes_through_without_the_key() -> None:
+    keyring = WalletKeyring.from_env({"WALLET_1": as_base58(KEYS[0])})
+
+    def fail(_: bytes) -> None:
+        raise LookupError("no network")
+
+    with pytest.raises(LookupError, match="no network") as failure:
+        keyring.use(ADDRESSES[0], fail)
+    frames = [frame for frame, _ in traceback.walk_tb(failure.tb) if frame.f_code.co_name == "use"]
+    assert frames
+    assert_hidden(repr([frame.f_locals for frame in frames]), KEYS[0])
