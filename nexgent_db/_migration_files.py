@@ -196,12 +196,12 @@ def _check(script: Script) -> None:
 
 # --- Where statements begin ---------------------------------------------------------------------
 
-# Possessive throughout: hostile text takes linear time.
+# As in _sqllexer: runs are possessive, groups are not (they match wrongly before Python 3.11.5).
 _TOKEN: Final = re.compile(
     r"""
       (?P<blank>\s++|--[^\n]*+)
     | (?P<comment>/\*)
-    | (?P<quoted>[eE]'[^'\\]*+(?:(?:\\.|'')[^'\\]*+)*+'|'[^']*+(?:''[^']*+)*+'|"[^"]*+(?:""[^"]*+)*+")
+    | (?P<quoted>[eE]'[^'\\]*+(?:(?:\\.|'')[^'\\]*+)*'(?!')|'[^']*+(?:''[^']*+)*'(?!')|"[^"]*+(?:""[^"]*+)*"(?!"))
     | (?P<dollar>\$(?:[^\W\d]\w*+)?\$)
     | (?P<word>[^\W\d][\w$]*+)
     | (?P<other>.)

@@ -62,15 +62,16 @@ _START: Final = r"A-Za-z_\x80-\U0010ffff"
 _WORD: Final = rf"[{_START}][{_START}0-9$]*+"
 _TAG: Final = rf"\$(?:[{_START}][{_START}0-9]*+)?\$"
 
-# Every quantifier that could backtrack is possessive: hostile text takes linear time. A word right before a
-# quote is not swallowed by the run, so that the E of E'…' is seen at the start of its token. B'', X'', N'' and
-# U&'' need no rule of their own: they end where an ordinary string does.
+# Runs of characters are possessive, and what is repeated around them can be read in one way only: hostile text takes
+# linear time. No group is possessive: before Python 3.11.5 such groups matched wrongly (cpython issue 106052). A word
+# right before a quote is not swallowed by the run, so that the E of E'…' is seen at the start of its token. B'', X'',
+# N'' and U&'' need no rule of their own: they end where an ordinary string does.
 _TOKEN: Final = re.compile(
     rf"""
       (?P<code>(?:[ \t\n\f\v,.()\[\]<>=+*^~!@\#&|`?0-9]++
                  |-(?!-)|/(?!\*)
                  |::(?!:)|:=|:(?![:{_START}])
-                 |{_WORD}(?!'))++)
+                 |{_WORD}(?!'))+)
     | (?P<line_comment>--[^\n]*+)
     | (?P<parameter>(?<![{_START}0-9$)\]'"]):[a-z][a-z0-9_]*+(?![{_START}0-9$]))
     | (?P<semicolon>;)
@@ -84,11 +85,11 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE,
 )
-_STRING_REST: Final = re.compile(r"[^']*+(?:''[^']*+)*+'")
-_ESCAPE_STRING_REST: Final = re.compile(r"[^'\\]*+(?:(?:\\.|'')[^'\\]*+)*+'", re.DOTALL)
-_IDENTIFIER_REST: Final = re.compile(r'[^"]*+(?:""[^"]*+)*+"')
+_STRING_REST: Final = re.compile(r"[^']*+(?:''[^']*+)*'(?!')")
+_ESCAPE_STRING_REST: Final = re.compile(r"[^'\\]*+(?:(?:\\.|'')[^'\\]*+)*'(?!')", re.DOTALL)
+_IDENTIFIER_REST: Final = re.compile(r'[^"]*+(?:""[^"]*+)*"(?!")')
 # A string goes on after white space with a newline in it; comments may stand there, each with its newline.
-_STRING_CONTINUES: Final = re.compile(r"(?:[ \t\f\v]|--[^\n]*+)*+\n(?:[ \t\n\f\v]|--[^\n]*+\n)*+(?=')")
+_STRING_CONTINUES: Final = re.compile(r"(?:[ \t\f\v]|--[^\n]*+)*\n(?:[ \t\n\f\v]|--[^\n]*+\n)*(?=')")
 _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
 _BAD_PARAMETER: Final = re.compile(rf":({_WORD})")
 _POSITIONAL: Final = re.compile(r"\$[0-9]++")
