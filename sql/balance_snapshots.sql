@@ -148,6 +148,7 @@ LIMIT 1;
 -- name: delete_older_than :rows
 -- Deletes up to `limit` snapshots from before this time, oldest first; call it until it deletes fewer. Rows that
 -- somebody else is deleting are passed over.
+-- check: seq scan agent_balance_snapshots: only while the limit is unknown; with it, rows are found by primary key
 DELETE FROM agent_balance_snapshots
 WHERE id IN (
     SELECT id

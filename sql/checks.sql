@@ -3,6 +3,9 @@
 
 -- name: balances_equal_their_ledger :many
 -- For every wallet and token, the balance is the sum of the effects of the wallet's transactions.
+-- check: order: the ledger is grouped by wallet and token, and each balance is of one wallet and token
+-- check: seq scan agent_balances: every balance is looked at
+-- check: seq scan agent_transactions: the whole ledger is summed
 SELECT
     coalesce(b.wallet_address, l.wallet_address) AS wallet_address,
     coalesce(b.token_address, l.token_address) AS token_address,
@@ -28,6 +31,7 @@ LIMIT 100;
 
 -- name: positions_have_something_left :many
 -- A position of which nothing remains is closed, not kept.
+-- check: seq scan agent_positions: every position is looked at
 SELECT
     id,
     wallet_address,

@@ -3,6 +3,9 @@
 -- name: summarise :one
 -- Realised profit is that of the trades closed since the given time (ever, when none is given) and of the take-profits
 -- made since then of positions that are still open. Returns are each closed trade's change in percent.
+-- check: numeric win_rate_percent: ratio() rounds to four decimals
+-- check: numeric average_return_percent: ratio() rounds to four decimals
+-- check: numeric cost_basis_sol: ratio() rounds to eighteen decimals
 SELECT
     closed.profit_loss_sol + taken.profit_loss_sol AS realized_profit_sol,
     closed.profit_loss_usd AS realized_profit_usd,

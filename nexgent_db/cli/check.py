@@ -1,0 +1,176 @@
+"""``check``: every named query proven against a database."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import psycopg
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from nexgent_db.aio._repository import Repository
+from nexgent_db.cli import target
+from nexgent_db.cli.target import Target
+from nexgent_db.contract import (
+    Plans,
+    Problem,
+    Report,
+    all_sources,
+    check,
+    compare,
+    compare_offline,
+    contract_path,
+    explain,
+    read,
+    render,
+    seed,
+    without_method,
+)
+from nexgent_db.embedded import postgres
+from nexgent_db.errors import ConfigurationError
+from nexgent_db.settings import Settings
+from nexgent_db.sqlfiles import load_directory
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command to ``app``."""
+    app.command(name="check")(run)
+
+
+def run(
+    database_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="A migrated database to check against; without it, a throw-away server's."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as one JSON object.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write the contract file, when nothing is wrong.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Compare with the contract file only; needs no PostgreSQL.")
+    ] = False,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="REF", help="Say which queries of this git revision would break on these migrations."),
+    ] = None,
+    plans: Annotated[
+        bool, typer.Option("--plans", help="Also refuse plans that read a large table from end to end.")
+    ] = False,
+) -> None:
+    """Prove that every query of sql/ agrees with its method, its model and the schema. Exit code 1 when one does not.
+
+    The database is not DATABASE_URL but a throw-away server's, freshly migrated, unless --database-url names one. Of
+    that one only the catalog is read; what it takes is rolled back, no query is executed.
+    """
+    sources = all_sources(Repository)
+    if offline:
+        _finish(compare_offline(sources, read()), as_json, f"{len(sources)} queries are as in {contract_path().name}")
+        return
+    with _migrated(database_url) as where, psycopg.connect(where.settings.conninfo, autocommit=True) as connection:
+        if against is not None:
+            broken = _older(connection, against)
+            _finish(broken, as_json, f"every query of {against} still works on these migrations")
+            return
+        report = check(connection, sources)
+        found: Plans | None = None
+        if plans or write:
+            if where.embedded:
+                seed(connection)
+            found = explain(connection, report.queries)
+    problems = list(report.problems) + (list(found.problems) if found and plans else [])
+    if not problems and write:
+        contract_path().write_text(render(report.queries, found.indexes if found else {}))
+    elif not problems:
+        problems = compare(report.queries, read())
+    variants = sum(len(query.variants) for query in report.queries)
+    version = report.server_version // 10000
+    _finish(
+        problems,
+        as_json,
+        f"{len(report.queries)} queries, {variants} variants: proven against PostgreSQL {version}",
+        _details(report, found),
+    )
+
+
+@contextmanager
+def _migrated(database_url: str | None) -> Iterator[Target]:
+    if database_url is not None:
+        where = Target(Settings.from_url(database_url.strip()), embedded=False)
+        target.refuse_unmigrated(where)
+        yield where
+        return
+    with postgres() as url:
+        where = Target(Settings.from_url(url), embedded=True)
+        target.migrate(where)
+        yield where
+
+
+def _older(connection: psycopg.Connection[Any], revision: str) -> list[Problem]:
+    """What the queries of another revision meet on this database."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "sql"
+        _unpack(revision, Path(place))
+        queries = [query for file in load_directory(folder).values() for query in file.queries.values()]
+        report = check(connection, map(without_method, queries))
+        return [problem for problem in report.problems if problem.rule == "refused"]
+
+
+def _unpack(revision: str, place: Path) -> None:
+    if revision.startswith("-"):
+        raise ConfigurationError(f"{revision} is no git revision")
+    done = subprocess.run(["git", "archive", revision, "--", "sql"], capture_output=True, check=False)
+    if done.returncode:
+        raise ConfigurationError(f"git archive {revision}: {done.stderr.decode(errors='replace').strip()}")
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        archive.extractall(place, filter="data")
+
+
+# --- Showing --------------------------------------------------------------------------------------
+
+
+def _details(report: Report, plans: Plans | None) -> list[dict[str, Any]]:
+    return [
+        {
+            "query": query.source.query.qualified_name,
+            "variants": len(query.variants),
+            "indexes": list(plans.indexes.get(query.source.query.qualified_name, ())) if plans else None,
+        }
+        for query in report.queries
+    ]
+
+
+def _finish(
+    problems: Sequence[Problem], as_json: bool, success: str, queries: list[dict[str, Any]] | None = None
+) -> None:
+    if as_json:
+        document = {"problems": [problem.as_json() for problem in problems], "queries": queries or []}
+        typer.echo(json.dumps(document, ensure_ascii=False))
+    elif problems:
+        console = Console(highlight=False, soft_wrap=True)
+        for problem in problems:
+            _show(console, problem)
+        console.print(Text(f"{len(problems)} problem{'s' * (len(problems) > 1)}", style="bold red"))
+    else:
+        typer.echo(success)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _show(console: Console, problem: Problem) -> None:
+    count = f" ({problem.variants} variants)" if problem.variants > 1 else ""
+    console.print(Text.assemble((problem.rule, "bold red"), "  ", (problem.sql, "bold"), f"  {problem.query}{count}"))
+    for label, text in (
+        ("declared", problem.declared + (f"   {problem.python}" if problem.python else "")),
+        ("database", problem.actual),
+        ("to do", problem.advice),
+    ):
+        console.print(Text.assemble("  ", (f"{label:<10}", "dim"), text))

@@ -1,0 +1,35 @@
+"""Proves every named query against a real PostgreSQL: ``nexgent-db check``.
+
+:func:`all_sources` lists the queries, :func:`check` proves them on a migrated database, :func:`explain` looks at their
+plans; :func:`render` and :func:`compare` write and compare the committed contract.
+
+A numeric column without precision and scale (an expression) is accepted for ``Exact(p, s)`` when its decimals can be
+told and are not more than ``s``; whole digits are not looked at.
+"""
+
+from nexgent_db.contract._check import CheckedQuery, CheckedVariant, Report, check
+from nexgent_db.contract._file import compare, compare_offline, contract_path, read, render
+from nexgent_db.contract._plans import Plans, explain, seed
+from nexgent_db.contract._problem import Problem
+from nexgent_db.contract._source import Source, all_sources, bound_queries, sources_of, without_method
+
+__all__ = [
+    "CheckedQuery",
+    "CheckedVariant",
+    "Plans",
+    "Problem",
+    "Report",
+    "Source",
+    "all_sources",
+    "bound_queries",
+    "check",
+    "compare",
+    "compare_offline",
+    "contract_path",
+    "explain",
+    "read",
+    "render",
+    "seed",
+    "sources_of",
+    "without_method",
+]

@@ -1,0 +1,187 @@
+"""The committed contract, ``sql/contract.json``: what every query takes and gives, for a diff and for a machine
+without PostgreSQL.
+
+One line a query, for each outcome: variants with the same columns and number of rows stand together in one, with how
+many they are and what is given in the first. ``digest`` covers the statements, the signature and the model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import NoneType
+from typing import Any, Final, get_args, get_origin
+
+from pydantic import BaseModel
+
+from nexgent_db._data import data_dir
+from nexgent_db.binding import _union_parts
+from nexgent_db.contract._check import CheckedQuery, CheckedVariant
+from nexgent_db.contract._declared import declared, fields_of
+from nexgent_db.contract._problem import Problem
+from nexgent_db.contract._source import Source
+
+__all__ = ["compare", "compare_offline", "contract_path", "migrations_digest", "read", "render"]
+
+_VERSION: Final = 1
+_REMEDY: Final = "look at what changed, then make contract"
+
+
+def contract_path() -> Path:
+    """Where the committed contract is: beside the queries, in a checkout and in a wheel."""
+    return data_dir("sql") / "contract.json"
+
+
+def migrations_digest() -> str:
+    """Of the names and contents of all migrations."""
+    digest = hashlib.sha256()
+    for path in sorted(data_dir("migrations").glob("*.sql")):
+        if not path.name.endswith(".rollback.sql"):
+            digest.update(f"{path.name}\0{path.read_text()}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def render(queries: Iterable[CheckedQuery], indexes: Mapping[str, Sequence[str]]) -> str:
+    """The contract's text."""
+    lines = [json.dumps(line, ensure_ascii=False) for line in _lines(queries, indexes)]
+    head = json.dumps({"version": _VERSION, "migrations": migrations_digest()})[:-1]
+    return f'{head}, "queries": [\n' + ",\n".join(lines) + "\n]}\n"
+
+
+def read(path: Path | None = None) -> dict[str, Any] | None:
+    """The committed contract; None when there is none."""
+    path = path or contract_path()
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def compare(queries: Sequence[CheckedQuery], committed: dict[str, Any] | None) -> list[Problem]:
+    """Where what was found differs from what is committed."""
+    facts = {each.source.query.qualified_name: _lines([each], {}) for each in queries}
+    return _stale([each.source for each in queries], committed, facts)
+
+
+def compare_offline(sources: Sequence[Source], committed: dict[str, Any] | None) -> list[Problem]:
+    """Where the code and the SQL differ from those that the committed contract was made of."""
+    return _stale(sources, committed, None)
+
+
+def _stale(
+    sources: Sequence[Source], committed: dict[str, Any] | None, facts: Mapping[str, list[dict[str, Any]]] | None
+) -> list[Problem]:
+    if committed is None or committed.get("version") != _VERSION:
+        return [_problem(contract_path(), "contract.json", "a contract", "there is none of this version", None)]
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for line in committed["queries"]:
+        lines.setdefault(line["query"], []).append({key: value for key, value in line.items() if key != "indexes"})
+    problems: list[Problem] = []
+    if facts is None and committed["migrations"] != migrations_digest():
+        problems.append(
+            _problem(contract_path(), "contract.json", "the migrations it was made with", "they have changed", None)
+        )
+    for source in sources:
+        name = source.query.qualified_name
+        old = lines.pop(name, None)
+        if old is None:
+            problems.append(_problem(source.query.path, name, "a query", "the contract has none of this name", source))
+        elif old[0]["digest"] != _digest(source):
+            problems.append(
+                _problem(source.query.path, name, "statement, signature or model", "the contract has another", source)
+            )
+        elif facts is not None and facts[name] != old:
+            problems.append(
+                _problem(source.query.path, name, _first_difference(facts[name], old), "the contract differs", source)
+            )
+    problems += [_problem(contract_path(), name, "no such query", "the contract still has it", None) for name in lines]
+    return problems
+
+
+def _first_difference(new: list[dict[str, Any]], old: list[dict[str, Any]]) -> str:
+    for one, other in zip(new, old, strict=False):
+        for key in one:
+            if one.get(key) != other.get(key):
+                return f"{key} {one.get(key)!r}, no longer {other.get(key)!r}"
+    return f"{len(new)} outcomes, no longer {len(old)}"
+
+
+def _problem(path: Path, name: str, is_now: str, actual: str, source: Source | None) -> Problem:
+    return Problem(
+        rule="stale contract",
+        query=name,
+        sql_path=path,
+        sql_line=source.query.line if source else 1,
+        sql_column=1,
+        python=source.python if source else None,
+        declared=is_now,
+        actual=actual,
+        advice=_REMEDY,
+    )
+
+
+def _lines(queries: Iterable[CheckedQuery], indexes: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = []
+    for checked in queries:
+        source = checked.source
+        outcomes: dict[tuple[Any, ...], list[CheckedVariant]] = {}
+        for variant in checked.variants:
+            outcomes.setdefault((variant.rows, variant.columns), []).append(variant)
+        for (rows, columns), variants in outcomes.items():
+            types = {
+                name: type_
+                for variant in variants
+                for name, type_ in zip(variant.statement.parameters, variant.parameter_types, strict=True)
+            }
+            line: dict[str, Any] = {
+                "query": source.query.qualified_name,
+                "cardinality": str(source.query.cardinality),
+                "rows": rows,
+                "parameters": ", ".join(
+                    f"{name} {type_}{'?' * (source.bound is not None and source.may_be_null(name))}"
+                    for name, type_ in types.items()
+                ),
+                "columns": ", ".join(f"{each.name} {each.type}{'?' * each.nullable}" for each in columns),
+                "digest": _digest(source),
+            }
+            if source.query.optional:
+                given = [name for name in variants[0].statement.parameters if name not in source.query.required]
+                line |= {"variants": len(variants), "first_given": given}
+            if found := indexes.get(source.query.qualified_name):
+                line["indexes"] = list(found)
+            lines.append(line)
+    return lines
+
+
+def _digest(source: Source) -> str:
+    digest = hashlib.sha256()
+    for variant in source.variants():
+        digest.update(f"{variant.text}\0".encode())
+    for name, found in sorted(source.parameters.items()):
+        digest.update(f"{name}: {_stable(found)}\0".encode())
+    digest.update(_signature(source.bound.result if source.bound else None).encode())
+    for override in source.overrides:
+        digest.update(f"{override.rule} {override.subject}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def _signature(row: Any) -> str:
+    if row is None:
+        return "none"
+    if get_origin(row) is tuple:
+        return " + ".join(
+            f"{_signature(_union_parts(part)[0])}{' or none' * (NoneType in _union_parts(part))}"
+            for part in get_args(row)
+        )
+    if isinstance(row, type) and issubclass(row, BaseModel):
+        fields = ", ".join(f"{name}: {_stable(found)}" for name, found in fields_of(row).items())
+        return f"{row.__name__}({fields})"
+    return _stable(declared(row))
+
+
+def _stable(found: Any) -> str:
+    values = sorted(found.values) if found.values is not None else None
+    element = _stable(found.element) if found.element is not None else None
+    return f"{found.kind} {found.nullable} {found.either} {values} {found.exact} {element}"

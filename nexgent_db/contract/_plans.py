@@ -1,0 +1,182 @@
+"""How every query would be executed: which indexes it uses, and which large tables it would read from end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import psycopg
+
+from nexgent_db.contract._catalog import Catalog, read_catalog
+from nexgent_db.contract._check import CheckedQuery
+from nexgent_db.contract._problem import Problem
+
+__all__ = ["LARGE", "Plans", "explain", "seed"]
+
+LARGE: Final = 10_000
+"""Rows from which on a table is not to be read from end to end."""
+
+_SEED: Final = """
+SET LOCAL session_replication_role = replica;
+INSERT INTO users (id, email)
+SELECT pg_temp.id('user', n), 'u' || n || '@example.com' FROM generate_series(1, 2000) AS n;
+INSERT INTO api_keys (id, user_id, name, key_hash, key_prefix, scopes)
+SELECT pg_temp.id('key', n), pg_temp.id('user', n % 2000 + 1), 'key', sha256(n::text::bytea)::text, 'nx' || n, '{}'
+FROM generate_series(1, 12000) AS n;
+INSERT INTO agents (id, user_id, name)
+SELECT pg_temp.id('agent', n), pg_temp.id('user', n % 2000 + 1), 'agent' FROM generate_series(1, 12000) AS n;
+INSERT INTO agent_wallets (wallet_address, agent_id, wallet_type)
+SELECT 'wallet' || n, pg_temp.id('agent', n % 12000 + 1), CASE WHEN n <= 12000 THEN 'simulation' ELSE 'live' END
+FROM generate_series(1, 24000) AS n;
+INSERT INTO agent_balances (agent_id, wallet_address, token_address, token_symbol, balance)
+SELECT pg_temp.id('agent', n % 12000 + 1), 'wallet' || (n % 24000 + 1), 'token' || n, 'T', 1
+FROM generate_series(1, 30000) AS n;
+INSERT INTO agent_balance_snapshots (
+    agent_id, wallet_address, snapshot_timestamp,
+    portfolio_balance_sol, sol_balance, positions_value_sol, unrealized_pnl_sol
+)
+SELECT pg_temp.id('agent', n % 400 + 1), 'wallet' || (n % 400 + 1), now() - n * interval '1 minute', 1, 1, 0, 0
+FROM generate_series(1, 30000) AS n;
+INSERT INTO trading_signals (token_address, signal_type, signal_strength, user_id, created_at)
+SELECT 'token' || n % 500, 'type' || n % 7, n % 100 + 1, pg_temp.id('user', n % 2000 + 1),
+    now() - n * interval '1 minute'
+FROM generate_series(1, 20000) AS n;
+INSERT INTO agent_transactions (
+    id, agent_id, wallet_address, transaction_type, transaction_value_usd, transaction_time, signal_id,
+    input_mint, input_amount, output_mint, output_amount, transaction_hash
+)
+SELECT pg_temp.id('transaction', n), pg_temp.id('agent', n % 400 + 1), 'wallet' || (n % 400 + 1), 'SWAP', 1,
+    now() - n * interval '1 minute', n % 20000, 'sol', 1, 'token' || n % 500, 1, 'hash' || n
+FROM generate_series(1, 50000) AS n;
+INSERT INTO signal_executions (signal_id, agent_id, status, transaction_id, executed_at)
+SELECT n, pg_temp.id('agent', n % 12000 + 1), CASE WHEN n % 100 = 0 THEN 'PENDING' ELSE 'EXECUTED' END,
+    pg_temp.id('transaction', n), now() - n * interval '1 minute'
+FROM generate_series(1, 20000) AS n;
+INSERT INTO agent_positions (
+    agent_id, wallet_address, token_address, token_symbol, purchase_transaction_id, purchase_price, purchase_amount,
+    total_invested_sol
+)
+SELECT pg_temp.id('agent', n % 12000 + 1), 'wallet' || (n % 24000 + 1), 'token' || n % 500, 'T',
+    pg_temp.id('transaction', n), 1, 1, 1
+FROM generate_series(1, 20000) AS n;
+INSERT INTO agent_historical_swaps (
+    agent_id, wallet_address, token_address, token_symbol, amount, purchase_price, sale_price, change_percent,
+    profit_loss_usd, profit_loss_sol, purchase_time, sale_time, purchase_transaction_id, sale_transaction_id, signal_id
+)
+SELECT pg_temp.id('agent', n % 400 + 1), 'wallet' || (n % 400 + 1), 'token' || n % 500, 'T', 1, 1, 1, n % 50 - 25,
+    1, 1, now() - n * interval '1 minute', now() - n * interval '50 seconds', pg_temp.id('transaction', n),
+    pg_temp.id('transaction', n + 1), n % 20000
+FROM generate_series(1, 20000) AS n;
+INSERT INTO trade_requests (id, agent_id, wallet_address, operation, content_digest, result)
+SELECT pg_temp.id('transaction', n), pg_temp.id('agent', n % 400 + 1), 'wallet' || (n % 400 + 1), 'buy',
+    sha256(n::text::bytea), '{}'
+FROM generate_series(1, 50000) AS n;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """The indexes by query, and what was found wrong."""
+
+    indexes: dict[str, tuple[str, ...]]
+    problems: tuple[Problem, ...]
+
+
+def seed(connection: psycopg.Connection[Any]) -> None:
+    """Fill the tables of an empty database, with statistics; needs a superuser. Nothing of it makes sense as trades."""
+    with connection.transaction():
+        connection.execute("CREATE FUNCTION pg_temp.id(kind text, n bigint) RETURNS uuid RETURN md5(kind || n)::uuid")
+        for statement in _SEED.split(";\n"):
+            if statement.strip():
+                connection.execute(statement)
+    connection.execute("ANALYZE")
+
+
+def explain(connection: psycopg.Connection[Any], queries: Sequence[CheckedQuery]) -> Plans:
+    """The generic plan of every variant that the check accepted. Executes nothing."""
+    indexes: dict[str, tuple[str, ...]] = {}
+    problems: list[Problem] = []
+    with connection.transaction(force_rollback=True):
+        connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        catalog = read_catalog(connection)
+        rows = connection.execute(
+            "SELECT relname, reltuples::float8 FROM pg_class WHERE relkind = 'r' AND reltuples >= %s", [LARGE]
+        )
+        large: dict[str, float] = dict(rows.fetchall())
+        for checked in queries:
+            used, own = _of_query(connection, checked, large, catalog)
+            indexes[checked.source.query.qualified_name] = tuple(sorted(used))
+            problems += own
+    return Plans(indexes, tuple(problems))
+
+
+def _of_query(
+    connection: psycopg.Connection[Any], checked: CheckedQuery, large: dict[str, float], catalog: Catalog
+) -> tuple[set[str], list[Problem]]:
+    source = checked.source
+    used: set[str] = set()
+    read: dict[str, int] = {}
+    for variant in checked.variants:
+        sent = [
+            found.sent_as(catalog) if (found := source.parameters.get(name)) else 0
+            for name in variant.statement.parameters
+        ]
+        types = [
+            catalog.sql_name(oid) if oid else catalog.sql_name(catalog.by_name[name])
+            for oid, name in zip(sent, variant.parameter_types, strict=True)
+        ]
+        arguments = f"({', '.join(types)})" if types else ""
+        connection.execute(f"PREPARE explained{arguments} AS {variant.statement.text}")
+        values = f"({', '.join(['NULL'] * len(types))})" if types else ""
+        row = connection.execute(f"EXPLAIN (FORMAT JSON) EXECUTE explained{values}").fetchone()
+        connection.execute("DEALLOCATE explained")
+        assert row is not None
+        for node in _nodes(row[0][0]["Plan"]):
+            used.update(node.get("Conflict Arbiter Indexes", ()))
+            if "Index Name" in node:
+                used.add(node["Index Name"])
+            if node["Node Type"] == "Seq Scan" and node["Relation Name"] in large:
+                read[node["Relation Name"]] = read.get(node["Relation Name"], 0) + 1
+    excuses = {each.subject: each for each in source.overrides if each.rule == "seq scan"}
+    blank = Problem(
+        rule="seq scan",
+        query=source.query.qualified_name,
+        sql_path=source.query.path,
+        sql_line=source.query.line,
+        sql_column=1,
+        python=source.python,
+        declared="no sequential scan of a large table",
+        actual="",
+        advice="",
+    )
+    problems = [
+        replace(
+            blank,
+            actual=f"{table}, {large[table]:,.0f} rows, is read from end to end",
+            advice=f"add an index that serves it, or -- check: seq scan {table}: why it may",
+            variants=count,
+        )
+        for table, count in read.items()
+        if table not in excuses
+    ]
+    problems += [
+        replace(
+            blank,
+            rule="needless override",
+            sql_line=override.line,
+            sql_column=override.column,
+            declared=f"-- check: seq scan {table}",
+            actual=f"no sequential scan of a large table {table}",
+            advice="remove the comment",
+        )
+        for table, override in excuses.items()
+        if table not in read
+    ]
+    return used, problems
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from _nodes(below)

@@ -1,0 +1,238 @@
+"""The queries to be checked: each with its text in the file, its method, and its ``-- check:`` comments."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Final, get_type_hints
+
+from nexgent_db._data import data_dir
+from nexgent_db._sqllexer import Kind, Token, tokens
+from nexgent_db.binding import BoundQuery, method_place
+from nexgent_db.contract._declared import Declared, declared, fields_of
+from nexgent_db.contract._problem import shown_path
+from nexgent_db.models._base import Order
+from nexgent_db.sqlfiles import Query, Statement, load_directory
+
+__all__ = ["EXHAUSTIVE", "Override", "Source", "all_sources", "bound_queries", "sources_of", "without_method"]
+
+EXHAUSTIVE: Final = 6
+"""With so many optional groups every variant is checked; with more, every choice of none, one, two, or all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A comment ``-- check: <rule> <subject>: <reason>``."""
+
+    rule: str
+    subject: str
+    reason: str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One query; ``bound`` is None when no repository has it."""
+
+    query: Query
+    bound: BoundQuery | None
+    parameters: Mapping[str, Declared]
+    overrides: tuple[Override, ...]
+    bad_overrides: tuple[tuple[int, int, str], ...]
+    text: Block = field(repr=False)
+
+    @property
+    def python(self) -> str | None:
+        """``file:line`` of the method."""
+        if self.bound is None:
+            return None
+        path, _, line = method_place(self.bound.method).rpartition(":")
+        return f"{shown_path(path)}:{line}"
+
+    def variants(self) -> Iterator[Statement]:
+        """The statements to check."""
+        groups = self.query.optional
+        if len(groups) <= EXHAUSTIVE:
+            yield from self.query.variants()
+            return
+        chosen = [(), *((one,) for one in groups), *_pairs(groups), groups]
+        statements = (self.query.statement(self.query.required.union(*choice)) for choice in chosen)
+        yield from {id(statement): statement for statement in statements}.values()
+
+    def may_be_null(self, parameter: str) -> bool:
+        """Whether a parameter that stands in a statement can be NULL there."""
+        found = self.parameters.get(parameter)
+        if found is None:
+            return True
+        optional = parameter not in self.query.required
+        return found.nullable and not (optional and parameter not in self._not_given_by_value)
+
+    @property
+    def _not_given_by_value(self) -> frozenset[str]:
+        """Parameters that are left out for NOT_GIVEN, so that None is a value."""
+        if self.bound is None:
+            return frozenset()
+        hints = inspect.signature(self.bound.method).parameters
+        return frozenset(name for name, item in hints.items() if item.default is not None)
+
+
+def _pairs(groups: tuple[frozenset[str], ...]) -> Iterator[tuple[frozenset[str], frozenset[str]]]:
+    for place, one in enumerate(groups):
+        for other in groups[place + 1 :]:
+            yield one, other
+
+
+def all_sources(repository: type, package: str = "nexgent_db.aio") -> list[Source]:
+    """Every query of ``sql/``: those of the repositories of the package, and those that no method calls.
+
+    ``repository`` is the base class of the repositories; the modules of the package are imported to find them.
+    """
+    module = importlib.import_module(package)
+    for found in pkgutil.walk_packages(module.__path__, f"{package}."):
+        importlib.import_module(found.name)
+    files = load_directory(data_dir("sql"))
+    bound = {each.query.path: each for each in bound_queries(repository)}
+    called = sources_of(bound_queries(repository))
+    rest = [query for file in files.values() if file.path not in bound for query in file.queries.values()]
+    return sorted([*called, *map(without_method, rest)], key=lambda each: (each.query.file, each.query.line))
+
+
+def bound_queries(repository: type) -> list[BoundQuery]:
+    """The queries of a repository class and of all classes below it."""
+    found: list[BoundQuery] = list(vars(repository).get("queries", {}).values())
+    below: list[type] = repository.__subclasses__()
+    for each in below:
+        found += bound_queries(each)
+    return found
+
+
+def sources_of(queries: Iterable[BoundQuery]) -> list[Source]:
+    """Bound queries, ready to be checked."""
+    return [_source(bound.query, bound, _parameters(bound)) for bound in queries]
+
+
+def without_method(query: Query) -> Source:
+    """A query that no method calls: its parameters and rows are not declared, everything else is checked."""
+    return _source(query, None, {})
+
+
+def _parameters(bound: BoundQuery) -> dict[str, Declared]:
+    hints = get_type_hints(bound.method, include_extras=True)
+    found: dict[str, Declared] = {}
+    for name in list(inspect.signature(bound.method).parameters)[1:]:
+        annotation = hints[name]
+        if inspect.isclass(annotation) and issubclass(annotation, Order):
+            found |= fields_of(annotation)
+        else:
+            found[name] = declared(annotation)
+    return found
+
+
+# --- The text in the file -------------------------------------------------------------------------
+
+RULES: Final = {
+    "one": False,
+    "order": False,
+    "limit": False,
+    "not null": True,
+    "nullable": True,
+    "numeric": True,
+    "values": True,
+    "filled": True,
+    "rows": False,
+    "seq scan": True,
+}
+"""What a ``-- check:`` comment may be about, and whether it names a column or table."""
+_OVERRIDE: Final = re.compile(r"--\s*check\s*:", re.IGNORECASE)
+_OVERRIDE_REST: Final = re.compile(rf"-- check: (?P<rule>{'|'.join(RULES)})(?: (?P<subject>[\w.]+))?: (?P<reason>\S.*)")
+_STAR: Final = re.compile(r"(?:\b(?:SELECT|RETURNING)(?:\s+(?:ALL|DISTINCT))?\s+|,\s*|[\w\"]\.)(\*)", re.IGNORECASE)
+_WORD: Final = re.compile(r"\w+|[(),]")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The text of one query in its file, comments and quotes blanked out; offsets are the file's."""
+
+    start: int
+    masked: str
+    lines: tuple[int, ...]
+
+    def place(self, offset: int) -> tuple[int, int]:
+        """Line and column in the file of an offset in ``masked``."""
+        offset += self.start
+        line = sum(start <= offset for start in self.lines)
+        return line, offset - self.lines[line - 1] + 1
+
+    def stars(self) -> Iterator[tuple[int, int]]:
+        """Where all columns of something are selected at once."""
+        for found in _STAR.finditer(self.masked):
+            yield self.place(found.start(1))
+
+    def items(self) -> list[tuple[int, int]]:
+        """Where the items of the list stand that makes the rows: of the outermost RETURNING, else SELECT."""
+        depth = 0
+        begins: dict[str, int] = {}
+        words: list[tuple[str, int, int]] = []
+        for found in _WORD.finditer(self.masked):
+            word = found[0].upper()
+            depth += (word == "(") - (word == ")")
+            words.append((word, depth, found.start()))
+            if depth == 0 and word in ("SELECT", "RETURNING"):
+                begins.setdefault(word, len(words))
+        first = begins.get("RETURNING", begins.get("SELECT"))
+        if first is None:
+            return []
+        places: list[tuple[int, int]] = []
+        expected = True
+        for word, level, start in words[first:]:
+            if level == 0 and word in ("FROM", "WHERE", "ORDER", "LIMIT", "UNION", "GROUP"):
+                break
+            if expected and word not in ("DISTINCT", "ALL"):
+                begin = start
+                while begin and self.masked[begin - 1] in "-+:$'\"{[":
+                    begin -= 1
+                places.append(self.place(begin))
+                expected = False
+            if level == 0 and word == ",":
+                expected = True
+        return places
+
+
+@cache
+def _file(path: Path) -> tuple[str, tuple[int, ...], tuple[Token, ...]]:
+    text = path.read_bytes().decode().removeprefix("\ufeff").replace("\r\n", "\n")
+    lines = (0, *(found.end() for found in re.finditer("\n", text)))
+    return text, lines, tuple(tokens(text))
+
+
+def _source(query: Query, bound: BoundQuery | None, parameters: Mapping[str, Declared]) -> Source:
+    text, lines, found = _file(query.path)
+    start = lines[query.line - 1]
+    following = re.compile(r"^-- name: ", re.MULTILINE).search(text, start + 1)
+    end = following.start() if following else len(text)
+    masked = list(text[start:end])
+    overrides: list[Override] = []
+    bad: list[tuple[int, int, str]] = []
+    for token in found:
+        if not start <= token.start < end or token.kind in (Kind.CODE, Kind.PARAMETER, Kind.SEMICOLON):
+            continue
+        filler = "'" if token.kind is Kind.QUOTED else " "
+        content = text[token.start : token.end]
+        if token.kind is not Kind.QUOTED or not content.startswith('"'):
+            masked[token.start - start : token.end - start] = [each if each == "\n" else filler for each in content]
+        if token.kind is Kind.LINE_COMMENT and _OVERRIDE.match(content):
+            line = sum(each <= token.start for each in lines)
+            place = line, token.start - lines[line - 1] + 1
+            parts = _OVERRIDE_REST.fullmatch(content.rstrip())
+            if parts is None or (parts["subject"] is None and RULES[parts["rule"]]):
+                bad.append((*place, content))
+            else:
+                overrides.append(Override(parts["rule"], parts["subject"] or "", parts["reason"], *place))
+    return Source(query, bound, parameters, tuple(overrides), tuple(bad), Block(start, "".join(masked), lines))
