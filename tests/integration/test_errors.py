@@ -24,6 +24,7 @@ from nexgent_db.errors import (
     ConstraintViolation,
     DatabaseError,
     DatabaseUnavailable,
+    EmailTaken,
     ForeignKeyViolation,
     InvalidInput,
     LockTimeout,
@@ -95,7 +96,7 @@ def constraint_of(error: NexgentError, kind: type[ConstraintViolation]) -> tuple
 def test_a_key_that_exists(connection: psycopg.Connection[Any]) -> None:
     connection.execute("INSERT INTO users (email) VALUES ('Taken@example.org')")
     error = refusal(connection, "INSERT INTO users (email) VALUES ('taken@example.org')")
-    assert constraint_of(error, UniqueViolation) == ("users", "users_lower_email_key")
+    assert constraint_of(error, EmailTaken) == ("users", "users_lower_email_key")
     assert "taken@example.org" in str(error)
 
 
