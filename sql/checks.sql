@@ -1,5 +1,6 @@
 -- Checks: what must hold at all times. Every query returns the rows that break its rule, so none must return any.
--- Run them whenever you like: psql -f sql/checks.sql. The tests run them after each scenario.
+-- Run them whenever you like: psql -f sql/checks.sql. The tests run them after each scenario. What an adopted database
+-- brought along was not written by these trades and may show here.
 
 -- name: balances_equal_their_ledger :many
 -- For every wallet and token, the balance is the sum of the effects of the wallet's transactions.

@@ -1,5 +1,5 @@
 -- Transactions: the ledger. Model: AgentTransaction.
--- Rows are added by trades (sql/trades.sql) and never changed.
+-- Rows are added by trades (sql/trades.sql) and never changed, but that a signal which is deleted is forgotten.
 
 -- name: find_by_id :optional
 -- The transaction of this id.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final
 
 import psycopg
@@ -98,10 +98,17 @@ async def take(pool: AsyncConnectionPool[AsyncConnection[Any]]) -> AsyncConnecti
 
     (The pool's own ``check`` pauses a second after each dead one.) Raises psycopg_pool.PoolTimeout, TooManyRequests.
     """
-    while not await _is_alive(connection := await pool.getconn()):
-        await connection.close()
-        await pool.putconn(connection)
-    return connection
+    while True:
+        connection = await pool.getconn()
+        alive = False
+        try:
+            alive = await _is_alive(connection)
+        finally:  # also when the caller gives up here
+            if not alive:
+                await connection.close()
+                await pool.putconn(connection)
+        if alive:
+            return connection
 
 
 async def _is_alive(connection: AsyncConnection[Any]) -> bool:
@@ -111,11 +118,9 @@ async def _is_alive(connection: AsyncConnection[Any]) -> bool:
     """
     if not _readable(connection.fileno()):
         return True
-    try:
+    with suppress(psycopg.Error):
         await connection.execute("")
-    except psycopg.Error:
-        return False
-    return True
+    return not connection.closed
 
 
 def _readable(descriptor: int) -> bool:

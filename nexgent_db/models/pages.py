@@ -69,6 +69,8 @@ def place_of(cursor: str | None, list_name: str, key: type[Key]) -> Key:
         name, moment, row_id = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
         if name != list_name:
             raise InvalidInput("cursor", f"it is a cursor of {name}, not of {list_name}")
+        if moment is None or row_id is None:
+            raise ValueError("a place has a time and an id")
         return key.model_validate_json(json.dumps({"before_time": moment, "before_id": row_id}))
     except (ValueError, TypeError, binascii.Error) as error:
         raise InvalidInput("cursor", "it is not one that a page gave") from error

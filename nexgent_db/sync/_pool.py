@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Final
 
 import psycopg
@@ -99,10 +99,17 @@ def take(pool: ConnectionPool[Connection[Any]]) -> Connection[Any]:
 
     (The pool's own ``check`` pauses a second after each dead one.) Raises psycopg_pool.PoolTimeout, TooManyRequests.
     """
-    while not _is_alive(connection := pool.getconn()):
-        connection.close()
-        pool.putconn(connection)
-    return connection
+    while True:
+        connection = pool.getconn()
+        alive = False
+        try:
+            alive = _is_alive(connection)
+        finally:  # also when the caller gives up here
+            if not alive:
+                connection.close()
+                pool.putconn(connection)
+        if alive:
+            return connection
 
 
 def _is_alive(connection: Connection[Any]) -> bool:
@@ -112,11 +119,9 @@ def _is_alive(connection: Connection[Any]) -> bool:
     """
     if not _readable(connection.fileno()):
         return True
-    try:
+    with suppress(psycopg.Error):
         connection.execute("")
-    except psycopg.Error:
-        return False
-    return True
+    return not connection.closed
 
 
 def _readable(descriptor: int) -> bool:

@@ -195,7 +195,10 @@ async def test_closed_trades_and_signals_come_in_pages_too(db: AsyncDatabase, ow
     assert ids == sorted(ids, reverse=True)
 
 
-@pytest.mark.parametrize("cursor", ["", "page two", "WyJ0cmFuc2FjdGlvbnMiXQ==", "ünï", "bnVsbA==", "W10="])
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "page two", "WyJ0cmFuc2FjdGlvbnMiXQ==", "ünï", "bnVsbA==", "W10=", "WyJ0cmFuc2FjdGlvbnMiLG51bGwsbnVsbF0="],
+)
 async def test_a_wrong_cursor_is_refused(db: AsyncDatabase, owner: Owner, cursor: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         await db.transactions.page_by_agent(owner.agent_id, cursor=cursor)

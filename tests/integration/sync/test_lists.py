@@ -194,7 +194,10 @@ def test_closed_trades_and_signals_come_in_pages_too(db: Database, owner: Owner)
     assert ids == sorted(ids, reverse=True)
 
 
-@pytest.mark.parametrize("cursor", ["", "page two", "WyJ0cmFuc2FjdGlvbnMiXQ==", "ünï", "bnVsbA==", "W10="])
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "page two", "WyJ0cmFuc2FjdGlvbnMiXQ==", "ünï", "bnVsbA==", "W10=", "WyJ0cmFuc2FjdGlvbnMiLG51bGwsbnVsbF0="],
+)
 def test_a_wrong_cursor_is_refused(db: Database, owner: Owner, cursor: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         db.transactions.page_by_agent(owner.agent_id, cursor=cursor)
