@@ -7,15 +7,18 @@ A numeric column without precision and scale (an expression) is accepted for ``E
 told and are not more than ``s``; whole digits are not looked at.
 """
 
-from nexgent_db.contract._check import CheckedQuery, CheckedVariant, Report, check
+from nexgent_db.contract._catalog import read_catalog
+from nexgent_db.contract._check import CheckedColumn, CheckedQuery, CheckedVariant, Report, check
 from nexgent_db.contract._file import compare, compare_offline, contract_path, read, render
-from nexgent_db.contract._plans import Plans, explain, seed
+from nexgent_db.contract._plans import Plan, Plans, explain, generic_plan, indexes_of, nodes, seed
 from nexgent_db.contract._problem import Problem
 from nexgent_db.contract._source import Source, all_sources, bound_queries, sources_of, without_method
 
 __all__ = [
+    "CheckedColumn",
     "CheckedQuery",
     "CheckedVariant",
+    "Plan",
     "Plans",
     "Problem",
     "Report",
@@ -27,7 +30,11 @@ __all__ = [
     "compare_offline",
     "contract_path",
     "explain",
+    "generic_plan",
+    "indexes_of",
+    "nodes",
     "read",
+    "read_catalog",
     "render",
     "seed",
     "sources_of",

@@ -21,7 +21,7 @@ from nexgent_db.contract._nullability import Analysis, Parameter, last_query
 from nexgent_db.contract._numeric import decimals
 from nexgent_db.contract._problem import Problem
 from nexgent_db.contract._rows import at_most_one, gives_a_row, has_limit, is_ordered, is_totally_ordered
-from nexgent_db.contract._scope import INSERT, SELECT, UPDATE, Nulls, Scope, outputs, plain
+from nexgent_db.contract._scope import INSERT, RTE_RELATION, SELECT, UPDATE, Nulls, Scope, outputs, plain
 from nexgent_db.contract._source import Override, Source
 from nexgent_db.sqlfiles import Cardinality, Statement
 
@@ -29,6 +29,7 @@ __all__ = ["CheckedColumn", "CheckedQuery", "CheckedVariant", "Report", "check"]
 
 _ROWS: Final = (Cardinality.ONE, Cardinality.OPTIONAL, Cardinality.MANY, Cardinality.STREAM)
 _PLANS: Final = "seq scan"
+_COMPOSITE: Final = "c"  # how the row that ON CONFLICT calls "excluded" stands among the tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class CheckedVariant:
     parameter_types: tuple[str, ...]
     columns: tuple[CheckedColumn, ...]
     rows: str  # "one", "at most one", "many", "none"
+    reads: frozenset[str]  # tables and views that rows are taken from
+    writes: frozenset[str]  # tables whose rows are inserted, updated or deleted
 
 
 @dataclass(slots=True)
@@ -349,6 +352,7 @@ class _QueryCheck:
                     for each in shown
                 ),
                 rows,
+                *_tables(tree, self.catalog),
             )
         )
 
@@ -787,6 +791,21 @@ def _name(annotation: Any) -> str:
 
 def _listed(values: Iterable[str]) -> str:
     return ", ".join(map(repr, sorted(values)))
+
+
+def _tables(tree: Node, catalog: Catalog) -> tuple[frozenset[str], frozenset[str]]:
+    """What the statement, with everything in it, reads and what it writes."""
+    reads: set[str] = set()
+    writes: set[str] = set()
+    for query in walk(tree):
+        if query["node"] != "QUERY":
+            continue
+        target = int(query.get("resultRelation") or 0) if query["commandType"] != SELECT else 0
+        for number, entry in enumerate(query.get("rtable") or [], 1):
+            if entry["rtekind"] != RTE_RELATION or entry["relkind"] == _COMPOSITE:
+                continue
+            (writes if number == target else reads).add(catalog.tables[int(entry["relid"])].name)
+    return frozenset(reads), frozenset(writes)
 
 
 def _meetings(tree: Node, catalog: Catalog) -> Iterator[tuple[int, Column, str]]:

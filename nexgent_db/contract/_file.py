@@ -144,6 +144,8 @@ def _lines(queries: Iterable[CheckedQuery], indexes: Mapping[str, Sequence[str]]
                     for name, type_ in types.items()
                 ),
                 "columns": ", ".join(f"{each.name} {each.type}{'?' * each.nullable}" for each in columns),
+                "reads": sorted(frozenset().union(*(variant.reads for variant in variants))),
+                "writes": sorted(frozenset().union(*(variant.writes for variant in variants))),
                 "digest": _digest(source),
             }
             if source.query.optional:

@@ -9,10 +9,11 @@ from typing import Any, Final
 import psycopg
 
 from nexgent_db.contract._catalog import Catalog, read_catalog
-from nexgent_db.contract._check import CheckedQuery
+from nexgent_db.contract._check import CheckedQuery, CheckedVariant
 from nexgent_db.contract._problem import Problem
+from nexgent_db.contract._source import Source
 
-__all__ = ["LARGE", "Plans", "explain", "seed"]
+__all__ = ["LARGE", "Plan", "Plans", "explain", "generic_plan", "indexes_of", "nodes", "seed"]
 
 LARGE: Final = 10_000
 """Rows from which on a table is not to be read from end to end."""
@@ -75,11 +76,16 @@ FROM generate_series(1, 50000) AS n;
 """
 
 
+Plan = dict[str, Any]
+"""One node of a plan, as ``EXPLAIN (FORMAT JSON)`` has it; those below it are under ``Plans``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plans:
-    """The indexes by query, and what was found wrong."""
+    """By query: the indexes of all its variants, and the plan of each; and what was found wrong."""
 
     indexes: dict[str, tuple[str, ...]]
+    trees: dict[str, tuple[Plan, ...]]
     problems: tuple[Problem, ...]
 
 
@@ -96,46 +102,76 @@ def seed(connection: psycopg.Connection[Any]) -> None:
 def explain(connection: psycopg.Connection[Any], queries: Sequence[CheckedQuery]) -> Plans:
     """The generic plan of every variant that the check accepted. Executes nothing."""
     indexes: dict[str, tuple[str, ...]] = {}
+    trees: dict[str, tuple[Plan, ...]] = {}
     problems: list[Problem] = []
     with connection.transaction(force_rollback=True):
-        connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
         catalog = read_catalog(connection)
         rows = connection.execute(
             "SELECT relname, reltuples::float8 FROM pg_class WHERE relkind = 'r' AND reltuples >= %s", [LARGE]
         )
         large: dict[str, float] = dict(rows.fetchall())
         for checked in queries:
-            used, own = _of_query(connection, checked, large, catalog)
-            indexes[checked.source.query.qualified_name] = tuple(sorted(used))
+            name = checked.source.query.qualified_name
+            trees[name] = tuple(
+                generic_plan(connection, checked.source, variant, catalog) for variant in checked.variants
+            )
+            indexes[name], own = _of_query(checked, trees[name], large)
             problems += own
-    return Plans(indexes, tuple(problems))
+    return Plans(indexes, trees, tuple(problems))
+
+
+def generic_plan(
+    connection: psycopg.Connection[Any], source: Source, variant: CheckedVariant, catalog: Catalog
+) -> Plan:
+    """The plan that serves any values, for parameters of the types that the driver sends. Executes nothing.
+
+    Of a prepared statement, because that has the types, and works on PostgreSQL 15, where GENERIC_PLAN does not.
+    Inside a transaction block; the setting that it makes ends with that.
+    """
+    sent = [
+        found.sent_as(catalog) if (found := source.parameters.get(name)) else 0 for name in variant.statement.parameters
+    ]
+    types = [
+        catalog.sql_name(oid) if oid else catalog.sql_name(catalog.by_name[name])
+        for oid, name in zip(sent, variant.parameter_types, strict=True)
+    ]
+    arguments = f"({', '.join(types)})" if types else ""
+    values = f"({', '.join(['NULL'] * len(types))})" if types else ""
+    connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+    connection.execute(f"PREPARE explained{arguments} AS {variant.statement.text}")
+    row = connection.execute(f"EXPLAIN (FORMAT JSON) EXECUTE explained{values}").fetchone()
+    connection.execute("DEALLOCATE explained")
+    assert row is not None
+    plan: Plan = row[0][0]["Plan"]
+    return plan
+
+
+def nodes(plan: Plan) -> Iterator[Plan]:
+    """The node and all below it, from the top."""
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
+
+
+def indexes_of(plan: Plan) -> set[str]:
+    """The indexes that a plan reads, or decides a conflict by."""
+    used: set[str] = set()
+    for node in nodes(plan):
+        used.update(node.get("Conflict Arbiter Indexes", ()))
+        if "Index Name" in node:
+            used.add(node["Index Name"])
+    return used
 
 
 def _of_query(
-    connection: psycopg.Connection[Any], checked: CheckedQuery, large: dict[str, float], catalog: Catalog
-) -> tuple[set[str], list[Problem]]:
+    checked: CheckedQuery, trees: Sequence[Plan], large: dict[str, float]
+) -> tuple[tuple[str, ...], list[Problem]]:
     source = checked.source
     used: set[str] = set()
     read: dict[str, int] = {}
-    for variant in checked.variants:
-        sent = [
-            found.sent_as(catalog) if (found := source.parameters.get(name)) else 0
-            for name in variant.statement.parameters
-        ]
-        types = [
-            catalog.sql_name(oid) if oid else catalog.sql_name(catalog.by_name[name])
-            for oid, name in zip(sent, variant.parameter_types, strict=True)
-        ]
-        arguments = f"({', '.join(types)})" if types else ""
-        connection.execute(f"PREPARE explained{arguments} AS {variant.statement.text}")
-        values = f"({', '.join(['NULL'] * len(types))})" if types else ""
-        row = connection.execute(f"EXPLAIN (FORMAT JSON) EXECUTE explained{values}").fetchone()
-        connection.execute("DEALLOCATE explained")
-        assert row is not None
-        for node in _nodes(row[0][0]["Plan"]):
-            used.update(node.get("Conflict Arbiter Indexes", ()))
-            if "Index Name" in node:
-                used.add(node["Index Name"])
+    for plan in trees:
+        used |= indexes_of(plan)
+        for node in nodes(plan):
             if node["Node Type"] == "Seq Scan" and node["Relation Name"] in large:
                 read[node["Relation Name"]] = read.get(node["Relation Name"], 0) + 1
     excuses = {each.subject: each for each in source.overrides if each.rule == "seq scan"}
@@ -173,10 +209,4 @@ def _of_query(
         for table, override in excuses.items()
         if table not in read
     ]
-    return used, problems
-
-
-def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for below in plan.get("Plans", ()):
-        yield from _nodes(below)
+    return tuple(sorted(used)), problems

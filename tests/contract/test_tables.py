@@ -1,0 +1,56 @@
+"""Which tables a statement reads and which it writes, wherever they stand in it; and the plan for any values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from nexgent_db.contract import check, generic_plan, indexes_of, nodes, read_catalog
+from tests.contract.support import made_up
+
+
+@pytest.mark.parametrize(
+    ("sql", "reads", "writes"),
+    [
+        ("SELECT 1 AS one", set(), set()),
+        ("SELECT count(*) AS n FROM users JOIN agents ON agents.user_id = users.id", {"agents", "users"}, set()),
+        ("SELECT (SELECT count(*) FROM api_keys) AS n", {"api_keys"}, set()),
+        ("INSERT INTO users (email) VALUES ('a')", set(), {"users"}),
+        (
+            "INSERT INTO users (email) VALUES ('a') ON CONFLICT (id) DO UPDATE SET email = excluded.email",
+            set(),
+            {"users"},
+        ),
+        ("UPDATE users SET email = 'a' WHERE id = (SELECT user_id FROM agents LIMIT 1)", {"agents"}, {"users"}),
+        ("DELETE FROM agents USING users WHERE agents.user_id = users.id", {"users"}, {"agents"}),
+        (
+            "WITH gone AS (DELETE FROM agents RETURNING user_id), kept AS (SELECT id FROM agents)"
+            " UPDATE users SET email = 'a' FROM gone, kept WHERE users.id = gone.user_id",
+            {"agents"},
+            {"agents", "users"},
+        ),
+    ],
+)
+def test_tables_read_and_written_are_told_apart(
+    database_url: str, tmp_path: Path, sql: str, reads: set[str], writes: set[str]
+) -> None:
+    kind = "one" if sql.startswith("SELECT") else "rows"
+    source = made_up(tmp_path, f"-- name: q :{kind}\n{sql};", None, None)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        (query,) = check(connection, [source]).queries
+    (variant,) = query.variants
+    assert (variant.reads, variant.writes) == (reads, writes)
+
+
+def test_the_generic_plan_serves_any_value(database_url: str, tmp_path: Path) -> None:
+    source = made_up(tmp_path, "-- name: q :rows\nDELETE FROM users WHERE id = :user_id;", None, None)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        (query,) = check(connection, [source]).queries
+        with connection.transaction():
+            connection.execute("SET LOCAL enable_seqscan = off")
+            plan = generic_plan(connection, source, query.variants[0], read_catalog(connection))
+    assert [node["Node Type"] for node in nodes(plan)] == ["ModifyTable", "Index Scan"]
+    assert plan["Plans"][0]["Index Cond"] == "(id = $1)"
+    assert indexes_of(plan) == {"users_pkey"}
