@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import select
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from typing import Any, Final
 
 import psycopg
@@ -164,11 +164,11 @@ class PoolSession(Session):
         except psycopg.Error as error:
             raise translate(error, bound.name) from error
 
-    async def stream(self, bound: BoundQuery, call: Call) -> AsyncIterator[Any]:
+    async def stream(self, bound: BoundQuery, call: Call) -> AsyncGenerator[Any, None]:
         connection = await self._take()
         try:
-            async with connection.transaction():
-                async for row in BlockSession(connection).stream(bound, call):
+            async with connection.transaction(), aclosing(BlockSession(connection).stream(bound, call)) as stream:
+                async for row in stream:
                     yield row
         finally:
             await self._give_back(connection)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ class Session(ABC):
         """Send one query; return what its cardinality promises. Raises DatabaseError, RowCountError."""
 
     @abstractmethod
-    def stream(self, bound: BoundQuery, call: Call) -> AsyncIterator[Any]:
+    def stream(self, bound: BoundQuery, call: Call) -> AsyncGenerator[Any, None]:
         """Send one query and hand out its rows as they are fetched. Raises DatabaseError at any row."""
 
     @abstractmethod
@@ -54,7 +54,7 @@ class BlockSession(Session):
                 await self._connection.close()
             raise translated from error
 
-    async def stream(self, bound: BoundQuery, call: Call) -> AsyncIterator[Any]:
+    async def stream(self, bound: BoundQuery, call: Call) -> AsyncGenerator[Any, None]:
         if self.ended:
             raise BlockMisuse(f"{bound.name}: its transaction block has ended")
         name = f"stream_{next(_NUMBERS)}"

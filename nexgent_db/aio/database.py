@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -14,6 +14,7 @@ import psycopg
 from psycopg import AsyncConnection, IsolationLevel
 from psycopg_pool import AsyncConnectionPool
 
+from nexgent_db.aio._observed import ObservedSession, observed_commit
 from nexgent_db.aio._pool import PoolSession, connect, make_pool, take
 from nexgent_db.aio._session import BlockSession, Session
 from nexgent_db.aio.repositories.agents import AgentRepository
@@ -38,6 +39,8 @@ from nexgent_db.errors import (
     translate,
 )
 from nexgent_db.health import Health
+from nexgent_db.observe import QueryHook
+from nexgent_db.observe._event import Hooks
 from nexgent_db.settings import Settings, describe
 
 T = TypeVar("T")
@@ -74,46 +77,51 @@ class _Repositories:
 class AsyncTransaction(_Repositories):
     """An open transaction block. Everything done through it is kept together, or not at all."""
 
-    def __init__(self, connection: AsyncConnection[Any]) -> None:
+    def __init__(self, connection: AsyncConnection[Any], hooks: Hooks) -> None:
         self._connection = connection
-        self._session = BlockSession(connection)
+        self._hooks = hooks
+        self._block = BlockSession(connection)
+        self._session = ObservedSession(self._block, hooks, in_block=True) if hooks else self._block
         super().__init__(self._session)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncTransaction]:
         """A block within the block: a savepoint. An error that leaves it undoes what was done inside, no more."""
-        if self._session.ended:
+        if self._block.ended:
             raise BlockMisuse("the transaction block has ended")
-        inner = AsyncTransaction(self._connection)
+        inner = AsyncTransaction(self._connection, self._hooks)
         try:
             async with self._connection.transaction():
                 yield inner
         except psycopg.Error as error:
             raise translate(error) from error
         finally:
-            inner._session.ended = True
+            inner._block.ended = True
 
 
 class AsyncDatabase(_Repositories):
     """A pool of connections to one database, its repositories, and transaction blocks.
 
     Use it as a context manager, or call :meth:`open` and :meth:`close`. ``database`` is a URL, libpq keywords, or
-    Settings. Safe to share between tasks.
+    Settings. Safe to share between tasks. ``on_query`` is told of every query, see :mod:`nexgent_db.observe`: what it
+    raises is logged and stops nothing.
 
     Queries alone raise, in this order: InvalidInput before anything is sent; PoolExhausted, AuthenticationFailed or
     DatabaseUnavailable while a connection is sought; DatabaseError and its subclasses from the server; RowCountError.
     """
 
-    def __init__(self, database: str | Settings) -> None:
+    def __init__(self, database: str | Settings, *, on_query: QueryHook | Sequence[QueryHook] = ()) -> None:
         self.settings = Settings.from_url(database) if isinstance(database, str) else database
+        self._hooks = Hooks(on_query)
         self._pool: AsyncConnectionPool[AsyncConnection[Any]] | None = None
         self._in_block: set[object] = set()
-        super().__init__(PoolSession(self._take, self._give_back, self._block_session))
+        session = PoolSession(self._take, self._give_back, self._block_session)
+        super().__init__(ObservedSession(session, self._hooks, in_block=False) if self._hooks else session)
 
     @classmethod
-    def from_env(cls) -> Self:
+    def from_env(cls, *, on_query: QueryHook | Sequence[QueryHook] = ()) -> Self:
         """The database of ``DATABASE_URL``, with the settings of the environment. Raises ConfigurationError."""
-        return cls(Settings.from_env())
+        return cls(Settings.from_env(), on_query=on_query)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {describe(self.settings.conninfo)}>"
@@ -195,13 +203,13 @@ class AsyncDatabase(_Repositories):
         async with self._checkout() as connection:
             owner = asyncio.current_task()
             self._in_block.add(owner)
-            transaction = AsyncTransaction(connection)
+            transaction = AsyncTransaction(connection, self._hooks)
             limits = _limits(statement_timeout_s, lock_timeout_s)
             try:
                 await connection.set_isolation_level(_ISOLATION[isolation])
                 await connection.set_read_only(read_only or None)
                 await connection.set_deferrable(deferrable or None)
-                async with connection.transaction():
+                async with observed_commit(connection, self._hooks) if self._hooks else connection.transaction():
                     if limits:
                         await connection.execute(limits)
                     if pipeline:
@@ -212,7 +220,7 @@ class AsyncDatabase(_Repositories):
             except psycopg.Error as error:
                 raise translate(error) from error
             finally:
-                transaction._session.ended = True
+                transaction._block.ended = True
                 self._in_block.discard(owner)
 
     async def run_transaction(

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, closing, suppress
 from typing import Any, Final
 
 import psycopg
@@ -165,11 +165,11 @@ class PoolSession(Session):
         except psycopg.Error as error:
             raise translate(error, bound.name) from error
 
-    def stream(self, bound: BoundQuery, call: Call) -> Iterator[Any]:
+    def stream(self, bound: BoundQuery, call: Call) -> Generator[Any, None, None]:
         connection = self._take()
         try:
-            with connection.transaction():
-                for row in BlockSession(connection).stream(bound, call):
+            with connection.transaction(), closing(BlockSession(connection).stream(bound, call)) as stream:
+                for row in stream:
                     yield row
         finally:
             self._give_back(connection)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ class Session(ABC):
         """Send one query; return what its cardinality promises. Raises DatabaseError, RowCountError."""
 
     @abstractmethod
-    def stream(self, bound: BoundQuery, call: Call) -> Iterator[Any]:
+    def stream(self, bound: BoundQuery, call: Call) -> Generator[Any, None, None]:
         """Send one query and hand out its rows as they are fetched. Raises DatabaseError at any row."""
 
     @abstractmethod
@@ -55,7 +55,7 @@ class BlockSession(Session):
                 self._connection.close()
             raise translated from error
 
-    def stream(self, bound: BoundQuery, call: Call) -> Iterator[Any]:
+    def stream(self, bound: BoundQuery, call: Call) -> Generator[Any, None, None]:
         if self.ended:
             raise BlockMisuse(f"{bound.name}: its transaction block has ended")
         name = f"stream_{next(_NUMBERS)}"

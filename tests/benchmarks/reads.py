@@ -11,6 +11,8 @@ from psycopg_pool import ConnectionPool
 
 from nexgent_db import Database
 from nexgent_db.models import SOL_MINT
+from nexgent_db.observe._event import Hooks
+from nexgent_db.sync._observed import ObservedSession
 from nexgent_db.sync.repositories.positions import PositionRepository
 from tests.benchmarks.result import Result, interleaved, medians
 from tests.integration.sync.factories import Owner, new_owner
@@ -48,6 +50,7 @@ def _one(url: str, position_id: UUID) -> Iterator[Result]:
     yield Result(name=f"{name}, beside psycopg", ours=ours, unit="µs", baseline=times["bare"] * 1e6, at_most=1.3)
     yield Result(name=f"{name}, beside psycopg_pool", ours=ours, unit="µs", baseline=times["pool"] * 1e6)
     yield Result(name=f"{name}, beside RawCursor", ours=ours, unit="µs", baseline=times["raw"] * 1e6)
+    yield Result(name=f"{name} with a hook, beside without", ours=times["hooked"] * 1e6, unit="µs", baseline=ours)
 
 
 def _one_connected_anew(url: str, position_id: UUID) -> dict[str, list[float]]:
@@ -64,9 +67,11 @@ def _one_connected_anew(url: str, position_id: UUID) -> dict[str, list[float]]:
             with pool.connection() as connection:
                 return connection.execute(formatted, (position_id,)).fetchone()
 
+        hooked = PositionRepository(ObservedSession(db.positions._session, Hooks(lambda _: None), in_block=False))
         return interleaved(
             {
                 "ours": lambda: db.positions.find_by_id(position_id),
+                "hooked": lambda: hooked.find_by_id(position_id),  # of the same pool: so of the same connection
                 "bare": lambda: plain.execute(formatted, (position_id,)).fetchone(),
                 "raw": lambda: RawCursor(plain_raw).execute(raw, (position_id,)).fetchone(),
                 "pool": through_pool,

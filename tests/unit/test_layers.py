@@ -16,7 +16,7 @@ PACKAGE = Path(nexgent_db.__file__).parent
 # be given its place here.
 ABOVE_NOTHING: set[str] = set()
 PURE = {"errors", "models", "sqlfiles", "_data"}
-IO = {*PURE, "binding", "outcomes", "health", "settings", "cache_keys"}
+IO = {*PURE, "binding", "observe", "outcomes", "health", "settings", "cache_keys"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": ABOVE_NOTHING,
     "_sqllexer": ABOVE_NOTHING,
@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": {"errors"},
     "sqlfiles": {"errors", "_sqllexer"},
     "binding": PURE,
+    "observe": {"errors"},
     "outcomes": {"errors", "models", "binding"},
     "aio": IO,
     "sync": IO,
