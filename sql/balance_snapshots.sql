@@ -148,13 +148,14 @@ LIMIT 1;
 -- name: delete_older_than :rows
 -- Deletes up to `limit` snapshots from before this time, oldest first; call it until it deletes fewer. Rows that
 -- somebody else is deleting are passed over.
--- check: seq scan agent_balance_snapshots: only while the limit is unknown; with it, rows are found by primary key
-DELETE FROM agent_balance_snapshots
-WHERE id IN (
+-- An array, not IN: however many the limit may let through, they are found by primary key.
+WITH old AS (
     SELECT id
     FROM agent_balance_snapshots
     WHERE snapshot_timestamp < :before
     ORDER BY snapshot_timestamp, id
     LIMIT :limit
     FOR UPDATE SKIP LOCKED
-);
+)
+DELETE FROM agent_balance_snapshots
+WHERE id = ANY(ARRAY(SELECT old.id FROM old));

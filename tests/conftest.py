@@ -56,7 +56,8 @@ migrated_template = factories.postgresql_noproc(depends_on="pg_server", load=[_m
 
 
 @contextmanager
-def _new_database(server: SimpleNamespace | NoopExecutor, template: str | None) -> Iterator[str]:
+def new_database(server: SimpleNamespace | NoopExecutor, template: str | None) -> Iterator[str]:
+    """The URL of a database made for as long as the block, from a template where one is named."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     name = f"nexgent_test_{worker}_{os.getpid()}_{next(_NUMBERS)}"
     with DatabaseJanitor(
@@ -76,21 +77,21 @@ def _new_database(server: SimpleNamespace | NoopExecutor, template: str | None) 
 @pytest.fixture(scope="session")
 def database_url(migrated_template: NoopExecutor) -> Iterator[str]:
     """A migrated database shared by the session: make your own user, agent and wallet in it."""
-    with _new_database(migrated_template, migrated_template.template_dbname) as url:
+    with new_database(migrated_template, migrated_template.template_dbname) as url:
         yield url
 
 
 @pytest.fixture
 def fresh_database_url(migrated_template: NoopExecutor) -> Iterator[str]:
     """A migrated database of the test's own."""
-    with _new_database(migrated_template, migrated_template.template_dbname) as url:
+    with new_database(migrated_template, migrated_template.template_dbname) as url:
         yield url
 
 
 @pytest.fixture
 def empty_database(pg_server: SimpleNamespace) -> Iterator[str]:
     """A database of the test's own with nothing in it."""
-    with _new_database(pg_server, None) as url:
+    with new_database(pg_server, None) as url:
         yield url
 
 

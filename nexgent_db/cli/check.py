@@ -26,6 +26,7 @@ from nexgent_db.contract import (
     Report,
     all_sources,
     check,
+    check_older,
     compare,
     compare_offline,
     contract_path,
@@ -33,12 +34,10 @@ from nexgent_db.contract import (
     read,
     render,
     seed,
-    without_method,
 )
 from nexgent_db.embedded import postgres
 from nexgent_db.errors import ConfigurationError
 from nexgent_db.settings import Settings
-from nexgent_db.sqlfiles import load_directory
 
 __all__ = ["register"]
 
@@ -117,11 +116,8 @@ def _migrated(database_url: str | None) -> Iterator[Target]:
 def _older(connection: psycopg.Connection[Any], revision: str) -> list[Problem]:
     """What the queries of another revision meet on this database."""
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "sql"
         _unpack(revision, Path(place))
-        queries = [query for file in load_directory(folder).values() for query in file.queries.values()]
-        report = check(connection, map(without_method, queries))
-        return [problem for problem in report.problems if problem.rule == "refused"]
+        return check_older(connection, Path(place), f"{revision}:sql")
 
 
 def _unpack(revision: str, place: Path) -> None:
@@ -130,11 +126,11 @@ def _unpack(revision: str, place: Path) -> None:
     done = subprocess.run(["git", "archive", revision, "--", "sql"], capture_output=True, check=False)
     if done.returncode:
         raise ConfigurationError(f"git archive {revision}: {done.stderr.decode(errors='replace').strip()}")
-    (place / "sql").mkdir()
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         for member in archive:  # by name: extractall has its safe filter from Python 3.11.4 on only
-            if (content := archive.extractfile(member)) is not None:
-                (place / "sql" / Path(member.name).name).write_bytes(content.read())
+            path = Path(member.name)
+            if path.parent == Path("sql") and (content := archive.extractfile(member)) is not None:
+                (place / path.name).write_bytes(content.read())
 
 
 # --- Showing --------------------------------------------------------------------------------------

@@ -18,14 +18,15 @@ from pydantic import BaseModel
 
 from nexgent_db._data import data_dir
 from nexgent_db.binding import _union_parts
-from nexgent_db.contract._check import CheckedQuery, CheckedVariant
+from nexgent_db.contract._checked import CheckedQuery, CheckedVariant
 from nexgent_db.contract._declared import declared, fields_of
 from nexgent_db.contract._problem import Problem
 from nexgent_db.contract._source import Source
 
-__all__ = ["compare", "compare_offline", "contract_path", "migrations_digest", "read", "render"]
+__all__ = ["VERSION", "compare", "compare_offline", "contract_path", "migrations_digest", "read", "render"]
 
-_VERSION: Final = 1
+VERSION: Final = 1
+"""Of the file's format."""
 _REMEDY: Final = "look at what changed, then make contract"
 
 
@@ -46,7 +47,7 @@ def migrations_digest() -> str:
 def render(queries: Iterable[CheckedQuery], indexes: Mapping[str, Sequence[str]]) -> str:
     """The contract's text."""
     lines = [json.dumps(line, ensure_ascii=False) for line in _lines(queries, indexes)]
-    head = json.dumps({"version": _VERSION, "migrations": migrations_digest()})[:-1]
+    head = json.dumps({"version": VERSION, "migrations": migrations_digest()})[:-1]
     return f'{head}, "queries": [\n' + ",\n".join(lines) + "\n]}\n"
 
 
@@ -73,7 +74,7 @@ def compare_offline(sources: Sequence[Source], committed: dict[str, Any] | None)
 def _stale(
     sources: Sequence[Source], committed: dict[str, Any] | None, facts: Mapping[str, list[dict[str, Any]]] | None
 ) -> list[Problem]:
-    if committed is None or committed.get("version") != _VERSION:
+    if committed is None or committed.get("version") != VERSION:
         return [_problem(contract_path(), "contract.json", "a contract", "there is none of this version", None)]
     lines: dict[str, list[dict[str, Any]]] = {}
     for line in committed["queries"]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import psycopg
 
 from nexgent_db.contract._catalog import Catalog, read_catalog
-from nexgent_db.contract._check import CheckedQuery, CheckedVariant
+from nexgent_db.contract._checked import CheckedQuery, CheckedVariant
 from nexgent_db.contract._problem import Problem
 from nexgent_db.contract._source import Source
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, get_type_hints
 
 from nexgent_db._data import data_dir
@@ -118,9 +119,9 @@ def sources_of(queries: Iterable[BoundQuery]) -> list[Source]:
     return [_source(bound.query, bound, _parameters(bound)) for bound in queries]
 
 
-def without_method(query: Query) -> Source:
-    """A query that no method calls: its parameters and rows are not declared, everything else is checked."""
-    return _source(query, None, {})
+def without_method(query: Query, parameters: Mapping[str, Declared] = MappingProxyType({})) -> Source:
+    """A query that no method calls: its rows are not declared, nor its parameters but for those given here."""
+    return _source(query, None, parameters)
 
 
 def _parameters(bound: BoundQuery) -> dict[str, Declared]:

@@ -1,6 +1,7 @@
 # ruff: noqa: E501  # a case is a line
 """Broken queries and models, at least one for each rule; each is told with both places and what the database says."""
 
+import ast
 import re
 from datetime import date, datetime
 from decimal import Decimal
@@ -11,6 +12,7 @@ from uuid import UUID
 import pytest
 from pydantic import JsonValue
 
+import nexgent_db.contract
 from nexgent_db.models._base import AwareDatetime, Exact, Percent, Row, TokenNumber, UsdNumber
 from nexgent_db.models.agents import Agent
 from nexgent_db.models.wallets import AgentWallet
@@ -147,6 +149,8 @@ CASES = [
     Case("cardinality", (1, 12), f"{OPTIONAL}SELECT id FROM agents WHERE id = gen_random_uuid();", {}, UUID | None, ":optional", "any number of rows"),
     Case("cardinality", (1, 12), f"{OPTIONAL}UPDATE agents SET name = 'x' WHERE user_id = :user_id RETURNING id;", {"user_id": UUID}, UUID | None, ":optional", "any number of rows"),
     Case("cardinality", (1, 12), f"{OPTIONAL}SELECT count(*) FROM users;", {}, int | None, ":optional", "always one row"),
+    Case("cardinality", (1, 12), f"{OPTIONAL}SELECT id FROM agents ORDER BY id LIMIT int8pl(1, 2);", {}, UUID | None, ":optional", "no LIMIT 1"),
+    Case("cardinality", (1, 12), f"{OPTIONAL}SELECT id FROM agents ORDER BY id LIMIT :most;", {"most": int}, UUID | None, ":optional", "no LIMIT 1"),
     Case("no rows", (1, 12), f"{OPTIONAL}DELETE FROM users WHERE id = :id;", {"id": UUID}, UUID | None, ":optional", "the statement returns no rows"),
     Case("rows unread", (1, 12), f"{ROWS}DELETE FROM users WHERE id = :id RETURNING id;", {"id": UUID}, int, ":rows", "the statement returns at most one row of 1 columns"),
     Case("rows unread", (1, 12), f"{EXEC}SELECT id FROM users LIMIT 5;", {}, None, ":exec", "the statement returns many rows of 1 columns"),
@@ -177,6 +181,34 @@ CASES = [
 ]  # fmt: skip
 
 
+def assert_leads_to_the_method_or_field(place: str) -> None:
+    path, _, line = place.rpartition(":")
+    text = Path(path).read_text().splitlines()[int(line) - 1]
+    is_method = path == "tests/contract/support.py" and "async def method" in text
+    is_field = path == "tests/contract/test_rules.py" and re.match(r"    \w+: ", text)
+    assert is_method or is_field, f"{place}: {text}"
+
+
+def rules_reported() -> set[str]:
+    """Every rule that a module of the contract names when it reports a problem of one query."""
+    return {
+        value.value
+        for path in Path(nexgent_db.contract.__file__).parent.glob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr in ("report", "problem")
+        for value in ast.walk(call.args[0])
+        if isinstance(value, ast.Constant) and isinstance(value.value, str)
+    }
+
+
+def test_every_rule_has_a_query_that_breaks_it() -> None:
+    assert len(CASES) >= 40
+    assert len(rules_reported()) == 19
+    assert rules_reported() == {case.rule for case in CASES}
+
+
 @pytest.mark.parametrize(
     "case", CASES, ids=[f"{place}-{case.rule.replace(' ', '_')}" for place, case in enumerate(CASES)]
 )
@@ -193,7 +225,7 @@ def test_a_broken_query_is_told_with_both_places(case: Case, database_url: str, 
     assert f"{tmp_path / 'things.sql'}:{line}:{column}: things.q" in str(problem)
     assert (problem.python is None) == (case.parameters is None)
     if problem.python is not None:
-        assert re.search(r"tests/contract/(support|test_rules)\.py:\d+$|nexgent_db/models/\w+\.py:\d+$", problem.python)
+        assert_leads_to_the_method_or_field(problem.python)
     assert problem.advice
     others = {each.rule for each in problems} - {case.rule}
     assert not others - {"nullability", "parameter type"}, [str(each) for each in problems]
@@ -217,6 +249,7 @@ RIGHT = [
     (f"{MANY}SELECT user_id, count(*) FROM agents GROUP BY user_id ORDER BY user_id LIMIT 9;", None, None),
     (f"{MANY}SELECT DISTINCT user_id FROM agents ORDER BY user_id LIMIT 9;", {}, list[UUID]),
     (f"{ONE}SELECT sol_mint();", {}, str),
+    (f"{OPTIONAL}SELECT id FROM agents ORDER BY id LIMIT 1::int2;", {}, UUID | None),
 ]  # fmt: skip
 
 

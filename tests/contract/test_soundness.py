@@ -34,6 +34,11 @@ SELECT concat(VARIADIC NULL::text[]), num_nulls(VARIADIC NULL::int[]), jsonb_bui
 SELECT num_nonnulls(VARIADIC arr), concat(VARIADIC arr) FROM a
 SELECT to_number('1',''), to_number(t, '') FROM a WHERE t IS NOT NULL
 SELECT id FROM a ORDER BY id LIMIT length('1234')
+SELECT id FROM a ORDER BY id LIMIT int8pl(1, 2)
+SELECT id FROM a ORDER BY id LIMIT int8shl(1, 1)
+SELECT id FROM a ORDER BY id LIMIT 1::int2
+SELECT id FROM a ORDER BY id LIMIT 1.4::int8
+SELECT id FROM a ORDER BY id LIMIT nullif(1, 1)
 SELECT a.id, d.n, d.id FROM a LEFT JOIN d ON d.a_id = a.id AND d.n > 0
 SELECT a.id, d.n FROM a LEFT JOIN d ON d.a_id = a.id WHERE d.n > 0 OR a.id > 0
 SELECT a.id, d.n FROM a LEFT JOIN d ON d.a_id = a.id WHERE d.n > 0 OR d.id = 1
