@@ -14,7 +14,7 @@ SQUAWK_EXCLUDED := require-lock-timeout,require-statement-timeout,prefer-text-fi
 OUR_MIGRATIONS := $(filter-out %.rollback.sql,$(wildcard migrations/20261*.sql))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo migrate rollback status test check contract lint types format sync bench clean
+.PHONY: help install demo migrate rollback status test check contract schema lint types format sync bench clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,14 +46,18 @@ test: $(STAMP)  ## run all tests, on embedded servers
 check: lint types  ## everything that must be green besides the tests
 	$(BIN)/python -m tests.support.async_to_sync --check
 	$(BIN)/nexgent-db check --plans
+	$(BIN)/nexgent-db schema --check
 
 contract: $(STAMP)  ## prove every query against PostgreSQL and write sql/contract.json
 	$(BIN)/nexgent-db check --plans --write
 
+schema: $(STAMP)  ## write sql/schema.sql: what all migrations make, in one file to read
+	$(BIN)/nexgent-db schema --out sql/schema.sql
+
 lint: $(STAMP)  ## style of the code and of the SQL
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/sqlfluff lint --disable-progress-bar sql migrations
+	$(BIN)/sqlfluff lint --disable-progress-bar $(filter-out sql/schema.sql,$(wildcard sql/*.sql)) migrations
 	$(BIN)/squawk --assume-in-transaction --exclude $(SQUAWK_EXCLUDED) $(OUR_MIGRATIONS)
 
 types: $(STAMP)  ## mypy --strict

@@ -198,15 +198,18 @@ class SqlFile:
 
 
 def load_directory(path: Path | str) -> Mapping[str, SqlFile]:
-    """Every ``*.sql`` file right inside the directory, by stem, in order of name; hidden files are skipped.
+    """Every ``*.sql`` file right inside the directory, by stem, in order of name.
+
+    Hidden files are skipped, and ``schema.sql``: what the migrations make, written out for readers.
 
     Raises SqlFileError when the directory cannot be read or holds no such file, then for the first bad file.
     """
     directory = Path(path)
     try:
-        paths = sorted(p for p in directory.iterdir() if p.suffix == ".sql" and not p.name.startswith("."))
+        found = sorted(p for p in directory.iterdir() if p.suffix == ".sql" and not p.name.startswith("."))
     except OSError as error:
         raise SqlFileError(directory, 1, 1, f"cannot be read: {error.strerror or error}") from error
+    paths = [p for p in found if p.name != "schema.sql"]
     if not paths:
         raise SqlFileError(directory, 1, 1, "no .sql file in this directory")
     return MappingProxyType({p.stem: load_file(p) for p in paths})

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nexgent_db.cli import check, history, schema
+from nexgent_db.cli import catalog, check, history, schema
 from nexgent_db.cli.show import one_line
 from nexgent_db.errors import NexgentError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 schema.register(app)
 history.register(app)
 check.register(app)
+catalog.register(app)
 
 
 def _show_version(wanted: bool) -> None:

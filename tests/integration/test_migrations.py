@@ -23,6 +23,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from nexgent_db import _data
 from nexgent_db import migrations as engine
 from nexgent_db._data import data_dir
+from nexgent_db.catalog import Catalog, Column, Index, Sequence, Table, differences, read_catalog
 from nexgent_db.errors import (
     AuthenticationFailed,
     ConfigurationError,
@@ -31,7 +32,6 @@ from nexgent_db.errors import (
     InvalidInput,
 )
 from nexgent_db.migrations import MigrationError, MigrationLocked, Migrator
-from tests.support.catalog import Catalog, Column, differences, read_catalog
 
 LAST_OF_HISTORY = "20260211120000_add_user_id_to_trading_signals"
 CHECKOUT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ def catalog_of(conninfo: str) -> Catalog:
 
 
 def assert_same(expected: Catalog, actual: Catalog, when: str) -> None:
-    found = differences(expected, actual)
+    found = [f"{each}: {each.expected} became {each.actual}" for each in differences(expected, actual)]
     assert not found, "\n".join([when, *found])
 
 
@@ -340,12 +340,11 @@ def _expected_history() -> Catalog:
     constraints, indexes = {}, {}
     for table in COLUMNS:
         key = "wallet_address" if table == "agent_wallets" else "id"
-        constraints[f"{table}.{table}_pkey"] = f"PRIMARY KEY ({key})"
-        indexes[f"{table}_pkey"] = f"CREATE UNIQUE INDEX {table}_pkey ON {table} USING btree ({key})"
+        constraints[table, f"{table}_pkey"] = f"PRIMARY KEY ({key})"
     for table, keys in FOREIGN_KEYS.items():
         for column, target in keys.items():
             referred, action = target.split(" ", 1)
-            constraints[f"{table}.{table}_{column}_fkey"] = (
+            constraints[table, f"{table}_{column}_fkey"] = (
                 f"FOREIGN KEY ({column}) REFERENCES {referred} ON UPDATE CASCADE ON DELETE {action}"
             )
     for kind, create, suffix in ((UNIQUE, "CREATE UNIQUE INDEX", "key"), (INDEXES, "CREATE INDEX", "idx")):
@@ -353,19 +352,15 @@ def _expected_history() -> Catalog:
             for columns in of_table:
                 name = f"{table}_{columns.replace(', ', '_')}_{suffix}"
                 name = SHORT_NAMES.get(name, name)
-                indexes[name] = f"{create} {name} ON {table} USING btree ({columns})"
+                indexes[name] = Index(table, f"{create} {name} ON {table} ({columns})")
+    serial = "AS integer INCREMENT 1 MINVALUE 1 MAXVALUE 2147483647 START 1 CACHE 1 NO CYCLE"
     return Catalog(
+        enums={'"TransactionType"': ("DEPOSIT", "WITHDRAWAL", "SWAP", "BURN")},
+        sequences={"trading_signals_id_seq": Sequence(serial, "AS integer", owned_by="trading_signals.id")},
+        tables=dict.fromkeys(COLUMNS, Table()),
         columns={table: _expected_columns(block) for table, block in COLUMNS.items()},
-        tables=dict.fromkeys(COLUMNS, "r p"),
         constraints=constraints,
         indexes=indexes,
-        enums={"TransactionType": ("DEPOSIT", "WITHDRAWAL", "SWAP", "BURN")},
-        sequences={"trading_signals_id_seq": "integer start 1 by 1 owned by trading_signals.id"},
-        functions={},
-        triggers={},
-        views={},
-        types={},
-        comments={},
     )
 
 
@@ -419,7 +414,7 @@ def test_only_the_declared_rollbacks_change_the_column_order(empty_database: str
     migrator.migrate(to="20251212112507_remove_price_sol_from_trading_signals")
     migrator.rollback()
     (found,) = differences(before, catalog_of(empty_database))
-    assert found.startswith("columns: trading_signals is in the order")
+    assert (found.kind, found.name) == ("column order", "trading_signals")
 
 
 ROWS_AT_THE_BEGINNING = """

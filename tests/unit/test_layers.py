@@ -32,12 +32,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "outcomes": {"errors", "models", "binding"},
     "aio": IO,
     "sync": IO,
+    "catalog": {"errors"},
     "contract": {*IO, "aio", "sync", "_sqllexer"},
     "_migration_files": {"errors", "_sqllexer", "_data"},
     "migrations": {"errors", "_sqllexer", "_data", "_migration_files", "settings", "sqlfiles"},
     "embedded": {"errors"},
     "replay": {*IO, "aio", "sync"},
-    "cli": {*IO, "aio", "sync", "contract", "migrations", "_migration_files", "embedded", "replay"},
+    "cli": {*IO, "aio", "sync", "catalog", "contract", "migrations", "_migration_files", "embedded", "replay"},
     "__init__": {*IO, "aio", "sync", "keyring"},
 }
 # Who may import what of other distributions that does I/O.
@@ -48,6 +49,7 @@ MAY_DO: dict[str, set[str]] = {
     "binding": {"psycopg"},  # Jsonb
     "aio": {"psycopg", "psycopg_pool", "redis", "asyncio"},
     "sync": {"psycopg", "psycopg_pool", "redis"},
+    "catalog": {"psycopg"},
     "contract": {"psycopg"},
     "_migration_files": {"yoyo"},
     "migrations": {"psycopg", "yoyo", "socket"},

@@ -1,0 +1,205 @@
+"""``schema`` and ``drift``: what the migrations make, and whether a database is made so."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import psycopg
+import typer
+from psycopg.conninfo import make_conninfo
+from rich.console import Console
+from rich.text import Text
+
+from nexgent_db._data import data_dir
+from nexgent_db.catalog import Catalog, Difference, differences, read_catalog, render
+from nexgent_db.cli import target
+from nexgent_db.cli.show import one_line, printable
+from nexgent_db.cli.target import DatabaseUrl
+from nexgent_db.embedded import postgres
+from nexgent_db.errors import NexgentError, SchemaNotReady, translate
+from nexgent_db.migrations import Migrator
+from nexgent_db.settings import Settings
+
+__all__ = ["Scratch", "catalog_after", "catalog_of", "register", "show_differences"]
+
+Scratch = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        show_default=False,
+        help="A database to migrate for comparison, in a schema of its own that is dropped afterwards."
+        " Without it, a throw-away server's.",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to ``app``."""
+    app.command()(schema)
+    app.command()(drift)
+
+
+def schema(
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="A database to write out; without it, a throw-away server's, freshly migrated."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to this file instead of stdout.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail when the package's sql/schema.sql is not the same.")
+    ] = False,
+) -> None:
+    """Write out the schema as SQL: each table with its columns, constraints, indexes and comments.
+
+    The database is not DATABASE_URL but a throw-away server's, freshly migrated, unless --database-url names one.
+    The text is the same on PostgreSQL 15 to 18.
+    """
+    if database_url is not None:
+        text = render(catalog_of(Settings.from_url(database_url.strip()).conninfo))
+    else:
+        text = _HEAD + render(catalog_after(None, None))
+    if check:
+        _refuse_stale(text)
+    elif out is not None:
+        out.write_text(text, encoding="utf-8")
+    else:
+        typer.echo(text, nl=False)
+
+
+_HEAD = """\
+-- What all migrations together make, table by table. Written by `make schema`, never by hand.
+-- Nothing reads this file but people: the migrations make the schema, and `make check` compares.
+
+"""
+
+
+def _refuse_stale(text: str) -> None:
+    path = data_dir("sql") / "schema.sql"
+    committed = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if committed != text:
+        lines = difflib.unified_diff(
+            committed.splitlines(), text.splitlines(), "sql/schema.sql", "the migrations", lineterm="", n=1
+        )
+        typer.echo("\n".join(lines))
+        raise SchemaNotReady("sql/schema.sql is not what the migrations make: run make schema")
+
+
+def drift(
+    scratch: Scratch = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as one JSON object.")] = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Compare the database with a fresh one of the same migrations. Exit code 0: same; 1: not; 2: no comparison.
+
+    Reads only, without locks. Each difference comes with the statement that would mend it. Owners, grants, row-level
+    security, and what belongs to extensions do not count.
+    """
+    try:
+        with target.opened(database_url) as database:
+            last = _last_applied(database.settings.conninfo)
+            actual = catalog_of(database.settings.conninfo)
+        found = differences(catalog_after(last, scratch), actual)
+    except NexgentError as error:
+        typer.echo(f"nexgent-db: {one_line(str(error))}", err=True)
+        raise typer.Exit(2) from None
+    if as_json:
+        typer.echo(json.dumps({"after": last, "differences": [as_object(each) for each in found]}, ensure_ascii=False))
+    elif found:
+        show_differences(found)
+    else:
+        typer.echo(f"the schema is what the migrations make, up to {last}")
+    if found:
+        raise typer.Exit(1)
+
+
+def _last_applied(conninfo: str) -> str:
+    states = Migrator(conninfo).status()
+    applied = [state for state in states if state.applied_at is not None]
+    if not applied:
+        raise SchemaNotReady(
+            "no migration is applied here: nexgent-db migrate, or adopt for a database that Prisma made"
+        )
+    if unknown := [state.name for state in applied if not state.known]:
+        raise SchemaNotReady(f"the database is newer than this release, which does not know {', '.join(unknown)}")
+    if applied != states[: len(applied)]:
+        missing = [state.name for state in states[: states.index(applied[-1])] if state.applied_at is None]
+        raise SchemaNotReady(f"not applied, but older than {applied[-1].name}, which is: {', '.join(missing)}")
+    return applied[-1].name
+
+
+# --- Catalogs -----------------------------------------------------------------------------------
+
+
+def catalog_of(conninfo: str) -> Catalog:
+    """What the database's schema holds. Raises DatabaseUnavailable and its like, ConfigurationError."""
+    with _connected(conninfo) as conn:
+        return read_catalog(conn)
+
+
+def catalog_after(last: str | None, scratch: str | None) -> Catalog:
+    """What the migrations make, up to and including ``last`` (None: all), on a throw-away server or on ``scratch``."""
+    with _empty(scratch) as conninfo:
+        Migrator(conninfo).migrate(to=last)
+        return catalog_of(conninfo)
+
+
+@contextmanager
+def _empty(scratch: str | None) -> Iterator[str]:
+    if scratch is None:
+        with postgres() as url:
+            yield Settings.from_url(url).conninfo
+        return
+    conninfo = Settings.from_url(scratch.strip()).conninfo
+    name = f"nexgent_scratch_{secrets.token_hex(6)}"
+    with _connected(conninfo) as conn:
+        conn.execute(f"CREATE SCHEMA {name}")
+        try:
+            yield make_conninfo(conninfo, options=f"-csearch_path={name}")
+        finally:
+            conn.execute(f"DROP SCHEMA {name} CASCADE")
+
+
+@contextmanager
+def _connected(conninfo: str) -> Iterator[psycopg.Connection[Any]]:
+    try:
+        with psycopg.connect(conninfo, autocommit=True) as conn:
+            yield conn
+    except psycopg.Error as error:
+        raise translate(error) from error
+
+
+# --- Showing ------------------------------------------------------------------------------------
+
+
+def as_object(difference: Difference) -> dict[str, str | bool | None]:
+    """For machines."""
+    return {
+        "kind": difference.kind,
+        "name": difference.name,
+        "expected": difference.expected,
+        "actual": difference.actual,
+        "mend": difference.mend,
+        "harmless": difference.harmless,
+    }
+
+
+def show_differences(found: Sequence[Difference]) -> None:
+    """Each with what is expected, what is there, and what would mend it."""
+    console = Console(highlight=False, soft_wrap=True)
+    for each in found:
+        console.print(Text.assemble((printable(str(each)), "bold"), ("  harmless" if each.harmless else "", "dim")))
+        rows = [("expected", each.expected), ("there", each.actual), ("to mend", each.mend)]
+        for label, text in rows:
+            first, *more = (text or "nothing").splitlines()
+            console.print(Text.assemble("  ", (f"{label:<10}", "dim"), printable(first)))
+            for line in more:
+                console.print(Text(" " * 12 + printable(line)))
+    console.print(Text(f"{len(found)} difference{'s' * (len(found) > 1)}", style="bold red"))
