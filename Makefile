@@ -14,10 +14,10 @@ SQUAWK_EXCLUDED := require-lock-timeout,require-statement-timeout,prefer-text-fi
 OUR_MIGRATIONS := $(filter-out %.rollback.sql,$(wildcard migrations/20261*.sql))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo migrate rollback status test check contract schema lint types format sync bench clean
+.PHONY: help install demo migrate rollback status test check contract schema lint types format sync bench bench-upgrade clean
 
 help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -72,6 +72,9 @@ sync: $(STAMP)  ## write nexgent_db/sync and its tests from the asynchronous sou
 
 bench: $(STAMP)  ## measure against bare psycopg and pgbench; prints ratios
 	$(BIN)/python -m tests.benchmarks
+
+bench-upgrade: $(STAMP)  ## migrate 5 million transactions while clients trade, print how long these waited (15 minutes)
+	$(BIN)/python -m tests.benchmarks.upgrade
 
 clean:  ## remove what the targets above made, the embedded server's data aside
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build

@@ -2,6 +2,13 @@
 -- Locks: ACCESS EXCLUSIVE on each table for an instant; catalog only, nothing is rewritten.
 -- Rollback loses: nothing but the defaults.
 
+-- Autovacuum gives way to this lock, trades do not notice it. After it they wait half a second at the most.
+LOCK TABLE
+    agent_positions, agent_balances, agent_balance_snapshots, agent_transactions,
+    agent_historical_swaps, trading_signals, signal_executions
+IN SHARE UPDATE EXCLUSIVE MODE;
+SET LOCAL lock_timeout = '500ms';
+
 ALTER TABLE users ALTER COLUMN id SET DEFAULT gen_random_uuid();
 
 ALTER TABLE api_keys ALTER COLUMN id SET DEFAULT gen_random_uuid();

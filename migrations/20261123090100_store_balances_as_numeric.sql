@@ -1,10 +1,16 @@
 -- Why: a balance kept as text cannot be compared, added or guarded by the database.
--- Locks: ACCESS EXCLUSIVE on agent_balances while it is rewritten (one row for each wallet and token).
+-- Locks: ACCESS EXCLUSIVE on agent_balances while it is read and rewritten (one row for each wallet and token).
 -- Rollback loses: nothing; every number prints as text, with 18 decimals.
 --
 -- A text that is not a number, or that numeric(38,18) cannot hold exactly, stops the migration before it changes
 -- anything. The message lists the first ten such rows.
 -- squawk-ignore-file changing-column-type
+
+-- Autovacuum gives way to this lock, trades do not notice it. For the next they wait half a second at the most: with it
+-- nobody can store a text between the check and the change.
+LOCK TABLE agent_balances IN SHARE UPDATE EXCLUSIVE MODE;
+SET LOCAL lock_timeout = '500ms';
+LOCK TABLE agent_balances IN ACCESS EXCLUSIVE MODE;
 
 DO $$
 DECLARE

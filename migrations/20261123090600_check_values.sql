@@ -4,6 +4,13 @@
 -- the existing ones are read by the next migration, under a lock that lets trades go on.
 -- Rollback loses: nothing but the checks.
 
+-- Autovacuum gives way to this lock, trades do not notice it. After it they wait half a second at the most.
+LOCK TABLE
+    agent_positions, agent_balances, agent_transactions, agent_historical_swaps, trading_signals,
+    signal_executions
+IN SHARE UPDATE EXCLUSIVE MODE;
+SET LOCAL lock_timeout = '500ms';
+
 ALTER TABLE agents
     ADD CONSTRAINT agents_trading_mode_check
     CHECK (trading_mode IN ('simulation', 'live')) NOT VALID;

@@ -1,16 +1,23 @@
 -- Why: a cached row must be comparable with the stored one. Every row that is cached carries a version that rises
 -- with each insert and update, whoever makes it: a repository, a cascade, a DBA in psql.
--- Locks: ACCESS EXCLUSIVE on agents, agent_balances and agent_positions while they are rewritten (all small).
+-- Locks: ACCESS EXCLUSIVE on agents, agent_balances and agent_positions for an instant; catalog only: the rows that are
+-- there share version 1, which nothing else ever gets.
 -- Rollback loses: the versions; caches must be emptied.
--- squawk-ignore-file adding-field-with-default
 
-CREATE SEQUENCE row_version_seq;
+-- Autovacuum gives way to this lock, trades do not notice it. After it they wait half a second at the most.
+LOCK TABLE agent_positions, agent_balances IN SHARE UPDATE EXCLUSIVE MODE;
+SET LOCAL lock_timeout = '500ms';
 
-ALTER TABLE agents ADD COLUMN version bigint NOT NULL DEFAULT nextval('row_version_seq');
+CREATE SEQUENCE row_version_seq START WITH 2;
 
-ALTER TABLE agent_balances ADD COLUMN version bigint NOT NULL DEFAULT nextval('row_version_seq');
+ALTER TABLE agents ADD COLUMN version bigint NOT NULL DEFAULT 1;
+ALTER TABLE agents ALTER COLUMN version SET DEFAULT nextval('row_version_seq');
 
-ALTER TABLE agent_positions ADD COLUMN version bigint NOT NULL DEFAULT nextval('row_version_seq');
+ALTER TABLE agent_balances ADD COLUMN version bigint NOT NULL DEFAULT 1;
+ALTER TABLE agent_balances ALTER COLUMN version SET DEFAULT nextval('row_version_seq');
+
+ALTER TABLE agent_positions ADD COLUMN version bigint NOT NULL DEFAULT 1;
+ALTER TABLE agent_positions ALTER COLUMN version SET DEFAULT nextval('row_version_seq');
 
 CREATE FUNCTION set_row_version() RETURNS trigger
 LANGUAGE plpgsql

@@ -1,18 +1,15 @@
 -- Why: a full sale accounts for what all earlier take-profits of the position brought. Summing transactions there
 -- would read a snapshot from before the lock; kept on the position, the figure is on the row that is locked.
--- Locks: ACCESS EXCLUSIVE on agent_positions for the update (open positions only: small).
+-- Locks: ACCESS EXCLUSIVE on agent_positions for an instant; catalog only. The next migrations fill the column and prove
+-- its check.
 -- Rollback loses: the proceeds; migrating again derives them from profit and cost basis.
--- squawk-ignore-file constraint-missing-not-valid
 
-ALTER TABLE agent_positions ADD COLUMN proceeds_sol numeric(38, 18) NOT NULL DEFAULT 0;
-
-COMMENT ON COLUMN agent_positions.proceeds_sol IS 'SOL received for what was sold so far, net of fees.';
-
--- realised profit = proceeds - cost basis, cost basis = sold / bought x invested
-UPDATE agent_positions
-SET proceeds_sol = realized_profit_sol
-    + ratio((purchase_amount - remaining_amount) * total_invested_sol, purchase_amount, 18)
-WHERE remaining_amount < purchase_amount;
+-- Autovacuum gives way to this lock, trades do not notice it. After it they wait half a second at the most.
+LOCK TABLE agent_positions IN SHARE UPDATE EXCLUSIVE MODE;
+SET LOCAL lock_timeout = '500ms';
 
 ALTER TABLE agent_positions
-    ADD CONSTRAINT agent_positions_proceeds_sol_check CHECK (proceeds_sol <> 'NaN');
+    ADD COLUMN proceeds_sol numeric(38, 18) NOT NULL DEFAULT 0,
+    ADD CONSTRAINT agent_positions_proceeds_sol_check CHECK (proceeds_sol <> 'NaN') NOT VALID;
+
+COMMENT ON COLUMN agent_positions.proceeds_sol IS 'SOL received for what was sold so far, net of fees.';

@@ -3,6 +3,9 @@
 -- Locks: ACCESS EXCLUSIVE on agent_wallets for an instant; the table is new.
 -- Rollback loses: the memory of requests: a trade repeated afterwards is refused by its transaction's id.
 
+-- Who uses the table waits half a second at the most.
+SET LOCAL lock_timeout = '500ms';
+
 CREATE TABLE trade_requests (
     id uuid NOT NULL,
     agent_id uuid NOT NULL,

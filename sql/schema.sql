@@ -3,7 +3,7 @@
 
 CREATE TYPE "TransactionType" AS ENUM ('DEPOSIT', 'WITHDRAWAL', 'SWAP', 'BURN');
 
-CREATE SEQUENCE row_version_seq;
+CREATE SEQUENCE row_version_seq START 2;
 
 CREATE SEQUENCE trading_signals_id_seq AS integer;
 
@@ -137,7 +137,6 @@ CREATE INDEX trading_signals_created_at_idx ON trading_signals (created_at);
 CREATE INDEX trading_signals_signal_type_idx ON trading_signals (signal_type);
 CREATE INDEX trading_signals_token_address_idx ON trading_signals (token_address);
 CREATE INDEX trading_signals_user_id_created_at_id_idx ON trading_signals (user_id, created_at, id);
-CREATE INDEX trading_signals_user_id_idx ON trading_signals (user_id);
 
 CREATE TABLE agent_transactions (
     id                    uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -294,7 +293,6 @@ CREATE TABLE api_keys (
     CONSTRAINT api_keys_expires_at_check CHECK (expires_at > created_at),
     CONSTRAINT api_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON UPDATE CASCADE ON DELETE CASCADE
 );
-CREATE INDEX api_keys_key_hash_idx ON api_keys (key_hash);
 CREATE UNIQUE INDEX api_keys_key_hash_key ON api_keys (key_hash);
 CREATE INDEX api_keys_user_id_idx ON api_keys (user_id);
 
@@ -315,7 +313,6 @@ CREATE TABLE signal_executions (
 CREATE INDEX signal_executions_agent_id_idx ON signal_executions (agent_id);
 CREATE INDEX signal_executions_pending_idx ON signal_executions (executed_at, id) WHERE status::text = 'PENDING'::text;
 CREATE UNIQUE INDEX signal_executions_signal_id_agent_id_key ON signal_executions (signal_id, agent_id);
-CREATE INDEX signal_executions_signal_id_idx ON signal_executions (signal_id);
 CREATE INDEX signal_executions_transaction_id_idx ON signal_executions (transaction_id);
 
 CREATE TABLE trade_requests (

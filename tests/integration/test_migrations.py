@@ -389,7 +389,9 @@ def test_each_rollback_restores_the_catalog_before(empty_database: str, last: st
     for name in names:
         assert migrator.migrate(to=name) == [name]
         catalogs.append(catalog_of(empty_database))
-        assert differences(catalogs[-2], catalogs[-1]) or "validate" in name, f"{name} changes nothing"
+        assert differences(catalogs[-2], catalogs[-1]) or name[15:].startswith(("validate", "fill")), (
+            f"{name} changes nothing"
+        )
 
     ordered = True
     for index, name in reversed(list(enumerate(names))):

@@ -1,0 +1,11 @@
+CREATE INDEX signal_executions_signal_id_idx ON signal_executions (signal_id);
+CREATE INDEX agent_historical_swaps_agent_id_idx ON agent_historical_swaps (agent_id);
+CREATE INDEX agent_transactions_agent_id_idx ON agent_transactions (agent_id);
+CREATE INDEX abs_agent_wallet_timestamp_idx ON agent_balance_snapshots (agent_id, wallet_address, snapshot_timestamp);
+CREATE INDEX agent_balances_wallet_address_idx ON agent_balances (wallet_address);
+CREATE INDEX agent_balances_agent_id_idx ON agent_balances (agent_id);
+CREATE INDEX agent_positions_purchase_transaction_id_idx ON agent_positions (purchase_transaction_id);
+CREATE INDEX agent_positions_agent_id_wallet_address_idx ON agent_positions (agent_id, wallet_address);
+CREATE INDEX agent_positions_agent_id_idx ON agent_positions (agent_id);
+CREATE INDEX agent_wallets_agent_id_idx ON agent_wallets (agent_id);
+CREATE INDEX api_keys_key_hash_idx ON api_keys (key_hash);

@@ -1,0 +1,4 @@
+-- transactional: true
+-- Nothing to undo: the figures go with their column.
+
+SELECT;

@@ -1,0 +1,4 @@
+-- transactional: true
+-- Nothing to undo: the numbers go with their column.
+
+SELECT;

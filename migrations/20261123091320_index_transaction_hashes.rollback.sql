@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY IF EXISTS agent_transactions_wallet_address_transaction_hash_key;

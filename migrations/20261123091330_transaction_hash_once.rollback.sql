@@ -1,0 +1,6 @@
+CREATE INDEX agent_transactions_wallet_address_idx ON agent_transactions (wallet_address);
+
+ALTER TABLE agent_transactions DROP CONSTRAINT agent_transactions_wallet_address_transaction_hash_key;
+
+CREATE UNIQUE INDEX agent_transactions_wallet_address_transaction_hash_key
+ON agent_transactions (wallet_address, transaction_hash, transaction_leg);

@@ -1,5 +1,0 @@
-DROP INDEX signal_executions_transaction_id_idx;
-
-DROP INDEX signal_executions_pending_idx;
-
-DROP INDEX trading_signals_user_id_created_at_id_idx;

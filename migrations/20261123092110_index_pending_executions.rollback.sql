@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY IF EXISTS signal_executions_pending_idx;

@@ -1,0 +1,172 @@
+"""The upgrade of a database that is in use and full of rows: what may wait, what is rewritten, that nothing is lost.
+
+Times are for ``make bench-upgrade``; here is what they follow from: which locks a migration holds, and what it reads.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+import pytest
+
+from nexgent_db._data import data_dir
+from nexgent_db._migration_files import Migration, read_folder
+from nexgent_db.migrations import Migrator
+from tests.support.many_rows import LAST_OF_HISTORY, REWRITING, Size, digest, fill, user_id
+from tests.support.old_client import OldClients
+
+LARGE: Final = frozenset(
+    {
+        "agent_transactions", "agent_historical_swaps", "agent_balance_snapshots", "trading_signals",
+        "signal_executions", "agent_balances", "agent_positions",
+    }
+)  # fmt: skip
+_TRADES_WAIT: Final = {"ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"}
+"""The locks that a statement which writes must wait for."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a migration's transaction had done right before its end; only what concerns large tables."""
+
+    name: str
+    locks: frozenset[tuple[str, str]]  # table, mode
+    read: frozenset[str]  # from end to end
+    rewritten: frozenset[str]
+    lock_timeout: str
+
+    @property
+    def blocked(self) -> frozenset[str]:
+        """The tables on which trades wait for the migration's end."""
+        return frozenset(table for table, mode in self.locks if mode in _TRADES_WAIT)
+
+
+def observe(conn: psycopg.Connection[Any], migration: Migration) -> Observed:
+    """Applies one file in a transaction as the Migrator does, and looks around before it ends."""
+    with conn.transaction():
+        before, read_before = _filenodes(conn), _rows_read(conn)
+        conn.execute(migration.up.text.encode())
+        after, read_after = _filenodes(conn), _rows_read(conn)
+        return Observed(
+            migration.id,
+            frozenset(conn.execute(_LOCKS, [list(LARGE)]).fetchall()),
+            frozenset(table for table in LARGE if read_after[table] > read_before[table]),
+            frozenset(table for table in LARGE if after[table] != before[table]),
+            conn.execute("SELECT current_setting('lock_timeout')").fetchall()[0][0],
+        )
+
+
+_LOCKS: Final = """
+    SELECT c.relname, l.mode
+    FROM pg_locks AS l
+    INNER JOIN pg_class AS c ON c.oid = l.relation
+    WHERE l.pid = pg_backend_pid() AND c.relname = ANY (%s)
+"""
+
+
+def _filenodes(conn: psycopg.Connection[Any]) -> dict[str, int]:
+    rows = conn.execute(
+        "SELECT relname, pg_relation_filenode(oid) FROM pg_class WHERE relname = ANY (%s)", [list(LARGE)]
+    )
+    return dict(rows.fetchall())
+
+
+def _rows_read(conn: psycopg.Connection[Any]) -> dict[str, int]:
+    return dict(conn.execute("SELECT relname, seq_tup_read FROM pg_stat_xact_user_tables").fetchall())
+
+
+def ours() -> list[Migration]:
+    return [migration for migration in read_folder(data_dir("migrations")) if migration.id > LAST_OF_HISTORY]
+
+
+@pytest.fixture
+def filled_database(empty_database: str) -> str:
+    """A database at the end of the history, with rows in every table."""
+    assert len(list(fill(empty_database, Size(5_000, 1_000)))) == 11
+    return empty_database
+
+
+@pytest.fixture
+def observed(filled_database: str) -> Iterator[list[Observed]]:
+    """Every transactional migration of ours, applied in its turn."""
+    found = []
+    with psycopg.connect(filled_database, autocommit=True) as conn:
+        for migration in ours():
+            if migration.up.transactional:
+                found.append(observe(conn, migration))
+            else:
+                conn.execute(migration.up.text.encode())
+        yield found
+
+
+def test_only_listed_migrations_make_trades_wait_while_they_read_or_rewrite(observed: list[Observed]) -> None:
+    long = {seen.name for seen in observed if seen.blocked and seen.read | seen.rewritten}
+    assert long == REWRITING.keys()
+
+
+def test_the_listed_migrations_are_those_of_the_readme(observed: list[Observed]) -> None:
+    readme = (data_dir("migrations") / "README.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `(\d{14}_\w+)` \| (\w+) \| [\d.]+ \|$", readme, re.MULTILINE))
+    assert listed == {seen.name: ", ".join(seen.rewritten) for seen in observed if seen.rewritten}
+    assert listed.keys() == REWRITING.keys()
+
+
+def test_who_makes_trades_wait_has_made_autovacuum_give_way_and_waits_half_a_second(observed: list[Observed]) -> None:
+    blocking = [seen for seen in observed if seen.blocked]
+    assert len(blocking) >= 10
+    for seen in blocking:
+        gave_way = {table for table, mode in seen.locks if mode == "ShareUpdateExclusiveLock"}
+        assert seen.blocked <= gave_way, seen.name
+        assert seen.lock_timeout == "500ms", seen.name
+
+
+def test_what_runs_outside_of_a_transaction_needs_no_lock_that_trades_wait_for(filled_database: str) -> None:
+    """Indexes are built and dropped concurrently; whatever else there is gets along with locked tables."""
+    with psycopg.connect(filled_database, autocommit=True) as conn, psycopg.connect(filled_database) as trader:
+        conn.execute("SET lock_timeout = '100ms'")
+        for migration in ours():
+            if not migration.up.transactional and not _is_concurrent(migration.up.text):
+                trader.execute(f"LOCK TABLE {', '.join(sorted(LARGE))} IN ROW EXCLUSIVE MODE".encode())
+            conn.execute(migration.up.text.encode())
+            trader.rollback()
+
+
+def _is_concurrent(text: str) -> bool:
+    return bool(re.search(r"^(CREATE (UNIQUE )?INDEX|DROP INDEX) CONCURRENTLY ", text, re.MULTILINE))
+
+
+def test_a_waiting_migration_does_not_hold_up_trades(filled_database: str) -> None:
+    """While somebody vacuums, that is: the migration queues where no trade does."""
+    Migrator(filled_database).migrate(to="20261123090500_widen_snapshot_numbers")
+    with psycopg.connect(filled_database) as vacuum, psycopg.connect(filled_database, autocommit=True) as trader:
+        vacuum.execute("LOCK TABLE agent_transactions IN SHARE UPDATE EXCLUSIVE MODE")
+        migrating = threading.Thread(target=Migrator(filled_database).migrate)
+        migrating.start()
+        try:
+            while not trader.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND relation IS NOT NULL").fetchone():
+                time.sleep(0.01)
+            trader.execute("SET lock_timeout = '100ms'")
+            trader.execute("UPDATE agent_transactions SET updated_at = now() WHERE signal_id = 1")
+        finally:
+            vacuum.rollback()
+            migrating.join()
+    assert Migrator(filled_database).pending() == []
+
+
+def test_clients_of_the_release_before_trade_through_the_upgrade_and_nothing_is_lost(empty_database: str) -> None:
+    for _ in fill(empty_database, Size(50_000, 10_000)):
+        pass
+    before = digest(empty_database, apart_from_user=1)
+    with OldClients(empty_database, user_id(1), connections=2) as clients:
+        Migrator(empty_database).migrate()
+        while len({sent.what for sent in clients.sent}) < 20 and not clients.errors:  # also with the new tables
+            time.sleep(0.01)
+    assert clients.errors == []
+    assert clients.lost() == []
+    assert digest(empty_database, apart_from_user=1) == before
