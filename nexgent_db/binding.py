@@ -33,6 +33,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationEr
 from nexgent_db._data import data_dir
 from nexgent_db.errors import InvalidInput, NoRow, QueryBindingError, TooManyRows
 from nexgent_db.models._base import Order
+from nexgent_db.models._storable import place_of_fault, said_of_fault
 from nexgent_db.sqlfiles import Cardinality, Query, SqlFile, load_file
 
 P = ParamSpec("P")
@@ -231,7 +232,8 @@ def _parameters(query: Query, method: Callable[..., object], hints: Mapping[str,
         if inspect.isclass(annotation) and issubclass(annotation, Order):
             defaults = {name: field.get_default() for name, field in annotation.model_fields.items()}
             names = tuple(defaults)
-            parameter = _Parameter(item.name, item.default, _order_filler(annotation), names, is_order=True)
+            fill = _order_filler(item.name, annotation)
+            parameter = _Parameter(item.name, item.default, fill, names, is_order=True)
         else:
             defaults = {item.name: item.default}
             names = (item.name,)
@@ -267,7 +269,8 @@ def _value_filler(name: str, annotation: Any, *, may_be_left_out: bool) -> Calla
             checked = validate(value)
         except ValidationError as error:
             fault = error.errors(include_url=False, include_context=False)[0]
-            raise InvalidInput(name, fault["msg"].removeprefix("Value error, ")) from None
+            where = f"at {place_of_fault(fault)}: " if fault["loc"] else ""
+            raise InvalidInput(name, where + said_of_fault(fault)) from None
         if type(checked) is int and not -MAX_BIGINT - 1 <= checked <= MAX_BIGINT:
             raise InvalidInput(name, "is beyond 64 bits")
         return (checked if prepare is None or checked is None else prepare(checked),)
@@ -275,17 +278,17 @@ def _value_filler(name: str, annotation: Any, *, may_be_left_out: bool) -> Calla
     return fill
 
 
-def _order_filler(model: type[Order]) -> Callable[[Any], tuple[Any, ...]]:
-    prepares = {name: _prepare(field.annotation) for name, field in model.model_fields.items()}
+def _order_filler(name: str, model: type[Order]) -> Callable[[Any], tuple[Any, ...]]:
+    prepares = {field: _prepare(found.annotation) for field, found in model.model_fields.items()}
 
     def fill(order: Any) -> tuple[Any, ...]:
         if not isinstance(order, model):
-            raise InvalidInput("order", f"{model.__name__} expected, {type(order).__name__} given")
+            raise InvalidInput(name, f"{model.__name__} expected, {type(order).__name__} given")
         given = order.__dict__
         return tuple(
             [
-                value if (value := given[name]) is None or prepare is None else prepare(value)
-                for name, prepare in prepares.items()
+                value if (value := given[field]) is None or prepare is None else prepare(value)
+                for field, prepare in prepares.items()
             ]
         )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -21,6 +23,7 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from nexgent_db.errors import InvalidInput
+from nexgent_db.models._storable import Text, place_of_fault, said_of_fault, storable_text
 
 _MOST_DIGITS: Final = 60
 
@@ -84,14 +87,21 @@ UsdNumber = Annotated[Decimal, Exact(20, 8)]
 Percent = Annotated[Decimal, Exact(20, 4)]
 """A percentage, 12.5 for 12.5 %: numeric(20,4)."""
 
-WalletAddress = Annotated[str, StringConstraints(min_length=1, max_length=44)]
-TokenAddress = Annotated[str, StringConstraints(min_length=1, max_length=255)]
-TokenSymbol = Annotated[str, StringConstraints(min_length=1, max_length=20)]
+_Storable: Final = AfterValidator(storable_text)  # after the length: long text is refused for that
 
-ShortText = Annotated[str, StringConstraints(max_length=255)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+WalletAddress = Annotated[str, StringConstraints(min_length=1, max_length=44), _Storable]
+TokenAddress = Annotated[str, StringConstraints(min_length=1, max_length=255), _Storable]
+TokenSymbol = Annotated[str, StringConstraints(min_length=1, max_length=20), _Storable]
+
+ShortText = Annotated[str, StringConstraints(max_length=255), _Storable]
+LongText = Annotated[str, StringConstraints(max_length=100_000), _Storable]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=255), _Storable]
+BigInt = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 Limit = Annotated[int, Field(ge=1, le=10_000)]
 """How many rows a list returns at the most."""
+
+MANY: Final = 10_000
+"""How many things a method takes at once."""
 
 TradingMode = Literal["simulation", "live"]
 
@@ -114,27 +124,42 @@ class Order(BaseModel):
             return handler(data)
         except ValidationError as error:
             faults = error.errors(include_url=False, include_context=False)
-            field = ", ".join(".".join(map(str, fault["loc"])) or cls.__name__ for fault in faults)
-            problem = "; ".join(fault["msg"].removeprefix("Value error, ") for fault in faults)
-            raise InvalidInput(field, problem) from None
+            field = ", ".join(place_of_fault(fault) or cls.__name__ for fault in faults)
+            raise InvalidInput(field, "; ".join(map(said_of_fault, faults))) from None
+
+
+def list_of(kind: type[Order], orders: object, name: str) -> None:
+    """Raises InvalidInput unless these are up to 10,000 orders of this kind."""
+    if not isinstance(orders, Sequence):
+        raise InvalidInput(name, f"a list is expected, not {type(orders).__name__}")
+    if len(orders) > MANY:
+        raise InvalidInput(name, f"{len(orders):,} are given, {MANY:,} can be taken at once")
+    for place, order in enumerate(orders):
+        if not isinstance(order, kind):
+            raise InvalidInput(name, f"at {place}: {kind.__name__} expected, {type(order).__name__} given")
 
 
 __all__ = [
+    "MANY",
     "SOL_MINT",
     "UUID",
     "AwareDatetime",
+    "BigInt",
     "Exact",
     "Field",
     "Limit",
+    "LongText",
     "Name",
     "Order",
     "Percent",
     "Row",
     "ShortText",
+    "Text",
     "TokenAddress",
     "TokenNumber",
     "TokenSymbol",
     "TradingMode",
     "UsdNumber",
     "WalletAddress",
+    "list_of",
 ]

@@ -10,6 +10,7 @@ from nexgent_db.errors import InvalidInput
 from nexgent_db.models._base import (
     UUID,
     AwareDatetime,
+    BigInt,
     Order,
     ShortText,
     TokenAddress,
@@ -43,7 +44,7 @@ class TransactionFilter(_Filter):
     transaction_type: TransactionType | None = None
     time_from: AwareDatetime | None = None
     time_to: AwareDatetime | None = None
-    signal_id: int | None = None
+    signal_id: BigInt | None = None
     is_dca: bool | None = None
     is_take_profit: bool | None = None
 
@@ -58,7 +59,7 @@ class SwapFilter(_Filter):
     purchase_time_to: AwareDatetime | None = None
     sale_time_from: AwareDatetime | None = None
     sale_time_to: AwareDatetime | None = None
-    signal_id: int | None = None
+    signal_id: BigInt | None = None
     purchase_transaction_ids: Ids | None = None
     sale_transaction_ids: Ids | None = None
     min_profit_loss_sol: TokenNumber | None = None

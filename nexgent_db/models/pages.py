@@ -11,9 +11,11 @@ from typing import Final, Generic, TypeVar
 from uuid import UUID
 
 from nexgent_db.errors import InvalidInput
-from nexgent_db.models._base import AwareDatetime, Order, Row
+from nexgent_db.models._base import AwareDatetime, BigInt, Order, Row
+from nexgent_db.models._storable import shortened
 
 MAX_PAGE: Final = 9_999
+_LONGEST_CURSOR: Final = 1000
 
 Item = TypeVar("Item", bound=Row)
 Key = TypeVar("Key", bound=Order)
@@ -41,13 +43,13 @@ class BeforeNumber(Order):
     """The place in a list, newest first, whose rows are told apart by time, then by a number."""
 
     before_time: AwareDatetime | None = None
-    before_id: int | None = None
+    before_id: BigInt | None = None
 
 
 def one_more_than(limit: int) -> int:
     """How many rows to ask for: one more shows that there is a next page. Raises InvalidInput outside of 1 to 9,999."""
-    if not 1 <= limit <= MAX_PAGE:
-        raise InvalidInput("limit", f"a page has 1 to {MAX_PAGE} rows, not {limit}")
+    if type(limit) is not int or not 1 <= limit <= MAX_PAGE:
+        raise InvalidInput("limit", f"a page has 1 to {MAX_PAGE:,} rows")
     return limit + 1
 
 
@@ -65,10 +67,12 @@ def place_of(cursor: str | None, list_name: str, key: type[Key]) -> Key:
     """Where the page of this cursor begins. Raises InvalidInput when it is not a cursor of this list."""
     if cursor is None:
         return key()
+    if not isinstance(cursor, str) or len(cursor) > _LONGEST_CURSOR:
+        raise InvalidInput("cursor", "it is not one that a page gave")
     try:
         name, moment, row_id = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
         if name != list_name:
-            raise InvalidInput("cursor", f"it is a cursor of {name}, not of {list_name}")
+            raise InvalidInput("cursor", f"it is a cursor of {shortened(name)}, not of {list_name}")
         if moment is None or row_id is None:
             raise ValueError("a place has a time and an id")
         return key.model_validate_json(json.dumps({"before_time": moment, "before_id": row_id}))

@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
-from pydantic import Field, JsonValue, StringConstraints
+from pydantic import AfterValidator, Field, JsonValue, StringConstraints
 
-from nexgent_db.models._base import UUID, AwareDatetime, Order, Row, TokenAddress, TradingMode
+from nexgent_db.models._base import UUID, AwareDatetime, LongText, Order, Row, TokenAddress, TradingMode
+from nexgent_db.models._storable import storable_text
 
 ExecutionStatus = Literal["PENDING", "EXECUTED", "FAILED", "SKIPPED"]
 FinalStatus = Literal["EXECUTED", "FAILED", "SKIPPED"]
+
+SignalType = Annotated[str, StringConstraints(min_length=1, max_length=50), AfterValidator(storable_text)]
+SignalSymbol = Annotated[str, StringConstraints(max_length=50), AfterValidator(storable_text)]
+SignalSource = Annotated[str, StringConstraints(max_length=100), AfterValidator(storable_text)]
+SignalStrength = Annotated[int, Field(strict=True), Ge(1), Le(100)]
 
 
 class TradingSignal(Row):
@@ -54,9 +60,9 @@ class SignalOrder(Order):
     """A signal to be stored."""
 
     token_address: TokenAddress
-    signal_type: Annotated[str, StringConstraints(min_length=1, max_length=50)]
-    signal_strength: Annotated[int, Field(strict=True), Ge(1), Le(100)]
-    symbol: Annotated[str, StringConstraints(max_length=50)] | None = None
-    activation_reason: str | None = None
-    source: Annotated[str, StringConstraints(max_length=100)] | None = None
+    signal_type: SignalType
+    signal_strength: SignalStrength
+    symbol: SignalSymbol | None = None
+    activation_reason: LongText | None = None
+    source: SignalSource | None = None
     user_id: UUID | None = None

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Self
 from uuid import UUID, uuid4, uuid5
 
 from annotated_types import Ge, Gt
-from pydantic import JsonValue, model_validator
+from pydantic import model_validator
 
 from nexgent_db.errors import InvalidInput
 from nexgent_db.models._base import (
@@ -30,6 +30,7 @@ from nexgent_db.models._base import (
     UsdNumber,
     WalletAddress,
 )
+from nexgent_db.models._storable import NOT_UNICODE, Json
 from nexgent_db.models.balances import AgentBalance
 from nexgent_db.models.historical_swaps import AgentHistoricalSwap, CloseReason
 from nexgent_db.models.positions import AgentPosition
@@ -45,8 +46,14 @@ Counter = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 
 
 def request_id_of(wallet_address: str, transaction_hash: str, transaction_leg: int = 0) -> UUID:
-    """The request id of one leg of an on-chain transaction, as seen by one wallet: UUID v5 of the three."""
-    return uuid5(REQUEST_NAMESPACE, f"{wallet_address}/{transaction_hash}/{transaction_leg}")
+    """The request id of one leg of an on-chain transaction, as seen by one wallet: UUID v5 of the three.
+
+    Raises InvalidInput for text that is not Unicode.
+    """
+    try:
+        return uuid5(REQUEST_NAMESPACE, f"{wallet_address}/{transaction_hash}/{transaction_leg}")
+    except UnicodeEncodeError:
+        raise InvalidInput("wallet_address, transaction_hash", NOT_UNICODE) from None
 
 
 class WalletOrder(Order):
@@ -65,8 +72,12 @@ class WalletOrder(Order):
         wallet, transaction, leg = (
             data.get(name) for name in ("wallet_address", "transaction_hash", "transaction_leg")
         )
-        named = wallet is not None and transaction is not None
-        return {**data, "request_id": request_id_of(str(wallet), str(transaction), leg or 0) if named else uuid4()}
+        if wallet is None or transaction is None:
+            return {**data, "request_id": uuid4()}
+        try:
+            return {**data, "request_id": request_id_of(str(wallet), str(transaction), leg or 0)}
+        except (InvalidInput, ValueError):  # the fields themselves will be refused
+            return {**data, "request_id": uuid4()}
 
 
 class TradeOrder(WalletOrder):
@@ -107,8 +118,8 @@ class _Routed(TradeOrder):
 
     slippage: Percent | None = None
     price_impact: Percent | None = None
-    routes: JsonValue = None
-    swap_payload: JsonValue = None
+    routes: Json = None
+    swap_payload: Json = None
 
 
 class SwapOrder(_Routed):

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from annotated_types import Ge, Gt, Le, MaxLen
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -28,6 +29,7 @@ from pydantic.alias_generators import to_camel
 
 from nexgent_db.errors import InvalidInput, InvalidTradingConfig
 from nexgent_db.models._base import Exact
+from nexgent_db.models._storable import said_of_fault, shortened, storable_json_text, storable_text
 
 Faults: TypeAlias = Iterator[tuple[str, str]]
 """The path of each fault, and the problem."""
@@ -54,8 +56,8 @@ _EXACT: Final = Exact(38, 18)
 Number = Annotated[Decimal, BeforeValidator(_number)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Flag = Annotated[bool, Field(strict=True)]
-SignalType = Annotated[str, StringConstraints(min_length=1, max_length=50)]
-Address = Annotated[str, StringConstraints(min_length=32, max_length=44)]
+SignalType = Annotated[str, StringConstraints(min_length=1, max_length=50), AfterValidator(storable_text)]
+Address = Annotated[str, StringConstraints(min_length=32, max_length=44), AfterValidator(storable_text)]
 
 TokenFilterMode = Literal["none", "blacklist", "whitelist"]
 StopLossMode = Literal["fixed", "exponential", "zones", "custom"]
@@ -75,21 +77,70 @@ class _Broken(ValueError):
 
 
 class Section(BaseModel):
-    """An object of the document. Its rules are looked at together, once each of its fields is valid by itself."""
+    """An object of the document, with rules that join its fields."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, hide_input_in_errors=True
     )
 
-    @model_validator(mode="after")
-    def _keeps_its_rules(self) -> Self:
-        if broken := list(self._faults()):
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keeps_its_rules(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            section = handler(data)
+        except ValidationError as error:
+            alone = error.errors(include_url=False)
+            together = list(
+                _faults_of_the_rest(cls, data, {found["loc"][0] for found in alone if found["loc"]}, handler)
+            )
+            if not together:
+                raise
+            raise _Broken([fault for found in alone for fault in _paths_of(found)] + together) from None
+        if broken := list(section._faults()):
             raise _Broken(broken)
-        return self
+        return section
 
     def _faults(self) -> Faults:
-        """What the fields break together; paths are relative to this section."""
+        """What the fields break together; paths are relative to this section. Nothing can be said of UNKNOWN ones."""
         return iter(())
+
+
+class _Unknown:
+    """Stands for a field that is invalid by itself: whatever is asked of it, no rule is broken."""
+
+    def __getattr__(self, name: str) -> Self:
+        return self
+
+    def __getitem__(self, place: int) -> Self:
+        return self
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def __radd__(self, other: object) -> Self:
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__
+    __hash__ = object.__hash__
+
+
+def _faults_of_the_rest(
+    section: type[Section], data: object, invalid: set[int | str], handler: ModelWrapValidatorHandler[Any]
+) -> Faults:
+    """What the other fields break together, where some are invalid by themselves."""
+    if not isinstance(data, Mapping):
+        return
+    names = {key: name for key, (name, _, _, _) in _keys(section).items()}
+    left_out = invalid | {names[key] for key in names.keys() & invalid}
+    try:
+        rest = handler({key: value for key, value in data.items() if key not in left_out})
+    except ValidationError:  # a field that has no default
+        return
+    rest.__dict__.update({name: _Unknown() for name in left_out})
+    yield from rest._faults()
 
 
 class PurchaseLimits(Section):
@@ -104,9 +155,9 @@ class Signals(Section):
     """Which signals the agent acts on. No allowed types means all of them; None means no bound."""
 
     min_score: Annotated[Whole, Ge(1), Le(5)] = 1
-    allowed_signal_types: tuple[SignalType, ...] = ()
+    allowed_signal_types: Annotated[tuple[SignalType, ...], MaxLen(1000)] = ()
     token_filter_mode: TokenFilterMode = "none"  # noqa: S105  # tokens of a chain
-    token_list: tuple[Address, ...] = ()
+    token_list: Annotated[tuple[Address, ...], MaxLen(10_000)] = ()
     market_cap_min: Annotated[Number, Gt(0)] | None = None
     market_cap_max: Annotated[Number, Gt(0)] | None = None
     liquidity_min: Annotated[Number, Gt(0)] | None = None
@@ -137,7 +188,7 @@ class StopLoss(Section):
     enabled: Flag = True
     default_percentage: Annotated[Number, Ge(-100), Le(0)] = Decimal(-32)
     mode: StopLossMode = "fixed"
-    trailing_levels: tuple[TrailingLevel, ...] = ()
+    trailing_levels: Annotated[tuple[TrailingLevel, ...], MaxLen(100)] = ()
 
     def _faults(self) -> Faults:
         if self.mode != "custom" or not self.enabled:
@@ -221,7 +272,7 @@ class Dca(Section):
 
     enabled: Flag = False
     mode: DcaMode = "moderate"
-    levels: tuple[DcaLevel, ...] = ()
+    levels: Annotated[tuple[DcaLevel, ...], MaxLen(100)] = ()
     max_dca_count: Annotated[Whole, Ge(1), Le(10)] = Field(default=3, alias="maxDCACount")
     cooldown_seconds: Annotated[Number, Ge(10), Le(3600)] = Decimal(30)
 
@@ -343,6 +394,10 @@ def read_document(text: str, agent_id: UUID | None = None) -> dict[str, object]:
     Raises InvalidTradingConfig when it is no object.
     """
     try:
+        storable_json_text(text)
+    except ValueError as error:
+        raise InvalidTradingConfig([("", str(error))], agent_id) from None
+    try:
         document = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=Decimal)
     except (ValueError, RecursionError):
         raise InvalidTradingConfig([("", "is no JSON")], agent_id) from None
@@ -388,7 +443,7 @@ def _paths_of(found: Any) -> Faults:
     if isinstance(error, _Broken):
         yield from ((f"{path}.{within}" if path else within, problem) for within, problem in error.faults)
     else:
-        yield path, found["msg"].removeprefix("Value error, ")
+        yield shortened(path), said_of_fault(found)
 
 
 @cache

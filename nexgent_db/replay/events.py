@@ -30,12 +30,14 @@ from nexgent_db.errors import NexgentError
 from nexgent_db.models._base import (
     SOL_MINT,
     AwareDatetime,
+    Name,
     ShortText,
     TokenAddress,
     TokenNumber,
     UsdNumber,
     WalletAddress,
 )
+from nexgent_db.models._storable import said_of_fault, storable_text
 
 __all__ = ["BadLine", "Event", "Line", "ReplayError", "SwapEvent", "TransferEvent", "read_history"]
 
@@ -66,12 +68,6 @@ def _not_negative(number: Decimal) -> Decimal:
     return number
 
 
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("should not contain the character NUL")
-    return text
-
-
 def _instant(value: object) -> datetime:
     if not isinstance(value, str):
         raise ValueError("should be a time such as 2025-04-27T22:54:01Z")
@@ -85,9 +81,8 @@ def _mint(text: str) -> str:
     return SOL_MINT if text == "native" else text
 
 
-_Plain = AfterValidator(_without_nul)
-_Mint = Annotated[TokenAddress, _Plain, AfterValidator(_mint)]
-_Symbol = Annotated[str, StringConstraints(max_length=20), _Plain]
+_Mint = Annotated[TokenAddress, AfterValidator(_mint)]
+_Symbol = Annotated[str, StringConstraints(max_length=20), AfterValidator(storable_text)]
 _Amount = Annotated[TokenNumber, BeforeValidator(_number), AfterValidator(_not_negative)]
 _Usd = Annotated[UsdNumber, BeforeValidator(_number), AfterValidator(_not_negative)]
 
@@ -95,9 +90,9 @@ _Usd = Annotated[UsdNumber, BeforeValidator(_number), AfterValidator(_not_negati
 class _Event(BaseModel):
     model_config = ConfigDict(frozen=True)
 
-    tx_hash: Annotated[ShortText, StringConstraints(min_length=1), _Plain]
+    tx_hash: Name
     time: Annotated[AwareDatetime, BeforeValidator(_instant)]
-    wallet: Annotated[WalletAddress, _Plain]
+    wallet: WalletAddress
 
 
 class TransferEvent(_Event):
@@ -108,7 +103,7 @@ class TransferEvent(_Event):
     symbol: _Symbol
     amount: _Amount
     amount_usd: _Usd
-    to: Annotated[ShortText, _Plain] | None = None
+    to: ShortText | None = None
 
     @property
     def traded_mint(self) -> str:
@@ -241,7 +236,7 @@ def _fault(fault: Any) -> str:
     field = fault["loc"][-1]
     if fault["type"] == "missing":
         return f"{field}: missing"
-    return f"{field}: {fault['msg'].removeprefix('Value error, ')}"
+    return f"{field}: {said_of_fault(fault)}"
 
 
 @dataclass(frozen=True, slots=True)

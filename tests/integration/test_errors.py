@@ -152,7 +152,7 @@ def test_a_value_that_cannot_be_stored_is_bad_input(
 @pytest.mark.parametrize("text", ["\ud800", "a\0b"])
 def test_text_that_cannot_be_sent_is_bad_input_and_harms_nothing(database_url: str, text: str) -> None:
     with Database(database_url) as database, database.transaction() as tx:
-        with pytest.raises(InvalidInput, match=r"^users\.find_by_email: "):
+        with pytest.raises(InvalidInput, match=r"^email: text "):
             tx.users.find_by_email(text)
         assert tx.users.find_by_email("nobody") is None
 

@@ -246,6 +246,19 @@ def test_the_paths_of_all_faults_are_listed_at_once() -> None:
     wrong = {"signals": {"minScore": 0, "tokenList": ["x"]}, "dca": None, **custom("takeProfit", levels=[])}
     assert faults_of(wrong) == ["signals.minScore", "signals.tokenList[0]", "dca", LEVELS]
 
+    broken: dict[str, Any] = {
+        "signals": {"minScore": 0, "marketCapMin": 2, "marketCapMax": 1, "liquidityMin": 0, "liquidityMax": -1},
+        **custom("takeProfit", levels=levels("targetPercent", "sellPercent", (9, 90), (9, 90)), moonBag={"enabled": 1}),
+    }
+    assert faults_of(broken) == [
+        "signals.minScore",
+        "signals.liquidityMin",
+        "signals.liquidityMax",
+        "signals.marketCapMin",
+        "takeProfit.moonBag.enabled",
+        f"{LEVELS}[1].targetPercent",
+    ]
+
 
 # --- Numbers and documents ----------------------------------------------------------------------
 

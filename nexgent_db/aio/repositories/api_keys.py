@@ -7,16 +7,18 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, Field, SecretStr, StringConstraints
 
 from nexgent_db.aio._repository import Repository
 from nexgent_db.binding import query
 from nexgent_db.errors import InvalidInput
-from nexgent_db.models._base import Limit
+from nexgent_db.models._base import Limit, ShortText
+from nexgent_db.models._storable import storable_text
 from nexgent_db.models.api_keys import ApiKey, NewApiKey, VerifiedApiKey, hash_of, new_secret, prefix_of
 
-KeyName = Annotated[str, StringConstraints(min_length=1, max_length=100)]
-Scopes = Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=100)]], Field(max_length=100)]
+KeyName = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(storable_text)]
+KeyPrefix = Annotated[str, StringConstraints(min_length=1, max_length=12), AfterValidator(storable_text)]
+Scopes = Annotated[list[KeyName], Field(max_length=100)]
 
 
 class ApiKeyRepository(Repository, sql="api_keys"):
@@ -33,8 +35,8 @@ class ApiKeyRepository(Repository, sql="api_keys"):
         secret = new_secret()
         key_hash = hash_of(secret)
         assert key_hash is not None
-        if isinstance(scopes, str):  # a text is a sequence of texts too
-            raise InvalidInput("scopes", "a list of scopes is expected, not a text")
+        if isinstance(scopes, str) or not isinstance(scopes, Sequence):  # a text is a sequence of texts too
+            raise InvalidInput("scopes", f"a list of scopes is expected, not {type(scopes).__name__}")
         key = await self.store(user_id, name, key_hash, prefix_of(secret), list(scopes), expires_at)
         return NewApiKey(key=key, secret=SecretStr(secret))
 
@@ -52,8 +54,8 @@ class ApiKeyRepository(Repository, sql="api_keys"):
         self,
         user_id: UUID,
         name: KeyName,
-        key_hash: str,
-        key_prefix: str,
+        key_hash: ShortText,
+        key_prefix: KeyPrefix,
         scopes: Scopes,
         expires_at: AwareDatetime | None,
     ) -> ApiKey:
@@ -61,7 +63,7 @@ class ApiKeyRepository(Repository, sql="api_keys"):
         ...
 
     @query
-    async def verify_hash(self, key_hash: str) -> VerifiedApiKey | None:
+    async def verify_hash(self, key_hash: ShortText) -> VerifiedApiKey | None:
         """The same as :meth:`verify` by the secret's hash."""
         ...
 

@@ -10,10 +10,9 @@ from pydantic import AwareDatetime, Field
 
 from nexgent_db.aio._repository import Repository
 from nexgent_db.binding import query
-from nexgent_db.models._base import Limit, TokenNumber, WalletAddress
+from nexgent_db.models._base import MANY, Limit, TokenNumber, WalletAddress, list_of
 from nexgent_db.models.balance_snapshots import AgentBalanceSnapshot, BalanceSnapshotOrder
 
-MANY = 10_000
 Numbers = Annotated[list[TokenNumber], Field(max_length=MANY)]
 
 
@@ -33,6 +32,7 @@ class BalanceSnapshotRepository(Repository, sql="balance_snapshots"):
 
         Raises InvalidInput for more, ForeignKeyViolation when a wallet is not its agent's.
         """
+        list_of(BalanceSnapshotOrder, orders, "orders")
         return await self.upsert_many(
             [order.agent_id for order in orders],
             [order.wallet_address for order in orders],

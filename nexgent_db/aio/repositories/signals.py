@@ -10,16 +10,23 @@ from pydantic import Field
 
 from nexgent_db.aio._repository import Repository
 from nexgent_db.binding import query
-from nexgent_db.models._base import Limit
+from nexgent_db.models._base import MANY, Limit, LongText, TokenAddress, list_of
 from nexgent_db.models.filters import SignalFilter
 from nexgent_db.models.pages import BeforeNumber, Page, one_more_than, page_of, place_of
-from nexgent_db.models.signals import EligibleAgent, SignalOrder, TradingSignal
+from nexgent_db.models.signals import (
+    EligibleAgent,
+    SignalOrder,
+    SignalSource,
+    SignalStrength,
+    SignalSymbol,
+    SignalType,
+    TradingSignal,
+)
 
 _ANY: Final = SignalFilter()
 _START: Final = BeforeNumber()
 
-Texts = Annotated[list[str], Field(max_length=10_000)]
-OptionalTexts = Annotated[list[str | None], Field(max_length=10_000)]
+_Many: Final = Field(max_length=MANY)
 
 
 class SignalRepository(Repository, sql="signals"):
@@ -41,6 +48,7 @@ class SignalRepository(Repository, sql="signals"):
         The orders' own ``user_id`` is not looked at. Raises InvalidInput for more, ForeignKeyViolation when there is
         no such user.
         """
+        list_of(SignalOrder, orders, "orders")
         return await self.create_many(
             user_id,
             [order.token_address for order in orders],
@@ -55,12 +63,12 @@ class SignalRepository(Repository, sql="signals"):
     async def create_many(
         self,
         user_id: UUID | None,
-        token_addresses: Texts,
-        symbols: OptionalTexts,
-        signal_types: Texts,
-        activation_reasons: OptionalTexts,
-        signal_strengths: Annotated[list[int], Field(max_length=10_000)],
-        sources: OptionalTexts,
+        token_addresses: Annotated[list[TokenAddress], _Many],
+        symbols: Annotated[list[SignalSymbol | None], _Many],
+        signal_types: Annotated[list[SignalType], _Many],
+        activation_reasons: Annotated[list[LongText | None], _Many],
+        signal_strengths: Annotated[list[SignalStrength], _Many],
+        sources: Annotated[list[SignalSource | None], _Many],
     ) -> list[TradingSignal]:
         """The same with a list for each column, all of one length."""
         ...

@@ -19,7 +19,7 @@ class UserRepository(Repository, sql="users"):
         ...
 
     @query
-    async def find_by_email(self, email: str) -> User | None:
+    async def find_by_email(self, email: ShortText) -> User | None:
         """The user of this e-mail address, whatever its case."""
         ...
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from nexgent_db.binding import NOT_GIVEN, NotGiven, query
 from nexgent_db.models._base import Limit, Name, TradingMode, WalletAddress
+from nexgent_db.models._storable import JsonText
 from nexgent_db.models.agents import Agent, AgentWithWallets
 from nexgent_db.models.trading_config import AgentTradingConfig, checked_config, merged_config, stored_config
 from nexgent_db.models.wallets import AgentWallet
@@ -121,8 +122,8 @@ class AgentRepository(Repository, sql="agents"):
         ...
 
     @query
-    def store_config(self, agent_id: UUID, document: str | None) -> int:
-        """Store JSON text as it is, unchecked; None for all defaults. 0 when there is no such agent.
+    def store_config(self, agent_id: UUID, document: JsonText | None) -> int:
+        """Store JSON text as it is, its rules unchecked; None for all defaults. 0 when there is no such agent.
 
         :meth:`save_config` and :meth:`update_config` check first.
         """

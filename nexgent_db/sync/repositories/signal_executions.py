@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
 from uuid import UUID
 
-from pydantic import AwareDatetime, StringConstraints
+from pydantic import AwareDatetime
 
 from nexgent_db.binding import query
-from nexgent_db.models._base import Limit
+from nexgent_db.models._base import Limit, LongText
 from nexgent_db.models.signals import FinalStatus, SignalExecution
 from nexgent_db.sync._repository import Repository
-
-Message = Annotated[str, StringConstraints(max_length=100_000)]
 
 
 class SignalExecutionRepository(Repository, sql="signal_executions"):
@@ -38,7 +35,7 @@ class SignalExecutionRepository(Repository, sql="signal_executions"):
         execution_id: UUID,
         status: FinalStatus,
         transaction_id: UUID | None = None,
-        error: Message | None = None,
+        error: LongText | None = None,
     ) -> SignalExecution | None:
         """Give a pending execution its final status; None when there is none, or it has one already."""
         ...
@@ -47,11 +44,11 @@ class SignalExecutionRepository(Repository, sql="signal_executions"):
         """The agent made this transaction of it."""
         return self.finish(execution_id, "EXECUTED", transaction_id)
 
-    def mark_failed(self, execution_id: UUID, error: Message) -> SignalExecution | None:
+    def mark_failed(self, execution_id: UUID, error: LongText) -> SignalExecution | None:
         """The agent tried and failed."""
         return self.finish(execution_id, "FAILED", None, error)
 
-    def mark_skipped(self, execution_id: UUID, reason: Message) -> SignalExecution | None:
+    def mark_skipped(self, execution_id: UUID, reason: LongText) -> SignalExecution | None:
         """The agent decided not to act on it."""
         return self.finish(execution_id, "SKIPPED", None, reason)
 

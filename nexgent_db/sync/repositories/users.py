@@ -20,7 +20,7 @@ class UserRepository(Repository, sql="users"):
         ...
 
     @query
-    def find_by_email(self, email: str) -> User | None:
+    def find_by_email(self, email: ShortText) -> User | None:
         """The user of this e-mail address, whatever its case."""
         ...
 
