@@ -45,7 +45,16 @@ from typing import Final, NoReturn
 from nexgent_db._sqllexer import Kind, LexError, Token, tokens
 from nexgent_db.errors import QueryBindingError, SqlFileError
 
-__all__ = ["MAX_OPTIONAL_GROUPS", "Cardinality", "Query", "SqlFile", "Statement", "load_directory", "load_file"]
+__all__ = [
+    "MAX_OPTIONAL_GROUPS",
+    "Cardinality",
+    "Query",
+    "SqlFile",
+    "Statement",
+    "load_directory",
+    "load_file",
+    "query_files",
+]
 
 MAX_OPTIONAL_GROUPS: Final = 16
 """More would be 65,536 variants of one query, each to be prepared and checked."""
@@ -204,7 +213,11 @@ def load_directory(path: Path | str) -> Mapping[str, SqlFile]:
 
     Raises SqlFileError when the directory cannot be read or holds no such file, then for the first bad file.
     """
-    directory = Path(path)
+    return MappingProxyType({p.stem: load_file(p) for p in query_files(Path(path))})
+
+
+def query_files(directory: Path) -> list[Path]:
+    """The paths of what :func:`load_directory` loads; raises SqlFileError when there are none."""
     try:
         found = sorted(p for p in directory.iterdir() if p.suffix == ".sql" and not p.name.startswith("."))
     except OSError as error:
@@ -212,7 +225,7 @@ def load_directory(path: Path | str) -> Mapping[str, SqlFile]:
     paths = [p for p in found if p.name != "schema.sql"]
     if not paths:
         raise SqlFileError(directory, 1, 1, "no .sql file in this directory")
-    return MappingProxyType({p.stem: load_file(p) for p in paths})
+    return paths
 
 
 def load_file(path: Path | str) -> SqlFile:

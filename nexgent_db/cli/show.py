@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
+from rich.tree import Tree
 
-__all__ = ["one_line", "plain", "printable", "show_table"]
+__all__ = ["one_line", "plain", "printable", "show_table", "show_whole"]
 
 _WIDEST = 10_000
 
@@ -42,8 +43,13 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str |
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
     for row in cells:
         table.add_row(*(Text(plain(cell) if isinstance(cell, Decimal) else printable(str(cell))) for cell in row))
-    console = Console(file=sys.stdout)
+    show_whole(table)
+
+
+def show_whole(shown: Table | Tree) -> None:
+    """Print to stdout, and let the terminal break lines where it is too narrow: nothing is shortened."""
+    console = Console(file=sys.stdout, highlight=False)
     wide = console.options.update(max_width=_WIDEST)
-    needed = Measurement.get(console, wide, table).maximum
+    needed = Measurement.get(console, wide, shown).maximum
     console.width = max(console.width, needed)
-    console.print(table)
+    console.print(shown)

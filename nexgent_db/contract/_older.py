@@ -17,7 +17,7 @@ from nexgent_db.contract._file import VERSION, read
 from nexgent_db.contract._problem import Problem
 from nexgent_db.contract._source import Source, without_method
 from nexgent_db.errors import SqlFileError
-from nexgent_db.sqlfiles import Query, load_file
+from nexgent_db.sqlfiles import Query, load_file, query_files
 
 __all__ = ["check_older"]
 
@@ -37,7 +37,7 @@ def check_older(connection: psycopg.Connection[Any], folder: Path, label: str) -
     """
     problems: list[Problem] = []
     queries: list[Query] = []
-    for path in sorted(folder.glob("*.sql")):
+    for path in query_files(folder):
         try:
             queries += load_file(path).queries.values()
         except SqlFileError as error:

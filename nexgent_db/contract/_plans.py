@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import psycopg
+from psycopg import sql
 
 from nexgent_db.contract._catalog import Catalog, read_catalog
 from nexgent_db.contract._checked import CheckedQuery, CheckedVariant
 from nexgent_db.contract._problem import Problem
 from nexgent_db.contract._source import Source
+from nexgent_db.sqlfiles import Statement
 
-__all__ = ["LARGE", "Plan", "Plans", "explain", "generic_plan", "indexes_of", "nodes", "seed"]
+__all__ = ["LARGE", "Explained", "Plan", "Plans", "explain", "indexes_of", "nodes", "plan_of", "seed", "types_sent"]
 
 LARGE: Final = 10_000
 """Rows from which on a table is not to be read from end to end."""
@@ -80,6 +82,10 @@ Plan = dict[str, Any]
 """One node of a plan, as ``EXPLAIN (FORMAT JSON)`` has it; those below it are under ``Plans``."""
 
 
+Explained = dict[str, Any]
+"""What ``EXPLAIN (FORMAT JSON)`` answers: the topmost node under ``Plan``, and times when it was analysed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plans:
     """By query: the indexes of all its variants, and the plan of each; and what was found wrong."""
@@ -112,37 +118,58 @@ def explain(connection: psycopg.Connection[Any], queries: Sequence[CheckedQuery]
         large: dict[str, float] = dict(rows.fetchall())
         for checked in queries:
             name = checked.source.query.qualified_name
-            trees[name] = tuple(
-                generic_plan(connection, checked.source, variant, catalog) for variant in checked.variants
-            )
+            trees[name] = tuple(_generic(connection, checked.source, each, catalog) for each in checked.variants)
             indexes[name], own = _of_query(checked, trees[name], large)
             problems += own
     return Plans(indexes, trees, tuple(problems))
 
 
-def generic_plan(
-    connection: psycopg.Connection[Any], source: Source, variant: CheckedVariant, catalog: Catalog
-) -> Plan:
-    """The plan that serves any values, for parameters of the types that the driver sends. Executes nothing.
+def types_sent(
+    source: Source, statement: Statement, parameter_types: Sequence[str], catalog: Catalog
+) -> tuple[str, ...]:
+    """The types, in SQL, that the driver sends the parameters as; the contract's where it leaves them open."""
+    sent = [found.sent_as(catalog) if (found := source.parameters.get(name)) else 0 for name in statement.parameters]
+    return tuple(
+        catalog.sql_name(oid or catalog.by_name[name]) for oid, name in zip(sent, parameter_types, strict=True)
+    )
 
-    Of a prepared statement, because that has the types, and works on PostgreSQL 15, where GENERIC_PLAN does not.
-    Inside a transaction block; the setting that it makes ends with that.
+
+def plan_of(
+    connection: psycopg.Connection[Any],
+    statement: Statement,
+    types: Sequence[str],
+    values: Sequence[str | None] | None = None,
+    *,
+    analyze: bool = False,
+) -> Explained:
+    """The plan for these values, as PostgreSQL reads them; without values, the one that serves any.
+
+    Executes the statement when it is to be analysed, and else nothing. Inside a transaction block, to which its setting
+    is local. Of a prepared statement, because that has the parameters' types and works on PostgreSQL 15, where
+    EXPLAIN (GENERIC_PLAN) does not. Raises psycopg.Error.
     """
-    sent = [
-        found.sent_as(catalog) if (found := source.parameters.get(name)) else 0 for name in variant.statement.parameters
-    ]
-    types = [
-        catalog.sql_name(oid) if oid else catalog.sql_name(catalog.by_name[name])
-        for oid, name in zip(sent, variant.parameter_types, strict=True)
-    ]
-    arguments = f"({', '.join(types)})" if types else ""
-    values = f"({', '.join(['NULL'] * len(types))})" if types else ""
-    connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-    connection.execute(f"PREPARE explained{arguments} AS {variant.statement.text}")
-    row = connection.execute(f"EXPLAIN (FORMAT JSON) EXECUTE explained{values}").fetchone()
+    mode = "force_generic_plan" if values is None else "force_custom_plan"
+    arguments = [sql.Literal(value) for value in values or [None] * len(types)]
+    connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
+    connection.execute(f"PREPARE explained{_bracketed(types)} AS {statement.text}")
+    options = "ANALYZE, BUFFERS, FORMAT JSON" if analyze else "FORMAT JSON"
+    execute = sql.SQL("EXPLAIN ({}) EXECUTE explained{}").format(
+        sql.SQL(options), sql.SQL("({})").format(sql.SQL(", ").join(arguments)) if arguments else sql.SQL("")
+    )
+    row = connection.execute(execute).fetchone()
     connection.execute("DEALLOCATE explained")
     assert row is not None
-    plan: Plan = row[0][0]["Plan"]
+    explained: Explained = row[0][0]
+    return explained
+
+
+def _bracketed(types: Sequence[str]) -> str:
+    return f"({', '.join(types)})" if types else ""
+
+
+def _generic(connection: psycopg.Connection[Any], source: Source, variant: CheckedVariant, catalog: Catalog) -> Plan:
+    types = types_sent(source, variant.statement, variant.parameter_types, catalog)
+    plan: Plan = plan_of(connection, variant.statement, types)["Plan"]
     return plan
 
 

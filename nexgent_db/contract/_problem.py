@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Problem"]
+__all__ = ["Problem", "shown_path"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

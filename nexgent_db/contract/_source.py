@@ -57,6 +57,11 @@ class Source:
         path, _, line = method_place(self.bound.method).rpartition(":")
         return f"{shown_path(path)}:{line}"
 
+    @property
+    def sql(self) -> str:
+        """The query as it stands in the file, from its name line to its semicolon."""
+        return self.text.text
+
     def variants(self) -> Iterator[Statement]:
         """The statements to check."""
         groups = self.query.optional
@@ -159,9 +164,10 @@ _WORD: Final = re.compile(r"\w+|[(),]")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The text of one query in its file, comments and quotes blanked out; offsets are the file's."""
+    """The text of one query in its file, as it is and with comments and quotes blanked out; offsets are the file's."""
 
     start: int
+    text: str
     masked: str
     lines: tuple[int, ...]
 
@@ -219,10 +225,14 @@ def _source(query: Query, bound: BoundQuery | None, parameters: Mapping[str, Dec
     following = re.compile(r"^-- name: ", re.MULTILINE).search(text, start + 1)
     end = following.start() if following else len(text)
     masked = list(text[start:end])
+    last = end
     overrides: list[Override] = []
     bad: list[tuple[int, int, str]] = []
     for token in found:
-        if not start <= token.start < end or token.kind in (Kind.CODE, Kind.PARAMETER, Kind.SEMICOLON):
+        if not start <= token.start < end or token.kind in (Kind.CODE, Kind.PARAMETER):
+            continue
+        if token.kind is Kind.SEMICOLON:
+            last = token.end
             continue
         filler = "'" if token.kind is Kind.QUOTED else " "
         content = text[token.start : token.end]
@@ -236,4 +246,11 @@ def _source(query: Query, bound: BoundQuery | None, parameters: Mapping[str, Dec
                 bad.append((*place, content))
             else:
                 overrides.append(Override(parts["rule"], parts["subject"] or "", parts["reason"], *place))
-    return Source(query, bound, parameters, tuple(overrides), tuple(bad), Block(start, "".join(masked), lines))
+    return Source(
+        query,
+        bound,
+        parameters,
+        tuple(overrides),
+        tuple(bad),
+        Block(start, text[start:last].rstrip(), "".join(masked), lines),
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from nexgent_db.contract import check, generic_plan, indexes_of, nodes, read_catalog
+from nexgent_db.contract import check, indexes_of, nodes, plan_of, read_catalog, types_sent
 from tests.contract.support import made_up
 
 
@@ -50,7 +50,9 @@ def test_the_generic_plan_serves_any_value(database_url: str, tmp_path: Path) ->
         (query,) = check(connection, [source]).queries
         with connection.transaction():
             connection.execute("SET LOCAL enable_seqscan = off")
-            plan = generic_plan(connection, source, query.variants[0], read_catalog(connection))
+            variant = query.variants[0]
+            types = types_sent(source, variant.statement, variant.parameter_types, read_catalog(connection))
+            plan = plan_of(connection, variant.statement, types)["Plan"]
     assert [node["Node Type"] for node in nodes(plan)] == ["ModifyTable", "Index Scan"]
     assert plan["Plans"][0]["Index Cond"] == "(id = $1)"
     assert indexes_of(plan) == {"users_pkey"}

@@ -38,7 +38,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "migrations": {"errors", "_sqllexer", "_data", "_migration_files", "settings", "sqlfiles"},
     "embedded": {"errors"},
     "replay": {*IO, "aio", "sync"},
-    "cli": {*IO, "aio", "sync", "catalog", "contract", "migrations", "_migration_files", "embedded", "replay"},
+    "report": {*PURE, "binding", "contract", "_sqllexer"},
+    "cli": {
+        *IO,
+        "aio",
+        "sync",
+        "catalog",
+        "contract",
+        "report",
+        "migrations",
+        "_migration_files",
+        "embedded",
+        "replay",
+    },
     "__init__": {*IO, "aio", "sync", "keyring"},
 }
 # Who may import what of other distributions that does I/O.

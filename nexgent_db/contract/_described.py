@@ -1,0 +1,174 @@
+"""What there is to know of a query without a database: its text, its method, and what the contract found out."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, get_type_hints
+
+from nexgent_db.binding import NOT_GIVEN, BoundQuery, method_place
+from nexgent_db.contract._source import Source
+from nexgent_db.models._base import Order
+
+__all__ = ["Argument", "NamedQuery", "Result", "described"]
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A parameter of the statement. ``argument`` is what fills it in Python: ``filter.time_from``."""
+
+    name: str
+    type: str
+    nullable: bool
+    may_be_left_out: bool
+    argument: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A column of the statement's rows; nullable when it is in any of the variants."""
+
+    name: str
+    type: str
+    nullable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedQuery:
+    """One query of ``sql/``. ``rows`` is what the contract proved: one, at most one, many, or none."""
+
+    name: str
+    file: str
+    cardinality: str
+    rows: str
+    promise: str
+    path: Path
+    line: int
+    text: str
+    parameters: tuple[Argument, ...]
+    columns: tuple[Result, ...]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    indexes: tuple[str, ...]
+    variants: int
+    signature: str | None
+    """How Python calls it; None when no method does."""
+    method: tuple[Path, int] | None
+    """Where that method is."""
+
+    @property
+    def first_sentence(self) -> str:
+        """The beginning of the promise."""
+        return re.split(r"(?<=\.)\s", self.promise, maxsplit=1)[0]
+
+
+def described(sources: Iterable[Source], contract: Mapping[str, Any] | None) -> list[NamedQuery]:
+    """All of them, in the order of the sources; without types, tables and indexes where the contract has no entry."""
+    outcomes: dict[str, list[Mapping[str, Any]]] = {}
+    for line in contract["queries"] if contract else ():
+        outcomes.setdefault(line["query"], []).append(line)
+    return [_described(source, outcomes.get(source.query.qualified_name, [])) for source in sources]
+
+
+def _described(source: Source, outcomes: list[Mapping[str, Any]]) -> NamedQuery:
+    query, bound = source.query, source.bound
+    types: dict[str, str] = {}
+    columns: dict[tuple[int, str, str], bool] = {}
+    for outcome in outcomes:
+        types |= dict(_pairs(outcome["parameters"]))
+        for place, (name, type_) in enumerate(_pairs(outcome["columns"])):
+            key = place, name, type_.rstrip("?")
+            columns[key] = columns.get(key, False) or type_.endswith("?")
+    arguments = _arguments(bound) if bound else {}
+    return NamedQuery(
+        name=query.qualified_name,
+        file=query.file,
+        cardinality=str(query.cardinality),
+        rows=outcomes[0]["rows"] if outcomes else "",
+        promise=_promise(query.doc),
+        path=query.path,
+        line=query.line,
+        text=source.sql,
+        parameters=tuple(
+            Argument(
+                name,
+                types.get(name, "").rstrip("?"),
+                types.get(name, "").endswith("?"),
+                name not in query.required,
+                arguments.get(name, name),
+            )
+            for name in query.parameters
+        ),
+        columns=tuple(Result(name, type_, nullable) for (_, name, type_), nullable in columns.items()),
+        reads=_all(outcomes, "reads"),
+        writes=_all(outcomes, "writes"),
+        indexes=_all(outcomes, "indexes"),
+        variants=sum(outcome.get("variants", 1) for outcome in outcomes),
+        signature=_signature(bound) if bound else None,
+        method=_method(bound) if bound else None,
+    )
+
+
+def _pairs(listed: str) -> Iterable[tuple[str, str]]:
+    """``id uuid, name varchar(20)?`` taken apart; a type holds no comma before a space."""
+    for each in listed.split(", ") if listed else ():
+        name, _, type_ = each.partition(" ")
+        yield name, type_
+
+
+def _all(outcomes: list[Mapping[str, Any]], key: str) -> tuple[str, ...]:
+    return tuple(sorted({name for outcome in outcomes for name in outcome.get(key, ())}))
+
+
+def _promise(doc: str) -> str:
+    """The query's comment on one line, without the reasons that it gives to the check."""
+    kept = re.split(r"^check:", doc, maxsplit=1, flags=re.MULTILINE)[0]
+    return " ".join(kept.split())
+
+
+# --- The method -----------------------------------------------------------------------------------
+
+
+def _method(bound: BoundQuery) -> tuple[Path, int]:
+    path, _, line = method_place(bound.method).rpartition(":")
+    return Path(path), int(line)
+
+
+def _arguments(bound: BoundQuery) -> dict[str, str]:
+    """By parameter of the statement: the argument, and its field, that fills it."""
+    hints = get_type_hints(bound.method)
+    found: dict[str, str] = {}
+    for name in list(inspect.signature(bound.method).parameters)[1:]:
+        if inspect.isclass(hints[name]) and issubclass(hints[name], Order):
+            found |= {field: f"{name}.{field}" for field in hints[name].model_fields}
+        else:
+            found[name] = name
+    return found
+
+
+_WIDTH: Final = 100
+
+
+def _signature(bound: BoundQuery) -> str:
+    """``PositionRepository.find_by_id(position_id: UUID) -> AgentPosition | None``, in lines where it is long."""
+    signature = inspect.signature(bound.method)
+    arguments = [
+        f"{each.name}: {each.annotation}{_default(each.default)}" for each in list(signature.parameters.values())[1:]
+    ]
+    called = bound.method.__qualname__.rpartition("<locals>.")[2]
+    result = signature.return_annotation
+    line = f"{called}({', '.join(arguments)}) -> {result}"
+    if len(line) <= _WIDTH:
+        return line
+    return f"{called}(\n" + "".join(f"    {each},\n" for each in arguments) + f") -> {result}"
+
+
+def _default(value: object) -> str:
+    if value is inspect.Parameter.empty:
+        return ""
+    if value is NOT_GIVEN:
+        return " = NOT_GIVEN"
+    return f" = {type(value).__name__}()" if isinstance(value, Order) else f" = {value!r}"
