@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nexgent_db.cli import catalog, check, history, queries, schema
+from nexgent_db.cli import catalog, check, history, queries, report, schema
 from nexgent_db.cli.show import one_line
 from nexgent_db.errors import NexgentError
 
@@ -28,6 +28,7 @@ history.register(app)
 check.register(app)
 catalog.register(app)
 queries.register(app)
+report.register(app)
 
 
 def _show_version(wanted: bool) -> None:

@@ -39,7 +39,7 @@ from nexgent_db.embedded import postgres
 from nexgent_db.errors import ConfigurationError
 from nexgent_db.settings import Settings
 
-__all__ = ["register"]
+__all__ = ["migrated", "register"]
 
 
 def register(app: typer.Typer) -> None:
@@ -74,7 +74,7 @@ def run(
     if offline:
         _finish(compare_offline(sources, read()), as_json, f"{len(sources)} queries are as in {contract_path().name}")
         return
-    with _migrated(database_url) as where, psycopg.connect(where.settings.conninfo, autocommit=True) as connection:
+    with migrated(database_url) as where, psycopg.connect(where.settings.conninfo, autocommit=True) as connection:
         if against is not None:
             broken = _older(connection, against)
             _finish(broken, as_json, f"every query of {against} still works on these migrations")
@@ -101,7 +101,8 @@ def run(
 
 
 @contextmanager
-def _migrated(database_url: str | None) -> Iterator[Target]:
+def migrated(database_url: str | None) -> Iterator[Target]:
+    """The database of ``database_url``, else a throw-away server's, freshly migrated. Raises SchemaNotReady."""
     if database_url is not None:
         where = Target(Settings.from_url(database_url.strip()), embedded=False)
         target.refuse_unmigrated(where)

@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "migrations": {"errors", "_sqllexer", "_data", "_migration_files", "settings", "sqlfiles"},
     "embedded": {"errors"},
     "replay": {*IO, "aio", "sync"},
-    "report": {*PURE, "binding", "contract", "_sqllexer"},
+    "report": {*PURE, "catalog", "contract"},
     "cli": {
         *IO,
         "aio",

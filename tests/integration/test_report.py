@@ -1,0 +1,279 @@
+"""The page for DBAs: everything is on it, nothing on it comes from elsewhere, and its search works in a browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from nexgent_db.aio._repository import Repository
+from nexgent_db.catalog import Catalog, Column, Index, Table, read_catalog
+from nexgent_db.cli.app import app
+from nexgent_db.contract import NamedQuery, all_sources
+from nexgent_db.report import ShownPlan, ShownQuery, Subject, page, step_of
+
+HOSTILE = "<script>alert('&')</script>"
+VOID = {"meta", "path", "rect"}  # without an end tag, or closed by themselves
+
+
+class Page(HTMLParser):
+    """What is on a page, and whether its tags are nested as they should be."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: Counter[str] = Counter()
+        self.links: set[str] = set()
+        self.loaded: list[str] = []
+        self.texts: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        for name, value in attrs:
+            if name == "id":
+                self.ids[value or ""] += 1
+            if name == "href":
+                self.links.add(value or "")
+            if name in ("src", "srcset", "action", "data", "style"):
+                self.loaded.append(f"{tag} {name}={value}")
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def written(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the migrated database of this test session."""
+    path = tmp_path_factory.mktemp("report") / "page.html"
+    done = CliRunner().invoke(app, ["report", "--out", str(path), "--database-url", database_url])
+    assert done.exit_code == 0, done.output
+    assert f"{len(all_sources(Repository))} queries" in done.output
+    return path
+
+
+@pytest.fixture(scope="module")
+def parsed(written: Path) -> Page:
+    """The same, taken apart."""
+    return Page(written.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def schema(database_url: str) -> Catalog:
+    """What the page is about."""
+    with psycopg.connect(database_url) as connection:
+        return read_catalog(connection)
+
+
+def test_every_table_column_constraint_index_and_trigger_is_there(parsed: Page, schema: Catalog) -> None:
+    text = "".join(parsed.texts)
+    for table in schema.tables:
+        assert parsed.ids[f"table-{table}"] == 1
+    for table, columns in schema.columns.items():
+        assert all(name in text for name in columns), table
+    for index in schema.indexes:
+        assert parsed.ids[f"index-{index}"] == 1
+    for _, name in [*schema.constraints, *schema.triggers]:
+        assert name in text
+
+
+def test_every_query_is_there_with_its_text_plan_and_signature(parsed: Page) -> None:
+    text = "".join(parsed.texts)
+    sources = all_sources(Repository)
+    for source in sources:
+        assert parsed.ids[f"query-{source.query.qualified_name}"] == 1
+        assert source.sql in text
+    assert text.count("-- name: ") >= len(sources)
+    assert parsed.tags["pre"] >= 3 * len(sources)  # Python, SQL, and a plan at least
+    assert "PositionRepository.find_by_id(position_id: UUID) -> AgentPosition | None" in text
+    assert "Index Scan using agent_positions_pkey on agent_positions" in text
+
+
+def test_each_id_is_there_once_and_each_link_leads_to_one(parsed: Page) -> None:
+    assert [name for name, times in parsed.ids.items() if times > 1] == []
+    assert {link.removeprefix("#") for link in parsed.links} <= parsed.ids.keys()
+
+
+def test_nothing_is_loaded_from_elsewhere(written: Path, parsed: Page) -> None:
+    assert parsed.loaded == []
+    assert parsed.tags["link"] == 0
+    text = written.read_text(encoding="utf-8")
+    assert "@import" not in text
+    assert "url(" not in text
+    assert "http" not in text.replace("https", "http").split("<body>")[0]
+
+
+def test_the_same_database_gives_the_same_page(written: Path, database_url: str, tmp_path: Path) -> None:
+    again = tmp_path / "again.html"
+    done = CliRunner().invoke(app, ["report", "--out", str(again), "--database-url", database_url])
+    assert done.exit_code == 0
+    assert again.read_bytes() == written.read_bytes()
+
+
+def test_a_page_that_cannot_be_written_is_told(database_url: str, tmp_path: Path) -> None:
+    out = tmp_path / "missing" / "page.html"
+    done = CliRunner().invoke(app, ["report", "--out", str(out), "--database-url", database_url])
+    assert done.exit_code == 1
+    assert "cannot be written" in str(done.exception)
+
+
+# --- Made-up subjects -----------------------------------------------------------------------------
+
+
+def made_up(**changes: object) -> Subject:
+    """Two tables, one naming the other without an index; one index that a query uses and one that none does."""
+    catalog = Catalog(
+        tables={"parents": Table(), "children": Table()},
+        columns={
+            "parents": {"id": Column("uuid", nullable=False)},
+            "children": {"id": Column("uuid", nullable=False), "parent_id": Column("uuid", nullable=True)},
+        },
+        constraints={
+            ("parents", "parents_pkey"): "PRIMARY KEY (id)",
+            ("children", "children_parent_id_fkey"): "FOREIGN KEY (parent_id) REFERENCES parents(id) ON DELETE CASCADE",
+        },
+        indexes={
+            "children_id_idx": Index("children", "CREATE INDEX children_id_idx ON children USING btree (id DESC)"),
+            "children_some_idx": Index(
+                "children", "CREATE INDEX children_some_idx ON children USING btree (parent_id) WHERE (id IS NOT NULL)"
+            ),
+        },
+        comments={"TABLE children": HOSTILE},
+    )
+    query = NamedQuery(
+        name="children.find",
+        file="children",
+        cardinality="one",
+        rows="one",
+        promise=HOSTILE,
+        path=Path("children.sql"),
+        line=1,
+        text=f"SELECT '{HOSTILE}' -- {HOSTILE}",
+        parameters=(),
+        columns=(),
+        reads=("children",),
+        writes=(),
+        indexes=("children_id_idx",),
+        variants=1,
+        signature=HOSTILE,
+        method=None,
+    )
+    step = step_of({"Node Type": HOSTILE, "Startup Cost": 0, "Total Cost": 1, "Plan Rows": 1})
+    return Subject(catalog, [ShownQuery(query, (ShownPlan("", step),))], HOSTILE)
+
+
+def test_what_is_hostile_is_shown_not_run() -> None:
+    text = page(made_up())
+    parsed = Page(text)
+    assert parsed.tags["script"] == 1
+    assert HOSTILE not in text
+    assert "".join(parsed.texts).count(HOSTILE) >= 6
+
+
+def test_an_index_that_no_query_needs_and_a_key_without_one_are_told_apart() -> None:
+    subject = made_up()
+    assert [index.name for index in subject.unused_indexes()] == ["children_some_idx", "parents_pkey"]
+    assert [index.name for index in subject.unused_indexes() if index.enforces] == ["parents_pkey"]
+    assert [key.name for key in subject.keys_without_index()] == ["children_parent_id_fkey"]
+
+
+def test_an_index_that_begins_with_the_key_serves_it() -> None:
+    subject = made_up()
+    whole = Index("children", "CREATE INDEX children_p_idx ON children USING btree (parent_id, lower(name) DESC)")
+    catalog = Catalog(
+        tables=subject.catalog.tables,
+        columns=subject.catalog.columns,
+        constraints=subject.catalog.constraints,
+        indexes={"children_p_idx": whole},
+    )
+    served = Subject(catalog, (), "")
+    assert served.keys_without_index() == ()
+    assert served.indexes_of("children")[0].columns == ("parent_id", "lower(name)")
+
+
+def test_of_this_schema_every_foreign_key_that_deletes_has_an_index(schema: Catalog) -> None:
+    cascading = {name for (_, name), definition in schema.constraints.items() if "ON DELETE CASCADE" in definition}
+    without = {key.name for key in Subject(schema, (), "").keys_without_index()}
+    assert cascading
+    assert without & cascading == set()
+
+
+# --- In a browser ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def browse(tmp_path: Path) -> Browser:
+    """Headless Chromium."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    return Browser(program, tmp_path)
+
+
+class Browser:
+    """Loads a page and says what became of it."""
+
+    def __init__(self, program: str, place: Path) -> None:
+        self._command = [
+            program,
+            *("--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+            *("--disable-component-update", "--disable-sync", f"--user-data-dir={place / 'profile'}"),
+            *(["--no-sandbox"] if os.geteuid() == 0 else []),
+        ]
+
+    def loaded(self, url: str, *, quiet: bool = True) -> str:
+        """The document after its script has run; a page that should be ``quiet`` writes nothing to the console."""
+        done = subprocess.run(
+            [*self._command, "--enable-logging=stderr", "--dump-dom", url],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        assert ("CONSOLE" not in done.stderr) == quiet
+        return done.stdout
+
+
+def hidden(document: str) -> tuple[int, int]:
+    """How many articles are hidden, of how many."""
+    articles = document.split("<article")[1:]
+    return sum(" hidden" in tag.split(">")[0] for tag in articles), len(articles)
+
+
+def test_the_search_leaves_what_has_every_word(written: Path, browse: Browser) -> None:
+    none_hidden, total = hidden(browse.loaded(written.as_uri()))
+    some_hidden, _ = hidden(browse.loaded(f"{written.as_uri()}#q=moon%20bag%20positions"))
+    all_hidden, _ = hidden(browse.loaded(f"{written.as_uri()}#q=no-such-word-anywhere"))
+    assert none_hidden == 0
+    assert 0 < some_hidden < total
+    assert all_hidden == total
+
+
+def test_without_javascript_everything_is_there(written: Path, browse: Browser, tmp_path: Path) -> None:
+    text = written.read_text(encoding="utf-8")
+    forbids = '<meta http-equiv="Content-Security-Policy" content="script-src \'none\'">'
+    copy = tmp_path / "page.html"
+    copy.write_text(text.replace("<head>", f"<head>{forbids}", 1), encoding="utf-8")
+    document = browse.loaded(copy.as_uri(), quiet=False)  # it says that the script was refused
+    assert "<input" not in document
+    assert hidden(document)[0] == 0
+    assert Page(document).ids == Page(text).ids
