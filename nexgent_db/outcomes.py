@@ -103,6 +103,7 @@ def trade_result(order: WalletOrder, row: TradeOutcome) -> TradeResult:
             tuple([_balance(balance) for balance in result.balances]),
             None if result.position is None else _position(result.position),
             None if result.swap is None else _swap(result.swap),
+            result.closed_position_id,
             replayed,
         )
     )
@@ -117,6 +118,7 @@ def reset_result(order: WalletOrder, row: TradeOutcome) -> ResetResult:
         transactions=tuple([_transaction(transaction) for transaction in result.transactions]),
         balances=tuple([_balance(balance) for balance in result.balances]),
         positions_given_up=result.positions_given_up,
+        closed_position_ids=tuple(result.closed_position_ids),
         replayed=replayed,
     )
 
@@ -177,23 +179,23 @@ def _struct(model: type[BaseModel]) -> type[Any]:
     return msgspec.defstruct(
         model.__name__,
         [
-            (name, _plain(field.annotation), None) if name in _PAYLOADS else (name, _plain(field.annotation))
+            (name, plain_type(field.annotation), None) if name in _PAYLOADS else (name, plain_type(field.annotation))
             for name, field in model.model_fields.items()
         ],
         kw_only=True,
     )
 
 
-def _plain(annotation: Any) -> Any:
+def plain_type(annotation: Any) -> Any:
     """The type without what only pydantic understands."""
     if annotation == JsonValue:
         return Any
     if annotation is AwareDatetime:
-        return datetime
+        return Annotated[datetime, msgspec.Meta(tz=True)]
     if get_origin(annotation) is Annotated:
-        return _plain(get_args(annotation)[0])
+        return plain_type(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
-        return Union[tuple(_plain(part) for part in get_args(annotation))]  # noqa: UP007  # made of a list
+        return Union[tuple(plain_type(part) for part in get_args(annotation))]  # noqa: UP007  # made of a list
     return annotation
 
 
@@ -215,6 +217,7 @@ _RESULT: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(
             ("balances", list[_BalanceDocument]),  # type: ignore[valid-type]
             ("position", _struct(AgentPosition) | None, None),
             ("swap", _struct(AgentHistoricalSwap) | None, None),
+            ("closed_position_id", UUID | None, None),
         ],
     )
 )
@@ -225,6 +228,7 @@ _RESET: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(
             ("transactions", list[_TransactionDocument]),  # type: ignore[valid-type]
             ("balances", list[_BalanceDocument]),  # type: ignore[valid-type]
             ("positions_given_up", int),
+            ("closed_position_ids", list[UUID], []),
         ],
     )
 )

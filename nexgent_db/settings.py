@@ -4,6 +4,7 @@
 |---|---|---|
 | ``DATABASE_URL`` | PostgreSQL, as a URL or libpq keywords; ``?schema=name`` sets the search path | required |
 | ``REDIS_URL`` | Redis or Valkey; without it everything works, uncached | none |
+| ``NEXGENT_DB_CACHE_PREFIX`` | what every Redis key begins with | nexgent: |
 | ``NEXGENT_DB_POOL_MIN_SIZE``, ``…_POOL_MAX_SIZE`` | connections kept, connections at most | 1, 10 |
 | ``NEXGENT_DB_POOL_TIMEOUT_S`` | how long a caller waits for a connection | 5 |
 | ``NEXGENT_DB_POOL_MAX_WAITING`` | how many callers may wait at once | 100 |
@@ -52,6 +53,7 @@ class Settings:
 
     conninfo: str = field(repr=False)
     redis_url: str | None = field(default=None, repr=False)
+    cache_prefix: str = "nexgent:"
     pool_min_size: int = 1
     pool_max_size: int = 10
     pool_timeout_s: float = 5.0
@@ -95,17 +97,18 @@ class Settings:
         """The same with the database given by the caller; the other settings come from ``environ``."""
         given: dict[str, int | float | None] = {}
         for item in fields(cls):
-            if (text := environ.get(_PREFIX + item.name.upper(), "").strip()) and item.name not in _URLS:
+            if (text := environ.get(_PREFIX + item.name.upper(), "").strip()) and item.name not in _TEXTS:
                 given[item.name] = _number(_PREFIX + item.name.upper(), text, whole=item.name in _WHOLE)
         redis_url = environ.get("REDIS_URL", "").strip() or None
         return cls(
             conninfo=parse_database_url(database_url),
             redis_url=None if redis_url is None else check_redis_url(redis_url),
+            cache_prefix=environ.get(_PREFIX + "CACHE_PREFIX", "").strip() or "nexgent:",
             **given,  # type: ignore[arg-type]  # each name is one of the numeric fields
         )
 
 
-_URLS: Final = {"conninfo", "redis_url"}
+_TEXTS: Final = {"conninfo", "redis_url", "cache_prefix"}
 _WHOLE: Final = {"pool_min_size", "pool_max_size", "pool_max_waiting", "connect_timeout_s", "prepare_threshold"}
 _MAY_BE_ZERO: Final = {"pool_min_size", "prepare_threshold"}
 

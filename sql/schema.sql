@@ -7,6 +7,69 @@ CREATE SEQUENCE row_version_seq START 2;
 
 CREATE SEQUENCE trading_signals_id_seq AS integer;
 
+CREATE OR REPLACE FUNCTION agent_balances_to_cache_outbox()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    IF TG_OP = 'DELETE' OR (
+        TG_OP = 'UPDATE'
+        AND (NEW.agent_id, NEW.wallet_address, NEW.token_address)
+        <> (OLD.agent_id, OLD.wallet_address, OLD.token_address)
+    ) THEN
+        INSERT INTO cache_outbox (version, entity, deleted, row_id, agent_id, wallet_address, token_address)
+        VALUES (
+            nextval('row_version_seq'), 'balance', true,
+            OLD.id, OLD.agent_id, OLD.wallet_address, OLD.token_address
+        );
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        INSERT INTO cache_outbox (version, entity, deleted, row_id, agent_id, wallet_address, token_address)
+        VALUES (NEW.version, 'balance', false, NEW.id, NEW.agent_id, NEW.wallet_address, NEW.token_address);
+    END IF;
+    RETURN NULL;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION agent_positions_to_cache_outbox()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    IF TG_OP = 'DELETE' OR (
+        TG_OP = 'UPDATE' AND (NEW.id, NEW.agent_id, NEW.token_address) <> (OLD.id, OLD.agent_id, OLD.token_address)
+    ) THEN
+        INSERT INTO cache_outbox (version, entity, deleted, row_id, agent_id, wallet_address, token_address)
+        VALUES (
+            nextval('row_version_seq'), 'position', true,
+            OLD.id, OLD.agent_id, OLD.wallet_address, OLD.token_address
+        );
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        INSERT INTO cache_outbox (version, entity, deleted, row_id, agent_id, wallet_address, token_address)
+        VALUES (NEW.version, 'position', false, NEW.id, NEW.agent_id, NEW.wallet_address, NEW.token_address);
+    END IF;
+    RETURN NULL;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION agents_to_cache_outbox()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    IF TG_OP = 'DELETE' OR (TG_OP = 'UPDATE' AND NEW.id <> OLD.id) THEN
+        INSERT INTO cache_outbox (version, entity, deleted, row_id, agent_id)
+        VALUES (nextval('row_version_seq'), 'agent', true, OLD.id, OLD.id);
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        INSERT INTO cache_outbox (version, entity, deleted, row_id, agent_id)
+        VALUES (NEW.version, 'agent', false, NEW.id, NEW.id);
+    END IF;
+    RETURN NULL;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION ratio(numerator numeric, denominator numeric, decimals integer)
  RETURNS numeric
  LANGUAGE sql
@@ -23,7 +86,7 @@ BEGIN
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION set_row_version() IS 'Gives an updated row the next version; inserts get theirs by default.';
+COMMENT ON FUNCTION set_row_version() IS 'Gives an inserted or updated row the next version.';
 
 CREATE OR REPLACE FUNCTION sol_mint()
  RETURNS text
@@ -31,6 +94,16 @@ CREATE OR REPLACE FUNCTION sol_mint()
  IMMUTABLE PARALLEL SAFE
 RETURN 'So11111111111111111111111111111111111111112'::text;
 COMMENT ON FUNCTION sol_mint() IS 'How SOL is named as a token: the mint of wrapped SOL.';
+
+CREATE OR REPLACE FUNCTION truncated_to_cache_outbox()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    INSERT INTO cache_outbox (version, entity, deleted) VALUES (nextval('row_version_seq'), 'everything', true);
+    RETURN NULL;
+END
+$function$;
 
 CREATE TABLE users (
     id                    uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -62,7 +135,10 @@ CREATE TABLE agents (
 CREATE INDEX agents_automated_trading_live_idx ON agents (automated_trading_live);
 CREATE INDEX agents_automated_trading_simulation_idx ON agents (automated_trading_simulation);
 CREATE INDEX agents_user_id_idx ON agents (user_id);
+CREATE TRIGGER agents_set_first_row_version BEFORE INSERT ON agents FOR EACH ROW EXECUTE FUNCTION set_row_version();
 CREATE TRIGGER agents_set_row_version BEFORE UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION set_row_version();
+CREATE TRIGGER agents_to_cache_outbox AFTER INSERT OR DELETE OR UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION agents_to_cache_outbox();
+CREATE TRIGGER agents_truncated_to_cache_outbox AFTER TRUNCATE ON agents FOR EACH STATEMENT EXECUTE FUNCTION truncated_to_cache_outbox();
 
 CREATE TABLE agent_wallets (
     wallet_address character varying(44) NOT NULL,
@@ -115,7 +191,10 @@ CREATE TABLE agent_balances (
 CREATE INDEX agent_balances_agent_id_wallet_address_idx ON agent_balances (agent_id, wallet_address);
 CREATE INDEX agent_balances_token_address_idx ON agent_balances (token_address);
 CREATE UNIQUE INDEX agent_balances_wallet_address_token_address_key ON agent_balances (wallet_address, token_address);
+CREATE TRIGGER agent_balances_set_first_row_version BEFORE INSERT ON agent_balances FOR EACH ROW EXECUTE FUNCTION set_row_version();
 CREATE TRIGGER agent_balances_set_row_version BEFORE UPDATE ON agent_balances FOR EACH ROW EXECUTE FUNCTION set_row_version();
+CREATE TRIGGER agent_balances_to_cache_outbox AFTER INSERT OR DELETE OR UPDATE ON agent_balances FOR EACH ROW EXECUTE FUNCTION agent_balances_to_cache_outbox();
+CREATE TRIGGER agent_balances_truncated_to_cache_outbox AFTER TRUNCATE ON agent_balances FOR EACH STATEMENT EXECUTE FUNCTION truncated_to_cache_outbox();
 
 CREATE TABLE trading_signals (
     id                integer NOT NULL DEFAULT nextval('trading_signals_id_seq'::regclass),
@@ -275,7 +354,10 @@ CREATE TABLE agent_positions (
 CREATE UNIQUE INDEX agent_positions_agent_id_wallet_address_token_address_key ON agent_positions (agent_id, wallet_address, token_address);
 CREATE UNIQUE INDEX agent_positions_purchase_transaction_id_key ON agent_positions (purchase_transaction_id);
 CREATE INDEX agent_positions_token_address_idx ON agent_positions (token_address);
+CREATE TRIGGER agent_positions_set_first_row_version BEFORE INSERT ON agent_positions FOR EACH ROW EXECUTE FUNCTION set_row_version();
 CREATE TRIGGER agent_positions_set_row_version BEFORE UPDATE ON agent_positions FOR EACH ROW EXECUTE FUNCTION set_row_version();
+CREATE TRIGGER agent_positions_to_cache_outbox AFTER INSERT OR DELETE OR UPDATE ON agent_positions FOR EACH ROW EXECUTE FUNCTION agent_positions_to_cache_outbox();
+CREATE TRIGGER agent_positions_truncated_to_cache_outbox AFTER TRUNCATE ON agent_positions FOR EACH STATEMENT EXECUTE FUNCTION truncated_to_cache_outbox();
 COMMENT ON COLUMN agent_positions.proceeds_sol IS 'SOL received for what was sold so far, net of fees.';
 
 CREATE TABLE api_keys (
@@ -295,6 +377,22 @@ CREATE TABLE api_keys (
 );
 CREATE UNIQUE INDEX api_keys_key_hash_key ON api_keys (key_hash);
 CREATE INDEX api_keys_user_id_idx ON api_keys (user_id);
+
+CREATE TABLE cache_outbox (
+    version        bigint NOT NULL,
+    xid            xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    entity         character varying(10) NOT NULL,
+    deleted        boolean NOT NULL,
+    row_id         uuid,
+    agent_id       uuid,
+    wallet_address character varying(44),
+    token_address  character varying(255),
+    created_at     timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    CONSTRAINT cache_outbox_pkey PRIMARY KEY (version),
+    CONSTRAINT cache_outbox_entity_check CHECK (entity::text = ANY (ARRAY['agent'::text, 'balance'::text, 'position'::text, 'everything'::text]))
+) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=100000, autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
+COMMENT ON COLUMN cache_outbox.xid IS 'The transaction that made the change: before its COMMIT it reads its own rows here.';
+COMMENT ON TABLE cache_outbox IS 'Changes that the cache may not show yet: which row, and the version the change gave it. Never a reason to lose one: delete none by hand.';
 
 CREATE TABLE signal_executions (
     id             uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -351,3 +449,5 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION transaction_effects("TransactionType",text,numeric,text,numeric,numeric,numeric) IS 'What a transaction does to its wallet, by token: a deposit adds the input, others take it; a swap adds the output;
 fees come off SOL.';
+
+COMMENT ON SEQUENCE row_version_seq IS 'Versions of cached rows. Must stay at CACHE 1: that a later version is a larger number is relied upon.';

@@ -1168,7 +1168,8 @@ made AS (
                 THEN jsonb_build_object(
                 'balances', (SELECT jsonb_agg(balance ORDER BY balance ->> 'token_address') FROM moved),
                 'position', (SELECT position FROM reduced),
-                'swap', (SELECT swap FROM swap)
+                'swap', (SELECT swap FROM swap),
+                'closed_position_id', (SELECT id FROM closed)
             )
         END
     FROM go
@@ -1368,7 +1369,8 @@ made AS (
                 THEN jsonb_build_object(
                 'transactions', (SELECT coalesce(jsonb_agg(transaction), '[]') FROM ledger),
                 'balances', (SELECT coalesce(jsonb_agg(balance ORDER BY balance ->> 'token_address'), '[]') FROM moved),
-                'positions_given_up', (SELECT count(*) FROM given_up)
+                'positions_given_up', (SELECT count(*) FROM given_up),
+                'closed_position_ids', (SELECT coalesce(jsonb_agg(id), '[]') FROM given_up)
             )
         END
     FROM go

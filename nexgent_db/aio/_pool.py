@@ -79,7 +79,9 @@ async def connect(settings: Settings) -> AsyncConnection[Any]:
     return connection
 
 
-def make_pool(settings: Settings) -> AsyncConnectionPool[AsyncConnection[Any]]:
+def make_pool(
+    settings: Settings, configure: Callable[[AsyncConnection[Any]], Awaitable[None]] | None = None
+) -> AsyncConnectionPool[AsyncConnection[Any]]:
     """A closed pool of connections in autocommit: a query alone is one round trip."""
     return AsyncConnectionPool(
         session_conninfo(settings),
@@ -88,6 +90,7 @@ def make_pool(settings: Settings) -> AsyncConnectionPool[AsyncConnection[Any]]:
         max_size=settings.pool_max_size,
         timeout=settings.pool_timeout_s,
         max_waiting=settings.pool_max_waiting,
+        configure=configure,
         open=False,
         name="nexgent-db",
     )

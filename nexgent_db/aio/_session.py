@@ -6,13 +6,15 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import psycopg
 from psycopg import AsyncConnection, AsyncRawCursor, AsyncRawServerCursor
 
+from nexgent_db._cache_rows import changes_cached_rows
 from nexgent_db.binding import BoundQuery, Call
 from nexgent_db.errors import BlockMisuse, InvalidInput, SchemaChanged, translate
+from nexgent_db.models.trades import ResetResult, TradeResult
 
 ROWS_AT_ONCE: Final = 1000
 """How many rows of a stream are fetched in one round trip, and so held in memory."""
@@ -20,8 +22,23 @@ ROWS_AT_ONCE: Final = 1000
 _NUMBERS: Final = itertools.count(1)
 
 
+class TradeCache(Protocol):
+    """What wants to know of committed trades."""
+
+    def now_ms(self) -> int:
+        """The moment from which on a change counts as begun."""
+        ...
+
+    async def apply_trade(self, result: TradeResult | ResetResult, token_address: str | None, began_ms: int) -> None:
+        """A trade was committed, or had been. Never raises."""
+        ...
+
+
 class Session(ABC):
     """Where a repository's queries go."""
+
+    cache: TradeCache | None = None
+    """What trades that are committed at once are told to; None without a cache, and in blocks, which tell it all."""
 
     @abstractmethod
     async def run(self, bound: BoundQuery, call: Call) -> Any:
@@ -31,6 +48,10 @@ class Session(ABC):
     def stream(self, bound: BoundQuery, call: Call) -> AsyncGenerator[Any, None]:
         """Send one query and hand out its rows as they are fetched. Raises DatabaseError at any row."""
 
+    def trade_block(self) -> AbstractAsyncContextManager[Session]:
+        """The same for one trade, of which the cache is told by its result."""
+        return self.block()
+
     @abstractmethod
     def block(self) -> AbstractAsyncContextManager[Session]:
         """The session of a transaction block: this one inside a block, else that of a new block."""
@@ -39,13 +60,18 @@ class Session(ABC):
 class BlockSession(Session):
     """The session of one transaction block: one connection, until the block is left."""
 
-    def __init__(self, connection: AsyncConnection[Any]) -> None:
+    def __init__(self, connection: AsyncConnection[Any], around: BlockSession | None = None) -> None:
         self._connection = connection
         self.ended = False
+        self.wrote_cached: bool | None = False
+        """May the block have changed cached rows? None: nobody wants to know."""
+        self._around = around
 
     async def run(self, bound: BoundQuery, call: Call) -> Any:
         if self.ended:
             raise BlockMisuse(f"{bound.name}: its transaction block has ended")
+        if changes_cached_rows(bound):
+            self._note_change()
         try:
             return await execute(self._connection, bound, call)
         except psycopg.Error as error:
@@ -53,6 +79,12 @@ class BlockSession(Session):
             if isinstance(translated, SchemaChanged):  # the pool shall not hand out its stale statements again
                 await self._connection.close()
             raise translated from error
+
+    def _note_change(self) -> None:
+        if self.wrote_cached is False:
+            self.wrote_cached = True
+            if self._around is not None:
+                self._around._note_change()
 
     async def stream(self, bound: BoundQuery, call: Call) -> AsyncGenerator[Any, None]:
         if self.ended:

@@ -12,11 +12,16 @@ from typing import Any, Literal, Self, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, IsolationLevel
+from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
+from nexgent_db._cache_rows import Change
+from nexgent_db.aio._cache_link import CacheLink
+from nexgent_db.aio._cached import CachedSession
 from nexgent_db.aio._observed import ObservedSession, observed_commit
 from nexgent_db.aio._pool import PoolSession, connect, make_pool, take
 from nexgent_db.aio._session import BlockSession, Session
+from nexgent_db.aio.cache import AsyncCache
 from nexgent_db.aio.repositories.agents import AgentRepository
 from nexgent_db.aio.repositories.api_keys import ApiKeyRepository
 from nexgent_db.aio.repositories.balance_snapshots import BalanceSnapshotRepository
@@ -31,6 +36,7 @@ from nexgent_db.aio.repositories.transactions import TransactionRepository
 from nexgent_db.aio.repositories.users import UserRepository
 from nexgent_db.aio.repositories.wallets import WalletRepository
 from nexgent_db.aio.trades import Trades
+from nexgent_db.cache_keys import CacheKeys
 from nexgent_db.errors import (
     BlockMisuse,
     ConnectionLost,
@@ -77,10 +83,10 @@ class _Repositories:
 class AsyncTransaction(_Repositories):
     """An open transaction block. Everything done through it is kept together, or not at all."""
 
-    def __init__(self, connection: AsyncConnection[Any], hooks: Hooks) -> None:
+    def __init__(self, connection: AsyncConnection[Any], hooks: Hooks, around: BlockSession | None = None) -> None:
         self._connection = connection
         self._hooks = hooks
-        self._block = BlockSession(connection)
+        self._block = BlockSession(connection, around)
         self._session = ObservedSession(self._block, hooks, in_block=True) if hooks else self._block
         super().__init__(self._session)
 
@@ -89,7 +95,7 @@ class AsyncTransaction(_Repositories):
         """A block within the block: a savepoint. An error that leaves it undoes what was done inside, no more."""
         if self._block.ended:
             raise BlockMisuse("the transaction block has ended")
-        inner = AsyncTransaction(self._connection, self._hooks)
+        inner = AsyncTransaction(self._connection, self._hooks, self._block)
         try:
             async with self._connection.transaction():
                 yield inner
@@ -115,8 +121,15 @@ class AsyncDatabase(_Repositories):
         self._hooks = Hooks(on_query)
         self._pool: AsyncConnectionPool[AsyncConnection[Any]] | None = None
         self._in_block: set[object] = set()
-        session = PoolSession(self._take, self._give_back, self._block_session)
-        super().__init__(ObservedSession(session, self._hooks, in_block=False) if self._hooks else session)
+        session: Session = PoolSession(self._take, self._give_back, self._block_session)
+        if self._hooks:
+            session = ObservedSession(session, self._hooks, in_block=False)
+        url = self.settings.redis_url
+        link = None if url is None else CacheLink(url, CacheKeys(self.settings.cache_prefix))
+        self.cache = AsyncCache(link, session, self._block_session)
+        if link is not None:
+            session = CachedSession(session, self.cache, self._trade_block_session)
+        super().__init__(session)
 
     @classmethod
     def from_env(cls, *, on_query: QueryHook | Sequence[QueryHook] = ()) -> Self:
@@ -135,16 +148,19 @@ class AsyncDatabase(_Repositories):
         if self._pool is not None:
             raise BlockMisuse(f"{self!r} is open already")
         await (await connect(self.settings)).close()  # the pool would not say why it cannot
-        pool = make_pool(self.settings)
+        pool = make_pool(self.settings, None if self.settings.redis_url is None else self._meet)
         try:
             await pool.open(wait=True, timeout=self.settings.connect_timeout_s)
         except psycopg.Error as error:
             await pool.close()
             raise translate(error) from error
         self._pool = pool
+        await self.cache.open()
 
     async def close(self) -> None:
         """Close every connection. Queries in flight are waited for, for a few seconds."""
+        if self._pool is not None:
+            await self.cache.close()
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.close()
@@ -199,12 +215,19 @@ class AsyncDatabase(_Repositories):
 
         Raises what queries raise; when the connection is lost at the end, ConnectionLost: the transaction may or may
         not have been committed.
+
+        With a cache, a block that wrote reads what it has changed before its COMMIT, in one round trip more, and
+        brings it into the cache afterwards.
         """
+        follow = self.settings.redis_url is not None and not read_only
+        began_ms = 0
+        changes: list[Change] | None = []
         async with self._checkout() as connection:
             owner = asyncio.current_task()
             self._in_block.add(owner)
             transaction = AsyncTransaction(connection, self._hooks)
             limits = _limits(statement_timeout_s, lock_timeout_s)
+            seen = self.cache.seen
             try:
                 await connection.set_isolation_level(_ISOLATION[isolation])
                 await connection.set_read_only(read_only or None)
@@ -217,11 +240,19 @@ class AsyncDatabase(_Repositories):
                             yield transaction
                     else:
                         yield transaction
+                    undone = connection.info.transaction_status is not TransactionStatus.INTRANS
+                    if follow and transaction._block.wrote_cached and not undone:
+                        began_ms = self.cache.now_ms()
+                        changes = await self.cache.changes_of(transaction._block, seen) if self.cache.follows else None
             except psycopg.Error as error:
                 raise translate(error) from error
             finally:
                 transaction._block.ended = True
                 self._in_block.discard(owner)
+        if changes is None:
+            self.cache.leave_to_outbox()
+        elif changes:
+            await self.cache.apply_changes(changes, began_ms)
 
     async def run_transaction(
         self,
@@ -250,6 +281,16 @@ class AsyncDatabase(_Repositories):
     async def _block_session(self) -> AsyncIterator[Session]:
         async with self.transaction() as transaction:
             yield transaction._session
+
+    @asynccontextmanager
+    async def _trade_block_session(self) -> AsyncIterator[Session]:
+        """A block of which the cache is told otherwise."""
+        async with self.transaction() as transaction:
+            transaction._block.wrote_cached = None
+            yield transaction._session
+
+    async def _meet(self, connection: AsyncConnection[Any]) -> None:
+        await self.cache.meet(BlockSession(connection))
 
     async def _take(self) -> AsyncConnection[Any]:
         """A pooled connection, to be given back. Raises BlockMisuse, PoolExhausted."""

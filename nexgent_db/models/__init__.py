@@ -5,6 +5,7 @@ from nexgent_db.models.agents import Agent, AgentWithWallets
 from nexgent_db.models.api_keys import FULL_ACCESS, ApiKey, NewApiKey, VerifiedApiKey, has_scope
 from nexgent_db.models.balance_snapshots import AgentBalanceSnapshot, BalanceSnapshotOrder
 from nexgent_db.models.balances import AgentBalance
+from nexgent_db.models.cache import TokenPrice, TradingFlags
 from nexgent_db.models.filters import SignalFilter, SwapFilter, TransactionFilter
 from nexgent_db.models.historical_swaps import AgentHistoricalSwap, ClosedTrades, CloseReason
 from nexgent_db.models.pages import BeforeNumber, BeforeUuid, Page
@@ -111,8 +112,10 @@ __all__ = [
     "TakeProfitLevel",
     "TakeProfitOrder",
     "TokenNumber",
+    "TokenPrice",
     "TradeRequest",
     "TradeResult",
+    "TradingFlags",
     "TradingMode",
     "TradingSignal",
     "TrailingLevel",

@@ -236,14 +236,15 @@ class TradeResult(Row):
     """What a trade did: its ledger entry, and the rows it changed as it left them.
 
     ``position`` is the position opened, added to or reduced, None where none is concerned or it was closed;
-    ``swap`` is the closed trade. ``replayed`` when the order had been made before: everything else is then the
-    first result, whatever happened since.
+    ``swap`` is the closed trade, of the position ``closed_position_id``. ``replayed`` when the order had been made
+    before: everything else is then the first result, whatever happened since.
     """
 
     transaction: AgentTransaction
     balances: tuple[AgentBalance, ...]
     position: AgentPosition | None = None
     swap: AgentHistoricalSwap | None = None
+    closed_position_id: UUID | None = None
     replayed: bool = False
 
 
@@ -253,4 +254,5 @@ class ResetResult(Row):
     transactions: tuple[AgentTransaction, ...]
     balances: tuple[AgentBalance, ...]
     positions_given_up: int
+    closed_position_ids: tuple[UUID, ...] = ()
     replayed: bool = False

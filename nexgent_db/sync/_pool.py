@@ -80,7 +80,9 @@ def connect(settings: Settings) -> Connection[Any]:
     return connection
 
 
-def make_pool(settings: Settings) -> ConnectionPool[Connection[Any]]:
+def make_pool(
+    settings: Settings, configure: Callable[[Connection[Any]], None] | None = None
+) -> ConnectionPool[Connection[Any]]:
     """A closed pool of connections in autocommit: a query alone is one round trip."""
     return ConnectionPool(
         session_conninfo(settings),
@@ -89,6 +91,7 @@ def make_pool(settings: Settings) -> ConnectionPool[Connection[Any]]:
         max_size=settings.pool_max_size,
         timeout=settings.pool_timeout_s,
         max_waiting=settings.pool_max_waiting,
+        configure=configure,
         open=False,
         name="nexgent-db",
     )

@@ -13,8 +13,11 @@ from typing import Any, Literal, Self, TypeVar
 
 import psycopg
 from psycopg import Connection, IsolationLevel
+from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool
 
+from nexgent_db._cache_rows import Change
+from nexgent_db.cache_keys import CacheKeys
 from nexgent_db.errors import (
     BlockMisuse,
     ConnectionLost,
@@ -26,9 +29,12 @@ from nexgent_db.health import Health
 from nexgent_db.observe import QueryHook
 from nexgent_db.observe._event import Hooks
 from nexgent_db.settings import Settings, describe
+from nexgent_db.sync._cache_link import CacheLink
+from nexgent_db.sync._cached import CachedSession
 from nexgent_db.sync._observed import ObservedSession, observed_commit
 from nexgent_db.sync._pool import PoolSession, connect, make_pool, take
 from nexgent_db.sync._session import BlockSession, Session
+from nexgent_db.sync.cache import Cache
 from nexgent_db.sync.repositories.agents import AgentRepository
 from nexgent_db.sync.repositories.api_keys import ApiKeyRepository
 from nexgent_db.sync.repositories.balance_snapshots import BalanceSnapshotRepository
@@ -78,10 +84,10 @@ class _Repositories:
 class Transaction(_Repositories):
     """An open transaction block. Everything done through it is kept together, or not at all."""
 
-    def __init__(self, connection: Connection[Any], hooks: Hooks) -> None:
+    def __init__(self, connection: Connection[Any], hooks: Hooks, around: BlockSession | None = None) -> None:
         self._connection = connection
         self._hooks = hooks
-        self._block = BlockSession(connection)
+        self._block = BlockSession(connection, around)
         self._session = ObservedSession(self._block, hooks, in_block=True) if hooks else self._block
         super().__init__(self._session)
 
@@ -90,7 +96,7 @@ class Transaction(_Repositories):
         """A block within the block: a savepoint. An error that leaves it undoes what was done inside, no more."""
         if self._block.ended:
             raise BlockMisuse("the transaction block has ended")
-        inner = Transaction(self._connection, self._hooks)
+        inner = Transaction(self._connection, self._hooks, self._block)
         try:
             with self._connection.transaction():
                 yield inner
@@ -116,8 +122,15 @@ class Database(_Repositories):
         self._hooks = Hooks(on_query)
         self._pool: ConnectionPool[Connection[Any]] | None = None
         self._in_block: set[object] = set()
-        session = PoolSession(self._take, self._give_back, self._block_session)
-        super().__init__(ObservedSession(session, self._hooks, in_block=False) if self._hooks else session)
+        session: Session = PoolSession(self._take, self._give_back, self._block_session)
+        if self._hooks:
+            session = ObservedSession(session, self._hooks, in_block=False)
+        url = self.settings.redis_url
+        link = None if url is None else CacheLink(url, CacheKeys(self.settings.cache_prefix))
+        self.cache = Cache(link, session, self._block_session)
+        if link is not None:
+            session = CachedSession(session, self.cache, self._trade_block_session)
+        super().__init__(session)
 
     @classmethod
     def from_env(cls, *, on_query: QueryHook | Sequence[QueryHook] = ()) -> Self:
@@ -136,16 +149,19 @@ class Database(_Repositories):
         if self._pool is not None:
             raise BlockMisuse(f"{self!r} is open already")
         connect(self.settings).close()  # the pool would not say why it cannot
-        pool = make_pool(self.settings)
+        pool = make_pool(self.settings, None if self.settings.redis_url is None else self._meet)
         try:
             pool.open(wait=True, timeout=self.settings.connect_timeout_s)
         except psycopg.Error as error:
             pool.close()
             raise translate(error) from error
         self._pool = pool
+        self.cache.open()
 
     def close(self) -> None:
         """Close every connection. Queries in flight are waited for, for a few seconds."""
+        if self._pool is not None:
+            self.cache.close()
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
@@ -200,12 +216,19 @@ class Database(_Repositories):
 
         Raises what queries raise; when the connection is lost at the end, ConnectionLost: the transaction may or may
         not have been committed.
+
+        With a cache, a block that wrote reads what it has changed before its COMMIT, in one round trip more, and
+        brings it into the cache afterwards.
         """
+        follow = self.settings.redis_url is not None and not read_only
+        began_ms = 0
+        changes: list[Change] | None = []
         with self._checkout() as connection:
             owner = threading.get_ident()
             self._in_block.add(owner)
             transaction = Transaction(connection, self._hooks)
             limits = _limits(statement_timeout_s, lock_timeout_s)
+            seen = self.cache.seen
             try:
                 connection.set_isolation_level(_ISOLATION[isolation])
                 connection.set_read_only(read_only or None)
@@ -218,11 +241,19 @@ class Database(_Repositories):
                             yield transaction
                     else:
                         yield transaction
+                    undone = connection.info.transaction_status is not TransactionStatus.INTRANS
+                    if follow and transaction._block.wrote_cached and not undone:
+                        began_ms = self.cache.now_ms()
+                        changes = self.cache.changes_of(transaction._block, seen) if self.cache.follows else None
             except psycopg.Error as error:
                 raise translate(error) from error
             finally:
                 transaction._block.ended = True
                 self._in_block.discard(owner)
+        if changes is None:
+            self.cache.leave_to_outbox()
+        elif changes:
+            self.cache.apply_changes(changes, began_ms)
 
     def run_transaction(
         self,
@@ -251,6 +282,16 @@ class Database(_Repositories):
     def _block_session(self) -> Iterator[Session]:
         with self.transaction() as transaction:
             yield transaction._session
+
+    @contextmanager
+    def _trade_block_session(self) -> Iterator[Session]:
+        """A block of which the cache is told otherwise."""
+        with self.transaction() as transaction:
+            transaction._block.wrote_cached = None
+            yield transaction._session
+
+    def _meet(self, connection: Connection[Any]) -> None:
+        self.cache.meet(BlockSession(connection))
 
     def _take(self) -> Connection[Any]:
         """A pooled connection, to be given back. Raises BlockMisuse, PoolExhausted."""

@@ -32,6 +32,7 @@ from nexgent_db.sync._repository import Repository
 from nexgent_db.sync._session import Session
 
 Sent = TypeVar("Sent", bound=WalletOrder)
+Result = TypeVar("Result", TradeResult, ResetResult)
 
 
 class _Statements(Repository, sql="trades"):
@@ -89,48 +90,72 @@ class Trades:
 
     def deposit(self, order: DepositOrder) -> TradeResult:
         """Add an amount to the wallet."""
-        return trade_result(order, self._make(_Statements.post, order, entry_of(order)))
+        return self._trade(_Statements.post, order, entry_of(order))
 
     def withdraw(self, order: WithdrawOrder) -> TradeResult:
         """Take an amount from the wallet. Positions are not looked at."""
-        return trade_result(order, self._make(_Statements.post, order, entry_of(order)))
+        return self._trade(_Statements.post, order, entry_of(order))
 
     def burn(self, order: BurnOrder) -> TradeResult:
         """Take an amount from the wallet, as destroyed. Positions are not looked at."""
-        return trade_result(order, self._make(_Statements.post, order, entry_of(order)))
+        return self._trade(_Statements.post, order, entry_of(order))
 
     def swap(self, order: SwapOrder) -> TradeResult:
         """Take one token and add another. Positions are not looked at."""
-        return trade_result(order, self._make(_Statements.post, order, entry_of(order)))
+        return self._trade(_Statements.post, order, entry_of(order))
 
     def buy(self, order: BuyOrder) -> TradeResult:
         """Spend SOL on a token and open its position. Raises PositionExists."""
-        return trade_result(order, self._make(_Statements.buy, order, order))
+        return self._trade(_Statements.buy, order, order)
 
     def dca_buy(self, order: DcaBuyOrder) -> TradeResult:
         """Spend SOL on more of an open position's token. Raises PositionNotFound, StalePosition."""
-        return trade_result(order, self._make(_Statements.dca_buy, order, order))
+        return self._trade(_Statements.dca_buy, order, order)
 
     def take_profit(self, order: TakeProfitOrder) -> TradeResult:
         """Sell part of an open position; what leaves nothing over closes it.
 
         Raises PositionNotFound, StalePosition, Oversell, MoonBagTooLarge, SaleBeforePurchase.
         """
-        return trade_result(order, self._make(_Statements.sell, order, sale_of(order)))
+        return self._trade(_Statements.sell, order, sale_of(order))
 
     def sell(self, order: SellOrder) -> TradeResult:
         """Sell all that remains of an open position and close it.
 
         Raises PositionNotFound, Oversell, NotAFullSale, SaleBeforePurchase.
         """
-        return trade_result(order, self._make(_Statements.sell, order, sale_of(order)))
+        return self._trade(_Statements.sell, order, sale_of(order))
 
     def reset_wallet(self, order: ResetWalletOrder) -> ResetResult:
         """Burn all that a simulation wallet holds, give up its positions, deposit the opening SOL.
 
         Raises WalletNotSimulated.
         """
-        return reset_result(order, self._make(_Statements.reset_wallet, order, order))
+        return self._settled(_Statements.reset_wallet, order, order, reset_result)
+
+    def _trade(
+        self,
+        statement: Callable[[_Statements, Sent, bytes], TradeOutcome],
+        order: WalletOrder,
+        sent: Sent,
+    ) -> TradeResult:
+        return self._settled(statement, order, sent, trade_result)
+
+    def _settled(
+        self,
+        statement: Callable[[_Statements, Sent, bytes], TradeOutcome],
+        order: WalletOrder,
+        sent: Sent,
+        result_of: Callable[[WalletOrder, TradeOutcome], Result],
+    ) -> Result:
+        """The result of the trade; the cache has been told of it, if there is one."""
+        cache = self._session.cache
+        if cache is None:
+            return result_of(order, self._make(statement, order, sent))
+        began_ms = cache.now_ms()
+        result = result_of(order, self._make(statement, order, sent))
+        cache.apply_trade(result, getattr(order, "token_address", None), began_ms)
+        return result
 
     def _make(
         self,
@@ -144,7 +169,7 @@ class Trades:
             if outcome.outcome != "stale":
                 return outcome
             # It waited for another trade of this wallet and saw the time before. With the lock held, it is its turn.
-            with self._session.block() as session:
+            with self._session.trade_block() as session:
                 statements = _Statements(session)
                 statements.lock_wallet(order.agent_id, order.wallet_address)
                 return statement(statements, sent, digest)

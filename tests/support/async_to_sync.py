@@ -38,8 +38,11 @@ DIFF_LINES: Final = 60
 #: Identifiers, in code as in comments and strings.
 NAMES: Final = {
     # ours
+    "AsyncBackground": "Background",
+    "AsyncCache": "Cache",
     "AsyncDatabase": "Database",
     "AsyncTransaction": "Transaction",
+    "async_deadline": "deadline",
     "concurrently_async": "concurrently",
     # psycopg
     "AsyncClientCursor": "ClientCursor",

@@ -16,12 +16,17 @@ PACKAGE = Path(nexgent_db.__file__).parent
 # be given its place here.
 ABOVE_NOTHING: set[str] = set()
 PURE = {"errors", "models", "sqlfiles", "_data"}
-IO = {*PURE, "binding", "observe", "outcomes", "health", "settings", "cache_keys"}
+CACHE = {"_background", "_breaker", "_cache_rows", "_cache_scripts", "cache_keys"}
+IO = {*PURE, *CACHE, "binding", "observe", "outcomes", "health", "settings"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": ABOVE_NOTHING,
     "_sqllexer": ABOVE_NOTHING,
     "health": ABOVE_NOTHING,
+    "_background": ABOVE_NOTHING,
+    "_breaker": ABOVE_NOTHING,
     "cache_keys": {"errors"},
+    "_cache_rows": {"errors", "models", "sqlfiles", "binding", "outcomes", "cache_keys"},
+    "_cache_scripts": {"cache_keys"},
     "models": {"errors"},
     "_data": {"errors"},
     "keyring": {"errors"},
@@ -59,6 +64,7 @@ MAY_DO: dict[str, set[str]] = {
     "errors": {"psycopg", "psycopg_pool"},  # their errors become ours
     "settings": {"psycopg"},  # libpq parses connection strings
     "binding": {"psycopg"},  # Jsonb
+    "_background": {"asyncio"},
     "aio": {"psycopg", "psycopg_pool", "redis", "asyncio"},
     "sync": {"psycopg", "psycopg_pool", "redis"},
     "catalog": {"psycopg"},

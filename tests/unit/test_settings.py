@@ -266,7 +266,7 @@ def from_variable(name: str, text: str) -> Any:
 
 def test_every_setting_has_its_variable() -> None:
     names = {item.name.upper() for item in fields(Settings)}
-    assert names == {*WHOLE_NUMBERS, *NUMBERS, "CONNINFO", "REDIS_URL"}
+    assert names == {*WHOLE_NUMBERS, *NUMBERS, "CONNINFO", "REDIS_URL", "CACHE_PREFIX"}
 
 
 @pytest.mark.parametrize("name", WHOLE_NUMBERS + NUMBERS)

@@ -1,0 +1,268 @@
+"""Rows as they stand in the cache, and changes as the script ``write.lua`` takes them. Pure.
+
+A cached row is a JSON object: ``version`` first, for the scripts, then the row's fields in camelCase, decimals and ids
+as strings, times in ISO 8601. What cannot be read back as the very row that was asked for counts as not cached.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from typing import Any, Final, Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+from pydantic import BaseModel
+
+from nexgent_db.binding import BoundQuery, row_maker
+from nexgent_db.cache_keys import CacheKeys
+from nexgent_db.models.balances import AgentBalance
+from nexgent_db.models.cache import CacheChange, CachedAgent
+from nexgent_db.models.positions import AgentPosition
+from nexgent_db.models.trades import ResetResult, TradeResult
+from nexgent_db.outcomes import plain_type
+
+Model = TypeVar("Model", bound=BaseModel)
+Change = tuple[CacheChange, AgentPosition | None, AgentBalance | None, CachedAgent | None]
+
+CLOSED: Final = 2**63 - 1
+"""The version of a deletion that nothing follows: a position's id is never used again."""
+
+_VERSION: Final = re.compile(rb'\{"version":([0-9]{1,19})[,}]')
+
+
+def version_of(payload: bytes) -> int | None:
+    """The version that a payload begins with, as the scripts read it; None when it has none."""
+    found = _VERSION.match(payload)
+    return None if found is None else int(found[1])
+
+
+class _Codec(Generic[Model]):
+    """One model's rows as JSON and back, digit by digit."""
+
+    def __init__(self, model: type[Model]) -> None:
+        names = ["version", *(name for name in model.model_fields if name != "version")]
+        self._fields = [(name, _camel(name)) for name in names]
+        fields = [(name, plain_type(item.annotation)) for name, item in model.model_fields.items()]
+        self._decoder = msgspec.json.Decoder(msgspec.defstruct(model.__name__, fields, rename="camel", kw_only=True))
+        self._make: Callable[[Any], Model] = row_maker(model, list(model.model_fields), f"cached {model.__name__}")
+
+    def encode(self, row: Model) -> bytes:
+        values = row.__dict__
+        return msgspec.json.encode({camel: _plain(values[name]) for name, camel in self._fields})
+
+    def decode(self, payload: bytes) -> Model | None:
+        if version_of(payload) is None:
+            return None
+        try:
+            return self._make(msgspec.structs.astuple(self._decoder.decode(payload)))
+        except (msgspec.MsgspecError, UnicodeError, ValueError):
+            return None
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(part.capitalize() for part in others)
+
+
+def _plain(value: object) -> object:
+    return format(value, "f") if type(value) is Decimal else value
+
+
+POSITION: Final = _Codec(AgentPosition)
+BALANCE: Final = _Codec(AgentBalance)
+
+
+def encode_config(agent: CachedAgent) -> bytes | None:
+    """The stored document with version and agentId before its own keys; None when it is no object."""
+    text = "{}" if agent.trading_config == "null" else agent.trading_config
+    if not text.startswith("{"):
+        return None
+    rest = text[1:] if text[1:].strip() == "}" else "," + text[1:]
+    return f'{{"version":{agent.version},"agentId":"{agent.id}"{rest}'.encode()
+
+
+class Batch:
+    """The arguments of one call of ``write.lua``."""
+
+    def __init__(self, keys: CacheKeys) -> None:
+        self._keys = keys
+        self.version = 0
+        self.arguments: list[str | bytes | int] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.arguments)
+
+    def position(self, row: AgentPosition, operation: str = "set", replaced: bytes | None = None) -> None:
+        """A committed position, or one that was read."""
+        sets = self._sets_of_position(row.id, row.agent_id, row.token_address, "+")
+        self._row(operation, row.version, self._keys.position(row.id), POSITION.encode(row), sets, replaced=replaced)
+
+    def no_position(self, position_id: UUID, agent_id: UUID, token_address: str | None, version: int = CLOSED) -> None:
+        """A position that was closed. Without its token, the token's set finds out when the row is missed."""
+        sets = self._sets_of_position(position_id, agent_id, token_address or "", "-")
+        sets = sets if token_address is not None else sets[:1]
+        self._row("delete", version, self._keys.position(position_id), b"", sets)
+
+    def balance(self, row: AgentBalance, operation: str = "set", replaced: bytes | None = None) -> None:
+        """A committed balance, or one that was read."""
+        key = self._keys.balance(row.agent_id, row.wallet_address, row.token_address)
+        sets = self._set_of_balance(row.agent_id, row.wallet_address, row.token_address, "+")
+        self._row(operation, row.version, key, BALANCE.encode(row), sets, replaced=replaced)
+
+    def no_balance(self, agent_id: UUID, wallet_address: str, token_address: str, version: int) -> None:
+        """A balance that was deleted."""
+        key = self._keys.balance(agent_id, wallet_address, token_address)
+        self._row("delete", version, key, b"", self._set_of_balance(agent_id, wallet_address, token_address, "-"))
+
+    def agent(self, row: CachedAgent, operation: str = "set", replaced: bytes | None = None) -> None:
+        """A committed agent, or one that was read: its configuration and flags."""
+        payload = encode_config(row)
+        if payload is None:  # somebody stored what is no document: everyone shall see the error that it is
+            operation, payload = "fence", b""
+        companions = self._companions(row.id)
+        values = (row.trading_mode, str(int(row.automated_trading_simulation)), str(int(row.automated_trading_live)))
+        sets = self._set_of_agent(row.id, "+" if row.is_active else "-")
+        pairs = list(zip(companions, values, strict=True))
+        self._row(operation, row.version, self._keys.config(row.id), payload, sets, pairs, replaced)
+
+    def no_agent(self, agent_id: UUID, version: int) -> None:
+        """An agent that was deleted."""
+        pairs = [(key, "") for key in self._companions(agent_id)]
+        self._row("delete", version, self._keys.config(agent_id), b"", self._set_of_agent(agent_id, "-"), pairs)
+
+    def trade(self, result: TradeResult | ResetResult, token_address: str | None) -> None:
+        """What a trade changed. What was made before may have changed since: that is only kept from becoming older."""
+        operation = "fence" if result.replayed else "set"
+        for balance in result.balances:
+            self.balance(balance, operation)
+        if isinstance(result, ResetResult):
+            for position_id in result.closed_position_ids:
+                self.no_position(position_id, result.transactions[0].agent_id, None)
+            return
+        if result.position is not None:
+            self.position(result.position, operation)
+        if result.closed_position_id is not None:
+            self.no_position(result.closed_position_id, result.transaction.agent_id, token_address)
+
+    def drop(self, *sets: str) -> None:
+        """Sets whose members are not known any more."""
+        for key in sets:
+            self.arguments += ("drop", key)
+
+    def complete(self, key: str, tag: str, token: bytes, members: Sequence[str]) -> None:
+        """A set as it was read, after its rows."""
+        self.arguments += ("complete", key, tag, token, len(members), *members)
+
+    def changes(self, changes: Iterable[Change]) -> None:
+        """Rows of the outbox beside the rows that they concern as these are now. The last change of a row is enough."""
+        seen: set[tuple[str, bool, UUID | None, UUID | None, str | None, str | None]] = set()
+        for change, position, balance, agent in reversed(list(changes)):
+            self.version = max(self.version, change.version)
+            concerned = (
+                change.entity,
+                change.deleted,
+                change.row_id,
+                change.agent_id,
+                change.wallet_address,
+                change.token_address,
+            )
+            if concerned in seen or change.row_id is None or change.agent_id is None:
+                continue
+            seen.add(concerned)
+            match change.entity:
+                case "position":
+                    self._position_change(change.row_id, change.agent_id, change, position)
+                case "balance":
+                    self._balance_change(change.agent_id, change, balance)
+                case "agent" if change.deleted:
+                    self.no_agent(change.row_id, change.version)
+                case "agent" if agent is not None:
+                    self.agent(agent)
+
+    def _position_change(
+        self, position_id: UUID, agent_id: UUID, change: CacheChange, row: AgentPosition | None
+    ) -> None:
+        assert change.token_address is not None
+        if not change.deleted:
+            if row is not None:  # else its deletion is a change of its own
+                self.position(row)
+        elif row is None:
+            self.no_position(position_id, agent_id, change.token_address, change.version)
+        else:  # it only left this agent or token
+            self.drop(self._keys.positions_of_agent(agent_id), self._keys.positions_of_token(change.token_address))
+
+    def _balance_change(self, agent_id: UUID, change: CacheChange, row: AgentBalance | None) -> None:
+        assert change.wallet_address is not None
+        assert change.token_address is not None
+        if change.deleted:
+            self.no_balance(agent_id, change.wallet_address, change.token_address, change.version)
+        elif row is not None:
+            self.balance(row)
+
+    def _companions(self, agent_id: UUID) -> tuple[str, str, str]:
+        return (
+            self._keys.trading_mode(agent_id),
+            self._keys.automated_trading(agent_id, "simulation"),
+            self._keys.automated_trading(agent_id, "live"),
+        )
+
+    def _sets_of_position(
+        self, position_id: UUID, agent_id: UUID, token_address: str, sign: str
+    ) -> list[tuple[str, str, str, str]]:
+        member = str(position_id)
+        return [
+            (self._keys.positions_of_agent(agent_id), str(agent_id), member, sign),
+            (self._keys.positions_of_token(token_address), token_address, member, sign),
+        ]
+
+    def _set_of_balance(
+        self, agent_id: UUID, wallet_address: str, token_address: str, sign: str
+    ) -> list[tuple[str, str, str, str]]:
+        return [(self._keys.balances_of_wallet(wallet_address), f"{agent_id} {wallet_address}", token_address, sign)]
+
+    def _set_of_agent(self, agent_id: UUID, sign: str) -> list[tuple[str, str, str, str]]:
+        return [(self._keys.active_agents, "all", str(agent_id), sign)]
+
+    def _row(
+        self,
+        operation: str,
+        version: int,
+        key: str,
+        payload: bytes,
+        sets: Sequence[tuple[str, str, str, str]],
+        companions: Sequence[tuple[str, str]] = (),
+        replaced: bytes | None = None,
+    ) -> None:
+        if version != CLOSED:
+            self.version = max(self.version, version)
+        if operation == "fill" and replaced is not None:
+            operation = "force"
+        self.arguments += (operation, version, key, payload)
+        if operation == "force":
+            self.arguments.append(replaced or b"")
+        self.arguments.append(len(sets))
+        for item in sets:
+            self.arguments += item
+        self.arguments.append(len(companions))
+        for pair in companions:
+            self.arguments += pair
+
+
+# --- Which statements concern the cache -----------------------------------------------------------
+
+_CHANGES_CACHED_ROWS: Final = re.compile(
+    r"\b(?:(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+(?:agents|agent_balances|agent_positions)"
+    r"|DELETE\s+FROM\s+(?:users|agent_wallets|agent_transactions))\b"
+)
+_KNOWN: Final[dict[str, bool]] = {}
+
+
+def changes_cached_rows(bound: BoundQuery) -> bool:
+    """Can the statement change what is cached, by itself or by a cascade?"""
+    known = _KNOWN.get(bound.name)
+    if known is None:
+        text = bound.query.statement(frozenset(bound.query.parameters)).text
+        known = _KNOWN[bound.name] = _CHANGES_CACHED_ROWS.search(text) is not None
+    return known

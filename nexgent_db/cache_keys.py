@@ -1,0 +1,158 @@
+"""Every Redis key: its name, how long it lives, and why. Pure.
+
+| key | holds | lives |
+|---|---|---|
+| ``position:{id}`` | an open position, JSON | until it is closed |
+| ``agent:{agent_id}:positions``, ``token:{token}:positions`` | sets of position ids | as long as kept complete |
+| ``balance:{agent_id}:{wallet}:{token}`` | a holding, JSON | until it is deleted |
+| ``wallet:{wallet}:balances`` | set of the tokens that the wallet has balances of | as long as kept complete |
+| ``config:{agent_id}`` | the agent's stored trading configuration, JSON | until the agent is deleted |
+| ``agent:{id}:trading_mode``, ``agent:{id}:automated_trading:{mode}`` | simulation or live; 1 or 0 | the same |
+| ``active_agents`` | set of the agents that trade by themselves in their mode | as long as kept complete |
+| ``price:{token}`` | a token's price, JSON | an hour: an older one is no price |
+| ``…:floor`` | the version below which nothing is stored at this key | 5 minutes: longer than any write is accepted |
+| ``…:complete`` | how many members the set has, and whose it is | as long as the set |
+| ``…:filling`` | the token that completes the set | 30 seconds: longer than any read takes |
+| ``epoch`` | which Redis process and which database the rest belongs to | for ever |
+| ``watermark`` | the highest version that was cached | for ever |
+| ``signal_create:{user}:{token}:{type}:{strength}`` | that such a signal was just made | a minute |
+| ``signal:{signal_id}:{agent_id}:executions`` | the execution's status | a day |
+| ``idempotency:{operation}`` | what came of an operation | 5 minutes |
+| ``lock:{resource}`` | who holds the lock | 10 seconds unless extended |
+
+All begin with the prefix. Token addresses are in lower case in ``token:`` and ``price:``; two tokens that differ by
+case alone share the key, so what is found there says whose it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from nexgent_db.errors import ConfigurationError
+
+FLOOR: Final = ":floor"
+COMPLETE: Final = ":complete"
+FILLING: Final = ":filling"
+
+FLOOR_MS: Final = 300_000
+"""A deletion is remembered for longer than any write or fill that began before it is accepted."""
+LATEST_MS: Final = 60_000
+"""What began longer ago stores nothing: it may be older than a deletion that is forgotten."""
+FILLING_MS: Final = 30_000
+PRICE_MS: Final = 3_600_000
+SIGNAL_CREATE_MS: Final = 60_000
+EXECUTION_MS: Final = 86_400_000
+IDEMPOTENCY_MS: Final = 300_000
+LOCK_MS: Final = 10_000
+
+assert LATEST_MS < FLOOR_MS
+
+HELPERS: Final = ("signal_create:", "signal:", "idempotency:", "lock:")
+"""Beginnings of the keys that are no copies of rows: a reset leaves them."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheKeys:
+    """The names of the keys under one prefix.
+
+    On a cluster all keys of a prefix must be in one slot: give it a hash tag, ``{nexgent}:``. Raises
+    ConfigurationError for an empty prefix.
+    """
+
+    prefix: str = "nexgent:"
+
+    def __post_init__(self) -> None:
+        if not self.prefix:
+            raise ConfigurationError("the cache's prefix must not be empty: a reset would delete every key")
+
+    @property
+    def epoch(self) -> str:
+        """Which Redis process and which database the rest belongs to."""
+        return f"{self.prefix}epoch"
+
+    @property
+    def watermark(self) -> str:
+        """The highest version that was cached."""
+        return f"{self.prefix}watermark"
+
+    @property
+    def positions(self) -> str:
+        """What every position's key begins with."""
+        return f"{self.prefix}position:"
+
+    def position(self, position_id: UUID) -> str:
+        """A position."""
+        return f"{self.prefix}position:{position_id}"
+
+    def positions_of_agent(self, agent_id: UUID) -> str:
+        """The ids of the agent's positions."""
+        return f"{self.prefix}agent:{agent_id}:positions"
+
+    def positions_of_token(self, token_address: str) -> str:
+        """The ids of the positions in the token."""
+        return f"{self.prefix}token:{token_address.lower()}:positions"
+
+    def balances(self, agent_id: UUID, wallet_address: str) -> str:
+        """What the keys of a wallet's balances begin with."""
+        return f"{self.prefix}balance:{agent_id}:{wallet_address}:"
+
+    def balance(self, agent_id: UUID, wallet_address: str, token_address: str) -> str:
+        """A balance."""
+        return f"{self.prefix}balance:{agent_id}:{wallet_address}:{token_address}"
+
+    def balances_of_wallet(self, wallet_address: str) -> str:
+        """The tokens that the wallet has balances of."""
+        return f"{self.prefix}wallet:{wallet_address}:balances"
+
+    def config(self, agent_id: UUID) -> str:
+        """The agent's configuration."""
+        return f"{self.prefix}config:{agent_id}"
+
+    def trading_mode(self, agent_id: UUID) -> str:
+        """The mode that the agent trades in."""
+        return f"{self.prefix}agent:{agent_id}:trading_mode"
+
+    def automated_trading(self, agent_id: UUID, mode: str) -> str:
+        """Whether the agent trades by itself in the mode."""
+        return f"{self.prefix}agent:{agent_id}:automated_trading:{mode}"
+
+    @property
+    def active_agents(self) -> str:
+        """The agents that trade by themselves in the mode that they are in."""
+        return f"{self.prefix}active_agents"
+
+    def price(self, token_address: str) -> str:
+        """A token's price."""
+        return f"{self.prefix}price:{token_address.lower()}"
+
+    def signal_create(self, user_id: UUID | None, token_address: str, signal_type: str, strength: int) -> str:
+        """That such a signal was just made."""
+        return f"{self.prefix}signal_create:{user_id}:{token_address}:{signal_type}:{strength}"
+
+    def executions(self, signal_id: int, agent_id: UUID) -> str:
+        """What became of the signal at the agent."""
+        return f"{self.prefix}signal:{signal_id}:{agent_id}:executions"
+
+    def idempotency(self, operation: str) -> str:
+        """What came of an operation."""
+        return f"{self.prefix}idempotency:{operation}"
+
+    def lock(self, resource: str) -> str:
+        """Who holds the lock."""
+        return f"{self.prefix}lock:{resource}"
+
+
+def key_slot(key: str) -> int:
+    """The slot of a Redis Cluster that holds the key: CRC-16 of what stands in its first braces, else of all of it."""
+    text = key.encode()
+    start = text.find(b"{")
+    if start >= 0 and (end := text.find(b"}", start + 1)) > start + 1:
+        text = text[start + 1 : end]
+    crc = 0
+    for byte in text:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x1021 if crc & 0x8000 else crc << 1) & 0xFFFF
+    return crc % 16384

@@ -1,0 +1,229 @@
+# Generated from nexgent_db/aio/_cache_link.py by `make sync`: do not edit.
+"""The way to Redis or Valkey: one call at a time within a short time, and whether what is there can be believed.
+
+The key ``epoch`` says of which Redis process and of which database everything below the prefix is. Every script
+compares it, every read fetches it beside the rows. A process that was started again with an old dump, a replica that
+was promoted, and a database that went back to an earlier state are all another epoch: what was cached is deleted first.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+from uuid import uuid4
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError
+from redis.retry import Retry
+
+from nexgent_db._background import deadline
+from nexgent_db._breaker import Breaker
+from nexgent_db._cache_rows import Batch
+from nexgent_db._cache_scripts import Script, script
+from nexgent_db.cache_keys import HELPERS, CacheKeys
+from nexgent_db.models.cache import DatabaseIdentity
+
+TIMEOUT_S: Final = 0.25
+_SCANNED: Final = 1000
+_RESETTER_MS: Final = 5000
+_RUN_ID: Final = re.compile(rb"run_id:([0-9a-f]+)")
+_LOG: Final = logging.getLogger("nexgent_db.cache")
+_FAILURES: Final = (RedisError, OSError, TimeoutError, ValueError, TypeError, IndexError, KeyError, UnicodeError)
+"""What a server that is gone, or answers garbage, makes the client raise."""
+
+
+class CacheUnavailable(Exception):
+    """A call failed. The breaker is open, the reason logged: callers go to the database."""
+
+
+class CacheLink:
+    """One namespace of one Redis or Valkey. Every call takes at the most TIMEOUT_S, is never repeated, and opens the
+    breaker when it fails."""
+
+    def __init__(self, url: str, keys: CacheKeys) -> None:
+        self.keys = keys
+        self.breaker = Breaker()
+        self.database: DatabaseIdentity | None = None
+        self.resets = 0
+        self.calls = 0
+        self._epoch = b""
+        self._run_id: bytes | None = None
+        self._clock = 0.0  # what to add to the monotonic clock for the server's time, in ms
+        self._client: Any = Redis.from_url(
+            url,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+            redis_connect_func=self._greet,
+            protocol=2,
+            driver_info=None,
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._client.close()
+        self.breaker.fail("closed", missed=True)
+
+    # --- Calls ----------------------------------------------------------------------------------
+
+    def now_ms(self) -> int:
+        """The server's clock, rather too early than too late."""
+        return int(time.monotonic() * 1000 + self._clock)
+
+    def call(self, *command: Any, missed: bool = False) -> Any:
+        """One round trip. Raises CacheUnavailable; ``missed`` tells the breaker that a change is lost then."""
+        self.calls += 1
+        try:
+            with deadline(TIMEOUT_S):
+                return self._client.execute_command(*command)
+        except _FAILURES as error:
+            raise self._failed(error, missed=missed) from error
+
+    def run(self, wanted: Script, keys: Sequence[str], *arguments: Any, missed: bool = False) -> Any:
+        """Run a script: one round trip; one more for a server that forgot it. Raises CacheUnavailable."""
+        self.calls += 1
+        try:
+            with deadline(TIMEOUT_S):
+                try:
+                    return self._client.execute_command("EVALSHA", wanted.sha, len(keys), *keys, *arguments)
+                except NoScriptError:
+                    return self._client.execute_command("EVAL", wanted.text, len(keys), *keys, *arguments)
+        except _FAILURES as error:
+            raise self._failed(error, missed=missed) from error
+
+    def _failed(self, error: BaseException, *, missed: bool) -> CacheUnavailable:
+        reason = f"{type(error).__name__}: {error}"
+        self.breaker.fail(reason, missed=missed)
+        return CacheUnavailable(reason)
+
+    def get(self, *keys: str) -> list[bytes | None]:
+        """The values at the keys, in one round trip. Raises CacheUnavailable, also when another epoch has begun."""
+        epoch, *values = self.call("MGET", self.keys.epoch, *keys)
+        if epoch != self._epoch:
+            raise self._failed(RedisConnectionError("another epoch has begun"), missed=False)
+        return list(values)
+
+    def get_set(self, key: str, tag: str, beginning: str) -> tuple[list[bytes] | None, bytes]:
+        """A complete set's rows in one round trip; else None, and the token to complete it with."""
+        answer = self.run(script("read_set"), [self.keys.epoch], self._epoch, key, tag, beginning, uuid4().hex)
+        match answer:
+            case [b"rows", list(rows)]:
+                return rows, b""
+            case [b"incomplete", bytes(token)]:
+                return None, token
+        raise self._failed(RedisConnectionError(f"another epoch has begun: {str(answer)[:80]}"), missed=False)
+
+    def write(self, batch: Batch, began_ms: int, *, missed: bool) -> int:
+        """Bring a batch into the cache in one round trip; how many rows became newer. Raises CacheUnavailable."""
+        answer = self.run(
+            script("write"),
+            [self.keys.epoch, self.keys.watermark],
+            self._epoch,
+            began_ms,
+            batch.version,
+            *batch.arguments,
+            missed=missed,
+        )
+        match answer:
+            case [b"done", int(now), int(changed)]:
+                self._clock = now - time.monotonic() * 1000
+                return changed
+        raise self._failed(RedisConnectionError(f"not written: {str(answer)[:200]}"), missed=missed)
+
+    # --- Whose it is ----------------------------------------------------------------------------
+
+    def _greet(self, connection: Any) -> None:
+        """At each new connection: log in, see that it is the server that was checked, and give it the scripts."""
+        try:
+            connection.on_connect()
+            connection.send_command("INFO", "server")
+            for name in ("read_set", "write", "swap"):
+                connection.send_command("SCRIPT", "LOAD", script(name).text)
+            found = _RUN_ID.search(connection.read_response())
+            for _ in range(3):
+                connection.read_response()
+        except BaseException:
+            connection.disconnect()
+            raise
+        if self._run_id is not None and (found is None or found[1] != self._run_id):
+            connection.disconnect()
+            raise RedisConnectionError("another server, or the same started again")
+
+    def check(self, identify: Callable[[], DatabaseIdentity]) -> bool:
+        """Whether what is cached is this database's: opens the breaker's way back. Deletes first what is not.
+
+        False while another process deletes. Raises CacheUnavailable, and what ``identify`` raises.
+        """
+        self._run_id = None
+        self._client.connection_pool.disconnect()
+        server = self.call("INFO", "server")
+        if not isinstance(server, dict) or "run_id" not in server:
+            raise self._failed(RedisConnectionError("the server does not tell its run_id"), missed=False)
+        self._run_id = str(server["run_id"]).encode()
+        seconds, microseconds = self.call("TIME")
+        self._clock = int(seconds) * 1000 + int(microseconds) // 1000 - time.monotonic() * 1000
+        seen, watermark = self.call("MGET", self.keys.epoch, self.keys.watermark)
+        database = self.database = identify()  # after the watermark: it may have risen
+        name = self._run_id + b" " + database.name.encode()
+        went_back = watermark is not None and int(watermark) > database.last_version
+        if seen is not None and seen.startswith(b"ready " + name + b" ") and not went_back:
+            self._epoch = seen
+        elif not self._reset(seen, name):
+            return False
+        self.breaker.found_well()
+        return True
+
+    def check_server(self) -> None:
+        """See that nothing between us and the server has put another in its place. Raises CacheUnavailable."""
+        server = self.call("INFO", "server")
+        if not isinstance(server, dict) or str(server.get("run_id")).encode() != self._run_id:
+            raise self._failed(RedisConnectionError("another server, or the same started again"), missed=False)
+        self.get()
+
+    def distrust(self, reason: str) -> None:
+        """Let nobody believe what is cached, from now on until the next check. Never raises."""
+        with suppress(CacheUnavailable):
+            self.call("SET", self.keys.epoch, f"unknown {uuid4().hex}")
+        self.breaker.fail(reason, missed=False)
+
+    def reset(self) -> bool:
+        """Delete what is cached, of every process. False while another one does. Raises CacheUnavailable."""
+        seen, name = self._epoch, b" ".join(self._epoch.split(b" ")[1:3])
+        return self._reset(seen, name)
+
+    def _reset(self, seen: bytes | None, name: bytes) -> bool:
+        lease = f"{self.keys.epoch}:resetter"
+        if not self.call("SET", lease, uuid4().hex, "NX", "PX", _RESETTER_MS):
+            return False
+        nonce = uuid4().hex[:12].encode()
+        resetting, ready = b"resetting " + name + b" " + nonce, b"ready " + name + b" " + nonce
+        swap = script("swap")
+        if self.run(swap, [self.keys.epoch], seen or b"", resetting) != 1:
+            self.call("UNLINK", lease)
+            return False
+        kept = tuple((self.keys.prefix + helper).encode() for helper in HELPERS)
+        spared = (*kept, self.keys.epoch.encode())
+        cursor = 0
+        pattern = re.sub(r"([\\*?\[\]])", r"\\\1", self.keys.prefix) + "*"
+        while True:
+            cursor, found = self.call("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED)
+            gone = [key for key in found if not key.startswith(spared)]
+            if gone:
+                self.call("UNLINK", *gone)
+            self.call("PEXPIRE", lease, _RESETTER_MS)
+            if cursor == 0:
+                break
+        done: int = self.run(swap, [self.keys.epoch], resetting, ready)
+        self.call("UNLINK", lease)
+        if done == 1:
+            self._epoch = ready
+            self.resets += 1
+        if done == 1 and seen is not None:
+            _LOG.warning("the cache was reset: what it held was of another server or database")
+        return done == 1
