@@ -6,6 +6,10 @@ from enum import Enum
 from threading import Lock
 
 
+class CacheUnavailable(Exception):
+    """A call failed and the breaker is open: callers go to the database."""
+
+
 class State(Enum):
     """What may be done with the cache."""
 

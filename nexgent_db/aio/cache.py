@@ -11,15 +11,15 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from nexgent_db._background import AsyncBackground
+from nexgent_db._breaker import CacheUnavailable
 from nexgent_db._cache_rows import BALANCE, POSITION, Batch, Change, version_of
 from nexgent_db._cache_scripts import script
-from nexgent_db.aio._cache_link import CacheLink, CacheUnavailable
 from nexgent_db.aio._repository import Repository
 from nexgent_db.aio._session import Session
 from nexgent_db.aio.repositories.balances import BalanceRepository
@@ -33,6 +33,9 @@ from nexgent_db.models.cache import CacheChange, CachedAgent, DatabaseIdentity, 
 from nexgent_db.models.positions import AgentPosition
 from nexgent_db.models.trades import ResetResult, TradeResult
 from nexgent_db.models.trading_config import AgentTradingConfig, stored_config
+
+if TYPE_CHECKING:  # redis takes its time to import: not without a REDIS_URL
+    from nexgent_db.aio._cache_link import CacheLink
 
 R = TypeVar("R")
 

@@ -16,7 +16,6 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
 from nexgent_db._cache_rows import Change
-from nexgent_db.aio._cache_link import CacheLink
 from nexgent_db.aio._cached import CachedSession
 from nexgent_db.aio._observed import ObservedSession, observed_commit
 from nexgent_db.aio._pool import PoolSession, connect, make_pool, take
@@ -125,9 +124,13 @@ class AsyncDatabase(_Repositories):
         if self._hooks:
             session = ObservedSession(session, self._hooks, in_block=False)
         url = self.settings.redis_url
-        link = None if url is None else CacheLink(url, CacheKeys(self.settings.cache_prefix))
-        self.cache = AsyncCache(link, session, self._block_session)
-        if link is not None:
+        if url is None:
+            self.cache = AsyncCache(None, session, self._block_session)
+        else:
+            from nexgent_db.aio._cache_link import CacheLink  # imports redis
+
+            link = CacheLink(url, CacheKeys(self.settings.cache_prefix))
+            self.cache = AsyncCache(link, session, self._block_session)
             session = CachedSession(session, self.cache, self._trade_block_session)
         super().__init__(session)
 

@@ -23,7 +23,7 @@ from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
 from nexgent_db._background import deadline
-from nexgent_db._breaker import Breaker
+from nexgent_db._breaker import Breaker, CacheUnavailable
 from nexgent_db._cache_rows import Batch
 from nexgent_db._cache_scripts import Script, script
 from nexgent_db.cache_keys import HELPERS, CacheKeys
@@ -36,10 +36,6 @@ _RUN_ID: Final = re.compile(rb"run_id:([0-9a-f]+)")
 _LOG: Final = logging.getLogger("nexgent_db.cache")
 _FAILURES: Final = (RedisError, OSError, TimeoutError, ValueError, TypeError, IndexError, KeyError, UnicodeError)
 """What a server that is gone, or answers garbage, makes the client raise."""
-
-
-class CacheUnavailable(Exception):
-    """A call failed. The breaker is open, the reason logged: callers go to the database."""
 
 
 class CacheLink:

@@ -11,12 +11,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from nexgent_db._background import Background
+from nexgent_db._breaker import CacheUnavailable
 from nexgent_db._cache_rows import BALANCE, POSITION, Batch, Change, version_of
 from nexgent_db._cache_scripts import script
 from nexgent_db.binding import query
@@ -28,11 +29,13 @@ from nexgent_db.models.cache import CacheChange, CachedAgent, DatabaseIdentity, 
 from nexgent_db.models.positions import AgentPosition
 from nexgent_db.models.trades import ResetResult, TradeResult
 from nexgent_db.models.trading_config import AgentTradingConfig, stored_config
-from nexgent_db.sync._cache_link import CacheLink, CacheUnavailable
 from nexgent_db.sync._repository import Repository
 from nexgent_db.sync._session import Session
 from nexgent_db.sync.repositories.balances import BalanceRepository
 from nexgent_db.sync.repositories.positions import PositionRepository
+
+if TYPE_CHECKING:  # redis takes its time to import: not without a REDIS_URL
+    from nexgent_db.sync._cache_link import CacheLink
 
 R = TypeVar("R")
 

@@ -29,7 +29,6 @@ from nexgent_db.health import Health
 from nexgent_db.observe import QueryHook
 from nexgent_db.observe._event import Hooks
 from nexgent_db.settings import Settings, describe
-from nexgent_db.sync._cache_link import CacheLink
 from nexgent_db.sync._cached import CachedSession
 from nexgent_db.sync._observed import ObservedSession, observed_commit
 from nexgent_db.sync._pool import PoolSession, connect, make_pool, take
@@ -126,9 +125,13 @@ class Database(_Repositories):
         if self._hooks:
             session = ObservedSession(session, self._hooks, in_block=False)
         url = self.settings.redis_url
-        link = None if url is None else CacheLink(url, CacheKeys(self.settings.cache_prefix))
-        self.cache = Cache(link, session, self._block_session)
-        if link is not None:
+        if url is None:
+            self.cache = Cache(None, session, self._block_session)
+        else:
+            from nexgent_db.sync._cache_link import CacheLink  # imports redis
+
+            link = CacheLink(url, CacheKeys(self.settings.cache_prefix))
+            self.cache = Cache(link, session, self._block_session)
             session = CachedSession(session, self.cache, self._trade_block_session)
         super().__init__(session)
 
