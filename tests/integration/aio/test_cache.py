@@ -19,9 +19,9 @@ from tests.integration.aio.factories import TOKEN, Owner, new_owner
 
 
 @pytest_asyncio.fixture
-async def db(database_url: str, redis_url: str) -> AsyncIterator[AsyncDatabase]:
-    """A database with a cache of the test's own in a Redis shared by the session."""
-    settings = replace(Settings.from_url(database_url), redis_url=redis_url, cache_prefix=f"{uuid4()}:")
+async def db(fresh_database_url: str, redis_url: str) -> AsyncIterator[AsyncDatabase]:
+    """A database of the test's own, with a cache in a Redis shared by the session."""
+    settings = replace(Settings.from_url(fresh_database_url), redis_url=redis_url, cache_prefix=f"{uuid4()}:")
     async with AsyncDatabase(settings) as database:
         assert database.cache.metrics().state == "closed"
         yield database
@@ -136,12 +136,10 @@ async def test_a_deleted_agent_is_gone_from_the_cache_with_all_it_had(db: AsyncD
     assert position.id not in {row.id for row in await db.cache.positions_of_token(TOKEN)}
 
 
-async def test_a_change_in_psql_reaches_the_cache_by_maintenance(
-    db: AsyncDatabase, owner: Owner, database_url: str
-) -> None:
+async def test_a_change_in_psql_reaches_the_cache_by_maintenance(db: AsyncDatabase, owner: Owner) -> None:
     await bought(db, owner)
     await assert_cached(db, owner)
-    with psycopg.connect(database_url, autocommit=True) as psql:
+    with psycopg.connect(db.settings.conninfo, autocommit=True) as psql:
         psql.execute("UPDATE agent_positions SET peak_price = 7 WHERE agent_id = %s", [owner.agent_id])
         psql.execute(
             "DELETE FROM agent_balances WHERE wallet_address = %s AND token_address = %s",
@@ -179,16 +177,12 @@ async def test_nobody_brings_a_version_of_his_own(db: AsyncDatabase, owner: Owne
     assert row[0] < 999999999999
 
 
-async def test_truncating_empties_the_cache(fresh_database_url: str, redis_url: str) -> None:
-    settings = replace(Settings.from_url(fresh_database_url), redis_url=redis_url, cache_prefix=f"{uuid4()}:")
-    async with AsyncDatabase(settings) as db:
-        owner = await new_owner(db)
-        await db.trades.deposit(owner.deposit("100"))
-        position = await bought(db, owner)
-        with psycopg.connect(fresh_database_url, autocommit=True) as psql:
-            psql.execute("TRUNCATE agent_positions")
-        await drained(db)
-        assert await db.cache.position(position.id) is None
+async def test_truncating_empties_the_cache(db: AsyncDatabase, owner: Owner) -> None:
+    position = await bought(db, owner)
+    with psycopg.connect(db.settings.conninfo, autocommit=True) as psql:
+        psql.execute("TRUNCATE agent_positions")
+    await drained(db)
+    assert await db.cache.position(position.id) is None
 
 
 async def test_a_late_write_does_not_bring_back_a_closed_position(db: AsyncDatabase, owner: Owner) -> None:

@@ -19,9 +19,9 @@ from tests.integration.sync.factories import TOKEN, Owner, new_owner
 
 
 @pytest.fixture
-def db(database_url: str, redis_url: str) -> Iterator[Database]:
-    """A database with a cache of the test's own in a Redis shared by the session."""
-    settings = replace(Settings.from_url(database_url), redis_url=redis_url, cache_prefix=f"{uuid4()}:")
+def db(fresh_database_url: str, redis_url: str) -> Iterator[Database]:
+    """A database of the test's own, with a cache in a Redis shared by the session."""
+    settings = replace(Settings.from_url(fresh_database_url), redis_url=redis_url, cache_prefix=f"{uuid4()}:")
     with Database(settings) as database:
         assert database.cache.metrics().state == "closed"
         yield database
@@ -135,10 +135,10 @@ def test_a_deleted_agent_is_gone_from_the_cache_with_all_it_had(db: Database, ow
     assert position.id not in {row.id for row in db.cache.positions_of_token(TOKEN)}
 
 
-def test_a_change_in_psql_reaches_the_cache_by_maintenance(db: Database, owner: Owner, database_url: str) -> None:
+def test_a_change_in_psql_reaches_the_cache_by_maintenance(db: Database, owner: Owner) -> None:
     bought(db, owner)
     assert_cached(db, owner)
-    with psycopg.connect(database_url, autocommit=True) as psql:
+    with psycopg.connect(db.settings.conninfo, autocommit=True) as psql:
         psql.execute("UPDATE agent_positions SET peak_price = 7 WHERE agent_id = %s", [owner.agent_id])
         psql.execute(
             "DELETE FROM agent_balances WHERE wallet_address = %s AND token_address = %s",
@@ -176,16 +176,12 @@ def test_nobody_brings_a_version_of_his_own(db: Database, owner: Owner) -> None:
     assert row[0] < 999999999999
 
 
-def test_truncating_empties_the_cache(fresh_database_url: str, redis_url: str) -> None:
-    settings = replace(Settings.from_url(fresh_database_url), redis_url=redis_url, cache_prefix=f"{uuid4()}:")
-    with Database(settings) as db:
-        owner = new_owner(db)
-        db.trades.deposit(owner.deposit("100"))
-        position = bought(db, owner)
-        with psycopg.connect(fresh_database_url, autocommit=True) as psql:
-            psql.execute("TRUNCATE agent_positions")
-        drained(db)
-        assert db.cache.position(position.id) is None
+def test_truncating_empties_the_cache(db: Database, owner: Owner) -> None:
+    position = bought(db, owner)
+    with psycopg.connect(db.settings.conninfo, autocommit=True) as psql:
+        psql.execute("TRUNCATE agent_positions")
+    drained(db)
+    assert db.cache.position(position.id) is None
 
 
 def test_a_late_write_does_not_bring_back_a_closed_position(db: Database, owner: Owner) -> None:
