@@ -44,6 +44,7 @@ test: $(STAMP)  ## run all tests, on embedded servers
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: lint types  ## everything that must be green besides the tests
+	$(BIN)/python -m tests.support.protocols --check
 	$(BIN)/python -m tests.support.async_to_sync --check
 	$(BIN)/nexgent-db check --plans
 	$(BIN)/nexgent-db schema --check
@@ -67,7 +68,8 @@ format: $(STAMP)  ## format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-sync: $(STAMP)  ## write nexgent_db/sync and its tests from the asynchronous sources
+sync: $(STAMP)  ## write the Protocols, nexgent_db/sync and its tests from the asynchronous sources
+	$(BIN)/python -m tests.support.protocols
 	$(BIN)/python -m tests.support.async_to_sync
 
 bench: $(STAMP)  ## measure against bare psycopg and pgbench; prints ratios
