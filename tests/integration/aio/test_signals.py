@@ -114,6 +114,7 @@ async def test_an_execution_is_finished_once(db: AsyncDatabase, owner: Owner) ->
         final = await getattr(db.signal_executions, finish)(pending.id, argument)
         assert final == await db.signal_executions.find(signal.id, owner.agent_id)
         assert await db.signal_executions.mark_failed(pending.id, "too late") is None
+        assert await db.signal_executions.mark_executed(pending.id, deposit.transaction.id) is None
         assert await db.signal_executions.list_by_signal(signal.id) == [final]
         finals.append((final.status, final.transaction_id, final.error))
     assert finals == [

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from nexgent_db import Database
 from nexgent_db.errors import EmailTaken, ForeignKeyViolation, InvalidInput, WalletTaken, WalletTypeTaken
 from nexgent_db.models import SOL_MINT, SwapFilter, TransactionFilter
 from tests.integration.sync.factories import TOKEN, Owner, new_owner
+from tests.support.concurrently import concurrently
 from tests.support.state import rows_of
 
 
@@ -167,3 +169,24 @@ def test_requests_are_found_by_their_ids(db: Database, owner: Owner) -> None:
     found = db.trade_requests.list_by_ids([*(order.request_id for order in orders), uuid4()])
     assert {request.id: request.operation for request in found} == {order.request_id: "deposit" for order in orders}
     assert db.trade_requests.list_by_ids([]) == []
+
+
+def test_of_two_agents_at_once_one_gets_the_wallet(db: Database, owner: Owner) -> None:
+    stranger = new_owner(db)
+    address = f"L{uuid4().hex}"
+    created = concurrently(
+        [partial(db.wallets.create, address, each.agent_id, "live") for each in (owner, stranger)],
+        return_exceptions=True,
+    )
+    assert sorted(type(each).__name__ for each in created) == ["AgentWallet", "WalletTaken"]
+    found = db.agents.find_wallet_by_address(address)
+    assert found in created
+
+
+def test_of_two_wallets_of_a_type_at_once_the_agent_gets_one(db: Database, owner: Owner) -> None:
+    created = concurrently(
+        [partial(db.wallets.create, f"L{uuid4().hex}", owner.agent_id, "live") for _ in range(2)],
+        return_exceptions=True,
+    )
+    assert sorted(type(each).__name__ for each in created) == ["AgentWallet", "WalletTypeTaken"]
+    assert len(db.wallets.list_by_agent(owner.agent_id)) == 2

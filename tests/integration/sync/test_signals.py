@@ -115,6 +115,7 @@ def test_an_execution_is_finished_once(db: Database, owner: Owner) -> None:
         final = getattr(db.signal_executions, finish)(pending.id, argument)
         assert final == db.signal_executions.find(signal.id, owner.agent_id)
         assert db.signal_executions.mark_failed(pending.id, "too late") is None
+        assert db.signal_executions.mark_executed(pending.id, deposit.transaction.id) is None
         assert db.signal_executions.list_by_signal(signal.id) == [final]
         finals.append((final.status, final.transaction_id, final.error))
     assert finals == [

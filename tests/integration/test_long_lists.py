@@ -1,0 +1,164 @@
+"""Long lists: page 10,000 costs what page 1 costs, and a stream holds a thousand rows however many there are."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg import RawCursor
+
+from nexgent_db import Database
+from nexgent_db.models import SignalFilter, SwapFilter, TransactionFilter
+from nexgent_db.models.pages import BeforeNumber, BeforeUuid
+from nexgent_db.sync._session import ROWS_AT_ONCE
+from tests.integration.sync.factories import Owner, new_owner
+
+ROWS = 100_100
+A_PAGE = 10
+START = datetime(2024, 1, 1, tzinfo=UTC)  # row n is n seconds later
+
+_FILL = """
+INSERT INTO agent_transactions (
+    id, agent_id, wallet_address, transaction_type, transaction_value_usd, transaction_time, input_mint, input_symbol,
+    input_amount
+)
+SELECT md5('t' || n)::uuid, %(agent)s, %(wallet)s, 'DEPOSIT', 0, %(start)s + n * interval '1 second', 'M', 'M', 1
+FROM generate_series(1, %(rows)s) AS n;
+INSERT INTO agent_historical_swaps (
+    id, agent_id, wallet_address, token_address, token_symbol, amount, purchase_price, sale_price, change_percent,
+    profit_loss_usd, profit_loss_sol, purchase_time, sale_time
+)
+SELECT md5('s' || n)::uuid, %(agent)s, %(wallet)s, 'M', 'M', 1, 1, 1, 0, 0, 0, %(start)s,
+    %(start)s + n * interval '1 second'
+FROM generate_series(1, %(rows)s) AS n;
+INSERT INTO trading_signals (token_address, signal_type, signal_strength, user_id, created_at)
+SELECT 'M', 'BUY', 1, %(user)s, %(start)s + n * interval '1 second' FROM generate_series(1, %(rows)s) AS n;
+ANALYZE agent_transactions, agent_historical_swaps, trading_signals;
+"""
+
+
+@pytest.fixture(scope="module")
+def filled(database_url: str) -> Iterator[tuple[Database, Owner]]:
+    """An owner with a long history of everything."""
+    with Database(database_url) as db:
+        owner = new_owner(db)
+        with psycopg.connect(database_url) as connection:
+            values = {
+                "agent": owner.agent_id,
+                "wallet": owner.wallet_address,
+                "user": owner.user_id,
+                "start": START,
+                "rows": ROWS,
+            }
+            psycopg.ClientCursor(connection).execute(_FILL, values)
+        yield db, owner
+        db.users.delete(owner.user_id)
+
+
+def cost(db: Database, text: bytes, values: tuple[object, ...]) -> tuple[int, int]:
+    """How many blocks the statement read, and how many rows, in memory or not."""
+    with db._checkout() as connection:
+        cursor = RawCursor(connection)
+        cursor.execute(b"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) " + text, values, prepare=False)
+        row: Any = cursor.fetchone()
+    plan = row[0][0]["Plan"]
+    return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"], sum(rows_read(plan))
+
+
+def rows_read(plan: dict[str, Any]) -> Iterator[int]:
+    """By each node, those thrown away included."""
+    yield round(plan["Actual Loops"] * (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)))
+    for below in plan.get("Plans", ()):
+        yield from rows_read(below)
+
+
+def transactions(db: Database, owner: Owner, before: BeforeUuid) -> tuple[bytes, tuple[object, ...]]:
+    """The statement of a page."""
+    arguments = (owner.agent_id, TransactionFilter(), before, A_PAGE + 1)
+    call = db.transactions.queries["list_by_agent"].call(arguments, {})
+    return call.text, call.values
+
+
+def swaps(db: Database, owner: Owner, before: BeforeUuid) -> tuple[bytes, tuple[object, ...]]:
+    """The statement of a page."""
+    arguments = (owner.agent_id, SwapFilter(), before, A_PAGE + 1)
+    call = db.historical_swaps.queries["list_by_agent"].call(arguments, {})
+    return call.text, call.values
+
+
+def signals(db: Database, owner: Owner, before: BeforeUuid) -> tuple[bytes, tuple[object, ...]]:
+    """The statement of a page; a signal's id is a number."""
+    number = None if before.before_time is None else 2**62
+    arguments = (owner.user_id, SignalFilter(), BeforeNumber(before_time=before.before_time, before_id=number), 11)
+    call = db.signals.queries["list_by_user"].call(arguments, {})
+    return call.text, call.values
+
+
+Statement = Callable[[Database, Owner, BeforeUuid], tuple[bytes, tuple[object, ...]]]
+
+
+@pytest.mark.parametrize("statement", [transactions, swaps, signals])
+def test_page_ten_thousand_costs_what_page_one_costs(filled: tuple[Database, Owner], statement: Statement) -> None:
+    db, owner = filled
+    place = START + timedelta(seconds=ROWS - 9_999 * A_PAGE)
+    deep = BeforeUuid(before_time=place, before_id=UUID(int=2**128 - 1))
+    blocks_of_first, rows_of_first = cost(db, *statement(db, owner, BeforeUuid()))
+    blocks, rows = cost(db, *statement(db, owner, deep))
+    assert rows <= rows_of_first + 2 * A_PAGE
+    assert blocks <= blocks_of_first + 10
+
+
+def test_an_offset_would_cost_more(filled: tuple[Database, Owner]) -> None:
+    """What the test above measures tells one from the other."""
+    db, owner = filled
+    text, values = transactions(db, owner, BeforeUuid())
+    blocks, rows = cost(db, text, values)
+    offset_blocks, offset_rows = cost(db, text + b" OFFSET 99990", values)
+    assert offset_rows > 1_000 * rows
+    assert offset_blocks > 10 * blocks
+
+
+def test_the_last_pages_have_what_is_left(filled: tuple[Database, Owner]) -> None:
+    db, owner = filled
+    place = START + timedelta(seconds=15)
+    page = db.transactions.list_by_agent(
+        owner.agent_id, TransactionFilter(), BeforeUuid(before_time=place, before_id=UUID(int=0)), 100
+    )
+    assert [row.transaction_time for row in page] == [START + timedelta(seconds=n) for n in range(14, 0, -1)]
+
+
+def peak_of_streaming(db: Database, owner: Owner, rows: int) -> int:
+    """The most memory that Python held at once, in bytes, beside what it held before."""
+    newest = TransactionFilter(time_from=START + timedelta(seconds=ROWS - rows + 1))
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in db.transactions.stream_by_agent(owner.agent_id, newest)) == rows
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_stream_holds_no_more_when_there_is_more(filled: tuple[Database, Owner]) -> None:
+    db, owner = filled
+    peak_of_streaming(db, owner, 10)  # what is made once is made
+    few = peak_of_streaming(db, owner, 3 * ROWS_AT_ONCE)
+    many = peak_of_streaming(db, owner, 30 * ROWS_AT_ONCE)
+    assert many < 1.2 * few
+
+
+def test_a_stream_reads_from_a_cursor_of_the_server(filled: tuple[Database, Owner], database_url: str) -> None:
+    db, owner = filled
+    stream = db.transactions.stream_by_agent(owner.agent_id)
+    next(iter(stream))
+    with psycopg.connect(database_url) as connection:
+        found = connection.execute(
+            "SELECT query FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()"
+        )
+        queries = [query for (query,) in found]
+    stream.close()  # type: ignore[attr-defined]
+    assert [query for query in queries if f"FETCH FORWARD {ROWS_AT_ONCE}" in query]
