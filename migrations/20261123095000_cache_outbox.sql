@@ -5,6 +5,10 @@
 -- Locks: SHARE ROW EXCLUSIVE on agents, agent_balances and agent_positions, for an instant once it is granted.
 -- Rollback loses: what was not applied yet. Empty the cache then: nexgent-db cache reset.
 
+-- Autovacuum gives way to this lock, trades do not notice it. After it they wait half a second at the most.
+LOCK TABLE agent_positions, agent_balances IN SHARE UPDATE EXCLUSIVE MODE;
+SET LOCAL lock_timeout = '500ms';
+
 CREATE TABLE cache_outbox (
     version bigint NOT NULL,
     xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
