@@ -31,21 +31,26 @@ def tell_step(name: str, done: int, total: int) -> None:
 _told: dict[str, str] = {}
 
 
-def migrate(database_url: DatabaseUrl = None) -> None:
+def migrate(
+    to: Annotated[str | None, typer.Option(metavar="ID", help="The last migration to apply; without it, all.")] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
     """Bring the database to this release's schema; do nothing when it is there."""
     with target.opened(database_url) as database:
-        applied = target.migrate(database, tell_step)
-    typer.echo(f"{len(applied)} migrations applied" if applied else "nothing to do: the schema is up to date")
+        applied = Migrator(database.settings.conninfo, on_step=tell_step).migrate(to)
+    done = "the schema is up to date" if to is None else f"{to} is applied"
+    typer.echo(f"{len(applied)} migrations applied" if applied else f"nothing to do: {done}")
 
 
 def rollback(
-    count: Annotated[int, typer.Option(min=1, help="How many migrations to undo.")] = 1,
+    count: Annotated[int | None, typer.Option(min=1, help="How many migrations to undo; 1 without --to.")] = None,
+    to: Annotated[str | None, typer.Option(metavar="ID", help="Undo all that were applied after this one.")] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Undo the migrations applied last. The head of each file says what is lost."""
     with target.opened(database_url) as database:
-        undone = Migrator(database.settings.conninfo, on_step=tell_step).rollback(count)
-    typer.echo(f"{len(undone)} migrations undone" if undone else "nothing to do: no migration is applied")
+        undone = Migrator(database.settings.conninfo, on_step=tell_step).rollback(count, to=to)
+    typer.echo(f"{len(undone)} migrations undone" if undone else "nothing to do: no migration is applied after it")
 
 
 def status(database_url: DatabaseUrl = None) -> None:

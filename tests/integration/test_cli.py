@@ -77,6 +77,17 @@ def test_migrate_status_and_rollback(empty_database: str) -> None:
     assert shown.endswith("up to date\n")
 
 
+def test_migrate_and_rollback_go_to_a_migration(empty_database: str) -> None:
+    where = {"DATABASE_URL": empty_database}
+    first, second = "20251211112932_init", "20251212112507_remove_price_sol_from_trading_signals"
+    assert success("migrate", "--to", second, **where) == "2 migrations applied\n"
+    assert success("migrate", "--to", first, **where) == f"nothing to do: {first} is applied\n"
+    assert success("rollback", "--to", first, **where) == "1 migrations undone\n"
+    assert success("rollback", "--to", first, **where) == "nothing to do: no migration is applied after it\n"
+    assert "no migration is called" in failure("migrate", "--to", "20990101000000_later", **where)
+    assert "not both" in failure("rollback", "--to", first, "--count", "1", **where)
+
+
 def test_the_option_wins_over_the_environment(empty_database: str) -> None:
     shown = success("status", "--database-url", empty_database, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
     assert "pending" in shown
