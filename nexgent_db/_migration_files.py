@@ -6,9 +6,10 @@ database is needed to learn that a folder is not fit to be applied.
 
 from __future__ import annotations
 
+import difflib
 import glob
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,39 +17,27 @@ from typing import Final
 from yoyo import exceptions as yoyo_exceptions
 from yoyo import read_migrations
 from yoyo.migrations import Migration as YoyoMigration
-from yoyo.migrations import parse_metadata_from_sql_comments, topological_sort
+from yoyo.migrations import topological_sort
 
-from nexgent_db.errors import NexgentError
+from nexgent_db._migration_sql import Statement, checksum, read_sql, statements
+from nexgent_db.errors import MigrationError
 
-__all__ = ["Migration", "MigrationError", "Script", "read_folder"]
+__all__ = ["LAST_OF_HISTORY", "Migration", "Script", "read_folder"]
 
-
-class MigrationError(NexgentError):
-    """Migrations cannot be read, applied or rolled back; the message names the file, and the line if there is one.
-
-    ``sqlstate`` is PostgreSQL's code when a statement failed. Unless the message says otherwise, the migration that
-    failed left nothing behind, and those before it stay applied.
-    """
-
-    sqlstate: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One statement of a file: where it begins (offset from 0) and its first words, in lower case."""
-
-    start: int
-    words: tuple[str, ...]
+LAST_OF_HISTORY: Final = "20260211120000_add_user_id_to_trading_signals"
+"""Up to here the migrations are the public system's own; what they do is a fact, not a choice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One file, the way up or the way down, as it is sent."""
+    """One file, the way up or the way down, as it is sent. Its head may set the two timeouts."""
 
     path: Path
     text: str
     transactional: bool
     statements: tuple[Statement, ...]
+    lock_timeout_s: float | None = None
+    statement_timeout_s: float | None = None
 
     def line(self, offset: int) -> int:
         """The line (from 1) on which the character at ``offset`` (from 0) stands."""
@@ -60,21 +49,25 @@ class Script:
 
 
 class Migration(YoyoMigration):  # type: ignore[misc]  # yoyo has no types
-    """A yoyo migration that carries its two files and is never taken apart into steps."""
+    """A yoyo migration that carries its two files and is never taken apart into steps.
+
+    ``down`` is None when the file says that there is no way back; ``irreversible`` is then the reason.
+    """
 
     id: str
     hash: str
+    checksum: str
     up: Script
-    down: Script
+    down: Script | None
+    irreversible: str | None
 
     def __init__(self, path: Path) -> None:
         super().__init__(path.name.removesuffix(".sql"), str(path), str(path.parent))
-        directives, self.up = _read_script(path, inherited=True)
-        down = path.with_name(f"{self.id}.rollback.sql")
-        if not down.is_file():
-            raise MigrationError(f"{path}: there is no {down.name} beside it: every migration needs a way back")
-        _, self.down = _read_script(down, inherited=self.up.transactional)
-        self.depends_on: frozenset[str] = frozenset(directives.get("depends", "").split())
+        head, self.up = _read_script(path, inherited=True)
+        self.checksum = checksum(self.up.text)
+        self.irreversible = head.get("irreversible")
+        self.down = _read_way_back(path.with_name(f"{self.id}.rollback.sql"), self.up, self.irreversible)
+        self.depends_on: frozenset[str] = frozenset(head.get("depends", "").split())
         # What yoyo's own load() would set, without its splitting of the text (and its reading in the locale's
         # encoding): from here on yoyo takes the migration for loaded.
         self.source = self.up.text
@@ -133,42 +126,41 @@ def _in_order(migrations: list[Migration]) -> list[Migration]:
 
 # --- One file -----------------------------------------------------------------------------------
 
-_DIRECTIVES: Final = ("transactional", "depends")
-_LIKE_A_DIRECTIVE: Final = re.compile(r"\s*--\s*((?:transaction|depend)\w*)\s*:", re.IGNORECASE)
 # Ending the migration's transaction would leave the rest of the file, or the mark, outside of it.
 _ENDS_THE_TRANSACTION: Final = {"begin", "start", "commit", "end", "abort", "rollback"}
 
 
-def _read_script(path: Path, *, inherited: bool) -> tuple[dict[str, str], Script]:
-    """The file's directives and text; ``inherited`` says whether it is transactional unless it says so itself."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")  # an editor's byte order mark is no SQL
-    except OSError as e:
-        raise MigrationError(f"{path}: cannot be read: {e.strerror}") from None
-    except UnicodeDecodeError as e:
-        line = path.read_bytes().count(b"\n", 0, e.start) + 1
-        raise MigrationError(f"{path}:{line}: is not UTF-8") from None
-    if "\0" in text:
-        raise MigrationError(f"{path}:{text.count(chr(10), 0, text.index(chr(0))) + 1}: holds a zero byte")
-    directives: dict[str, str] = parse_metadata_from_sql_comments(text)[0]
-    _refuse_mistyped_directives(path, text)
-    transactional = inherited
-    if (value := directives.get("transactional")) is not None:
-        if value.strip() not in ("true", "false"):
-            raise MigrationError(f"{path}: '-- transactional: {value}' should say true or false")
-        transactional = value.strip() == "true"
-    script = Script(path, text, transactional, tuple(statements(text)))
+def _read_script(path: Path, *, inherited: bool) -> tuple[Mapping[str, str], Script]:
+    """The directives of the file's head, and the file; ``inherited``: transactional unless it says so itself?"""
+    text = read_sql(path)
+    head = _directives(path, text)
+    script = Script(
+        path,
+        text,
+        {"true": True, "false": False}[head["transactional"]] if "transactional" in head else inherited,
+        tuple(statements(text)),
+        _seconds(head.get("lock_timeout")),
+        _seconds(head.get("statement_timeout")),
+    )
     _check(script)
-    return directives, script
+    return head, script
 
 
-def _refuse_mistyped_directives(path: Path, text: str) -> None:
-    """yoyo ignores ``-- depend:`` and ``-- Transactional:`` without a word."""
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip() and not line.lstrip().startswith("--"):
-            return
-        if (like := _LIKE_A_DIRECTIVE.match(line)) and like[1] not in _DIRECTIVES:
-            raise MigrationError(f"{path}:{number}: {like[1]!r} is no directive; there are {' and '.join(_DIRECTIVES)}")
+def _read_way_back(path: Path, up: Script, irreversible: str | None) -> Script | None:
+    if irreversible is not None:
+        if path.exists():
+            raise MigrationError(f"{up.path}: is declared irreversible, yet there is {path.name}")
+        return None
+    if not path.is_file():
+        raise MigrationError(
+            f"{up.path}: there is no {path.name} beside it: every migration needs a way back,"
+            " or '-- irreversible: <reason>' in its head"
+        )
+    head, down = _read_script(path, inherited=up.transactional)
+    for name in ("irreversible", "depends"):
+        if name in head:
+            raise MigrationError(f"{path}: '-- {name}:' belongs to the head of {up.path.name}")
+    return down
 
 
 def _check(script: Script) -> None:
@@ -187,80 +179,97 @@ def _check(script: Script) -> None:
                 f"{place}: {' '.join(statement.words[:2]).upper()}: the migration and the mark that it is applied are"
                 " one transaction, which the file must neither begin nor end"
             )
-    if not script.transactional and len(script.statements) != 1:
+    if script.transactional:
+        return
+    if len(script.statements) != 1:
         raise MigrationError(
             f"{script.path}:{script.line_of_statement(1)}: a file with '-- transactional: false' holds exactly one"
             f" statement, this one {len(script.statements)}: what came before a failure could not be undone"
         )
+    if problem := _not_repeatable(script.statements[0].words):
+        raise MigrationError(
+            f"{script.path}:{script.line_of_statement(0)}: {problem}: a statement outside of a transaction is"
+            " repeated when the process dies before it is marked"
+        )
 
 
-# --- Where statements begin ---------------------------------------------------------------------
-
-# As in _sqllexer: runs are possessive, groups are not (they match wrongly before Python 3.11.5).
-_TOKEN: Final = re.compile(
-    r"""
-      (?P<blank>\s++|--[^\n]*+)
-    | (?P<comment>/\*)
-    | (?P<quoted>[eE]'[^'\\]*+(?:(?:\\.|'')[^'\\]*+)*'(?!')|'[^']*+(?:''[^']*+)*'(?!')|"[^"]*+(?:""[^"]*+)*"(?!"))
-    | (?P<dollar>\$(?:[^\W\d]\w*+)?\$)
-    | (?P<word>[^\W\d][\w$]*+)
-    | (?P<other>.)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
-_WORDS_KEPT: Final = 40  # enough to see a COPY's STDIN behind its column list
+# What may stand alone outside of a transaction. DO and CALL commit their own batches: their authors see to it that
+# a second run finds what is left to do.
+_REPEATABLE: Final = {"reindex", "vacuum", "analyze", "cluster", "do", "call"}
+_IF_NOT_EXISTS: Final = ("if", "not", "exists")
 
 
-def statements(text: str) -> Iterator[Statement]:
-    """The statements of ``text``, split where psql would split them; comments and empty statements do not count.
+def _not_repeatable(words: tuple[str, ...]) -> str | None:
+    """Why a second run of the statement would fail, or do more; None when it would not."""
 
-    Knows strings, dollar quotes, nested comments, brackets and the bodies of ``BEGIN ATOMIC`` functions. Whatever
-    is unterminated runs to the end: reporting that is the server's part.
-    """
-    start, words = -1, list[str]()
-    depth = atomic = position = 0
-    while found := _TOKEN.match(text, position):
-        kind, piece, begin, position = found.lastgroup, found.group(), position, found.end()
-        if kind == "blank":
+    def says(*wanted: str) -> bool:
+        return any(words[i : i + len(wanted)] == wanted for i in range(len(words)))
+
+    match words:
+        case ("create", *_):
+            return None if says(*_IF_NOT_EXISTS) else "CREATE needs IF NOT EXISTS"
+        case ("drop", *_):
+            return None if says("if", "exists") else "DROP needs IF EXISTS"
+        case ("alter", "type", *_) if says("add", "value"):
+            return None if says(*_IF_NOT_EXISTS) else "ADD VALUE needs IF NOT EXISTS"
+        case (first, *_) if first in _REPEATABLE:
+            return None
+    return f"{' '.join(words[:2]).upper()} cannot be run twice, or can be run in a transaction"
+
+
+# --- Directives ---------------------------------------------------------------------------------
+
+_DURATION: Final = r"([0-9]{1,9})\s*(ms|s|min|h|d)"
+_UNIT_S: Final = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}
+_LONGEST_S: Final = (2**31 - 1) / 1000  # PostgreSQL counts timeouts in milliseconds, in 32 bits
+
+# What each must look like, and how to say so. yoyo reads the first two itself, in the same way.
+_DIRECTIVES: Final = {
+    "transactional": (r"true|false", "true or false"),
+    "depends": (r".+", "the names of migrations"),
+    "irreversible": (r"\S.*", "why there is no way back"),
+    "lock_timeout": (_DURATION, "a time such as 500ms, 5s or 2min"),
+    "statement_timeout": (_DURATION, "a time such as 30s, 10min or 2h"),
+}
+_LIKE_A_DIRECTIVE: Final = re.compile(r"\s*--\s*([A-Za-z][\w-]*)\s*(?:([:=])|(?=\s[0-9]))\s*(.*?)\s*$")
+
+
+def _directives(path: Path, text: str) -> dict[str, str]:
+    """The directives in the leading ``--`` comments. Raises MigrationError for one that would not be obeyed."""
+    found = dict[str, str]()
+    in_head = True
+    for number, line in enumerate(text.split("\n"), start=1):
+        in_head = in_head and (not line.strip() or line.lstrip().startswith("--"))
+        if (like := _LIKE_A_DIRECTIVE.match(line)) is None:
             continue
-        if kind == "comment":
-            position = _end_of_comment(text, position)
+        word, sign, value = like.groups()
+        if word not in _DIRECTIVES:
+            if in_head and sign and (near := _nearest(word)):
+                raise MigrationError(f"{path}:{number}: {word!r} is no directive; did you mean '-- {near}:'?")
             continue
-        if kind == "dollar":
-            end = text.find(piece, position)
-            position = len(text) if end < 0 else end + len(piece)
-        elif kind == "other":
-            if piece == ";" and depth == 0 and atomic == 0:
-                if start >= 0:
-                    yield Statement(start, tuple(words))
-                start, words = -1, []
-                continue
-            depth = max(0, depth + (piece == "(") - (piece == ")"))
-        elif kind == "word":
-            word = piece.lower()
-            atomic = max(0, atomic + _atomic_step(words, word, inside=atomic > 0)) if depth == 0 else atomic
-            if len(words) < _WORDS_KEPT:
-                words.append(word)
-        if start < 0:
-            start = begin
-    if start >= 0:
-        yield Statement(start, tuple(words))
+        if not in_head:
+            if sign == ":":
+                raise MigrationError(f"{path}:{number}: '-- {word}:' belongs to the head, before every statement")
+            continue
+        form, should = _DIRECTIVES[word]
+        if sign != ":":
+            raise MigrationError(f"{path}:{number}: '{line.strip()}' should be '-- {word}:' with {should}")
+        if not re.fullmatch(form, value):
+            raise MigrationError(f"{path}:{number}: '{line.strip()}' should say {should}")
+        if word in found and word != "depends":
+            raise MigrationError(f"{path}:{number}: '-- {word}:' is said twice")
+        if word.endswith("_timeout") and not 0 < (_seconds(value) or 0) <= _LONGEST_S:
+            raise MigrationError(f"{path}:{number}: '-- {word}: {value}' should be above zero and below 24 days")
+        found[word] = f"{found[word]} {value}" if word in found else value
+    return found
 
 
-def _atomic_step(words: list[str], word: str, *, inside: bool) -> int:
-    """How ``word`` changes the nesting of a function's BEGIN … END; psql decides in the same way."""
-    if words[:1] != ["create"]:
-        return 0
-    what = words[3:4] if words[1:3] == ["or", "replace"] else words[1:2]
-    if what not in (["function"], ["procedure"]):
-        return 0
-    return {"begin": 1, "case": int(inside), "end": -int(inside)}.get(word, 0)
+def _nearest(word: str) -> str | None:
+    """The directive that a misspelt word was meant to be, if any: yoyo passes such lines over without a word."""
+    near = difflib.get_close_matches(word.lower().replace("-", "_"), _DIRECTIVES, n=1, cutoff=0.72)
+    return near[0] if near else None
 
 
-def _end_of_comment(text: str, position: int) -> int:
-    nesting = 1
-    while nesting and (edge := _COMMENT_EDGE.search(text, position)):
-        nesting += 1 if edge.group() == "/*" else -1
-        position = edge.end()
-    return position if nesting == 0 else len(text)
+def _seconds(duration: str | None) -> float | None:
+    found = re.fullmatch(_DURATION, duration or "")
+    return None if found is None else int(found[1]) * _UNIT_S[found[2]]

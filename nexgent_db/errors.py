@@ -56,6 +56,25 @@ class QueryBindingError(NexgentError):
     """A method and its named query disagree; the message names both places. Raised at import."""
 
 
+class MigrationError(NexgentError):
+    """Migrations cannot be read, applied or rolled back; the message names the file, and the line if there is one.
+
+    ``sqlstate`` is PostgreSQL's code when a statement failed. ``details`` are lines for a person to read, such as the
+    difference between an edited file and what was applied. Unless the message says otherwise, the migration that
+    failed left nothing behind, and those before it stay applied.
+    """
+
+    sqlstate: str | None = None
+    details: str = ""
+
+
+class MigrationLocked(MigrationError):
+    """Somebody held what the migration needs for too long: the migration lock (then it says who), or a table.
+
+    Nothing of this migration was done; run again when the other one is finished.
+    """
+
+
 # --- Reaching the database ----------------------------------------------------------------------
 
 

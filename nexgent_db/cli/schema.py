@@ -1,4 +1,4 @@
-"""``migrate``, ``rollback`` and ``status``: the schema of the database."""
+"""``migrate``, ``rollback``, ``status`` and ``repair``: the schema of the database."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     app.command()(migrate)
     app.command()(rollback)
     app.command()(status)
+    app.command()(repair)
 
 
 def tell_step(name: str, done: int, total: int) -> None:
@@ -70,3 +71,18 @@ def status(database_url: DatabaseUrl = None) -> None:
     )
     pending = sum(state.applied_at is None for state in states)
     typer.echo(f"{pending} pending: nexgent-db migrate" if pending else "up to date")
+
+
+def repair(
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is recorded with who and when.")],
+    forget: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="A migration that only the database knows, to be forgotten.")
+    ] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Accept the migration files as they are, where the database remembers others. No SQL of theirs is run."""
+    with target.opened(database_url) as database:
+        accepted = Migrator(database.settings.conninfo, on_step=tell_step).repair(reason, forget or ())
+    for problem in accepted:
+        typer.echo(f"accepted: {problem.text}")
+    typer.echo(f"{len(accepted)} accepted" if accepted else "nothing to do: files and database agree")

@@ -88,6 +88,18 @@ def test_migrate_and_rollback_go_to_a_migration(empty_database: str) -> None:
     assert "not both" in failure("rollback", "--to", first, "--count", "1", **where)
 
 
+def test_repair_accepts_what_the_books_remember_otherwise(empty_database: str) -> None:
+    where = {"DATABASE_URL": empty_database}
+    success("migrate", **where)
+    assert success("repair", "--reason", "nothing is wrong", **where) == "nothing to do: files and database agree\n"
+    with psycopg.connect(empty_database) as connection:
+        connection.execute("UPDATE _nexgent_migration SET checksum = repeat('0', 64) WHERE migration_id LIKE '%_init'")
+    assert "was edited after it was applied" in failure("migrate", **where)
+    told = success("repair", "--reason", "the same but for a comment", **where)
+    assert told.splitlines()[-1] == "1 accepted"
+    assert success("migrate", **where) == "nothing to do: the schema is up to date\n"
+
+
 def test_the_option_wins_over_the_environment(empty_database: str) -> None:
     shown = success("status", "--database-url", empty_database, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
     assert "pending" in shown

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +21,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from nexgent_db import _data
-from nexgent_db import migrations as engine
+from nexgent_db import _migration_runner as runner
 from nexgent_db._data import data_dir
 from nexgent_db.catalog import Catalog, Column, Index, Sequence, Table, differences, read_catalog
 from nexgent_db.errors import (
@@ -32,15 +32,10 @@ from nexgent_db.errors import (
     InvalidInput,
 )
 from nexgent_db.migrations import MigrationError, MigrationLocked, Migrator
+from tests.support.migrating import Write, applied, connected, log_of, one, tables
 
 LAST_OF_HISTORY = "20260211120000_add_user_id_to_trading_signals"
 CHECKOUT = Path(__file__).parents[2]
-
-
-@contextmanager
-def connected(conninfo: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(conninfo, autocommit=True) as conn:
-        yield conn
 
 
 def catalog_of(conninfo: str) -> Catalog:
@@ -51,12 +46,6 @@ def catalog_of(conninfo: str) -> Catalog:
 def assert_same(expected: Catalog, actual: Catalog, when: str) -> None:
     found = [f"{each}: {each.expected} became {each.actual}" for each in differences(expected, actual)]
     assert not found, "\n".join([when, *found])
-
-
-def one(conninfo: str, query: str) -> Any:
-    with connected(conninfo) as conn:
-        row = conn.execute(query).fetchone()
-        return row[0] if row else None
 
 
 # --- What the history ends in, from SCHEMA.md and not from the migrations -----------------------
@@ -472,51 +461,6 @@ def test_snapshots_without_a_wallet_are_deleted(empty_database: str) -> None:
 
 # --- A folder of our own ------------------------------------------------------------------------
 
-Write = Callable[..., Path]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    path = tmp_path / "migrations [1]"  # yoyo takes a folder for a glob pattern
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def write(folder: Path) -> Write:
-    def write(name: str, up: str, down: str | None = "SELECT 1;") -> Path:
-        (folder / f"{name}.sql").write_text(up, encoding="utf-8")
-        if down is not None:
-            (folder / f"{name}.rollback.sql").write_text(down, encoding="utf-8")
-        return folder / f"{name}.sql"
-
-    return write
-
-
-@pytest.fixture
-def three(write: Write, folder: Path) -> Path:
-    """Three migrations that cannot be applied twice: each makes a table, and the second two statements."""
-    write("0001_a", "CREATE TABLE a (n int);", "DROP TABLE a;")
-    write("0002_b", "CREATE TABLE b (n int);\nINSERT INTO a VALUES (1);", "DELETE FROM a;\nDROP TABLE b;")
-    write("0003_c", "CREATE TABLE c (n int);", "DROP TABLE c;")
-    return folder
-
-
-def tables(conninfo: str) -> list[str]:
-    """The tables of the current schema, without yoyo's."""
-    names = one(
-        conninfo,
-        "SELECT array_agg(tablename::text ORDER BY tablename) FROM pg_tables"
-        " WHERE schemaname = current_schema() AND tablename NOT LIKE '%yoyo%'",
-    )
-    return names or []
-
-
-def log_of(conninfo: str) -> list[str]:
-    with connected(conninfo) as conn:
-        rows = conn.execute("SELECT operation || ' ' || migration_id FROM _yoyo_log ORDER BY created_at_utc")
-        return [line for (line,) in rows]
-
 
 def test_status_pending_migrate_and_rollback_agree(empty_database: str, three: Path) -> None:
     migrator = Migrator(empty_database, three)
@@ -655,7 +599,7 @@ def test_a_migration_that_comes_late_is_refused(empty_database: str, write: Writ
     migrator = Migrator(empty_database, three)
     migrator.migrate()
     write("0001_between", "CREATE TABLE d (n int);")
-    with pytest.raises(MigrationError, match=r"older than 0003_c, which is: 0001_between"):
+    with pytest.raises(MigrationError, match=r"0001_between: not applied, but older than 0003_c, which is"):
         migrator.migrate()
     assert migrator.pending() == ["0001_between"]
     assert "d" not in tables(empty_database)
@@ -668,7 +612,7 @@ def test_a_migration_that_only_the_database_knows_is_reported(empty_database: st
         path.unlink()
     assert [(s.name, s.known) for s in migrator.status()] == [("0001_a", True), ("0002_b", True), ("0003_c", False)]
     for call in (migrator.migrate, migrator.rollback):
-        with pytest.raises(MigrationError, match=r"the database has migrations that .* does not: 0003_c"):
+        with pytest.raises(MigrationError, match=r"0003_c: the database has it, .* does not: the database is newer"):
             call()
 
 
@@ -799,8 +743,9 @@ def test_a_failing_statement_outside_of_a_transaction_runs_no_rollback(
     """yoyo would: it dropped a table that existed before."""
     with connected(empty_database) as conn:
         conn.execute("CREATE TABLE precious (n int)")
-    write("0001_a", "-- transactional: false\nCREATE TABLE precious (n int);", "DROP TABLE precious;")
-    with pytest.raises(MigrationError, match='relation "precious" already exists'):
+    failing = "-- transactional: false\nDO $$ BEGIN RAISE EXCEPTION 'full'; END $$;"
+    write("0001_a", failing, "DROP TABLE IF EXISTS precious;")
+    with pytest.raises(MigrationError, match=r"0001_a\.sql:2: full"):
         Migrator(empty_database, folder).migrate()
     assert tables(empty_database) == ["precious"]
 
@@ -847,10 +792,6 @@ class KillableMigrator:
 def forget_everything(conninfo: str) -> None:
     with connected(conninfo) as conn:
         conn.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-
-
-def applied(migrator: Migrator) -> list[str]:
-    return [s.name for s in migrator.status() if s.applied_at is not None]
 
 
 def settle(conninfo: str) -> None:
@@ -914,10 +855,20 @@ def test_the_history_survives_being_killed_again_and_again(empty_database: str) 
         while killable.killed_at(41 + 2 * kills):  # each time it goes on from where the last one was killed
             kills += 1
             settle(empty_database)
-            assert_same(reference[len(applied(migrator))], catalog_of(empty_database), f"after kill {kills}")
+            done = len(applied(migrator))
+            found = catalog_of(empty_database)
+            # What runs outside of a transaction may have been done and not been marked: it is repeated then.
+            if done < len(names) and not transactional(migrator, names[done]) and found == reference[done + 1]:
+                continue
+            assert_same(reference[done], found, f"after kill {kills}")
     assert kills >= 3
     assert_same(reference[-1], catalog_of(empty_database), "at the end")
     assert log_of(empty_database) == [f"apply {name}" for name in names]
+
+
+def transactional(migrator: Migrator, name: str) -> bool:
+    """Whether the file and its mark are one transaction."""
+    return not (migrator.directory / f"{name}.sql").read_text().startswith("-- transactional: false")
 
 
 def test_killed_inside_a_file_nothing_of_it_remains(empty_database: str, write: Write, three: Path) -> None:
@@ -999,7 +950,7 @@ def test_waiting_for_another_migrator_ends_with_who_it_is(empty_database: str, t
             Migrator(empty_database, three, lock_wait_s=0.3).migrate()
         assert 0.3 <= time.monotonic() - began < 5
         assert f"backend {held.info.backend_pid}, role {held.info.user}, nexgent-db migrate" in str(caught.value)
-        assert "connected since 20" in str(caught.value)
+        assert ", since 20" in str(caught.value)
         assert Migrator(empty_database, three).pending() == ["0001_a", "0002_b", "0003_c"]  # reading needs no lock
     assert len(Migrator(empty_database, three, lock_wait_s=0.3).migrate()) == 3
 
@@ -1022,7 +973,7 @@ def test_a_migrator_that_lost_its_lock_does_not_go_on(empty_database: str, three
 def test_a_table_in_use_is_waited_for_a_bounded_number_of_times(
     empty_database: str, write: Write, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_RETRY_PAUSE_S", (0.02, 0.02))
+    monkeypatch.setattr(runner, "_RETRY_PAUSE_S", (0.02, 0.02))
     write("0001_a", "CREATE TABLE a (n int);")
     write("0002_b", "CREATE TABLE b (n int);\nALTER TABLE a ADD COLUMN m int;")
     migrator = Migrator(empty_database, folder, lock_timeout_s=0.05, attempts=3)

@@ -17,7 +17,8 @@ from typing import Any
 
 import psycopg
 
-from nexgent_db import migrations
+from nexgent_db._migration_runner import Runner
+from nexgent_db.migrations import Migrator
 
 
 def _dying_at(n: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -38,8 +39,8 @@ def _dying_at(n: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 def _child(conninfo: str, directory: Path, operation: str, n: int) -> None:
     dying = _dying_at(n)
     psycopg.Cursor.execute = dying(psycopg.Cursor.execute)  # type: ignore[method-assign]
-    migrations._Backend._send = dying(migrations._Backend._send)  # type: ignore[method-assign]
-    migrator = migrations.Migrator(conninfo, directory)
+    Runner._send = dying(Runner._send)  # type: ignore[method-assign]
+    migrator = Migrator(conninfo, directory)
     if operation == "migrate":
         migrator.migrate()
     else:

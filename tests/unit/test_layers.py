@@ -18,6 +18,7 @@ ABOVE_NOTHING: set[str] = set()
 PURE = {"errors", "models", "sqlfiles", "_data"}
 CACHE = {"_background", "_breaker", "_cache_rows", "_cache_scripts", "cache_keys"}
 IO = {*PURE, *CACHE, "binding", "observe", "outcomes", "health", "settings"}
+MIGRATION_PARTS = {f"_migration_{part}" for part in ("files", "books", "state", "server", "runner")}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": ABOVE_NOTHING,
     "_sqllexer": ABOVE_NOTHING,
@@ -39,8 +40,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sync": IO,
     "catalog": {"errors"},
     "contract": {*IO, "aio", "sync", "_sqllexer"},
-    "_migration_files": {"errors", "_sqllexer", "_data"},
-    "migrations": {"errors", "_sqllexer", "_data", "_migration_files", "settings", "sqlfiles"},
+    "_migration_sql": {"errors"},
+    "_migration_files": {"errors", "_migration_sql"},
+    "_migration_books": {"errors", "_migration_files"},
+    "_migration_state": {"errors", "_migration_files", "_migration_books"},
+    "_migration_server": {"errors", "settings", "_migration_files"},
+    "_migration_watch": ABOVE_NOTHING,
+    "_migration_runner": {"errors", "_migration_files", "_migration_books", "_migration_server", "_migration_watch"},
+    "migrations": {"errors", "settings", "_data", *MIGRATION_PARTS},
     "embedded": {"errors"},
     "replay": {*IO, "aio", "sync"},
     "report": {*PURE, "catalog", "contract"},
@@ -70,7 +77,11 @@ MAY_DO: dict[str, set[str]] = {
     "catalog": {"psycopg"},
     "contract": {"psycopg"},
     "_migration_files": {"yoyo"},
-    "migrations": {"psycopg", "yoyo", "socket"},
+    "_migration_books": {"psycopg", "yoyo"},
+    "_migration_server": {"psycopg", "socket"},
+    "_migration_watch": {"psycopg"},
+    "_migration_runner": {"psycopg", "yoyo", "socket"},
+    "migrations": {"psycopg", "socket"},
     "embedded": {"psycopg", "socket", "subprocess"},
     "replay": {"psycopg", "rich"},
     "cli": IO_LIBRARIES,

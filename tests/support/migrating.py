@@ -1,0 +1,47 @@
+"""What tests of migrations share: a look at the database, and a folder of a test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from nexgent_db.migrations import Migrator
+
+Write = Callable[..., Path]
+"""``write(name, up, down="SELECT 1;")`` writes the files of a migration, without a way back when ``down`` is None."""
+
+
+@contextmanager
+def connected(conninfo: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(conninfo, autocommit=True) as conn:
+        yield conn
+
+
+def one(conninfo: str, query: str) -> Any:
+    with connected(conninfo) as conn:
+        row = conn.execute(query).fetchone()
+        return row[0] if row else None
+
+
+def tables(conninfo: str) -> list[str]:
+    """The tables of the current schema, without yoyo's."""
+    names = one(
+        conninfo,
+        "SELECT array_agg(tablename::text ORDER BY tablename) FROM pg_tables"
+        " WHERE schemaname = current_schema() AND tablename !~ '^(_yoyo|_nexgent|yoyo)_'",
+    )
+    return names or []
+
+
+def log_of(conninfo: str) -> list[str]:
+    with connected(conninfo) as conn:
+        rows = conn.execute("SELECT operation || ' ' || migration_id FROM _yoyo_log ORDER BY created_at_utc")
+        return [line for (line,) in rows]
+
+
+def applied(migrator: Migrator) -> list[str]:
+    return [s.name for s in migrator.status() if s.applied_at is not None]
