@@ -25,7 +25,9 @@ _EXTENSION: Final = "pg_stat_statements"
 # What is sent opens with the name line; a stream's statement is what a cursor is declared for.
 _NAMED: Final = re.compile(r"\s*(?:DECLARE\s.*?\sFOR\s+)?-- name: (?P<name>\w+\.\w+) :\w+\n", re.DOTALL)
 _VALUE: Final = re.compile(
-    r"\$[0-9]+|E?'(?:[^']|'')*'|\b(?:true|false|null)\b|-?\b[0-9]+(?:\.[0-9]+)?\b", re.IGNORECASE
+    r"\$[0-9]+|E?'(?:[^']|'')*'|\b(?:true|false|null)\b|-?\b[0-9]+(?:\.[0-9]+)?\b"
+    r"|(?<=\bextract\()[a-z]+",  # the field is a constant too
+    re.IGNORECASE,
 )
 _VALUES: Final = re.compile(r"\?(?:\s*,\s*\?)*(?:\s*/\*, \.\.\. \*/)?")  # PostgreSQL 18 shortens lists of constants
 _HIDDEN: Final = "<insufficient privilege>"
