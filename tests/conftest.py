@@ -18,7 +18,16 @@ from pytest_postgresql.janitor import DatabaseJanitor
 from nexgent_db.embedded import postgres, valkey
 from nexgent_db.migrations import Migrator
 
-_SERVERS = {name: os.environ.pop(name, None) for name in ("DATABASE_URL", "REDIS_URL")}  # no test may see them
+
+def _set_aside(name: str) -> str | None:
+    """A server's URL under a name that no test sees, and that xdist's workers inherit: they start after this."""
+    url = os.environ.pop(name, None)
+    if url is not None:
+        os.environ[f"TESTS_{name}"] = url
+    return os.environ.get(f"TESTS_{name}")
+
+
+_SERVERS = {name: _set_aside(name) for name in ("DATABASE_URL", "REDIS_URL")}
 _NUMBERS = itertools.count(1)
 
 
