@@ -261,7 +261,11 @@ DAMAGES = {
         [
             *("enum mine", "function set_row_version()", "table signal_executions", "table mine_too"),
             *("column users.locked_until", "comment FUNCTION set_row_version()"),
-            *(f"trigger {t}.{t}_set_row_version" for t in ("agents", "agent_balances", "agent_positions")),
+            *(
+                f"trigger {table}.{table}_{trigger}"
+                for table in ("agents", "agent_balances", "agent_positions")
+                for trigger in ("set_row_version", "set_first_row_version")
+            ),
         ],
     ),
 }  # fmt: skip
