@@ -20,7 +20,7 @@ from tests.integration.sync.factories import Owner, new_owner
 
 ROWS = 100_100
 A_PAGE = 10
-START = datetime(2024, 1, 1, tzinfo=UTC)  # row n is n seconds later
+START = datetime(2100, 1, 1, tzinfo=UTC)  # after whatever other tests leave; row n is n seconds later
 
 _FILL = """
 INSERT INTO agent_transactions (
