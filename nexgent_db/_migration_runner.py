@@ -76,10 +76,12 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
         super().__init__("postgresql+psycopg:", default_migration_table)  # never a URI with a password in it
 
     def connect(self, dburi: str) -> psycopg.Connection[Any]:
+        """A connection of ours: yoyo asks for one."""
         del dburi
         return connect(self._conninfo)
 
     def copy(self) -> Runner:
+        """Another one for the same database: yoyo asks for it."""
         return Runner(self._conninfo, self._limits, self._tell)
 
     def init_connection(self, connection: psycopg.Connection[Any]) -> None:

@@ -54,5 +54,7 @@ def main() -> None:
     try:
         app(prog_name="nexgent-db")
     except NexgentError as error:
+        if details := getattr(error, "details", ""):  # such as what was edited in a migration
+            print(details, file=sys.stderr)  # noqa: T201
         print(f"nexgent-db: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
         sys.exit(1)

