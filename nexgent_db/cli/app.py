@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nexgent_db.cli import catalog, check, history, queries, report, schema
+from nexgent_db.cli import adopt, catalog, check, history, queries, report, schema
 from nexgent_db.cli.show import one_line
 from nexgent_db.errors import NexgentError
 
@@ -29,6 +29,7 @@ check.register(app)
 catalog.register(app)
 queries.register(app)
 report.register(app)
+adopt.register(app)
 
 
 def _show_version(wanted: bool) -> None:

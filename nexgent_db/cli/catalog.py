@@ -26,7 +26,7 @@ from nexgent_db.errors import NexgentError, SchemaNotReady, translate
 from nexgent_db.migrations import Migrator
 from nexgent_db.settings import Settings
 
-__all__ = ["Scratch", "catalog_after", "catalog_of", "register", "show_differences"]
+__all__ = ["Scratch", "catalog_after", "catalog_of", "connected", "register", "show_differences"]
 
 Scratch = Annotated[
     str | None,
@@ -140,7 +140,7 @@ def _last_applied(conninfo: str) -> str:
 
 def catalog_of(conninfo: str) -> Catalog:
     """What the database's schema holds. Raises DatabaseUnavailable and its like, ConfigurationError."""
-    with _connected(conninfo) as conn:
+    with connected(conninfo) as conn:
         return read_catalog(conn)
 
 
@@ -159,7 +159,7 @@ def _empty(scratch: str | None) -> Iterator[str]:
         return
     conninfo = Settings.from_url(scratch.strip()).conninfo
     name = f"nexgent_scratch_{secrets.token_hex(6)}"
-    with _connected(conninfo) as conn:
+    with connected(conninfo) as conn:
         conn.execute(f"CREATE SCHEMA {name}")
         try:
             yield make_conninfo(conninfo, options=f"-csearch_path={name}")
@@ -168,7 +168,8 @@ def _empty(scratch: str | None) -> Iterator[str]:
 
 
 @contextmanager
-def _connected(conninfo: str) -> Iterator[psycopg.Connection[Any]]:
+def connected(conninfo: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection whose errors are ours."""
     try:
         with psycopg.connect(conninfo, autocommit=True) as conn:
             yield conn
