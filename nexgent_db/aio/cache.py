@@ -2,102 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
-import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from uuid import UUID
 
-import msgspec
-
-from nexgent_db._background import AsyncBackground
 from nexgent_db._breaker import CacheUnavailable
-from nexgent_db._cache_rows import BALANCE, POSITION, Batch, Change, version_of
-from nexgent_db._cache_scripts import script
-from nexgent_db.aio._repository import Repository
+from nexgent_db._cache_rows import BALANCE, POSITION, Batch, version_of
+from nexgent_db.aio._cache_prices import CachePrices
+from nexgent_db.aio._cache_upkeep import CacheMetrics
+from nexgent_db.aio._cache_writes import CacheWrites
 from nexgent_db.aio._session import Session
 from nexgent_db.aio.repositories.balances import BalanceRepository
 from nexgent_db.aio.repositories.positions import PositionRepository
-from nexgent_db.binding import query
-from nexgent_db.cache_keys import PRICE_MS
 from nexgent_db.errors import InvalidInput, InvalidTradingConfig, NexgentError
 from nexgent_db.models._base import TokenAddress, WalletAddress
 from nexgent_db.models.balances import AgentBalance
-from nexgent_db.models.cache import CacheChange, CachedAgent, DatabaseIdentity, TokenPrice, TradingFlags
+from nexgent_db.models.cache import TradingFlags
 from nexgent_db.models.positions import AgentPosition
-from nexgent_db.models.trades import ResetResult, TradeResult
 from nexgent_db.models.trading_config import AgentTradingConfig, stored_config
 
-if TYPE_CHECKING:  # redis takes its time to import: not without a REDIS_URL
+if TYPE_CHECKING:
     from nexgent_db.aio._cache_link import CacheLink
+
+__all__ = ["AsyncCache", "CacheMetrics"]
 
 R = TypeVar("R")
 
-PROBE_S: Final = 0.5
-CHECK_S: Final = 1.0
-"""How often maintenance asks whether server and database are still the same."""
-CHANGES_AT_ONCE: Final = 500
-"""How many changes a round of maintenance takes from the outbox, and holds in memory."""
-MOST_CHANGES: Final = 1000
-"""A block that changed more leaves them to the outbox."""
 MOST_ROWS: Final = 10_000
 """Longer lists are not read through the cache."""
 MOST_FILLED: Final = 2000
 _LOG: Final = logging.getLogger("nexgent_db.cache")
-
-
-class _Queries(Repository, sql="cache"):
-    """The cache's own reads of the database."""
-
-    @query
-    async def own_changes(
-        self, seen: int, limit: int
-    ) -> list[tuple[CacheChange, AgentPosition | None, AgentBalance | None, CachedAgent | None]]:
-        """What this transaction changed."""
-        ...
-
-    @query
-    async def take_changes(
-        self, limit: int
-    ) -> list[tuple[CacheChange, AgentPosition | None, AgentBalance | None, CachedAgent | None]]:
-        """The oldest changes, taken off the queue."""
-        ...
-
-    @query
-    async def has_changes(self, version: int) -> bool:
-        """Does a change up to this version wait?"""
-        ...
-
-    @query
-    async def lag(self) -> float:
-        """How many seconds the oldest change has waited."""
-        ...
-
-    @query
-    async def identity(self) -> DatabaseIdentity:
-        """Which database this is."""
-        ...
-
-    @query
-    async def find_agent(self, agent_id: UUID) -> CachedAgent | None:
-        """What is cached of an agent."""
-        ...
-
-    @query
-    async def list_active_agents(self, limit: int) -> list[UUID]:
-        """The agents that trade by themselves."""
-        ...
-
-    @query
-    async def list_positions_of_token(self, token_address: TokenAddress, limit: int) -> list[AgentPosition]:
-        """The open positions in a token."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,22 +47,15 @@ class _Looked(Generic[R]):
     replaced: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheMetrics:
-    """What the cache did in this process since it was opened, and its state."""
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """When the look at an incomplete set began, and the token to complete it with."""
 
-    state: str
-    reason: str | None
-    hits: int
-    misses: int
-    drained: int
-    repaired: int
-    resets: int
-    openings: int
-    calls: int
+    began_ms: int | None
+    token: bytes
 
 
-class AsyncCache:
+class AsyncCache(CacheWrites, CachePrices):
     """Reads through the cache; every read falls back to the database, and what it finds there is cached.
 
     A caller sees every write of this process that was acknowledged. In another process it does when it passes the
@@ -141,15 +72,9 @@ class AsyncCache:
         session: Session,
         block: Callable[[], AbstractAsyncContextManager[Session]],
     ) -> None:
-        self._link = link
-        self._queries = _Queries(session)
+        super().__init__(link, session, block)
         self._positions = PositionRepository(session)
         self._balances = BalanceRepository(session)
-        self._block = block
-        self._background = AsyncBackground()
-        self._hits = self._misses = self._drained = self._repaired = 0
-        self._seen = 0
-        self._next_check = 0.0
 
     # --- Reads ----------------------------------------------------------------------------------
 
@@ -343,53 +268,7 @@ class AsyncCache:
         await self._fill_set(token, len(rows), fill)
         return sorted(rows)
 
-    async def prices(self, token_addresses: Sequence[TokenAddress]) -> dict[str, TokenPrice]:
-        """The latest prices that are known, by token. A token without one is left out; without Redis all are."""
-        link = self._readable()
-        if link is None or not token_addresses:
-            return {}
-        try:
-            payloads = await link.get(*(link.keys.price(token) for token in token_addresses))
-        except CacheUnavailable:
-            self._recover_soon()
-            return {}
-        found = {}
-        for token, payload in zip(token_addresses, payloads, strict=True):
-            price = None if payload is None else _price(token, payload)
-            if price is not None:
-                found[token] = price
-        return found
-
-    async def set_price(self, price: TokenPrice) -> bool:
-        """Keep a price unless a newer one is known, by its source's time; whether it was kept."""
-        return await self.set_prices([price]) == 1
-
-    async def set_prices(self, prices: Iterable[TokenPrice]) -> int:
-        """The same of many in one round trip; how many were kept."""
-        link = self._readable()
-        latest: dict[str, TokenPrice] = {}
-        for price in sorted(prices, key=lambda price: price.last_updated):
-            latest[price.token_address] = price
-        if link is None or not latest:
-            return 0
-        arguments: list[object] = [PRICE_MS]
-        for price in latest.values():
-            time = price.last_updated.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
-            arguments += (time, _price_payload(price, time))
-        try:
-            keys = [link.keys.price(token) for token in latest]
-            return int(await link.run(script("set_prices"), keys, *arguments))
-        except CacheUnavailable:
-            self._recover_soon()
-            return 0
-
     # --- Looking and filling ----------------------------------------------------------------------
-
-    def _readable(self) -> CacheLink | None:
-        if self._link is None or self._link.breaker.may_read:
-            return self._link
-        self._recover_soon()
-        return None
 
     async def _look(
         self, key: Callable[[CacheLink], str], decode: Callable[[bytes], R | None], at_least: int | None
@@ -473,223 +352,10 @@ class AsyncCache:
         fill(batch)
         await self._send(batch, looked.began_ms, missed=False)
 
-    async def _send(self, batch: Batch, began_ms: int, *, missed: bool) -> int:
-        """One round trip. A failure is kept to ourselves; ``missed`` says that a committed change was in it."""
-        link = self._link
-        assert link is not None
-        self._seen = max(self._seen, batch.version)
-        try:
-            return await link.write(batch, began_ms, missed=missed)
-        except CacheUnavailable:
-            self._recover_soon()
-        except Exception:
-            _LOG.exception("the cache could not be written")
-            link.breaker.fail("an error of the client", missed=missed)
-            self._recover_soon()
-        return 0
-
     @staticmethod
     def _not_too_many(rows: Sequence[object], field: str) -> None:
         if len(rows) >= MOST_ROWS:
             raise InvalidInput(field, f"has {MOST_ROWS} rows or more: read them from the database, page by page")
-
-    # --- Writes: called by sessions and blocks ------------------------------------------------------
-
-    @property
-    def seen(self) -> int:
-        """A version below every one that is given from now on."""
-        return self._seen
-
-    @property
-    def follows(self) -> bool:
-        """Are changes applied at the moment? When not, it is remembered that some were missed."""
-        return self._link is not None and self._link.breaker.may_write()
-
-    def now_ms(self) -> int:
-        """The moment from which on a change counts as begun."""
-        return 0 if self._link is None else self._link.now_ms()
-
-    async def apply_trade(self, result: TradeResult | ResetResult, token_address: str | None, began_ms: int) -> None:
-        """Bring what a committed trade changed into the cache, in one round trip. Never raises."""
-        link = self._link
-        if link is None:
-            return
-        if not link.breaker.may_write():
-            self._recover_soon()
-            return
-        batch = Batch(link.keys)
-        batch.trade(result, token_address)
-        if batch:
-            await self._send(batch, began_ms, missed=True)
-
-    async def meet(self, session: Session) -> None:
-        """See at each new connection whether the database is still the one that is cached. Never raises.
-
-        After a failover to an older state, or a restore, what is cached is not believed by anybody from here on.
-        """
-        link = self._link
-        if link is None or link.database is None:
-            return
-        try:
-            found = await _Queries(session).identity()
-        except NexgentError as error:
-            _LOG.warning("the database does not tell which one it is: %s", error)
-            return
-        await self._compare(link, found)
-
-    async def _compare(self, link: CacheLink, found: DatabaseIdentity) -> None:
-        known = link.database
-        if known is None or (found.name == known.name and found.last_version >= max(known.last_version, self._seen)):
-            link.database = found
-            return
-        link.database = None
-        self._seen = 0
-        await link.distrust("the database is another one, or went back to an earlier state")
-        self._recover_soon()
-
-    async def changes_of(self, session: Session, seen: int) -> list[Change]:
-        """What the session's transaction changed, to be applied after its COMMIT: one round trip to the database."""
-        return await _Queries(session).own_changes(seen, MOST_CHANGES + 1)
-
-    def leave_to_outbox(self) -> None:
-        """A block was committed whose changes are not known here: read from the database until they were applied."""
-        if self._link is not None:
-            self._link.breaker.miss()
-            self._recover_soon()
-
-    async def apply_changes(self, changes: Sequence[Change], began_ms: int) -> None:
-        """Bring committed changes into the cache, in one round trip. Never raises."""
-        link = self._link
-        if link is None or not changes:
-            return
-        if len(changes) > MOST_CHANGES or any(change.entity == "everything" for change, *_ in changes):
-            self.leave_to_outbox()
-            return
-        if not link.breaker.may_write():
-            self._recover_soon()
-            return
-        batch = Batch(link.keys)
-        batch.changes(changes)
-        if batch:
-            await self._send(batch, began_ms, missed=True)
-
-    # --- Keeping it right ---------------------------------------------------------------------------
-
-    async def open(self) -> None:
-        """Find Redis, if it is there; else go on looking for it beside. Never raises for Redis."""
-        self._background.open()
-        if self._link is not None and not await self._recover():
-            self._recover_soon()
-
-    async def close(self) -> None:
-        """Stop what runs beside, and close the connections to Redis."""
-        await self._background.close()
-        if self._link is not None:
-            await self._link.close()
-
-    def _recover_soon(self) -> None:
-        self._background.start(self._recover_later, PROBE_S)
-
-    async def _recover_later(self) -> bool:
-        await asyncio.sleep(PROBE_S)
-        return await self._recover()
-
-    async def _recover(self) -> bool:
-        """One attempt to find Redis well and to make up for what it missed; whether it succeeded."""
-        link = self._link
-        assert link is not None
-        try:
-            if not link.breaker.may_write() and not await link.check(self._queries.identity):
-                return False
-            if not link.breaker.may_read:  # what this process has committed so far stands in the outbox
-                missed = link.breaker.missed
-                last = (await self._queries.identity()).last_version
-                while await self._queries.has_changes(last):
-                    if await self._drain_some(link) == 0:
-                        await asyncio.sleep(0.02)  # another process is at it
-                    if not link.breaker.may_write():
-                        return False
-                link.breaker.caught_up(missed)
-        except (CacheUnavailable, NexgentError) as error:
-            _LOG.info("the cache is not back yet: %s", error)
-            return False
-        return link.breaker.may_read
-
-    async def _drain_some(self, link: CacheLink) -> int:
-        """Bring the oldest changes into the cache and take them off the queue; how many. Raises CacheUnavailable."""
-        began = link.now_ms()
-        async with self._block() as session:
-            changes = await _Queries(session).take_changes(CHANGES_AT_ONCE)
-            if not changes:
-                return 0
-            if any(change.entity == "everything" for change, *_ in changes):
-                await link.reset()
-            batch = Batch(link.keys)
-            batch.changes(changes)
-            if batch:
-                self._repaired += await link.write(batch, began, missed=True)
-        self._drained += len(changes)
-        return len(changes)
-
-    async def maintain(self) -> int:
-        """One round of maintenance: bring changes that nobody has applied into the cache; how many were waiting.
-
-        Bounded: 500 changes. Any number of processes may do this. Nothing while Redis is away. Raises what queries
-        raise.
-        """
-        link = self._link
-        if link is None or not link.breaker.may_read:
-            return 0
-        try:
-            if time.monotonic() >= self._next_check:
-                self._next_check = time.monotonic() + CHECK_S
-                await self._compare(link, await self._queries.identity())
-                await link.check_server()
-            return await self._drain_some(link)
-        except CacheUnavailable:
-            self._recover_soon()
-            return 0
-
-    async def run_maintenance(self, pause_s: float = 0.2) -> None:
-        """Rounds of maintenance for ever, with a pause when there was little to do: for a task of a service.
-
-        Goes on whatever fails meanwhile; cancel the task to stop it.
-        """
-        while True:
-            done = 0
-            try:
-                done = await self.maintain()
-            except NexgentError as error:
-                _LOG.warning("a round of the cache's maintenance failed: %s", error)
-            if done < CHANGES_AT_ONCE:
-                await asyncio.sleep(pause_s)
-
-    async def lag_s(self) -> float:
-        """For how many seconds the oldest change has waited to be brought into the cache. Raises what queries raise."""
-        return await self._queries.lag()
-
-    def metrics(self) -> CacheMetrics:
-        """What was done so far."""
-        link = self._link
-        return CacheMetrics(
-            state="absent" if link is None else link.breaker.state.value,
-            reason=None if link is None else link.breaker.reason,
-            hits=self._hits,
-            misses=self._misses,
-            drained=self._drained,
-            repaired=self._repaired,
-            resets=0 if link is None else link.resets,
-            openings=0 if link is None else link.breaker.openings,
-            calls=0 if link is None else link.calls,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    """When the look at an incomplete set began, and the token to complete it with."""
-
-    began_ms: int | None
-    token: bytes
 
 
 def _newest_first(rows: Iterable[AgentPosition]) -> list[AgentPosition]:
@@ -716,35 +382,3 @@ def _flags(
         version=version,
         source="cache",
     )
-
-
-class _PriceDocument(msgspec.Struct, rename="camel"):
-    price_sol: Decimal
-    price_usd: Decimal
-    last_updated: Annotated[datetime, msgspec.Meta(tz=True)]
-
-
-_PRICE: Final = msgspec.json.Decoder(_PriceDocument)
-
-
-def _price_payload(price: TokenPrice, time: str) -> bytes:
-    return msgspec.json.encode(
-        {
-            "lastUpdated": f"{time}Z",
-            "priceSol": format(price.price_sol, "f"),
-            "priceUsd": format(price.price_usd, "f"),
-        }
-    )
-
-
-def _price(token: str, payload: bytes) -> TokenPrice | None:
-    try:
-        found = _PRICE.decode(payload)
-        return TokenPrice(
-            token_address=token,
-            price_sol=found.price_sol,
-            price_usd=found.price_usd,
-            last_updated=found.last_updated,
-        )
-    except (msgspec.MsgspecError, ValueError):
-        return None
