@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 
+from nexgent_db.catalog import Catalog, differences, read_catalog
 from nexgent_db.migrations import Migrator
+
+CHECKOUT: Final = Path(__file__).parents[2]
 
 Write = Callable[..., Path]
 """``write(name, up, down="SELECT 1;")`` writes the files of a migration, without a way back when ``down`` is None."""
@@ -45,3 +48,13 @@ def log_of(conninfo: str) -> list[str]:
 
 def applied(migrator: Migrator) -> list[str]:
     return [s.name for s in migrator.status() if s.applied_at is not None]
+
+
+def catalog_of(conninfo: str) -> Catalog:
+    with connected(conninfo) as conn:
+        return read_catalog(conn)
+
+
+def assert_same(expected: Catalog, actual: Catalog, when: str) -> None:
+    found = [f"{each}: {each.expected} became {each.actual}" for each in differences(expected, actual)]
+    assert not found, "\n".join([when, *found])

@@ -1,0 +1,149 @@
+"""The engine in other surroundings: roles, schemas, passwords, addresses, locales, and plain yoyo beside it."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from nexgent_db._migration_files import LAST_OF_HISTORY
+from nexgent_db.errors import AuthenticationFailed, ConfigurationError, DatabaseUnavailable
+from nexgent_db.migrations import MigrationError, Migrator
+from tests.support.migrating import assert_same, catalog_of, connected, one, tables
+
+
+def test_status_writes_nothing_and_needs_no_right_to(empty_database: str, three: Path) -> None:
+    read_only = make_conninfo(empty_database, options="-c default_transaction_read_only=on")
+    assert Migrator(read_only, three).pending() == ["0001_a", "0002_b", "0003_c"]
+    assert one(empty_database, "SELECT count(*) FROM pg_class WHERE relname LIKE '%yoyo%'") == 0
+    Migrator(empty_database, three).migrate()
+    assert Migrator(read_only, three).migrate() == []  # nothing pending: nothing written
+    with psycopg.connect(empty_database) as busy:  # not even the lock of an ALTER in the way of other tables
+        busy.execute("LOCK TABLE a, b, c IN ACCESS EXCLUSIVE MODE")
+        assert Migrator(read_only, three).pending() == []
+
+
+def test_a_uid_without_a_passwd_entry_can_migrate(
+    empty_database: str, three: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody_knows() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr(getpass, "getuser", nobody_knows)
+    assert len(Migrator(empty_database, three).migrate()) == 3
+    assert str(one(empty_database, "SELECT DISTINCT username FROM _yoyo_log")).startswith("uid ")
+
+
+def test_the_search_path_of_the_connection_decides_the_schema(empty_database: str, three: Path) -> None:
+    with connected(empty_database) as conn:
+        conn.execute('CREATE SCHEMA "My Schema"')
+    inside = make_conninfo(empty_database, options=r'-csearch_path="My\ Schema"')
+    Migrator(inside, three).migrate()
+    assert tables(inside) == ["a", "b", "c"]
+    assert tables(empty_database) == []
+    assert one(empty_database, "SELECT to_regclass('_yoyo_migration')") is None
+    assert Migrator(empty_database, three).pending() == ["0001_a", "0002_b", "0003_c"]
+    assert Migrator(inside, three).pending() == []
+
+    nowhere = make_conninfo(empty_database, options="-csearch_path=nowhere")
+    with pytest.raises(MigrationError, match=r"no schema of the search path \(nowhere\) exists"):
+        Migrator(nowhere, three).migrate()
+
+
+def test_two_schemas_end_with_the_same_catalog(empty_database: str) -> None:
+    with connected(empty_database) as conn:
+        conn.execute("CREATE SCHEMA tenant")
+    inside = make_conninfo(empty_database, options="-csearch_path=tenant")
+    Migrator(inside).migrate()
+    Migrator(empty_database).migrate()
+    assert_same(catalog_of(empty_database), catalog_of(inside), "in a schema of another name")
+
+
+def test_a_role_without_rights_gets_a_plain_error(empty_database: str, three: Path) -> None:
+    with connected(empty_database) as conn:
+        conn.execute("DROP ROLE IF EXISTS nexgent_test_reader")
+        conn.execute("CREATE ROLE nexgent_test_reader")
+    as_reader = make_conninfo(empty_database, options="-crole=nexgent_test_reader")
+    try:
+        with pytest.raises(MigrationError, match="permission denied for schema public") as caught:
+            Migrator(as_reader, three).migrate()
+        assert caught.value.sqlstate == "42501"
+    finally:
+        with connected(empty_database) as conn:
+            conn.execute("DROP ROLE nexgent_test_reader")
+
+
+def test_no_error_repeats_a_password(tmp_path: Path, three: Path) -> None:
+    unreachable = make_conninfo(host=str(tmp_path), user="me", password="s3cret", dbname="db")
+    with pytest.raises(DatabaseUnavailable, match="cannot connect as me at ") as caught:
+        Migrator(unreachable, three).migrate()
+    assert "s3cret" not in f"{caught.value}{caught.value.__cause__}{Migrator(unreachable, three)!r}"
+    for malformed in ("host=h password=s3cret x", "postgresql://me:s3cret%ZZ@h/db", "postgresql://me:a@s3cret@h/db"):
+        with pytest.raises(ConfigurationError) as malformed_caught:
+            Migrator(malformed, three)
+        assert "s3cret" not in str(malformed_caught.value)
+        assert malformed_caught.value.__cause__ is None
+
+
+def test_a_role_that_does_not_exist_is_an_authentication_error(empty_database: str, three: Path) -> None:
+    with pytest.raises(AuthenticationFailed):
+        Migrator(make_conninfo(empty_database, user="nexgent_nobody", password="s3cret"), three).status()
+
+
+# --- Beside plain yoyo --------------------------------------------------------------------------
+
+
+def yoyo(command: str, conninfo: str, directory: Path) -> str:
+    parts = {name: str(value) for name, value in conninfo_to_dict(conninfo).items()}
+    user = quote(parts.pop("user", ""), safe="")
+    if "password" in parts:
+        user += f":{quote(parts.pop('password'), safe='')}"
+    url = f"postgresql+psycopg://{user}@/{quote(parts.pop('dbname'))}?{urlencode(parts)}"
+    done = subprocess.run(
+        [sys.executable, "-m", "yoyo", command, "--batch", "--no-config-file", "--database", url, str(directory)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def yoyo_list(conninfo: str, directory: Path) -> dict[str, bool]:
+    rows = re.findall(r"^([AU])\s+(\S+)", yoyo("list", conninfo, directory), re.MULTILINE)
+    return {name: state == "A" for state, name in rows}
+
+
+def test_yoyo_list_agrees(empty_database: str) -> None:
+    migrator = Migrator(empty_database)
+    for to in ("20251220051448_add_agent_balance_snapshots", LAST_OF_HISTORY):
+        migrator.migrate(to=to)
+        assert yoyo_list(empty_database, migrator.directory) == {
+            s.name: s.applied_at is not None for s in migrator.status()
+        }
+    migrator.rollback(5)
+    assert yoyo_list(empty_database, migrator.directory) == {
+        s.name: s.applied_at is not None for s in migrator.status()
+    }
+
+
+def test_what_yoyo_applied_is_applied(empty_database: str, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for name in ("a", "b"):
+        (plain / f"000_{name}.sql").write_text(f"CREATE TABLE {name} (n int);")
+        (plain / f"000_{name}.rollback.sql").write_text(f"DROP TABLE {name};")
+    yoyo("apply", empty_database, plain)
+    migrator = Migrator(empty_database, plain)
+    assert migrator.pending() == []
+    assert migrator.rollback() == ["000_b"]
+    yoyo("apply", empty_database, plain)
+    assert migrator.rollback(2) == ["000_b", "000_a"]
+    assert yoyo_list(empty_database, plain) == {"000_a": False, "000_b": False}
