@@ -1,3 +1,1 @@
-ALTER TABLE agent_wallets DROP COLUMN trade_count;
-
 DROP TABLE trade_requests;

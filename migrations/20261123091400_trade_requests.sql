@@ -1,9 +1,10 @@
--- Why: a trade whose reply was lost is sent again. The same order must then return the first result and change
--- nothing; another order under the same id must be refused.
--- Locks: ACCESS EXCLUSIVE on agent_wallets for an instant; the table is new.
+-- Why: a trade whose reply was lost is sent again. The same order must then return the first result and change nothing;
+-- another order under the same id must be refused.
+-- Locks: SHARE ROW EXCLUSIVE on agent_wallets for an instant: the new table's key refers to it. Reads go on.
 -- Rollback loses: the memory of requests: a trade repeated afterwards is refused by its transaction's id.
 
--- Who uses the table waits half a second at the most.
+-- Autovacuum gives way to this lock, trades do not notice it. After it they wait half a second at the most.
+LOCK TABLE agent_wallets IN SHARE UPDATE EXCLUSIVE MODE;
 SET LOCAL lock_timeout = '500ms';
 
 CREATE TABLE trade_requests (
@@ -30,8 +31,3 @@ COMMENT ON TABLE trade_requests IS
 
 -- The cascade from agent_wallets.
 CREATE INDEX trade_requests_agent_id_wallet_address_idx ON trade_requests (agent_id, wallet_address);
-
-ALTER TABLE agent_wallets ADD COLUMN trade_count bigint NOT NULL DEFAULT 0;
-
-COMMENT ON COLUMN agent_wallets.trade_count IS
-'How many trades this wallet has made. A trade that finds it above its snapshot''s value waited for another one and starts over.';

@@ -1,13 +1,9 @@
 -- Why: what is cached of agents, balances and positions must follow every committed change, whoever makes it and
 -- whatever happens to them afterwards. So each change leaves a row here, in its own transaction; whoever applied it to
--- the cache removes it. A deletion takes a version of its own, above all that the deleted row had.
--- From now on inserts are versioned by the trigger as well: nobody can bring a version of their own.
--- Locks: SHARE ROW EXCLUSIVE on agents, agent_balances and agent_positions, for an instant once it is granted.
+-- the cache removes it. A deletion takes a version of its own, above all that the deleted row had. The next migrations
+-- make the tables do so.
+-- Locks: none that anybody waits for: the table and the functions are new.
 -- Rollback loses: what was not applied yet. Empty the cache then: nexgent-db cache reset.
-
--- Autovacuum gives way to this lock, trades do not notice it. After it they wait half a second at the most.
-LOCK TABLE agent_positions, agent_balances IN SHARE UPDATE EXCLUSIVE MODE;
-SET LOCAL lock_timeout = '500ms';
 
 CREATE TABLE cache_outbox (
     version bigint NOT NULL,
@@ -38,20 +34,6 @@ COMMENT ON COLUMN cache_outbox.xid IS
 
 COMMENT ON SEQUENCE row_version_seq IS
 'Versions of cached rows. Must stay at CACHE 1: that a later version is a larger number is relied upon.';
-
--- Versions: the trigger's, at inserts too.
-
-CREATE TRIGGER agents_set_first_row_version
-BEFORE INSERT ON agents
-FOR EACH ROW EXECUTE FUNCTION set_row_version();
-
-CREATE TRIGGER agent_balances_set_first_row_version
-BEFORE INSERT ON agent_balances
-FOR EACH ROW EXECUTE FUNCTION set_row_version();
-
-CREATE TRIGGER agent_positions_set_first_row_version
-BEFORE INSERT ON agent_positions
-FOR EACH ROW EXECUTE FUNCTION set_row_version();
 
 COMMENT ON FUNCTION set_row_version() IS 'Gives an inserted or updated row the next version.';
 
@@ -127,27 +109,3 @@ BEGIN
     RETURN NULL;
 END
 $$;
-
-CREATE TRIGGER agents_to_cache_outbox
-AFTER INSERT OR UPDATE OR DELETE ON agents
-FOR EACH ROW EXECUTE FUNCTION agents_to_cache_outbox();
-
-CREATE TRIGGER agent_balances_to_cache_outbox
-AFTER INSERT OR UPDATE OR DELETE ON agent_balances
-FOR EACH ROW EXECUTE FUNCTION agent_balances_to_cache_outbox();
-
-CREATE TRIGGER agent_positions_to_cache_outbox
-AFTER INSERT OR UPDATE OR DELETE ON agent_positions
-FOR EACH ROW EXECUTE FUNCTION agent_positions_to_cache_outbox();
-
-CREATE TRIGGER agents_truncated_to_cache_outbox
-AFTER TRUNCATE ON agents
-FOR EACH STATEMENT EXECUTE FUNCTION truncated_to_cache_outbox();
-
-CREATE TRIGGER agent_balances_truncated_to_cache_outbox
-AFTER TRUNCATE ON agent_balances
-FOR EACH STATEMENT EXECUTE FUNCTION truncated_to_cache_outbox();
-
-CREATE TRIGGER agent_positions_truncated_to_cache_outbox
-AFTER TRUNCATE ON agent_positions
-FOR EACH STATEMENT EXECUTE FUNCTION truncated_to_cache_outbox();

@@ -1,0 +1,1 @@
+ALTER TABLE agent_wallets ALTER COLUMN updated_at DROP DEFAULT;

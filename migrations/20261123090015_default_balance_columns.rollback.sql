@@ -1,0 +1,3 @@
+ALTER TABLE agent_balances
+    ALTER COLUMN id DROP DEFAULT,
+    ALTER COLUMN last_updated DROP DEFAULT;

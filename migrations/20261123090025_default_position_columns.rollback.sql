@@ -1,0 +1,3 @@
+ALTER TABLE agent_positions
+    ALTER COLUMN id DROP DEFAULT,
+    ALTER COLUMN updated_at DROP DEFAULT;

@@ -1,0 +1,1 @@
+ALTER TABLE agent_historical_swaps ALTER COLUMN id DROP DEFAULT;

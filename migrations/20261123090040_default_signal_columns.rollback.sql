@@ -1,0 +1,1 @@
+ALTER TABLE trading_signals ALTER COLUMN updated_at DROP DEFAULT;

@@ -1,0 +1,1 @@
+ALTER TABLE signal_executions ALTER COLUMN id DROP DEFAULT;

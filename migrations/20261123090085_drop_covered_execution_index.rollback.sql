@@ -1,0 +1,1 @@
+CREATE INDEX signal_executions_signal_id_idx ON signal_executions (signal_id);

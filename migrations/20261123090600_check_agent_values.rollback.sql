@@ -1,0 +1,1 @@
+ALTER TABLE agents DROP CONSTRAINT agents_trading_mode_check;

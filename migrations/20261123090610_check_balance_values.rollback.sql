@@ -1,0 +1,1 @@
+ALTER TABLE agent_balances DROP CONSTRAINT agent_balances_balance_check;

@@ -1,0 +1,1 @@
+ALTER TABLE signal_executions DROP CONSTRAINT signal_executions_status_check;

@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY IF EXISTS agent_wallets_agent_id_wallet_address_key;

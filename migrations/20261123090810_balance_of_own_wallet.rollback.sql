@@ -1,0 +1,1 @@
+ALTER TABLE agent_balances DROP CONSTRAINT agent_balances_agent_id_wallet_address_fkey;

@@ -1,0 +1,1 @@
+ALTER TABLE agent_balance_snapshots DROP CONSTRAINT agent_balance_snapshots_agent_id_wallet_address_fkey;

@@ -1,0 +1,1 @@
+ALTER TABLE agent_positions DROP CONSTRAINT agent_positions_agent_id_wallet_address_fkey;

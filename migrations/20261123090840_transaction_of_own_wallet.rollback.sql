@@ -1,0 +1,1 @@
+ALTER TABLE agent_transactions DROP CONSTRAINT agent_transactions_agent_id_wallet_address_fkey;

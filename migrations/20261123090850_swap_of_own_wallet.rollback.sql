@@ -1,0 +1,1 @@
+ALTER TABLE agent_historical_swaps DROP CONSTRAINT agent_historical_swaps_agent_id_wallet_address_fkey;

@@ -1,0 +1,15 @@
+-- Why: as for agents.
+-- Locks: ACCESS EXCLUSIVE on agent_positions for an instant; catalog only: the rows that are there share version 1,
+-- which nothing else ever gets.
+-- Rollback loses: the versions; caches must be emptied.
+
+-- Autovacuum gives way to this lock, trades do not notice it. After it they wait half a second at the most.
+LOCK TABLE agent_positions IN SHARE UPDATE EXCLUSIVE MODE;
+SET LOCAL lock_timeout = '500ms';
+
+ALTER TABLE agent_positions ADD COLUMN version bigint NOT NULL DEFAULT 1;
+ALTER TABLE agent_positions ALTER COLUMN version SET DEFAULT nextval('row_version_seq');
+
+CREATE TRIGGER agent_positions_set_row_version
+BEFORE UPDATE ON agent_positions
+FOR EACH ROW EXECUTE FUNCTION set_row_version();

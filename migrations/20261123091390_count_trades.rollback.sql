@@ -1,0 +1,1 @@
+ALTER TABLE agent_wallets DROP COLUMN trade_count;
