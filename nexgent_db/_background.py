@@ -82,3 +82,13 @@ def async_deadline(seconds: float) -> asyncio.Timeout:
 def deadline(seconds: float) -> AbstractContextManager[None]:
     """The sockets' own timeouts must do."""
     return nullcontext()
+
+
+def async_socket_timeout_s(seconds: float) -> float | None:
+    """None: the deadline holds for all that a socket does, and another at each step of it costs."""
+    return None
+
+
+def socket_timeout_s(seconds: float) -> float | None:
+    """For each step that a socket takes."""
+    return seconds

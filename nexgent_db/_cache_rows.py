@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Any, Final, Generic, TypeVar
+from operator import itemgetter
+from typing import Any, Final, Generic, TypeVar, get_args
 from uuid import UUID
 
 import msgspec
@@ -43,14 +44,19 @@ class _Codec(Generic[Model]):
 
     def __init__(self, model: type[Model]) -> None:
         names = ["version", *(name for name in model.model_fields if name != "version")]
-        self._fields = [(name, _camel(name)) for name in names]
         fields = [(name, plain_type(item.annotation)) for name, item in model.model_fields.items()]
+        self._camels = [_camel(name) for name in names]
+        self._values_of = itemgetter(*names)
+        self._decimals = [_camel(name) for name, kind in fields if Decimal in (kind, *get_args(kind))]
         self._decoder = msgspec.json.Decoder(msgspec.defstruct(model.__name__, fields, rename="camel", kw_only=True))
         self._make: Callable[[Any], Model] = row_maker(model, list(model.model_fields), f"cached {model.__name__}")
 
     def encode(self, row: Model) -> bytes:
-        values = row.__dict__
-        return msgspec.json.encode({camel: _plain(values[name]) for name, camel in self._fields})
+        document = dict(zip(self._camels, self._values_of(row.__dict__), strict=True))
+        for name in self._decimals:
+            if (number := document[name]) is not None:
+                document[name] = f"{number:f}"
+        return msgspec.json.encode(document)
 
     def decode(self, payload: bytes) -> Model | None:
         if version_of(payload) is None:
@@ -64,10 +70,6 @@ class _Codec(Generic[Model]):
 def _camel(name: str) -> str:
     first, *others = name.split("_")
     return first + "".join(part.capitalize() for part in others)
-
-
-def _plain(value: object) -> object:
-    return format(value, "f") if type(value) is Decimal else value
 
 
 POSITION: Final = _Codec(AgentPosition)
@@ -101,8 +103,7 @@ class Batch:
 
     def no_position(self, position_id: UUID, agent_id: UUID, token_address: str | None, version: int = CLOSED) -> None:
         """A position that was closed. Without its token, the token's set finds out when the row is missed."""
-        sets = self._sets_of_position(position_id, agent_id, token_address or "", "-")
-        sets = sets if token_address is not None else sets[:1]
+        sets = self._sets_of_position(position_id, agent_id, token_address, "-")
         self._row("delete", version, self._keys.position(position_id), b"", sets)
 
     def balance(self, row: AgentBalance, operation: str = "set", replaced: bytes | None = None) -> None:
@@ -121,16 +122,15 @@ class Batch:
         payload = encode_config(row)
         if payload is None:  # somebody stored what is no document: everyone shall see the error that it is
             operation, payload = "fence", b""
-        companions = self._companions(row.id)
-        values = (row.trading_mode, str(int(row.automated_trading_simulation)), str(int(row.automated_trading_live)))
+        flags = (row.trading_mode, str(int(row.automated_trading_simulation)), str(int(row.automated_trading_live)))
+        companions = self._companions(row.id, *flags)
         sets = self._set_of_agent(row.id, "+" if row.is_active else "-")
-        pairs = list(zip(companions, values, strict=True))
-        self._row(operation, row.version, self._keys.config(row.id), payload, sets, pairs, replaced)
+        self._row(operation, row.version, self._keys.config(row.id), payload, sets, companions, replaced)
 
     def no_agent(self, agent_id: UUID, version: int) -> None:
         """An agent that was deleted."""
-        pairs = [(key, "") for key in self._companions(agent_id)]
-        self._row("delete", version, self._keys.config(agent_id), b"", self._set_of_agent(agent_id, "-"), pairs)
+        companions = self._companions(agent_id, "", "", "")
+        self._row("delete", version, self._keys.config(agent_id), b"", self._set_of_agent(agent_id, "-"), companions)
 
     def trade(self, result: TradeResult | ResetResult, token_address: str | None) -> None:
         """What a trade changed. What was made before may have changed since: that is only kept from becoming older."""
@@ -201,29 +201,29 @@ class Batch:
         elif row is not None:
             self.balance(row)
 
-    def _companions(self, agent_id: UUID) -> tuple[str, str, str]:
+    def _companions(self, agent_id: UUID, mode: str, simulation: str, live: str) -> tuple[str, ...]:
         return (
-            self._keys.trading_mode(agent_id),
-            self._keys.automated_trading(agent_id, "simulation"),
-            self._keys.automated_trading(agent_id, "live"),
+            *(self._keys.trading_mode(agent_id), mode),
+            *(self._keys.automated_trading(agent_id, "simulation"), simulation),
+            *(self._keys.automated_trading(agent_id, "live"), live),
         )
 
+    # Sets, as the script takes them: set, whose it is, member, sign; one after another.
+
     def _sets_of_position(
-        self, position_id: UUID, agent_id: UUID, token_address: str, sign: str
-    ) -> list[tuple[str, str, str, str]]:
+        self, position_id: UUID, agent_id: UUID, token_address: str | None, sign: str
+    ) -> tuple[str, ...]:
         member = str(position_id)
-        return [
-            (self._keys.positions_of_agent(agent_id), str(agent_id), member, sign),
-            (self._keys.positions_of_token(token_address), token_address, member, sign),
-        ]
+        sets = (self._keys.positions_of_agent(agent_id), str(agent_id), member, sign)
+        if token_address is None:
+            return sets
+        return (*sets, self._keys.positions_of_token(token_address), token_address, member, sign)
 
-    def _set_of_balance(
-        self, agent_id: UUID, wallet_address: str, token_address: str, sign: str
-    ) -> list[tuple[str, str, str, str]]:
-        return [(self._keys.balances_of_wallet(wallet_address), f"{agent_id} {wallet_address}", token_address, sign)]
+    def _set_of_balance(self, agent_id: UUID, wallet_address: str, token_address: str, sign: str) -> tuple[str, ...]:
+        return (self._keys.balances_of_wallet(wallet_address), f"{agent_id} {wallet_address}", token_address, sign)
 
-    def _set_of_agent(self, agent_id: UUID, sign: str) -> list[tuple[str, str, str, str]]:
-        return [(self._keys.active_agents, "all", str(agent_id), sign)]
+    def _set_of_agent(self, agent_id: UUID, sign: str) -> tuple[str, ...]:
+        return (self._keys.active_agents, "all", str(agent_id), sign)
 
     def _row(
         self,
@@ -231,8 +231,8 @@ class Batch:
         version: int,
         key: str,
         payload: bytes,
-        sets: Sequence[tuple[str, str, str, str]],
-        companions: Sequence[tuple[str, str]] = (),
+        sets: tuple[str, ...],
+        companions: tuple[str, ...] = (),
         replaced: bytes | None = None,
     ) -> None:
         if version != CLOSED:
@@ -242,12 +242,7 @@ class Batch:
         self.arguments += (operation, version, key, payload)
         if operation == "force":
             self.arguments.append(replaced or b"")
-        self.arguments.append(len(sets))
-        for item in sets:
-            self.arguments += item
-        self.arguments.append(len(companions))
-        for pair in companions:
-            self.arguments += pair
+        self.arguments += (len(sets) // 4, *sets, len(companions) // 2, *companions)
 
 
 # --- Which statements concern the cache -----------------------------------------------------------

@@ -40,15 +40,12 @@ local function drop_set(set)
     redis.call('UNLINK', set, set .. '<complete>', set .. '<filling>')
 end
 
--- How many members a set has when it is complete; nil when it is not, or is another's.
-local function complete_size(set, tag)
+-- How many members a set has if it is complete; nil when it is not, or is another's.
+local function marked_size(set, tag)
     local marker = get(set .. '<complete>')
     if not marker then
         return nil
     end
     local size, whose = marker:match('^(%d+) (.*)$')
-    if whose ~= tag or redis.pcall('SCARD', set) ~= tonumber(size) then
-        return nil
-    end
-    return tonumber(size)
+    return whose == tag and tonumber(size) or nil
 end

@@ -7,6 +7,13 @@ if get(epoch_key) ~= ARGV[1] then
 end
 local set, tag, beginning, token = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
+-- nil when it has other members than so many.
+local function members_of(size)
+    local members = redis.pcall('SMEMBERS', set)
+    return not members.err and #members == size and members or nil
+end
+
+-- nil when one of them was evicted.
 local function rows_of(members)
     local rows = {}
     for first = 1, #members, 1000 do
@@ -15,7 +22,7 @@ local function rows_of(members)
             keys[#keys + 1] = beginning .. members[at]
         end
         for _, row in ipairs(redis.call('MGET', unpack(keys))) do
-            if not row then -- evicted
+            if not row then
                 return nil
             end
             rows[#rows + 1] = row
@@ -24,8 +31,9 @@ local function rows_of(members)
     return rows
 end
 
-if complete_size(set, tag) then
-    local members = redis.call('SMEMBERS', set)
+local size = marked_size(set, tag)
+local members = size and members_of(size)
+if members then
     local rows = beginning == '' and members or rows_of(members)
     if rows then
         return { 'rows', rows }

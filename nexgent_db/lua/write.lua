@@ -16,11 +16,11 @@
 -- fill    a row that a reader found in the database.
 -- Returns 'done', this server's time in ms, and how many rows became newer; or 'epoch'; or 'failed' and why.
 
+local now = now_ms()
 if get(epoch_key) ~= ARGV[1] then
-    return { 'epoch', now_ms() }
+    return { 'epoch', now }
 end
 
-local now = now_ms()
 -- A floor may be gone by then: what comes so late may be older than a deletion that nobody remembers.
 local late = now - tonumber(ARGV[2]) > <latest_ms>
 local changed = 0
@@ -49,75 +49,74 @@ local function raise_floor(key, version)
     write('SET', key .. '<floor>', floor, 'PX', <floor_ms>)
 end
 
+-- Sets and companions are left where they are, tables of them would cost more than what is done with them.
 local function take_row(operation)
-    local row = { version = take(), key = take(), payload = take(), sets = {}, companions = {} }
+    local row = { version = take(), key = take(), payload = take() }
     if operation == 'force' then
         row.replaced = take()
     end
-    for i = 1, tonumber(take()) do
-        row.sets[i] = { key = take(), tag = take(), member = take(), sign = take() }
-    end
-    for i = 1, tonumber(take()) do
-        row.companions[i] = { key = take(), value = take() }
-    end
+    row.sets = tonumber(take())
+    row.first_set = at
+    at = at + 4 * row.sets
+    row.companions = tonumber(take())
+    row.first_companion = at
+    at = at + 2 * row.companions
     return row
 end
 
-local function drop_sets(row)
-    for _, set in ipairs(row.sets) do
-        drop_set(set.key)
+-- Calls with each set of the row: the set, whose it is, the member, '+' or '-'.
+local function for_each_set(row, apply)
+    for first = row.first_set, row.first_set + 4 * (row.sets - 1), 4 do
+        apply(ARGV[first], ARGV[first + 1], ARGV[first + 2], ARGV[first + 3])
     end
 end
 
--- Whether the set is incomplete, or holds or lacks the member as it should.
-local function agrees(set)
-    if not complete_size(set.key, set.tag) then
-        return false
-    end
-    return redis.call('SISMEMBER', set.key, set.member) == (set.sign == '+' and 1 or 0)
-end
-
-local function drop_sets_that_differ(row)
-    for _, set in ipairs(row.sets) do
-        if not agrees(set) then
-            drop_set(set.key)
-        end
+-- Calls with each companion of the row: its key, its value.
+local function for_each_companion(row, apply)
+    for first = row.first_companion, row.first_companion + 2 * (row.companions - 1), 2 do
+        apply(ARGV[first], ARGV[first + 1])
     end
 end
 
-local function move_members(row)
-    for _, set in ipairs(row.sets) do
-        local size = complete_size(set.key, set.tag)
-        if size then
-            local moved
-            if set.sign == '+' then
-                moved = write('SADD', set.key, set.member)
-                size = size + (moved == 1 and 1 or 0)
-            else
-                moved = write('SREM', set.key, set.member)
-                size = size - (moved == 1 and 1 or 0)
-            end
-            if moved == 1 then
-                write('SET', set.key .. '<complete>', size .. ' ' .. set.tag)
-            end
-        else
-            drop_set(set.key)
-        end
+-- Unless the set is complete, and holds or lacks the member as it should.
+local function drop_if_it_differs(set, tag, member, sign)
+    local size = marked_size(set, tag)
+    local agrees = size
+        and redis.pcall('SCARD', set) == size
+        and redis.call('SISMEMBER', set, member) == (sign == '+' and 1 or 0)
+    if not agrees then
+        drop_set(set)
+    end
+end
+
+-- A set that was evicted has fewer members than its marker says, and remains so many short whatever is added or removed
+-- here: it need not be counted.
+local function move_member(set, tag, member, sign)
+    local size = marked_size(set, tag)
+    if not size then
+        redis.call('UNLINK', set .. '<filling>') -- whoever reads meanwhile cannot complete it
+        return
+    end
+    local moved = redis.pcall(sign == '+' and 'SADD' or 'SREM', set, member)
+    if moved == 1 then
+        write('SET', set .. '<complete>', size + (sign == '+' and 1 or -1) .. ' ' .. tag)
+    elseif moved ~= 0 then -- no set, or no memory
+        drop_set(set)
     end
 end
 
 local function store(row)
     write('SET', row.key, row.payload)
-    for _, companion in ipairs(row.companions) do
-        write('SET', companion.key, companion.value)
-    end
+    for_each_companion(row, function(key, value)
+        write('SET', key, value)
+    end)
 end
 
 local function forget(row)
     redis.call('UNLINK', row.key)
-    for _, companion in ipairs(row.companions) do
-        redis.call('UNLINK', companion.key)
-    end
+    for_each_companion(row, function(key)
+        redis.call('UNLINK', key)
+    end)
 end
 
 local function fence(row)
@@ -125,9 +124,9 @@ local function fence(row)
     if not cached or newer(row.version, cached) then
         forget(row)
         raise_floor(row.key, row.version)
-        drop_sets(row)
+        for_each_set(row, drop_set)
     else
-        drop_sets_that_differ(row)
+        for_each_set(row, drop_if_it_differs)
     end
 end
 
@@ -145,15 +144,15 @@ function apply.set(row)
     end
     local cached = version_of(get(row.key))
     if below_floor(row) then
-        drop_sets_that_differ(row)
+        for_each_set(row, drop_if_it_differs)
     elseif cached and newer(cached, row.version) then
-        drop_sets_that_differ(row)
+        for_each_set(row, drop_if_it_differs)
     else
         if cached ~= row.version then
             changed = changed + 1
         end
         store(row)
-        move_members(row)
+        for_each_set(row, move_member)
     end
 end
 
@@ -161,7 +160,7 @@ function apply.delete(row)
     local payload = get(row.key)
     local cached = version_of(payload)
     if cached and newer(cached, row.version) then
-        drop_sets(row)
+        for_each_set(row, drop_set)
         return
     end
     if payload then
@@ -169,7 +168,7 @@ function apply.delete(row)
     end
     forget(row)
     raise_floor(row.key, row.version)
-    move_members(row)
+    for_each_set(row, move_member)
 end
 
 apply.fence = fence
@@ -192,7 +191,7 @@ function apply.ghost(row)
         changed = changed + 1
         forget(row)
         raise_floor(row.key, row.version)
-        move_members(row)
+        for_each_set(row, move_member)
     end
 end
 
@@ -220,7 +219,7 @@ while at <= #ARGV do
             members[i] = take()
         end
         complete(set, tag, token, members, refused)
-        touched[#touched + 1] = { sets = { { key = set } } }
+        touched[#touched + 1] = set
     else
         local row = take_row(operation)
         touched[#touched + 1] = row
@@ -233,10 +232,12 @@ end
 
 if failure then -- no memory: nothing remains that could be old
     for _, row in ipairs(touched) do
-        if row.key then
+        if type(row) == 'table' then
             forget(row)
+            for_each_set(row, drop_set)
+        else
+            drop_set(row)
         end
-        drop_sets(row)
     end
     return { 'failed', now, failure }
 end

@@ -11,18 +11,20 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 from uuid import uuid4
 
+from hiredis import pack_command
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
-from nexgent_db._background import deadline
+from nexgent_db._background import deadline, socket_timeout_s
 from nexgent_db._breaker import Breaker, CacheUnavailable
 from nexgent_db._cache_rows import Batch
 from nexgent_db._cache_scripts import Script, script
@@ -30,6 +32,8 @@ from nexgent_db.cache_keys import HELPERS, CacheKeys
 from nexgent_db.models.cache import DatabaseIdentity
 
 TIMEOUT_S: Final = 0.25
+MOST_IDLE: Final = 32
+"""How many connections are kept for later."""
 _SCANNED: Final = 1000
 _RESETTER_MS: Final = 5000
 _RUN_ID: Final = re.compile(rb"run_id:([0-9a-f]+)")
@@ -51,9 +55,10 @@ class CacheLink:
         self._epoch = b""
         self._run_id: bytes | None = None
         self._clock = 0.0  # what to add to the monotonic clock for the server's time, in ms
+        self._idle: deque[Any] = deque()
         self._client: Any = Redis.from_url(
             url,
-            socket_timeout=TIMEOUT_S,
+            socket_timeout=socket_timeout_s(TIMEOUT_S),
             socket_connect_timeout=TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
             redis_connect_func=self._greet,
@@ -63,7 +68,7 @@ class CacheLink:
 
     def close(self) -> None:
         """Close every connection."""
-        self._client.close()
+        self._disconnect()
         self.breaker.fail("closed", missed=True)
 
     # --- Calls ----------------------------------------------------------------------------------
@@ -77,7 +82,7 @@ class CacheLink:
         self.calls += 1
         try:
             with deadline(TIMEOUT_S):
-                return self._client.execute_command(*command)
+                return self._exchange(command)
         except _FAILURES as error:
             raise self._failed(error, missed=missed) from error
 
@@ -87,11 +92,48 @@ class CacheLink:
         try:
             with deadline(TIMEOUT_S):
                 try:
-                    return self._client.execute_command("EVALSHA", wanted.sha, len(keys), *keys, *arguments)
+                    return self._exchange(("EVALSHA", wanted.sha, len(keys), *keys, *arguments))
                 except NoScriptError:
-                    return self._client.execute_command("EVAL", wanted.text, len(keys), *keys, *arguments)
+                    return self._exchange(("EVAL", wanted.text, len(keys), *keys, *arguments))
         except _FAILURES as error:
             raise self._failed(error, missed=missed) from error
+
+    def _exchange(self, command: tuple[Any, ...]) -> Any:
+        """Send a command and read its answer. What the client does around that would cost as much as a trade may."""
+        kept = self._idle
+        connection = self._connected(kept)
+        answered = False
+        try:
+            connection.send_packed_command([pack_command(command)], check_health=False)
+            answer = self._client.parse_response(connection, command[0])
+            answered = True
+        except ResponseError:  # an answer as well
+            answered = True
+            raise
+        finally:
+            if answered and kept is self._idle and len(kept) < MOST_IDLE:
+                kept.append(connection)
+            else:
+                connection.disconnect(nowait=True)
+        return answer
+
+    def _connected(self, kept: deque[Any]) -> Any:
+        while kept:
+            connection = kept.pop()
+            with suppress(RedisError, OSError):  # the server closed it meanwhile
+                if not connection.can_read():
+                    return connection
+            connection.disconnect(nowait=True)
+        pool = self._client.connection_pool
+        connection = pool.connection_class(**pool.connection_kwargs)
+        connection.connect()
+        return connection
+
+    def _disconnect(self) -> None:
+        """Close the connections, and those that are in use when they are given back."""
+        kept, self._idle = self._idle, deque()
+        for connection in kept:
+            connection.disconnect(nowait=True)
 
     def _failed(self, error: BaseException, *, missed: bool) -> CacheUnavailable:
         reason = f"{type(error).__name__}: {error}"
@@ -157,7 +199,7 @@ class CacheLink:
         False while another process deletes. Raises CacheUnavailable, and what ``identify`` raises.
         """
         self._run_id = None
-        self._client.connection_pool.disconnect()
+        self._disconnect()
         server = self.call("INFO", "server")
         if not isinstance(server, dict) or "run_id" not in server:
             raise self._failed(RedisConnectionError("the server does not tell its run_id"), missed=False)

@@ -24,7 +24,7 @@ from rich.table import Table
 
 from nexgent_db.embedded import postgres
 from nexgent_db.migrations import Migrator
-from tests.benchmarks import buys, reads, replays, trips
+from tests.benchmarks import buys, caches, reads, replays, trips
 from tests.benchmarks.result import Result
 
 _TEMPLATE = "bench_template"
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def _measure(server: _Server) -> Iterator[Result]:
-    for part in (trips.run, reads.run, buys.run):
+    for part in (trips.run, reads.run, buys.run, caches.run):
         with server.new_database() as url:
             yield from part(url)
     if replays.HISTORY.is_file():

@@ -40,10 +40,12 @@ class Result:
         return None
 
 
-def interleaved(contestants: Mapping[str, Callable[[], object]], *, rounds: int, calls: int) -> dict[str, list[float]]:
+def interleaved(
+    contestants: Mapping[str, Callable[[], object]], *, rounds: int, calls: int, warm_up: int = 20
+) -> dict[str, list[float]]:
     """Seconds of one call of each, round by round. In a round each has its turn of so many calls."""
     for call in contestants.values():
-        for _ in range(20):  # statements get prepared and planned, caches filled
+        for _ in range(warm_up):  # statements get prepared and planned, caches filled
             call()
     taken: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):

@@ -43,6 +43,7 @@ NAMES: Final = {
     "AsyncDatabase": "Database",
     "AsyncTransaction": "Transaction",
     "async_deadline": "deadline",
+    "async_socket_timeout_s": "socket_timeout_s",
     "concurrently_async": "concurrently",
     # psycopg
     "AsyncClientCursor": "ClientCursor",

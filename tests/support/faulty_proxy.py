@@ -41,6 +41,9 @@ class FaultyProxy:
         self._open: set[socket.socket] = set()
         self._fault = Fault()
         self._passed: dict[socket.socket, int] = {}
+        self._unanswered: set[socket.socket] = set()
+        self.round_trips = 0
+        """How often a client sent something and waited for it: whatever it sends until an answer begins is one."""
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
 
     @property
@@ -77,11 +80,12 @@ class FaultyProxy:
             self._open |= {client, server}
         back = threading.Thread(target=self._pump, args=(server, client, self._answer), daemon=True)
         back.start()
-        self._pump(client, server, lambda _, piece: piece)
+        self._pump(client, server, lambda _, piece: self._ask(client, piece))
         back.join()
         with self._lock:
             self._open -= {client, server}
             self._passed.pop(client, None)
+            self._unanswered.discard(client)
         client.close()
         server.close()
 
@@ -98,8 +102,17 @@ class FaultyProxy:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
+    def _ask(self, client: socket.socket, piece: bytes) -> bytes:
+        """What of a client's piece reaches the server: all of it."""
+        with self._lock:
+            self.round_trips += client not in self._unanswered
+            self._unanswered.add(client)
+        return piece
+
     def _answer(self, client: socket.socket, piece: bytes) -> bytes | None:
         """What of a server's piece reaches the client; None: close. May take its time."""
+        with self._lock:
+            self._unanswered.discard(client)
         fault = self._fault
         if fault.delay_s:
             time.sleep(fault.delay_s)
