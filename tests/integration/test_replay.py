@@ -251,6 +251,12 @@ def started(url: str, path: Path, block: int, agents: int) -> subprocess.Popen[s
     return process
 
 
+def transactions(connection: psycopg.Connection[Row]) -> int:
+    row = connection.execute("SELECT count(*) FROM agent_transactions").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 @pytest.mark.parametrize("agents", [1, 3])
 def test_a_replay_that_is_killed_anywhere_goes_on_and_ends_as_an_undisturbed_one(
     fresh_database_url: str, agents: int
@@ -258,16 +264,21 @@ def test_a_replay_that_is_killed_anywhere_goes_on_and_ends_as_an_undisturbed_one
     seed = random.randrange(2**32)
     print(f"{seed=}")
     moments = random.Random(seed)
-    kills, partly = 0, 0
-    while kills < 25:
+    kills, done, partly = 0, 0, 0
+    while kills < 15:
         process = started(fresh_database_url, DEMO_HISTORY, 5, agents)
-        time.sleep(moments.uniform(0, 0.15))
+        until = done + moments.choice([0, 1, 3, 9])
+        with connected(fresh_database_url) as connection:
+            while process.poll() is None and transactions(connection) < until:
+                time.sleep(0.005)
+        time.sleep(moments.uniform(0, 0.01))  # and somewhere in what it does next
         process.kill()
         process.communicate()
         if process.returncode != -signal.SIGKILL:
             break
         kills += 1
-        ((done,),) = rows(fresh_database_url, "SELECT count(*) FROM agent_transactions")
+        with connected(fresh_database_url) as connection:
+            done = transactions(connection)
         partly += 0 < done < 100
     assert partly, "no run was killed half-way"
 
