@@ -20,6 +20,7 @@ BEGIN
         FROM (
             SELECT
                 id,
+                transaction_leg,
                 row_number() OVER (
                     PARTITION BY wallet_address, transaction_hash
                     ORDER BY transaction_time, created_at, id
@@ -27,7 +28,7 @@ BEGIN
             FROM agent_transactions
             WHERE transaction_hash IS NOT NULL AND wallet_address IS NOT NULL
         ) AS numbered
-        WHERE leg > 0
+        WHERE leg <> transaction_leg
     LOOP
         UPDATE agent_transactions
         SET transaction_leg = repeated.leg

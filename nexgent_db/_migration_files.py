@@ -51,7 +51,8 @@ class Script:
 class Migration(YoyoMigration):  # type: ignore[misc]  # yoyo has no types
     """A yoyo migration that carries its two files and is never taken apart into steps.
 
-    ``down`` is None when the file says that there is no way back; ``irreversible`` is then the reason.
+    ``down`` is None when the file says that there is no way back; ``irreversible`` is then the reason. ``preflight``:
+    it only reads, and is also run before everything else that is pending.
     """
 
     id: str
@@ -60,12 +61,16 @@ class Migration(YoyoMigration):  # type: ignore[misc]  # yoyo has no types
     up: Script
     down: Script | None
     irreversible: str | None
+    preflight: bool
 
     def __init__(self, path: Path) -> None:
         super().__init__(path.name.removesuffix(".sql"), str(path), str(path.parent))
         head, self.up = _read_script(path, inherited=True)
         self.checksum = checksum(self.up.text)
         self.irreversible = head.get("irreversible")
+        self.preflight = "preflight" in head
+        if self.preflight and not self.up.transactional:
+            raise MigrationError(f"{path}: a preflight only reads: it needs no '-- transactional: false'")
         self.down = _read_way_back(path.with_name(f"{self.id}.rollback.sql"), self.up, self.irreversible)
         self.depends_on: frozenset[str] = frozenset(head.get("depends", "").split())
         # What yoyo's own load() would set, without its splitting of the text (and its reading in the locale's
@@ -157,7 +162,7 @@ def _read_way_back(path: Path, up: Script, irreversible: str | None) -> Script |
             " or '-- irreversible: <reason>' in its head"
         )
     head, down = _read_script(path, inherited=up.transactional)
-    for name in ("irreversible", "depends"):
+    for name in ("irreversible", "depends", "preflight"):
         if name in head:
             raise MigrationError(f"{path}: '-- {name}:' belongs to the head of {up.path.name}")
     return down
@@ -228,6 +233,7 @@ _DIRECTIVES: Final = {
     "transactional": (r"true|false", "true or false"),
     "depends": (r".+", "the names of migrations"),
     "irreversible": (r"\S.*", "why there is no way back"),
+    "preflight": (r"true", "true"),
     "lock_timeout": (_DURATION, "a time such as 500ms, 5s or 2min"),
     "statement_timeout": (_DURATION, "a time such as 30s, 10min or 2h"),
 }

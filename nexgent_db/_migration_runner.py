@@ -40,7 +40,7 @@ _log: Final = logging.getLogger(__name__)
 
 _RETRY_PAUSE_S: Final = (0.25, 5.0)
 
-_Operation = Literal["apply", "rollback"]
+_Operation = Literal["apply", "rollback", "look ahead"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,10 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
             raise MigrationError(f"{migration.up.path}: cannot be rolled back: {migration.irreversible}")
         self._run(migration, migration.down, "rollback")
 
+    def look_ahead(self, migration: Migration) -> None:
+        """Runs a preflight in a read-only transaction and marks nothing; what it raises comes through."""
+        self._run(migration, migration.up, "look ahead")
+
     def mark_at(self, migration: Migration, at: datetime) -> None:
         """Marks without running, as of the time when it was applied; in the caller's transaction."""
         when = at.astimezone(UTC).replace(tzinfo=None)
@@ -177,7 +181,10 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
         for attempt in range(1, self._limits.attempts + 1):
             try:
                 with self._session(migration, script) as session:
-                    session._run_in_transaction(migration, script, operation)
+                    if operation == "look ahead":
+                        session._run_read_only(script)
+                    else:
+                        session._run_in_transaction(migration, script, operation)
                 return
             except MigrationLocked as e:
                 if attempt == self._limits.attempts:
@@ -225,6 +232,12 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
         if conn.info.transaction_status != pq.TransactionStatus.INTRANS or mine != now:
             raise MigrationError(f"{script.path}: ended the migration's transaction: what it did until then has stayed")
         self.commit()
+
+    def _run_read_only(self, script: Script) -> None:
+        """The whole file, without a mark."""
+        self.connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY")
+        self._send(script)
+        self.connection.rollback()
 
     def _run_alone(self, migration: Migration, script: Script, operation: _Operation) -> None:
         """One statement outside of any transaction, then its log entry and its mark."""

@@ -227,8 +227,9 @@ def _as_ours(error: psycopg.Error, conn: psycopg.Connection[Any], place: str) ->
     if conn.broken or conn.closed or isinstance(error, (pg.AdminShutdown, pg.CrashShutdown)):
         return ConnectionLost(f"{place}: the connection ended; what was under way is done and marked, or neither")
     what = error.diag.message_primary or str(error).strip() or type(error).__name__
-    if error.diag.message_detail and (error.sqlstate or "").startswith("P0"):  # the migration's own words
-        what = f"{what}\n{error.diag.message_detail}"
+    own_words = (error.sqlstate or "").startswith("P0")  # RAISE: a detail or hint of PostgreSQL's may show rows
+    if own_words and error.diag.message_hint:
+        what = f"{what}. {error.diag.message_hint}"
     if isinstance(error, pg.ActiveSqlTransaction):
         what = f"{what}: declare '-- transactional: false' in the head of a file of its own"
     ours: MigrationError
@@ -237,4 +238,5 @@ def _as_ours(error: psycopg.Error, conn: psycopg.Connection[Any], place: str) ->
     else:
         ours = MigrationError(f"{place}: {what}")
     ours.sqlstate = error.sqlstate
+    ours.details = (error.diag.message_detail or "") if own_words else ""
     return ours

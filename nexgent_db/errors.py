@@ -60,8 +60,8 @@ class MigrationError(NexgentError):
     """Migrations cannot be read, applied or rolled back; the message names the file, and the line if there is one.
 
     ``sqlstate`` is PostgreSQL's code when a statement failed. ``details`` are lines for a person to read, such as the
-    difference between an edited file and what was applied. Unless the message says otherwise, the migration that
-    failed left nothing behind, and those before it stay applied.
+    difference between an edited file and what was applied, or the rows that a migration refuses. Unless the message
+    says otherwise, the migration that failed left nothing behind, and those before it stay applied.
     """
 
     sqlstate: str | None = None

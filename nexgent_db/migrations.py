@@ -181,8 +181,9 @@ class Migrator:
     def migrate(self, to: str | None = None) -> list[str]:
         """Applies what is pending, up to and including ``to``; the names applied, none when there is nothing to do.
 
-        Each migration is a transaction of its own, so those before a failing one stay. When nothing is pending this
-        only reads, and needs no right to write.
+        Each migration is a transaction of its own, so those before a failing one stay. A pending file that declares
+        ``-- preflight: true`` is also run before all of them, in a read-only transaction: what it raises stops this
+        before anything is changed. When nothing is pending this only reads, and needs no right to write.
 
         Raises MigrationError for an unfit folder, an unknown ``to``, a folder that contradicts what the database has
         (edited, renamed, missing or late migrations; ``details`` has the differences), and for a failing statement
@@ -199,7 +200,11 @@ class Migrator:
             runner.ensure_internal_schema_updated()
             self._record_assumed(folder, runner)
             # Others may have been at work while this one waited for its turn.
-            return self._walk(to_apply(folder, books.read(lock), to), lock, runner.apply_one)
+            todo = to_apply(folder, books.read(lock), to)
+            for migration in todo[1:]:
+                if migration.preflight:
+                    runner.look_ahead(migration)
+            return self._walk(todo, lock, runner.apply_one)
 
     def rollback(self, count: int | None = None, *, to: str | None = None) -> list[str]:
         """Undoes the last ``count`` applied migrations (1 if neither is given), or all after ``to``; the names undone.

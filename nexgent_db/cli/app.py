@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from nexgent_db.cli import adopt, catalog, check, history, queries, report, schema
-from nexgent_db.cli.show import one_line
+from nexgent_db.cli.show import one_line, printable
 from nexgent_db.errors import NexgentError
 
 __all__ = ["app", "main"]
@@ -56,6 +56,6 @@ def main() -> None:
         app(prog_name="nexgent-db")
     except NexgentError as error:
         if details := getattr(error, "details", ""):  # such as what was edited in a migration
-            print(details, file=sys.stderr)  # noqa: T201
+            print("\n".join(map(printable, details.expandtabs().splitlines())), file=sys.stderr)  # noqa: T201
         print(f"nexgent-db: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
         sys.exit(1)

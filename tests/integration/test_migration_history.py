@@ -37,7 +37,7 @@ def test_each_rollback_restores_the_catalog_before(empty_database: str, last: st
     for name in names:
         assert migrator.migrate(to=name) == [name]
         catalogs.append(catalog_of(empty_database))
-        assert differences(catalogs[-2], catalogs[-1]) or name[15:].startswith(("validate", "fill")), (
+        assert differences(catalogs[-2], catalogs[-1]) or name[15:].startswith(("validate", "fill", "refuse")), (
             f"{name} changes nothing"
         )
 
@@ -93,6 +93,27 @@ def test_positions_bought_before_dca_know_what_was_invested(empty_database: str)
     with connected(empty_database) as conn:
         row = conn.execute("SELECT total_invested_sol, lowest_price, dca_count FROM agent_positions").fetchone()
     assert [str(value) for value in row or ()] == ["1.50000000", "0.000500000000000000", "0"]
+
+
+def test_a_paused_agent_stays_paused_when_the_flag_is_split_and_joined_again(empty_database: str) -> None:
+    migrator = Migrator(empty_database)
+    migrator.migrate(to="20260106120000_add_automated_trading")
+    with connected(empty_database) as conn:
+        conn.execute(ROWS_AT_THE_BEGINNING)
+        conn.execute(
+            "INSERT INTO agents (id, user_id, name, updated_at, automated_trading)"
+            " SELECT gen_random_uuid(), id, 'paused', now(), FALSE FROM users"
+        )
+    before = "SELECT array_agg(name || ' ' || automated_trading ORDER BY name) FROM agents"
+    flags = one(empty_database, before)
+    migrator.migrate(to="20260106130000_split_automated_trading_by_mode")
+    split = "name || ' ' || automated_trading_simulation || ' ' || automated_trading_live"
+    assert one(empty_database, f"SELECT array_agg({split} ORDER BY name) FROM agents") == [
+        "a true true",
+        "paused false false",
+    ]
+    migrator.rollback()
+    assert one(empty_database, before) == flags == ["a true", "paused false"]
 
 
 def test_an_agent_paused_in_one_mode_is_paused_after_the_rollback(empty_database: str) -> None:

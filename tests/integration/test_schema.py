@@ -306,9 +306,10 @@ def test_old_balances_keep_every_digit(empty_database: str) -> None:
 )
 def test_an_old_balance_that_does_not_fit_stops_the_migration(empty_database: str, text: str) -> None:
     migrator = _history(empty_database, _old_balance("good", "1") + _old_balance("bad", text))
-    with pytest.raises(MigrationError, match="bad of wallet W1"):
+    with pytest.raises(MigrationError, match="a later migration refuses: 1;") as caught:
         migrator.migrate()
-    assert migrator.pending()[0] == "20261123090100_store_balances_as_numeric"
+    assert "agent_balances WHERE id = '" in caught.value.details
+    assert migrator.pending()[0] == "20261123085900_refuse_unfit_rows"
     with psycopg.connect(empty_database) as connection:
         stored = connection.execute("SELECT balance FROM agent_balances ORDER BY token_address").fetchall()
     assert stored == [(text,), ("1",)]
