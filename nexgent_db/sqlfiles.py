@@ -209,7 +209,8 @@ class SqlFile:
 def load_directory(path: Path | str) -> Mapping[str, SqlFile]:
     """Every ``*.sql`` file right inside the directory, by stem, in order of name.
 
-    Hidden files are skipped, and ``schema.sql``: what the migrations make, written out for readers.
+    Hidden files are skipped, and what holds no queries: ``schema.sql`` (what the migrations make, written out for
+    readers) and ``roles.sql`` (who may do what).
 
     Raises SqlFileError when the directory cannot be read or holds no such file, then for the first bad file.
     """
@@ -222,7 +223,7 @@ def query_files(directory: Path) -> list[Path]:
         found = sorted(p for p in directory.iterdir() if p.suffix == ".sql" and not p.name.startswith("."))
     except OSError as error:
         raise SqlFileError(directory, 1, 1, f"cannot be read: {error.strerror or error}") from error
-    paths = [p for p in found if p.name != "schema.sql"]
+    paths = [p for p in found if p.name not in ("schema.sql", "roles.sql")]
     if not paths:
         raise SqlFileError(directory, 1, 1, "no .sql file in this directory")
     return paths

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nexgent_db.cli import adopt, catalog, check, history, queries, report, schema
+from nexgent_db.cli import adopt, catalog, check, history, queries, report, roles, schema
 from nexgent_db.cli.show import one_line, printable
 from nexgent_db.errors import NexgentError
 
@@ -30,6 +30,7 @@ catalog.register(app)
 queries.register(app)
 report.register(app)
 adopt.register(app)
+roles.register(app)
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,0 +1,55 @@
+"""``roles``: who may do what in the database."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nexgent_db.cli import target
+from nexgent_db.cli.catalog import connected
+from nexgent_db.cli.show import one_line
+from nexgent_db.cli.target import DatabaseUrl
+from nexgent_db.roles import Change, apply_roles
+
+__all__ = ["register"]
+
+_roles = typer.Typer(help="Roles with no more rights than each needs: sql/roles.sql.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to ``app``."""
+    app.add_typer(_roles, name="roles")
+
+
+@_roles.command()
+def apply(
+    prefix: Annotated[str, typer.Option(metavar="NAME", help="What the roles' names begin with.")] = "nexgent",
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit with 1 when something would be changed.")
+    ] = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make the roles and give each its rights, as sql/roles.sql says; what else they were given is taken away.
+
+    For a superuser, or the owner of database and tables who may CREATE ROLE; for the migrator once the roles exist.
+    Run it again after each migrate. The second time nothing changes.
+    """
+    with target.opened(database_url) as database, connected(database.settings.conninfo) as conn:
+        changes = apply_roles(conn, prefix, keep=not check)
+    for change in changes:
+        _show(change)
+    if not changes:
+        typer.echo("nothing to do: roles, grants and policies are as sql/roles.sql says")
+    elif check:
+        typer.echo(f"{len(changes)} would be changed: nexgent-db roles apply")
+        raise typer.Exit(1)
+    else:
+        typer.echo(f"{len(changes)} changed")
+
+
+def _show(change: Change) -> None:
+    typer.echo(one_line(change.subject))
+    for sign, state in (("-", change.before), ("+", change.after)):
+        if state is not None:
+            typer.echo(f"  {sign} {one_line(state)}")
