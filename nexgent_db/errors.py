@@ -41,6 +41,10 @@ class ConfigurationError(NexgentError):
     """A setting is missing or malformed; the message says which one and what it should look like."""
 
 
+class TenantNotIsolated(ConfigurationError):
+    """A database was opened for one user, but its role sees the rows of others; the message names role and tables."""
+
+
 class SqlFileError(NexgentError):
     """A named-query file cannot be read; points at file, line and column (both from 1)."""
 
@@ -102,6 +106,10 @@ class ConnectionLost(DatabaseUnavailable):
 
 class SchemaNotReady(DatabaseError):
     """The database lacks a table, column or function that this release needs: migrate it first."""
+
+
+class PermissionDenied(DatabaseError):
+    """The role may not do this: a right was not granted, or the row is another user's; nothing was changed."""
 
 
 class StatementCanceled(DatabaseError):
@@ -486,6 +494,7 @@ _BY_STATE: Final[dict[str, type[DatabaseError]]] = {
     "28P01": AuthenticationFailed,
     "3D000": DatabaseUnavailable,
     "3F000": SchemaNotReady,
+    "42501": PermissionDenied,
     "40001": TransactionConflict,
     "40P01": TransactionConflict,
     "42703": SchemaNotReady,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import select
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from functools import partial
 from typing import Any, Final
+from uuid import UUID
 
 import psycopg
 from psycopg import AsyncConnection
@@ -14,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8Dumper
 from psycopg_pool import AsyncConnectionPool
 
-from nexgent_db.aio._session import BlockSession, Session, execute
+from nexgent_db.aio._session import BlockSession, Session, execute, execute_as, of_tenant
 from nexgent_db.binding import BoundQuery, Call
 from nexgent_db.errors import DatabaseUnavailable, SchemaChanged, translate
 from nexgent_db.settings import Settings
@@ -142,15 +144,18 @@ class PoolSession(Session):
         take: Callable[[], Awaitable[AsyncConnection[Any]]],
         give_back: Callable[[AsyncConnection[Any]], Awaitable[None]],
         block: Callable[[], AbstractAsyncContextManager[Session]],
+        tenant: UUID | None = None,
     ) -> None:
         self._take = take
         self._give_back = give_back
         self._block = block
+        self._tenant = tenant
+        self._execute = execute if tenant is None else partial(execute_as, tenant)
 
     async def run(self, bound: BoundQuery, call: Call) -> Any:
         connection = await self._take()
         try:
-            return await execute(connection, bound, call)
+            return await self._execute(connection, bound, call)
         except psycopg.Error as error:
             translated = translate(error, bound.name)
             if not isinstance(translated, SchemaChanged):
@@ -163,7 +168,7 @@ class PoolSession(Session):
         """After a migration changed what a prepared statement returns."""
         try:
             await connection.execute("DEALLOCATE ALL")
-            return await execute(connection, bound, call)
+            return await self._execute(connection, bound, call)
         except psycopg.Error as error:
             raise translate(error, bound.name) from error
 
@@ -171,6 +176,8 @@ class PoolSession(Session):
         connection = await self._take()
         try:
             async with connection.transaction(), aclosing(BlockSession(connection).stream(bound, call)) as stream:
+                if self._tenant is not None:
+                    await connection.execute(of_tenant(self._tenant))
                 async for row in stream:
                     yield row
         finally:

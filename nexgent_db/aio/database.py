@@ -7,8 +7,10 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
+from uuid import UUID
 
 import psycopg
 from psycopg import AsyncConnection, IsolationLevel
@@ -19,7 +21,8 @@ from nexgent_db._cache_rows import Change
 from nexgent_db.aio._cached import CachedSession
 from nexgent_db.aio._observed import ObservedSession, observed_commit
 from nexgent_db.aio._pool import PoolSession, connect, make_pool, take
-from nexgent_db.aio._session import BlockSession, Session
+from nexgent_db.aio._session import BlockSession, Session, of_tenant
+from nexgent_db.aio._tenant import isolated
 from nexgent_db.aio.cache import AsyncCache
 from nexgent_db.aio.repositories.agents import AgentRepository
 from nexgent_db.aio.repositories.api_keys import ApiKeyRepository
@@ -40,6 +43,7 @@ from nexgent_db.errors import (
     BlockMisuse,
     ConnectionLost,
     DatabaseUnavailable,
+    InvalidInput,
     TransactionConflict,
     translate,
 )
@@ -111,33 +115,68 @@ class AsyncDatabase(_Repositories):
     Settings. Safe to share between tasks. ``on_query`` is told of every query, see :mod:`nexgent_db.observe`: what it
     raises is logged and stops nothing.
 
+    With ``tenant``, a user's id, everything is done for this user: rows of other users are neither seen nor changed, as
+    PostgreSQL's row-level security has it (``nexgent-db roles apply``). A query alone is one round trip still, a block
+    takes one more. What is written goes into the cache, what is read comes from PostgreSQL. :meth:`for_tenant` serves
+    other users over the same connections.
+
     Queries alone raise, in this order: InvalidInput before anything is sent; PoolExhausted, AuthenticationFailed or
     DatabaseUnavailable while a connection is sought; DatabaseError and its subclasses from the server; RowCountError.
     """
 
-    def __init__(self, database: str | Settings, *, on_query: QueryHook | Sequence[QueryHook] = ()) -> None:
+    def __init__(
+        self,
+        database: str | Settings,
+        *,
+        tenant: UUID | None = None,
+        on_query: QueryHook | Sequence[QueryHook] = (),
+    ) -> None:
         self.settings = Settings.from_url(database) if isinstance(database, str) else database
         self._hooks = Hooks(on_query)
         self._pool: AsyncConnectionPool[AsyncConnection[Any]] | None = None
         self._in_block: set[object] = set()
-        session: Session = PoolSession(self._take, self._give_back, self._block_session)
+        self._opener: AsyncDatabase = self
+        self._serve(tenant, None)
+
+    def _serve(self, tenant: UUID | None, follower: AsyncCache | None) -> None:
+        """Put the repositories together, for all users or for one."""
+        if tenant is not None and not isinstance(tenant, UUID):
+            raise InvalidInput("tenant", f"a UUID is expected, not {type(tenant).__name__}")
+        self.tenant = tenant
+        session: Session = PoolSession(self._take, self._give_back, self._block_session, tenant)
         if self._hooks:
             session = ObservedSession(session, self._hooks, in_block=False)
-        url = self.settings.redis_url
-        if url is None:
-            self.cache = AsyncCache(None, session, self._block_session)
-        else:
-            from nexgent_db.aio._cache_link import CacheLink  # imports redis
-
-            link = CacheLink(url, CacheKeys(self.settings.cache_prefix))
-            self.cache = AsyncCache(link, session, self._block_session)
-            session = CachedSession(session, self.cache, self._trade_block_session)
+        self._follower = follower or self._new_cache(session)
+        # What is cached is of all users: a tenant's reads have no way there.
+        self.cache = self._follower if tenant is None else AsyncCache(None, session, self._block_session)
+        if self.settings.redis_url is not None:
+            session = CachedSession(session, self._follower, self._trade_block_session)
         super().__init__(session)
 
+    def _new_cache(self, session: Session) -> AsyncCache:
+        if self.settings.redis_url is None:
+            return AsyncCache(None, session, self._block_session)
+        from nexgent_db.aio._cache_link import CacheLink  # imports redis
+
+        link = CacheLink(self.settings.redis_url, CacheKeys(self.settings.cache_prefix))
+        return AsyncCache(link, session, self._block_session)
+
     @classmethod
-    def from_env(cls, *, on_query: QueryHook | Sequence[QueryHook] = ()) -> Self:
+    def from_env(cls, *, tenant: UUID | None = None, on_query: QueryHook | Sequence[QueryHook] = ()) -> Self:
         """The database of ``DATABASE_URL``, with the settings of the environment. Raises ConfigurationError."""
-        return cls(Settings.from_env(), on_query=on_query)
+        return cls(Settings.from_env(), tenant=tenant, on_query=on_query)
+
+    def for_tenant(self, tenant: UUID) -> Self:
+        """The same for another user, over the same connections; it is opened and closed with this one.
+
+        Costs no round trip. Raises BlockMisuse for a database that was made without a ``tenant``: its sessions are not
+        kept to one user. (For a service whose first user is yet to come, any id will do that is nobody's.)
+        """
+        if self.tenant is None:
+            raise BlockMisuse(f"{self!r} was made without a tenant: its sessions see the rows of all users")
+        other = copy(self)
+        other._serve(tenant, self._follower)
+        return other
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {describe(self.settings.conninfo)}>"
@@ -146,27 +185,39 @@ class AsyncDatabase(_Repositories):
         """Connect, and fill the pool to its smallest size.
 
         Raises AuthenticationFailed; DatabaseUnavailable when the server cannot be reached or is older than
-        PostgreSQL 15; PoolExhausted when it gives fewer connections than the pool is to keep. Nothing stays open then.
+        PostgreSQL 15; TenantNotIsolated when there is a ``tenant`` and the role, or the one for tenants that it may
+        become, sees other users' rows; PoolExhausted when the server gives fewer connections than the pool is to keep.
+        Nothing stays open then.
         """
+        self._refuse_shared()
         if self._pool is not None:
             raise BlockMisuse(f"{self!r} is open already")
-        await (await connect(self.settings)).close()  # the pool would not say why it cannot
-        pool = make_pool(self.settings, None if self.settings.redis_url is None else self._meet)
+        settings = self.settings
+        if self.tenant is None:
+            await (await connect(settings)).close()  # the pool would not say why it cannot
+        else:
+            settings = await isolated(settings)
+        pool = make_pool(settings, None if self.settings.redis_url is None else self._meet)
         try:
             await pool.open(wait=True, timeout=self.settings.connect_timeout_s)
         except psycopg.Error as error:
             await pool.close()
             raise translate(error) from error
         self._pool = pool
-        await self.cache.open()
+        await self._follower.open()
 
     async def close(self) -> None:
         """Close every connection. Queries in flight are waited for, for a few seconds."""
+        self._refuse_shared()
         if self._pool is not None:
-            await self.cache.close()
+            await self._follower.close()
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.close()
+
+    def _refuse_shared(self) -> None:
+        if self._opener is not self:
+            raise BlockMisuse("it is opened and closed with the database that for_tenant() was called on")
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -189,7 +240,8 @@ class AsyncDatabase(_Repositories):
             problem = str(translate(error))
         except DatabaseUnavailable as error:
             problem = str(error)
-        stats = {} if self._pool is None else self._pool.get_stats()
+        pool = self._opener._pool
+        stats = {} if pool is None else pool.get_stats()
         return Health(
             problem=problem,
             server_version=version,
@@ -229,15 +281,15 @@ class AsyncDatabase(_Repositories):
             owner = asyncio.current_task()
             self._in_block.add(owner)
             transaction = AsyncTransaction(connection, self._hooks)
-            limits = _limits(statement_timeout_s, lock_timeout_s)
-            seen = self.cache.seen
+            opening = _opening(self.tenant, statement_timeout_s, lock_timeout_s)
+            seen = self._follower.seen
             try:
                 await connection.set_isolation_level(_ISOLATION[isolation])
                 await connection.set_read_only(read_only or None)
                 await connection.set_deferrable(deferrable or None)
                 async with observed_commit(connection, self._hooks) if self._hooks else connection.transaction():
-                    if limits:
-                        await connection.execute(limits)
+                    if opening:
+                        await connection.execute(opening)
                     if pipeline:
                         async with connection.pipeline():
                             yield transaction
@@ -245,17 +297,18 @@ class AsyncDatabase(_Repositories):
                         yield transaction
                     undone = connection.info.transaction_status is not TransactionStatus.INTRANS
                     if follow and transaction._block.wrote_cached and not undone:
-                        began_ms = self.cache.now_ms()
-                        changes = await self.cache.changes_of(transaction._block, seen) if self.cache.follows else None
+                        began_ms = self._follower.now_ms()
+                        follows = self._follower.follows
+                        changes = await self._follower.changes_of(transaction._block, seen) if follows else None
             except psycopg.Error as error:
                 raise translate(error) from error
             finally:
                 transaction._block.ended = True
                 self._in_block.discard(owner)
         if changes is None:
-            self.cache.leave_to_outbox()
+            self._follower.leave_to_outbox()
         elif changes:
-            await self.cache.apply_changes(changes, began_ms)
+            await self._follower.apply_changes(changes, began_ms)
 
     async def run_transaction(
         self,
@@ -293,11 +346,11 @@ class AsyncDatabase(_Repositories):
             yield transaction._session
 
     async def _meet(self, connection: AsyncConnection[Any]) -> None:
-        await self.cache.meet(BlockSession(connection))
+        await self._follower.meet(BlockSession(connection))
 
     async def _take(self) -> AsyncConnection[Any]:
         """A pooled connection, to be given back. Raises BlockMisuse, PoolExhausted."""
-        pool = self._pool
+        pool = self._opener._pool
         if pool is None:
             raise BlockMisuse(f"{self!r} is not open: use it as a context manager, or call open()")
         if self._in_block and asyncio.current_task() in self._in_block:
@@ -309,8 +362,8 @@ class AsyncDatabase(_Repositories):
 
     async def _give_back(self, connection: AsyncConnection[Any]) -> None:
         try:
-            if self._pool is not None:
-                await self._pool.putconn(connection)
+            if (pool := self._opener._pool) is not None:
+                await pool.putconn(connection)
                 return
         except ValueError:  # it is another pool's: closed and opened again meanwhile
             pass
@@ -325,10 +378,12 @@ class AsyncDatabase(_Repositories):
             await self._give_back(connection)
 
 
-def _limits(statement_timeout_s: float | None, lock_timeout_s: float | None) -> bytes:
-    settings = {"statement_timeout": statement_timeout_s, "lock_timeout": lock_timeout_s}
-    return "; ".join(
-        f"SET LOCAL {name} = {max(1, round(seconds * 1000))}"
-        for name, seconds in settings.items()
+def _opening(tenant: UUID | None, statement_timeout_s: float | None, lock_timeout_s: float | None) -> bytes:
+    """What a block begins with, in one round trip; nothing when nothing is to be set."""
+    timeouts = {"statement_timeout": statement_timeout_s, "lock_timeout": lock_timeout_s}
+    limits = [
+        f"SET LOCAL {name} = {max(1, round(seconds * 1000))}".encode()
+        for name, seconds in timeouts.items()
         if seconds is not None
-    ).encode()
+    ]
+    return b"; ".join([*limits, *([] if tenant is None else [of_tenant(tenant)])])

@@ -6,7 +6,9 @@ from __future__ import annotations
 import select
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, closing, suppress
+from functools import partial
 from typing import Any, Final
+from uuid import UUID
 
 import psycopg
 from psycopg import Connection
@@ -18,7 +20,7 @@ from psycopg_pool import ConnectionPool
 from nexgent_db.binding import BoundQuery, Call
 from nexgent_db.errors import DatabaseUnavailable, SchemaChanged, translate
 from nexgent_db.settings import Settings
-from nexgent_db.sync._session import BlockSession, Session, execute
+from nexgent_db.sync._session import BlockSession, Session, execute, execute_as, of_tenant
 
 MIN_SERVER_VERSION: Final = 150000
 
@@ -143,15 +145,18 @@ class PoolSession(Session):
         take: Callable[[], Connection[Any]],
         give_back: Callable[[Connection[Any]], None],
         block: Callable[[], AbstractContextManager[Session]],
+        tenant: UUID | None = None,
     ) -> None:
         self._take = take
         self._give_back = give_back
         self._block = block
+        self._tenant = tenant
+        self._execute = execute if tenant is None else partial(execute_as, tenant)
 
     def run(self, bound: BoundQuery, call: Call) -> Any:
         connection = self._take()
         try:
-            return execute(connection, bound, call)
+            return self._execute(connection, bound, call)
         except psycopg.Error as error:
             translated = translate(error, bound.name)
             if not isinstance(translated, SchemaChanged):
@@ -164,7 +169,7 @@ class PoolSession(Session):
         """After a migration changed what a prepared statement returns."""
         try:
             connection.execute("DEALLOCATE ALL")
-            return execute(connection, bound, call)
+            return self._execute(connection, bound, call)
         except psycopg.Error as error:
             raise translate(error, bound.name) from error
 
@@ -172,6 +177,8 @@ class PoolSession(Session):
         connection = self._take()
         try:
             with connection.transaction(), closing(BlockSession(connection).stream(bound, call)) as stream:
+                if self._tenant is not None:
+                    connection.execute(of_tenant(self._tenant))
                 for row in stream:
                     yield row
         finally:

@@ -1,0 +1,98 @@
+# Generated from nexgent_db/aio/_tenant.py by `make sync`: do not edit.
+"""One user at a time: each transaction says whose it is, and row-level security shows it that user's rows alone.
+
+The setting is local to the transaction, so what a pooled connection did before is nothing to whoever gets it next. That
+it has any effect is the server's doing (``sql/roles.sql``), so it is asked before anything else is.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any, Final
+
+import psycopg
+from psycopg import Connection, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from nexgent_db.errors import TenantNotIsolated, translate
+from nexgent_db.settings import Settings
+from nexgent_db.sync._pool import connect
+
+
+def isolated(settings: Settings) -> Settings:
+    """Settings whose sessions see one user at a time: these, or the same beginning as a role that theirs may become.
+
+    Raises TenantNotIsolated, and what connecting raises.
+    """
+    connection = connect(settings)
+    try:
+        exempt, role, user = _one(connection, _WHO)
+        if exempt:
+            raise TenantNotIsolated(f"{user} is exempt from row-level security: log in as another role")
+        open_to_all = _open_to_all(connection)
+        if open_to_all and role is not None:
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+            open_to_all = _open_to_all(connection)
+            settings = replace(settings, conninfo=_beginning_as(role, settings.conninfo))
+        if open_to_all:
+            raise TenantNotIsolated(
+                f"{role or user} sees all users' rows in {', '.join(open_to_all)}: nexgent-db roles apply,"
+                " and log in as the role for services or for tenants"
+            )
+    except psycopg.Error as error:
+        raise translate(error) from error
+    finally:
+        connection.close()
+    return settings
+
+
+def _one(connection: Connection[Any], query: bytes) -> Any:
+    return connection.execute(query).fetchone()
+
+
+def _open_to_all(connection: Connection[Any]) -> list[str]:
+    """The tables that the session can use whose policies do not keep it to one user."""
+    return [name for (name,) in connection.execute(_OPEN_TO_ALL).fetchall()]
+
+
+def _beginning_as(role: str, conninfo: str) -> str:
+    given = str(conninfo_to_dict(conninfo).get("options") or "")
+    option = "-crole=" + re.sub(r"([\\\s])", r"\\\1", role)  # white space would end the option
+    return make_conninfo(conninfo, options=f"{given} {option}".strip())
+
+
+# Whoever owns a table, or inherits from its owner, is exempt from its policies: row_security_active() tells.
+_WHO: Final = b"""
+SELECT
+    me.rolsuper OR me.rolbypassrls,
+    (
+        SELECT tenant.rolname
+        FROM pg_policy AS p
+        JOIN pg_roles AS tenant ON tenant.oid = ANY(p.polroles)
+        WHERE p.polrelid = to_regclass(quote_ident(current_schema()) || '.agents')
+            AND p.polname = 'tenant'
+            AND pg_has_role(tenant.oid, 'MEMBER')
+    ),
+    me.rolname
+FROM pg_roles AS me
+WHERE me.rolname = current_user
+"""
+
+_OPEN_TO_ALL: Final = b"""
+SELECT c.relname::text
+FROM pg_class AS c
+WHERE c.relnamespace = quote_ident(current_schema())::regnamespace
+    AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+    AND c.relname !~ '^(_yoyo_|yoyo_lock$|_nexgent_)' -- which migrations were applied
+    AND (has_any_column_privilege(c.oid, 'SELECT, UPDATE') OR has_table_privilege(c.oid, 'DELETE'))
+    AND NOT (
+        row_security_active(c.oid)
+        AND EXISTS (
+            SELECT
+            FROM pg_policy AS p, unnest(p.polroles) AS kept
+            WHERE p.polrelid = c.oid AND p.polname = 'tenant' AND NOT p.polpermissive AND pg_has_role(kept, 'USAGE')
+        )
+    )
+ORDER BY 1
+"""
