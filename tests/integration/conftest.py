@@ -1,12 +1,29 @@
-"""A folder of migrations of the test's own."""
+"""A folder of migrations of the test's own; a database with roles."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pytest_postgresql.executors import NoopExecutor
 
+from tests.conftest import new_database
 from tests.support.migrating import Write
+from tests.support.roles import RoledDatabase, new_prefix, roles_dropped
+
+
+@pytest.fixture(scope="session")
+def roled(server_url: str, migrated_template: NoopExecutor) -> Iterator[RoledDatabase]:
+    """A migrated database with the roles of sql/roles.sql, shared by the session: make your own users in it."""
+    prefix = new_prefix()
+    with (
+        roles_dropped(server_url, prefix),
+        new_database(migrated_template, migrated_template.template_dbname) as url,
+    ):
+        database = RoledDatabase(url, prefix)
+        database.apply()
+        yield database
 
 
 @pytest.fixture

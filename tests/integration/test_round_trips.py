@@ -12,6 +12,7 @@ from nexgent_db import Database
 from nexgent_db.errors import Oversell
 from nexgent_db.settings import Settings
 from tests.integration.sync.factories import Owner, new_owner
+from tests.support.roles import RoledDatabase
 from tests.support.round_trips import round_trips
 
 _UNTIL_PREPARED = 5
@@ -98,6 +99,44 @@ def test_a_block_adds_its_beginning_and_its_end(db: Database, owner: Owner) -> N
             tx.trades.buy(owner.buy("1", "10", f"T{uuid4().hex}"))
 
     assert _count(db, block) == 4
+
+
+@pytest.fixture
+def tenant(roled: RoledDatabase) -> Iterator[tuple[Database, Owner]]:
+    """A user's own database, of a single connection, and what the user has."""
+    settings = replace(Settings.from_url(roled.url_of("app")), pool_max_size=1)
+    with Database(settings) as app:
+        owner = new_owner(app)
+    with Database(settings, tenant=owner.user_id) as database:
+        database.trades.deposit(owner.deposit("1000"))
+        yield database, owner
+
+
+def test_for_one_user_a_query_alone_is_one_round_trip(tenant: tuple[Database, Owner]) -> None:
+    db, owner = tenant
+    position = db.trades.buy(owner.buy("1", "10")).position
+    assert position is not None
+    assert _count(db, lambda: db.positions.find_by_id(position.id)) == 1
+    assert _count(db, lambda: db.agents.find_by_id(owner.agent_id)) == 1
+    assert _count(db, lambda: db.positions.list_by_agent(owner.agent_id)) == 1
+
+
+def test_for_one_user_a_trade_alone_is_one_round_trip(tenant: tuple[Database, Owner]) -> None:
+    db, owner = tenant
+    assert _count(db, lambda: _buy(db, owner)) == 1
+    order = owner.buy("1", "10")
+    assert _count(db, lambda: db.trades.buy(order)) == 1
+
+
+def test_for_one_user_a_block_is_one_round_trip_more(tenant: tuple[Database, Owner]) -> None:
+    db, owner = tenant
+
+    def block(lock_timeout_s: float | None = None) -> None:
+        with db.transaction(lock_timeout_s=lock_timeout_s) as tx:
+            tx.trades.deposit(owner.deposit("1"))
+
+    assert _count(db, block) == 4
+    assert _count(db, lambda: block(1)) == 4
 
 
 def test_the_count_sees_every_statement(db: Database) -> None:

@@ -1,0 +1,497 @@
+# Generated from tests/integration/aio/test_tenants.py by `make sync`: do not edit.
+"""A database for one user: what other users have is neither seen nor changed, whatever is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from nexgent_db import Database
+from nexgent_db.errors import (
+    BlockMisuse,
+    ConnectionLost,
+    InvalidInput,
+    NexgentError,
+    PermissionDenied,
+    TenantNotIsolated,
+    WalletNotFound,
+)
+from nexgent_db.models import BalanceSnapshotOrder, SignalOrder
+from nexgent_db.settings import Settings
+from tests.integration.sync.factories import Owner, new_owner
+from tests.support.roles import RoledDatabase
+from tests.unit.test_inventory import offered
+
+NOW: Final = datetime.now(UTC)
+LATER: Final = NOW + timedelta(days=1)
+NOBODY: Final = UUID(int=0)
+
+
+@dataclass(frozen=True)
+class User:
+    """A user with one of everything."""
+
+    owner: Owner
+    email: str
+    position_id: UUID
+    transaction_id: UUID
+    swap_id: UUID
+    request_id: UUID
+    signal_id: int
+    unclaimed_id: int
+    execution_id: UUID
+    key_id: UUID
+    secret: str
+    key_hash: str
+
+    @property
+    def marks(self) -> list[str]:
+        """What can only come from a row of this user."""
+        own = (self.owner.agent_id, self.owner.wallet_address, self.email, self.position_id, self.execution_id)
+        return [
+            str(mark) for mark in (*own, self.transaction_id, self.swap_id, self.key_id, self.token, self.request_id)
+        ]
+
+    @property
+    def token(self) -> str:
+        return f"T{self.owner.wallet_address[1:]}"
+
+
+def new_user(db: Database) -> User:
+    owner = new_owner(db)
+    user = db.users.find_by_id(owner.user_id)
+    assert user is not None
+    for _ in range(5):
+        db.users.record_failed_login(user.id)
+    token = f"T{owner.wallet_address[1:]}"
+    db.trades.deposit(owner.deposit("100"))
+    bought = db.trades.buy(owner.buy("10", "10", f"closed{token}"[:44]))
+    sold = db.trades.sell(owner.sell("10", "11", f"closed{token}"[:44]))
+    order = owner.buy("10", "1000", token)
+    made = db.trades.buy(order)
+    assert bought.position is not None
+    assert made.position is not None
+    assert sold.swap is not None
+    suggested = SignalOrder(user_id=user.id, token_address=token, signal_type="BUY", signal_strength=50)
+    signal, unclaimed = db.signals.create(suggested), db.signals.create(suggested)
+    execution = db.signal_executions.create_pending(signal.id, owner.agent_id)
+    assert execution is not None
+    db.balance_snapshots.upsert(snapshot(owner))
+    key = db.api_keys.create(user.id, "a key")
+    return User(
+        owner=owner,
+        email=user.email,
+        position_id=made.position.id,
+        transaction_id=made.transaction.id,
+        swap_id=sold.swap.id,
+        request_id=order.request_id,
+        signal_id=signal.id,
+        unclaimed_id=unclaimed.id,
+        execution_id=execution.id,
+        key_id=key.key.id,
+        secret=key.secret.get_secret_value(),
+        key_hash=key.key.key_hash,
+    )
+
+
+def snapshot(owner: Owner) -> BalanceSnapshotOrder:
+    return BalanceSnapshotOrder(
+        agent_id=owner.agent_id,
+        wallet_address=owner.wallet_address,
+        snapshot_timestamp=NOW.replace(hour=0, minute=0, second=0, microsecond=0),
+        portfolio_balance_sol=Decimal(2),
+        sol_balance=Decimal(1),
+        positions_value_sol=Decimal(1),
+        unrealized_pnl_sol=Decimal(0),
+    )
+
+
+@pytest.fixture
+def app(roled: RoledDatabase) -> Iterator[Database]:
+    """The service, for all users."""
+    with Database(roled.url_of("app")) as database:
+        yield database
+
+
+@pytest.fixture
+def me(app: Database) -> User:
+    return new_user(app)
+
+
+@pytest.fixture
+def other(app: Database) -> User:
+    return new_user(app)
+
+
+@pytest.fixture
+def mine(roled: RoledDatabase, me: User) -> Iterator[Database]:
+    """My database, over a single connection."""
+    settings = replace(Settings.from_url(roled.url_of("app")), pool_max_size=1)
+    with Database(settings, tenant=me.owner.user_id) as database:
+        yield database
+
+
+# --- Every method -------------------------------------------------------------------------------
+
+Arguments = Callable[[User], tuple[Any, ...]]
+
+# With what each method would reach the rows of a user.
+METHODS: Final[dict[tuple[str, str], Arguments]] = {
+    ("agents", "create"): lambda u: (u.owner.user_id, "one more"),
+    ("agents", "delete"): lambda u: (u.owner.agent_id,),
+    ("agents", "find_by_id"): lambda u: (u.owner.agent_id,),
+    ("agents", "find_by_user_id"): lambda u: (u.owner.user_id,),
+    ("agents", "find_default_wallet"): lambda u: (u.owner.agent_id,),
+    ("agents", "find_wallet_by_address"): lambda u: (u.owner.wallet_address,),
+    ("agents", "find_wallet_by_agent_id"): lambda u: (u.owner.agent_id, "simulation"),
+    ("agents", "load_config"): lambda u: (u.owner.agent_id,),
+    ("agents", "save_config"): lambda u: (u.owner.agent_id, None),
+    ("agents", "set_automated_trading"): lambda u: (u.owner.agent_id, "live", False),
+    ("agents", "update"): lambda u: (u.owner.agent_id, "renamed"),
+    ("agents", "update_config"): lambda u: (u.owner.agent_id, {"stopLoss": {"enabled": False}}),
+    ("api_keys", "create"): lambda u: (u.owner.user_id, "one more"),
+    ("api_keys", "list_by_user"): lambda u: (u.owner.user_id,),
+    ("api_keys", "revoke"): lambda u: (u.owner.user_id, u.key_id),
+    ("api_keys", "verify"): lambda u: (u.secret,),
+    ("balance_snapshots", "create_many"): lambda u: ([snapshot(u.owner)],),
+    ("balance_snapshots", "delete_older_than"): lambda _: (LATER, 9999),
+    ("balance_snapshots", "find_latest"): lambda u: (u.owner.agent_id, u.owner.wallet_address),
+    ("balance_snapshots", "list_daily"): lambda u: (u.owner.agent_id, u.owner.wallet_address),
+    ("balance_snapshots", "list_hourly"): lambda u: (u.owner.agent_id, u.owner.wallet_address, NOW - timedelta(days=2)),
+    ("balance_snapshots", "upsert"): lambda u: (snapshot(u.owner),),
+    ("balances", "find_by_wallet_and_token"): lambda u: (u.owner.wallet_address, u.token),
+    ("balances", "list_by_wallet"): lambda u: (u.owner.agent_id, u.owner.wallet_address),
+    ("historical_swaps", "count_by_agent"): lambda u: (u.owner.agent_id,),
+    ("historical_swaps", "find_by_id"): lambda u: (u.swap_id,),
+    ("historical_swaps", "page_by_agent"): lambda u: (u.owner.agent_id,),
+    ("historical_swaps", "stream_by_agent"): lambda u: (u.owner.agent_id,),
+    ("historical_swaps", "total_by_wallet"): lambda u: (u.owner.agent_id, u.owner.wallet_address),
+    ("performance", "summarise"): lambda u: (u.owner.agent_id,),
+    ("positions", "find_by_id"): lambda u: (u.position_id,),
+    ("positions", "find_by_wallet_and_token"): lambda u: (u.owner.agent_id, u.owner.wallet_address, u.token),
+    ("positions", "list_by_agent"): lambda u: (u.owner.agent_id,),
+    ("positions", "total_by_wallet"): lambda u: (u.owner.agent_id, u.owner.wallet_address),
+    ("signal_executions", "create_pending"): lambda u: (u.unclaimed_id, u.owner.agent_id),
+    ("signal_executions", "find"): lambda u: (u.signal_id, u.owner.agent_id),
+    ("signal_executions", "list_by_signal"): lambda u: (u.signal_id,),
+    ("signal_executions", "list_stuck_pending"): lambda _: (LATER, 9999),
+    ("signal_executions", "mark_executed"): lambda u: (u.execution_id, u.transaction_id),
+    ("signal_executions", "mark_failed"): lambda u: (u.execution_id, "broken"),
+    ("signal_executions", "mark_skipped"): lambda u: (u.execution_id, "no"),
+    ("signals", "count_by_user"): lambda u: (u.owner.user_id,),
+    ("signals", "create"): lambda u: (
+        SignalOrder(user_id=u.owner.user_id, token_address="T", signal_type="BUY", signal_strength=1),
+    ),
+    ("signals", "create_many_of"): lambda u: (
+        u.owner.user_id,
+        [SignalOrder(user_id=u.owner.user_id, token_address="T", signal_type="BUY", signal_strength=1)],
+    ),
+    ("signals", "delete"): lambda u: (u.signal_id,),
+    ("signals", "find_by_id"): lambda u: (u.signal_id,),
+    ("signals", "list_eligible_agents"): lambda u: (u.unclaimed_id,),
+    ("signals", "page_by_user"): lambda u: (u.owner.user_id,),
+    ("signals", "stream_by_user"): lambda u: (u.owner.user_id,),
+    ("trade_requests", "list_by_ids"): lambda u: ([u.request_id],),
+    ("trades", "burn"): lambda u: (u.owner.burn("1"),),
+    ("trades", "buy"): lambda u: (u.owner.buy("1", "1", "another token"),),
+    ("trades", "dca_buy"): lambda u: (u.owner.dca_buy("1", "1", u.token),),
+    ("trades", "deposit"): lambda u: (u.owner.deposit("1"),),
+    ("trades", "reset_wallet"): lambda u: (u.owner.reset(),),
+    ("trades", "sell"): lambda u: (u.owner.sell("1000", "1", u.token),),
+    ("trades", "swap"): lambda u: (u.owner.swap("1", u.token, "1", "another token"),),
+    ("trades", "take_profit"): lambda u: (u.owner.take_profit("1", "1", u.token),),
+    ("trades", "withdraw"): lambda u: (u.owner.withdraw("1"),),
+    ("transactions", "count_by_agent"): lambda u: (u.owner.agent_id,),
+    ("transactions", "find_by_id"): lambda u: (u.transaction_id,),
+    ("transactions", "page_by_agent"): lambda u: (u.owner.agent_id,),
+    ("transactions", "stream_by_agent"): lambda u: (u.owner.agent_id,),
+    ("users", "create"): lambda _: (f"{uuid4()}@example.org",),
+    ("users", "delete"): lambda u: (u.owner.user_id,),
+    ("users", "find_by_email"): lambda u: (u.email.upper(),),
+    ("users", "find_by_id"): lambda u: (u.owner.user_id,),
+    ("users", "is_locked"): lambda u: (u.owner.user_id,),
+    ("users", "record_failed_login"): lambda u: (u.owner.user_id,),
+    ("users", "reset_failed_logins"): lambda u: (u.owner.user_id,),
+    ("users", "update"): lambda u: (u.owner.user_id, f"{uuid4()}@example.org"),
+    ("wallets", "create"): lambda u: (f"L{uuid4().hex}", u.owner.agent_id, "live"),
+    ("wallets", "delete"): lambda u: (u.owner.agent_id, u.owner.wallet_address),
+    ("wallets", "list_by_agent"): lambda u: (u.owner.agent_id,),
+}
+OF_USER: Final = {"users": "id", "api_keys": "user_id", "agents": "user_id", "trading_signals": "user_id"}
+OF_AGENT: Final = (
+    "agent_wallets",
+    "agent_balances",
+    "agent_balance_snapshots",
+    "agent_positions",
+    "agent_transactions",
+    "agent_historical_swaps",
+    "signal_executions",
+    "trade_requests",
+)
+
+
+def rows_of(connection: Any, user: User) -> list[tuple[str, str]]:
+    """Every row of the user, as text."""
+    parts = [f"SELECT '{table}', t::text FROM {table} AS t WHERE {key} = $1" for table, key in OF_USER.items()]
+    parts += [f"SELECT '{table}', t::text FROM {table} AS t WHERE agent_id = $2" for table in OF_AGENT]
+    cursor = psycopg.RawCursor(connection)
+    cursor.execute(" UNION ALL ".join(parts) + " ORDER BY 1, 2", [user.owner.user_id, user.owner.agent_id])
+    return [(str(table), str(row)) for table, row in cursor.fetchall()]
+
+
+def outcome_of(held: Any, method: tuple[str, str], user: User) -> str:
+    """What came of the call, whatever came: a result or an error, as text."""
+    try:
+        called = getattr(getattr(held, method[0]), method[1])
+        if method[1].startswith("stream_"):
+            result = [row for row in called(*METHODS[method](user))]
+        else:
+            result = called(*METHODS[method](user))
+    except NexgentError as error:
+        return f"{type(error).__name__}: {error}"
+    return str(result)
+
+
+class Undone(Exception):
+    """Leaves a block that nothing shall come of."""
+
+
+def test_every_method_is_among_them() -> None:
+    assert set(METHODS) == set(offered())
+
+
+def test_no_method_shows_or_changes_rows_of_another_user(
+    roled: RoledDatabase, app: Database, mine: Database, me: User, other: User
+) -> None:
+    leaks: dict[str, str] = {}
+    harmless: list[str] = []
+    with psycopg.Connection.connect(roled.url, autocommit=True) as superuser:
+        before = rows_of(superuser, other)
+        for method in METHODS:
+            alone = outcome_of(mine, method, other)
+            in_block = ""
+            try:
+                with mine.transaction() as tx:
+                    in_block = outcome_of(tx, method, other)
+                    raise Undone
+            except Undone:
+                pass
+            sent = [str(argument) for argument in METHODS[method](other)]
+            for outcome in (alone, in_block):
+                if any(mark in outcome for mark in other.marks if not any(mark in each for each in sent)):
+                    leaks[".".join(method)] = outcome
+            if rows_of(superuser, other) != before:
+                leaks[".".join(method)] = "changed the other's rows"
+            # The same call without a tenant reaches them: what is held back is there to be had.
+            try:
+                with app.transaction() as tx:
+                    reached = outcome_of(tx, method, other)
+                    if reached == alone and rows_of(tx._connection, other) == before:
+                        harmless.append(".".join(method))
+                    raise Undone
+            except Undone:
+                pass
+    assert leaks == {}
+    assert harmless == []
+
+
+def test_a_user_sees_and_does_everything_of_their_own(app: Database, mine: Database, me: User) -> None:
+    assert mine.positions.list_by_agent(me.owner.agent_id) == app.positions.list_by_agent(me.owner.agent_id)
+    assert mine.trades.buy(me.owner.buy("1", "5", "another token")).position is not None
+    with mine.transaction() as tx:
+        tx.trades.deposit(me.owner.deposit("1"))
+        wallet = tx.wallets.create(f"L{uuid4().hex}", me.owner.agent_id, "live")
+    assert mine.wallets.list_by_agent(me.owner.agent_id) == app.wallets.list_by_agent(me.owner.agent_id)
+    assert len([row for row in mine.transactions.stream_by_agent(me.owner.agent_id)]) == 6
+    found = mine.run_transaction(lambda tx: tx.agents.find_wallet_by_address(wallet.wallet_address))
+    assert found == wallet
+    assert mine.agents.delete(me.owner.agent_id) == 1
+    assert mine.users.delete(me.owner.user_id) == 1
+
+
+def test_a_trade_with_a_wallet_of_another_user_finds_no_wallet(mine: Database, me: User, other: User) -> None:
+    with pytest.raises(WalletNotFound):
+        mine.trades.deposit(other.owner.deposit("1"))
+    stolen = replace(me.owner, wallet_address=other.owner.wallet_address)
+    with pytest.raises(WalletNotFound):
+        mine.trades.withdraw(stolen.withdraw("1"))
+
+
+def test_rows_are_not_given_to_another_user(mine: Database, other: User) -> None:
+    with pytest.raises(PermissionDenied):
+        mine.agents.create(other.owner.user_id, "a gift")
+
+
+# --- Connections that served somebody else ------------------------------------------------------
+
+
+def test_a_connection_shows_each_user_their_own_rows(mine: Database, me: User, other: User) -> None:
+    """Over one connection, and so with the same prepared statements, in turn."""
+    theirs = mine.for_tenant(other.owner.user_id)
+    for _ in range(5):
+        for database, sees, hidden in ((mine, me, other), (theirs, other, me)):
+            assert [p.id for p in database.positions.list_by_agent(sees.owner.agent_id)] == [sees.position_id]
+            assert database.positions.find_by_id(hidden.position_id) is None
+            with database.transaction() as tx:
+                assert tx.positions.find_by_id(hidden.position_id) is None
+                assert tx.positions.find_by_id(sees.position_id) is not None
+            with pytest.raises(WalletNotFound):
+                database.trades.deposit(hidden.owner.deposit("1"))
+
+
+def test_errors_leave_nothing_behind(mine: Database, me: User, other: User) -> None:
+    theirs = mine.for_tenant(other.owner.user_id)
+    for _ in range(3):
+        with pytest.raises(PermissionDenied):  # refused by the server, in the same transaction as the setting
+            mine.agents.create(other.owner.user_id, "a gift")
+        assert theirs.positions.find_by_id(me.position_id) is None
+        with pytest.raises(InvalidInput):  # refused by the driver
+            mine.agents.create(me.owner.user_id, "half a \ud83d")
+        assert theirs.positions.find_by_id(me.position_id) is None
+        with pytest.raises(Undone), mine.transaction():
+            raise Undone
+        assert theirs.positions.find_by_id(me.position_id) is None
+        assert theirs.positions.find_by_id(other.position_id) is not None
+
+
+def test_a_lost_connection_leaves_nothing_behind(roled: RoledDatabase, mine: Database, me: User, other: User) -> None:
+    theirs = mine.for_tenant(other.owner.user_id)
+    with pytest.raises(ConnectionLost), mine.transaction() as tx:
+        pid = tx._connection.info.backend_pid
+        with psycopg.Connection.connect(roled.url, autocommit=True) as superuser:
+            superuser.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        tx.positions.find_by_id(me.position_id)
+    assert theirs.positions.find_by_id(me.position_id) is None
+    assert theirs.positions.find_by_id(other.position_id) is not None
+
+
+def test_a_changed_schema_is_met_as_the_same_user(roled: RoledDatabase, mine: Database, me: User, other: User) -> None:
+    """What is sent again after a migration is sent with the setting."""
+    for _ in range(3):
+        assert mine.agents.find_by_id(me.owner.agent_id) is not None
+    with psycopg.Connection.connect(roled.url, autocommit=True) as superuser:
+        superuser.execute("ALTER TABLE agents ALTER COLUMN name TYPE varchar(254)")
+        try:
+            assert mine.agents.find_by_id(me.owner.agent_id) is not None
+            assert mine.agents.find_by_id(other.owner.agent_id) is None
+        finally:
+            superuser.execute("ALTER TABLE agents ALTER COLUMN name TYPE varchar(255)")
+
+
+def test_nobody_sees_nothing(roled: RoledDatabase, me: User) -> None:
+    """The role for tenants without a setting, and after a transaction that had one."""
+    with Database(roled.url_of("tenant")) as database:
+        assert database.agents.find_by_id(me.owner.agent_id) is None
+        assert database.users.find_by_email(me.email) is None
+    with psycopg.Connection.connect(roled.url_of("tenant"), autocommit=True) as connection:
+        with connection.transaction():
+            connection.execute("SELECT set_config('nexgent.user_id', %s, true)", [str(me.owner.user_id)])
+            seen = connection.execute("SELECT count(*) FROM agent_positions").fetchone()
+        left = connection.execute("SELECT count(*) FROM agent_positions").fetchone()
+    assert (seen, left) == ((1,), (0,))
+
+
+# --- Opening ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ["app", "tenant"])
+def test_the_roles_for_services_and_for_tenants_are_kept_to_one_user(
+    roled: RoledDatabase, me: User, other: User, role: str
+) -> None:
+    with Database(roled.url_of(role), tenant=me.owner.user_id) as database:
+        assert database.positions.find_by_id(me.position_id) is not None
+        assert database.positions.find_by_id(other.position_id) is None
+
+
+@pytest.mark.parametrize("role", ["migrator", "worker", "readonly"])
+def test_a_role_that_sees_all_users_cannot_be_a_tenants(roled: RoledDatabase, role: str) -> None:
+    database = Database(roled.url_of(role), tenant=NOBODY)
+    with pytest.raises(TenantNotIsolated, match=r"sees all users' rows in agent_balance_snapshots, .*roles apply"):
+        database.open()
+
+
+def test_a_superuser_cannot_be_a_tenant(roled: RoledDatabase) -> None:
+    with pytest.raises(TenantNotIsolated, match="is exempt from row-level security"):
+        Database(roled.url, tenant=NOBODY).open()
+
+
+def test_a_table_without_its_policy_is_named(roled: RoledDatabase) -> None:
+    with psycopg.Connection.connect(roled.url, autocommit=True) as superuser:
+        superuser.execute("CREATE TABLE notes (n int)")
+        superuser.execute(f"GRANT SELECT ON notes TO {roled.name_of('tenant')}".encode())
+        try:
+            with pytest.raises(TenantNotIsolated, match="in notes: "):
+                Database(roled.url_of("tenant"), tenant=NOBODY).open()
+        finally:
+            superuser.execute("DROP TABLE notes")
+
+
+def test_a_database_without_roles_has_no_tenants(database_url: str) -> None:
+    with pytest.raises(TenantNotIsolated):
+        Database(database_url, tenant=NOBODY).open()
+
+
+def test_another_tenants_database_is_opened_and_closed_with_the_first(mine: Database, other: User) -> None:
+    theirs = mine.for_tenant(other.owner.user_id)
+    assert theirs.health().problem is None
+    for refused in (theirs.open, theirs.close):
+        with pytest.raises(BlockMisuse, match="for_tenant"):
+            refused()
+    with mine.transaction(), pytest.raises(BlockMisuse, match="inside a transaction block"):
+        theirs.positions.find_by_id(other.position_id)
+    mine.close()
+    with pytest.raises(BlockMisuse, match="is not open"):
+        theirs.positions.find_by_id(other.position_id)
+
+
+def test_what_is_no_tenant_is_refused(app: Database, database_url: str) -> None:
+    with pytest.raises(BlockMisuse, match="without a tenant"):
+        app.for_tenant(NOBODY)
+    with pytest.raises(InvalidInput, match="tenant: a UUID is expected, not str"):
+        Database(database_url, tenant=str(NOBODY))  # type: ignore[arg-type]
+
+
+# --- The cache ----------------------------------------------------------------------------------
+
+
+def test_the_cache_shows_a_tenant_nothing_of_another_user(
+    roled: RoledDatabase, redis_url: str, me: User, other: User
+) -> None:
+    prefix = f"{uuid4()}:"
+    settings = replace(Settings.from_url(roled.url_of("app")), redis_url=redis_url, cache_prefix=prefix)
+    with Database(settings) as everybody, Database(settings, tenant=me.owner.user_id) as database:
+        for _ in range(2):  # by now it is cached
+            assert everybody.cache.position(other.position_id) is not None
+            assert len(everybody.cache.positions_of_token(other.token)) == 1
+            assert {me.owner.agent_id, other.owner.agent_id} <= set(everybody.cache.active_agents())
+        assert database.cache.position(other.position_id) is None
+        assert database.cache.positions_of_agent(other.owner.agent_id) == []
+        assert database.cache.positions_of_token(other.token) == []
+        assert database.cache.balance(other.owner.agent_id, other.owner.wallet_address, other.token) is None
+        assert database.cache.balances_of_wallet(other.owner.agent_id, other.owner.wallet_address) == []
+        assert database.cache.config(other.owner.agent_id) is None
+        assert database.cache.trading_flags(other.owner.agent_id).source == "nowhere"
+        assert database.cache.active_agents() == [me.owner.agent_id]
+        assert database.cache.position(me.position_id) is not None
+
+
+def test_what_a_tenant_writes_is_in_everybodys_cache(roled: RoledDatabase, redis_url: str, me: User) -> None:
+    settings = replace(Settings.from_url(roled.url_of("app")), redis_url=redis_url, cache_prefix=f"{uuid4()}:")
+    with Database(settings) as everybody, Database(settings, tenant=me.owner.user_id) as database:
+        database.trades.dca_buy(me.owner.dca_buy("1", "1", me.token))
+        with database.transaction() as tx:
+            tx.agents.set_automated_trading(me.owner.agent_id, "simulation", False)
+        hits = everybody.cache.metrics().hits
+        position = everybody.cache.position(me.position_id)
+        flags = everybody.cache.trading_flags(me.owner.agent_id)
+        assert everybody.cache.metrics().hits == hits + 2
+        assert position is not None
+        assert position.dca_count == 1
+        assert not flags.automated_trading_simulation

@@ -1,0 +1,491 @@
+"""What each role of sql/roles.sql may do, that it is all it needs, and that applying it again changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import errors as pg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+from pytest_postgresql.executors import NoopExecutor
+from typer.testing import CliRunner
+
+from nexgent_db import Database
+from nexgent_db._data import data_dir
+from nexgent_db.catalog import differences, read_catalog
+from nexgent_db.cli.app import app
+from nexgent_db.errors import InvalidInput, PermissionDenied
+from nexgent_db.migrations import BOOKKEEPING_TABLES, Migrator
+from nexgent_db.roles import ROLES, apply_roles, roles_sql
+from nexgent_db.settings import Settings
+from nexgent_db.sqlfiles import Query, load_directory
+from tests.conftest import new_database
+from tests.integration.sync.factories import new_owner
+from tests.support.roles import RoledDatabase, new_prefix, roles_dropped
+from tests.support.state import broken_rules
+
+RUN: Final = CliRunner()
+SERVICES: Final = ("app", "tenant", "worker")
+
+
+@contextmanager
+def _roled(server_url: str, migrated_template: NoopExecutor) -> Iterator[RoledDatabase]:
+    prefix = new_prefix()
+    with (
+        roles_dropped(server_url, prefix),
+        new_database(migrated_template, migrated_template.template_dbname) as url,
+    ):
+        database = RoledDatabase(url, prefix)
+        database.apply()
+        yield database
+
+
+@pytest.fixture
+def fresh(server_url: str, migrated_template: NoopExecutor) -> Iterator[RoledDatabase]:
+    """A migrated database of the test's own, with roles of its own."""
+    with _roled(server_url, migrated_template) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def mended(server_url: str, migrated_template: NoopExecutor) -> Iterator[RoledDatabase]:
+    """The same for tests that leave everything as it was."""
+    with _roled(server_url, migrated_template) as database:
+        yield database
+
+
+@pytest.fixture
+def superuser(roled: RoledDatabase) -> Iterator[psycopg.Connection[Any]]:
+    """In a transaction of which nothing remains."""
+    with psycopg.connect(roled.url) as connection:
+        yield connection
+        connection.rollback()
+
+
+def become(connection: psycopg.Connection[Any], role: str) -> None:
+    connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
+
+
+# --- What nobody may ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", [*SERVICES, "readonly"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE notes (n int)",
+        "CREATE TEMPORARY TABLE notes (n int)",
+        "CREATE VIEW notes AS SELECT 1",
+        "CREATE FUNCTION f() RETURNS int RETURN 1",
+        "CREATE SCHEMA notes",
+        "CREATE ROLE another",
+        "ALTER TABLE agents ADD COLUMN note text",
+        "ALTER TABLE agents DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE agents DISABLE TRIGGER ALL",
+        "CREATE INDEX ON agents (name)",
+        "DROP TABLE cache_outbox",
+        "DROP POLICY tenant ON agents",
+        "TRUNCATE agent_balances",
+        "COMMENT ON TABLE agents IS 'mine'",
+        "UPDATE agent_transactions SET input_amount = 1",
+        "DELETE FROM agent_transactions",
+        "TRUNCATE agent_transactions CASCADE",
+        "INSERT INTO agent_transactions (id) VALUES (gen_random_uuid()) ON CONFLICT (id) DO UPDATE SET fees = 0",
+        "SELECT FROM agent_transactions FOR UPDATE",
+        "UPDATE agents SET id = gen_random_uuid()",  # its transactions would go with it
+        "UPDATE agents SET user_id = gen_random_uuid()",
+        "UPDATE agent_wallets SET wallet_address = 'w'",
+        "UPDATE agent_wallets SET agent_id = gen_random_uuid()",
+        "UPDATE trading_signals SET id = 1",
+        "SET SESSION AUTHORIZATION postgres",
+        "SELECT setval('row_version_seq', 1)",
+        "DELETE FROM _yoyo_migration",
+        "UPDATE _nexgent_migration SET checksum = ''",
+    ],
+)
+def test_no_service_changes_the_schema_or_rewrites_the_ledger(roled: RoledDatabase, role: str, statement: str) -> None:
+    with psycopg.connect(roled.url_of(role)) as connection:
+        refused = pytest.raises((pg.InsufficientPrivilege, pg.UndefinedObject))  # no role is called postgres elsewhere
+        with refused:
+            connection.execute(statement.encode())
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_role_is_exempt_from_anything(superuser: psycopg.Connection[Any], roled: RoledDatabase, role: str) -> None:
+    row = superuser.execute(
+        "SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls, rolcanlogin"
+        " FROM pg_roles WHERE rolname = %s",
+        [roled.name_of(role)],
+    ).fetchone()
+    assert row == (False, role != "owner")
+
+
+@pytest.mark.parametrize("role", ["worker", "readonly"])
+@pytest.mark.parametrize("column", ["users (password_hash)", "api_keys (key_hash)"])
+def test_hashes_are_for_the_app_alone(roled: RoledDatabase, role: str, column: str) -> None:
+    table, name = column.rstrip(")").split(" (")
+    with psycopg.connect(roled.url_of(role)) as connection, pytest.raises(pg.InsufficientPrivilege):
+        connection.execute(f"SELECT {name} FROM {table}".encode())
+
+
+# --- What each needs, and no more ---------------------------------------------------------------
+
+# The worker's queries are those about trading; people, their agents and their keys are the app's.
+NOT_THE_WORKERS: Final = {
+    "agents": {"create", "update", "delete", "lock_config", "store_config"},
+    "wallets": {"create", "delete"},
+    "signals": {"create", "create_many", "delete"},
+}
+USED_BY_TRIGGERS: Final = {("cache_outbox", "INSERT", "")}
+"""Which no query shows; test_the_app_does_everything would fail without."""
+
+
+@cache
+def queries_of(role: str) -> list[Query]:
+    """The shortest first: they are planned soonest."""
+    queries = [query for file in load_directory(data_dir("sql")).values() for query in file.queries.values()]
+    queries.sort(key=lambda query: len(query.statement(query.required).text))
+    if role == "worker":
+        return [
+            query
+            for query in queries
+            if query.file not in ("users", "api_keys") and query.name not in NOT_THE_WORKERS.get(query.file, set())
+        ]
+    if role == "tenant":
+        return [query for query in queries if query.qualified_name != "cache.take_changes"]
+    return queries
+
+
+@cache
+def tables_of() -> dict[str, set[str]]:
+    """The tables that each query reads or writes, as the contract has it."""
+    found: dict[str, set[str]] = {}
+    for query in json.loads((data_dir("sql") / "contract.json").read_text())["queries"]:
+        found.setdefault(query["query"], set()).update(query["reads"], query["writes"])
+    return found
+
+
+class Plans:
+    """Plans queries, which is refused as executing them would be."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+        self._prepared: dict[str, str] = {}
+        connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+
+    def refused(self, query: Query) -> bool:
+        """Is the role that the connection has become not allowed to run it?"""
+        for place, variant in enumerate(self._outermost(query)):
+            name = f"q{len(self._prepared)}"
+            nulls = f"({', '.join(['NULL'] * len(variant.parameters))})" if variant.parameters else ""
+            known = self._prepared.get(f"{query.qualified_name} {place}")
+            try:
+                with self._connection.transaction():
+                    if known is None:
+                        self._connection.execute(f"PREPARE {name} AS {variant.text}".encode())
+                        known = self._prepared[f"{query.qualified_name} {place}"] = name
+                    self._connection.execute(f"EXPLAIN EXECUTE {known}{nulls}".encode())
+            except pg.InsufficientPrivilege:
+                return True
+        return False
+
+    @staticmethod
+    def _outermost(query: Query) -> list[Any]:
+        """The shortest variant and the longest: between them they have every line."""
+        least, *_, most = [query.statement(query.required), query.statement(query.parameters)]
+        return [least] if least is most else [least, most]
+
+
+@pytest.mark.parametrize("role", SERVICES)
+def test_a_role_may_run_its_queries(superuser: psycopg.Connection[Any], roled: RoledDatabase, role: str) -> None:
+    plans = Plans(superuser)
+    become(superuser, roled.name_of(role))
+    assert [query.qualified_name for query in queries_of(role) if plans.refused(query)] == []
+
+
+@dataclass(frozen=True)
+class Granted:
+    """A right to a table, or to some of its columns."""
+
+    table: str
+    privilege: str
+    column: str
+
+    def revoke_from(self, role: str) -> sql.Composed:
+        column = sql.SQL("({})").format(sql.Identifier(self.column)) if self.column else sql.SQL("")
+        return sql.SQL("REVOKE {} {} ON {} FROM {}").format(
+            sql.SQL(self.privilege), column, sql.Identifier(self.table), sql.Identifier(role)
+        )
+
+
+def grants_of(connection: psycopg.Connection[Any], role: str) -> list[Granted]:
+    rows = connection.execute(
+        """
+        SELECT c.relname, a.privilege_type, ''
+        FROM pg_class AS c, aclexplode(c.relacl) AS a
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.grantee = %(role)s::regrole
+        UNION ALL
+        SELECT c.relname, a.privilege_type, t.attname
+        FROM pg_class AS c JOIN pg_attribute AS t ON t.attrelid = c.oid, aclexplode(t.attacl) AS a
+        WHERE c.relnamespace = 'public'::regnamespace AND a.grantee = %(role)s::regrole
+        ORDER BY 1, 2, 3
+        """,
+        {"role": role},
+    )
+    return [Granted(*row) for row in rows if row[0] not in BOOKKEEPING_TABLES]
+
+
+@pytest.mark.parametrize("role", ["app", "worker"])
+def test_a_role_needs_every_right_it_has(superuser: psycopg.Connection[Any], roled: RoledDatabase, role: str) -> None:
+    """Without it, one of the role's queries is refused."""
+    name = roled.name_of(role)
+    plans = Plans(superuser)
+    idle = []
+    for granted in grants_of(superuser, name):
+        with superuser.transaction(force_rollback=True):
+            superuser.execute(granted.revoke_from(name))
+            become(superuser, name)
+            concerned = (each for each in queries_of(role) if granted.table in tables_of()[each.qualified_name])
+            if not any(plans.refused(query) for query in concerned):
+                idle.append((granted.table, granted.privilege, granted.column))
+    assert set(idle) == USED_BY_TRIGGERS
+
+
+def test_a_tenant_has_the_rights_of_the_app_but_to_the_queue_of_changes(
+    superuser: psycopg.Connection[Any], roled: RoledDatabase
+) -> None:
+    more = set(grants_of(superuser, roled.name_of("app"))) - set(grants_of(superuser, roled.name_of("tenant")))
+    less = set(grants_of(superuser, roled.name_of("tenant"))) - set(grants_of(superuser, roled.name_of("app")))
+    assert more == {Granted("cache_outbox", "DELETE", ""), Granted("cache_outbox", "UPDATE", "created_at")}
+    assert less == set()
+
+
+def test_readonly_reads_every_column_but_the_hashes(superuser: psycopg.Connection[Any], roled: RoledDatabase) -> None:
+    rows = superuser.execute(
+        """
+        SELECT c.relname || '.' || t.attname
+        FROM pg_class AS c JOIN pg_attribute AS t ON t.attrelid = c.oid AND t.attnum > 0 AND NOT t.attisdropped
+        WHERE c.relnamespace = 'public'::regnamespace
+            AND c.relkind = 'r'
+            AND NOT has_column_privilege(%s, c.oid, t.attnum, 'SELECT')
+        ORDER BY 1
+        """,
+        [roled.name_of("readonly")],
+    )
+    assert [name for (name,) in rows] == ["api_keys.key_hash", "users.password_hash"]
+
+
+def test_everybody_sees_which_migrations_were_applied(roled: RoledDatabase) -> None:
+    for role in (*SERVICES, "readonly"):
+        assert all(state.applied_at for state in Migrator(roled.url_of(role)).status())
+
+
+def test_every_table_is_somebodys_and_has_its_policies(
+    superuser: psycopg.Connection[Any], roled: RoledDatabase
+) -> None:
+    """A new table, function or type has to be named in sql/roles.sql."""
+    rows = superuser.execute(
+        """
+        SELECT 'function ' || proname FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace AND proowner <> %(owner)s::regrole
+        UNION ALL
+        SELECT 'type ' || typname FROM pg_type
+        WHERE typnamespace = 'public'::regnamespace AND typtype = 'e' AND typowner <> %(owner)s::regrole
+        UNION ALL
+        SELECT relname FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S', 'v') AND relowner <> %(owner)s::regrole
+        UNION ALL
+        SELECT relname || ' without policies'
+        FROM pg_class AS c
+        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> ALL (%(books)s)
+            AND NOT (
+                relrowsecurity
+                AND ARRAY(SELECT polname::text FROM pg_policy WHERE polrelid = c.oid ORDER BY 1) = '{everyone,tenant}'
+            )
+        """,
+        {"owner": roled.name_of("owner"), "books": list(BOOKKEEPING_TABLES)},
+    )
+    assert [name for (name,) in rows] == []
+
+
+# --- What each can do ---------------------------------------------------------------------------
+
+
+def test_the_app_does_everything(roled: RoledDatabase) -> None:
+    with Database(roled.url_of("app")) as db:
+        owner = new_owner(db)
+        db.trades.deposit(owner.deposit("100"))
+        db.trades.buy(owner.buy("10", "1000"))
+        db.trades.dca_buy(owner.dca_buy("10", "1000"))
+        db.trades.take_profit(owner.take_profit("500", "20"))
+        db.trades.sell(owner.sell("1500", "20"))
+        db.trades.reset_wallet(owner.reset("5"))
+        assert len(db.transactions.list_by_agent(owner.agent_id)) > 5
+        assert broken_rules(roled.url_of("readonly")) == {}
+        # The ledger goes whole, with its wallet, or not at all.
+        assert db.wallets.delete(owner.agent_id, owner.wallet_address) == 1
+        assert db.transactions.list_by_agent(owner.agent_id) == []
+        assert db.users.delete(owner.user_id) == 1
+
+
+def test_the_worker_trades_and_keeps_the_cache(roled: RoledDatabase) -> None:
+    with Database(roled.url_of("app")) as app_db:
+        owner = new_owner(app_db)
+    with Database(roled.url_of("worker")) as db:
+        db.trades.deposit(owner.deposit("100"))
+        db.trades.buy(owner.buy("10", "1000"))
+        assert db.agents.set_automated_trading(owner.agent_id, "live", enabled=False) is not None
+        assert db.cache.lag_s() > 0
+        for refused in (
+            lambda: db.users.find_by_id(owner.user_id),
+            lambda: db.api_keys.list_by_user(owner.user_id),
+            lambda: db.agents.delete(owner.agent_id),
+            lambda: db.wallets.delete(owner.agent_id, owner.wallet_address),
+        ):
+            with pytest.raises(PermissionDenied, match="permission denied for table"):
+                refused()
+
+
+def test_a_worker_with_redis_brings_everybodys_changes_into_the_cache(fresh: RoledDatabase, redis_url: str) -> None:
+    with Database(fresh.url_of("app")) as app_db:
+        owner = new_owner(app_db)
+        app_db.trades.deposit(owner.deposit("100"))
+    settings = replace(Settings.from_url(fresh.url_of("worker")), redis_url=redis_url, cache_prefix=f"{uuid4()}:")
+    with Database(settings) as db:
+        db.cache.maintain()
+        assert db.cache.metrics().state == "closed"
+        assert db.cache.lag_s() == 0
+
+
+def test_what_the_migrator_makes_is_the_owners(fresh: RoledDatabase) -> None:
+    """And whoever migrates can give out its rights, without being able to make roles."""
+    migrator = Migrator(fresh.url_of("migrator"))
+    undone = migrator.rollback(to="20261123091320_index_transaction_hashes")
+    assert "20261123091400_trade_requests" in undone
+    assert migrator.migrate() == sorted(undone)
+    with psycopg.connect(fresh.url_of("migrator"), autocommit=True) as connection:
+        owner = connection.execute("SELECT relowner::regrole::text FROM pg_class WHERE relname = 'trade_requests'")
+        assert owner.fetchone() == (fresh.name_of("owner"),)
+        changes = apply_roles(connection, fresh.prefix)
+        assert f"table trade_requests for {fresh.name_of('app')}" in [change.subject for change in changes]
+        assert apply_roles(connection, fresh.prefix) == []
+    with Database(fresh.url_of("app")) as db:
+        owner_of = new_owner(db)
+        db.trades.deposit(owner_of.deposit("1"))
+
+
+def test_a_new_table_is_readonlys_to_read_and_nobodys_to_write(fresh: RoledDatabase) -> None:
+    with psycopg.connect(fresh.url_of("migrator")) as connection:
+        connection.execute("CREATE TABLE notes (n int)")
+        for role, reads in (("readonly", True), ("app", False), ("tenant", False), ("worker", False)):
+            row = connection.execute(
+                "SELECT has_table_privilege(%s, 'notes', 'SELECT')", [fresh.name_of(role)]
+            ).fetchone()
+            assert row == (reads,), role
+
+
+# --- Applied ------------------------------------------------------------------------------------
+
+
+def apply(mended: RoledDatabase, *options: str) -> tuple[int, str]:
+    command = ["roles", "apply", "--prefix", mended.prefix, "--database-url", mended.url, *options]
+    result = RUN.invoke(app, command)
+    return result.exit_code, result.stdout
+
+
+def test_a_second_time_changes_nothing_and_takes_no_lock(mended: RoledDatabase) -> None:
+    assert apply(mended) == (0, "nothing to do: roles, grants and policies are as sql/roles.sql says\n")
+    assert apply(mended, "--check")[0] == 0
+    with psycopg.connect(mended.url) as connection:
+        connection.execute(roles_sql(mended.prefix).encode())
+        locks = connection.execute(
+            "SELECT relation::regclass::text, mode FROM pg_locks WHERE pid = pg_backend_pid() AND relation IN"
+            " (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)"
+            " AND mode NOT IN ('AccessShareLock')"
+        )
+        assert locks.fetchall() == []
+
+
+TAMPERED: Final = {
+    "GRANT DELETE ON agent_transactions TO {app}": "table agent_transactions for {app}\n"
+    "  - DELETE, INSERT, SELECT\n  + INSERT, SELECT\n",
+    "GRANT UPDATE (id) ON agents TO {app}": "table agents for {app}\n",
+    "GRANT SELECT ON users TO PUBLIC": "table users for PUBLIC\n  - SELECT\n",
+    "ALTER ROLE {app} BYPASSRLS": "role {app}\n  - LOGIN, NOINHERIT, BYPASSRLS\n  + LOGIN, NOINHERIT\n",
+    "ALTER ROLE {owner} LOGIN": "role {owner}\n  - LOGIN, INHERIT\n  + NOLOGIN, INHERIT\n",
+    "GRANT {owner} TO {worker}": "role {worker} as {owner}\n  - may become it\n",
+    "GRANT CREATE ON SCHEMA public TO PUBLIC": "schema public for PUBLIC\n  - CREATE, USAGE\n  + USAGE\n",
+    "DROP POLICY tenant ON users": "table users policy tenant\n  + RESTRICTIVE",
+    "ALTER POLICY tenant ON agent_positions USING (true)": "table agent_positions policy tenant\n",
+    "ALTER TABLE users DISABLE ROW LEVEL SECURITY": "table users\n",
+    "ALTER TABLE users OWNER TO {app}": "table users\n",
+    "REVOKE SELECT ON agents FROM {worker}": "table agents for {worker}\n",
+}
+
+
+@pytest.mark.parametrize("statement", TAMPERED)
+def test_what_was_changed_by_hand_is_told_and_put_right(mended: RoledDatabase, statement: str) -> None:
+    names = {role: mended.name_of(role) for role in ROLES}
+    with psycopg.connect(mended.url, autocommit=True) as connection:
+        connection.execute(statement.format(**names).encode())
+    code, told = apply(mended, "--check")
+    assert (code, TAMPERED[statement].format(**names) in told) == (1, True), told
+    assert apply(mended, "--check")[0] == 1  # nothing was changed by looking
+    code, again = apply(mended)
+    assert (code, again.splitlines()[:-1]) == (0, told.splitlines()[:-1])
+    assert apply(mended, "--check")[0] == 0
+
+
+def test_an_owner_without_superuser_can_apply(server_url: str, pg_server: SimpleNamespace) -> None:
+    prefix = new_prefix()
+    dba = f"{prefix}_dba"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {dba} LOGIN CREATEROLE PASSWORD 'secret'".encode())
+    try:
+        with roles_dropped(server_url, prefix), new_database(pg_server, None) as url:
+            name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+            with psycopg.connect(server_url, autocommit=True) as connection:
+                connection.execute(f"ALTER DATABASE {name} OWNER TO {dba}".encode())
+            theirs = make_conninfo(url, user=dba, password="secret")
+            Migrator(theirs).migrate()
+            with psycopg.connect(theirs, autocommit=True) as connection:
+                assert len(apply_roles(connection, prefix)) > 100
+                assert apply_roles(connection, prefix) == []
+    finally:
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            connection.execute(f"DROP ROLE {dba}".encode())
+
+
+def test_a_database_without_tables_is_to_be_migrated_first(server_url: str, empty_database: str) -> None:
+    prefix = new_prefix()
+    with roles_dropped(server_url, prefix):
+        result = RUN.invoke(app, ["roles", "apply", "--prefix", prefix, "--database-url", empty_database])
+        assert "SchemaNotReady" in type(result.exception).__name__
+        assert "migrate the database first" in str(result.exception)
+
+
+@pytest.mark.parametrize("prefix", ["", "Nexgent", "a-b", "1a", "a" * 51, 'x"y'])
+def test_a_prefix_that_needs_quotes_is_refused(prefix: str) -> None:
+    with pytest.raises(InvalidInput, match="prefix: should be"):
+        roles_sql(prefix)
+
+
+def test_the_schema_is_what_it_was(fresh: RoledDatabase, fresh_database_url: str) -> None:
+    """Roles, owners and policies are no drift."""
+    with psycopg.connect(fresh.url) as roled, psycopg.connect(fresh_database_url) as plain:
+        assert differences(read_catalog(plain), read_catalog(roled)) == []
+
+
+def test_the_file_is_no_file_of_queries() -> None:
+    assert (Path(data_dir("sql")) / "roles.sql").is_file()
+    assert "roles" not in load_directory(data_dir("sql"))
