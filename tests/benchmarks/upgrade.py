@@ -1,5 +1,8 @@
 """``python -m tests.benchmarks.upgrade [--transactions N] [--swaps N]``: migrate a large database while clients trade.
 
+With ``--reader-s 2`` somebody reads beside them, and keeps one table after the other locked for two seconds: longer
+than a migration waits for a table, which is then rolled back and tried again.
+
 Makes a database at the end of the history in a throw-away embedded server, applies every migration of ours, and prints
 for each how long it took and how long a client's statement waited meanwhile. Exit code 1 when one waited a second or
 longer in a migration that is not listed as rewriting, when a client met an error, or when a row has not survived.
@@ -12,6 +15,7 @@ import sys
 import time
 from bisect import bisect_right
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,8 +24,8 @@ from rich.table import Table
 
 from nexgent_db.embedded import postgres
 from nexgent_db.migrations import Migrator
-from tests.support.many_rows import REWRITING, Size, digest, fill, user_id
-from tests.support.old_client import OldClients, Sent
+from tests.support.many_rows import REWRITING, TABLES, Size, digest, fill, user_id
+from tests.support.old_client import LongReader, OldClients, Sent
 
 _LIMIT_S: Final = 1.0
 _CALM_S: Final = 5.0
@@ -35,6 +39,7 @@ class Step:
     name: str
     began: float
     took_s: float = 0.0
+    attempts: int = 1
     statements: int = 0
     slowest: Sent | None = None
 
@@ -57,8 +62,8 @@ class Upgrade:
         return [step for step in self.steps if step.waited_s >= _LIMIT_S]
 
 
-def upgrade(url: str, *, clients: int, calm_s: float) -> Upgrade:
-    """Migrates a filled database to the newest version while so many clients trade."""
+def upgrade(url: str, *, clients: int, calm_s: float, reader_s: float) -> Upgrade:
+    """Migrates a filled database to the newest version while so many clients trade, and somebody reads."""
     before = digest(url, apart_from_user=_CLIENTS_USER)
     steps = [Step("(before the first migration)", time.monotonic())]
 
@@ -69,14 +74,21 @@ def upgrade(url: str, *, clients: int, calm_s: float) -> Upgrade:
         else:
             steps.append(Step(name, time.monotonic()))
 
-    with OldClients(url, user_id(_CLIENTS_USER), connections=clients) as running:
+    def on_message(name: str, text: str) -> None:
+        if "; attempt " in text:
+            steps[-1].attempts += 1
+            print(f"             {name}: {text}", file=sys.stderr)
+
+    with ExitStack() as stack:
+        running = stack.enter_context(OldClients(url, user_id(_CLIENTS_USER), connections=clients))
+        readers = [stack.enter_context(LongReader(url, TABLES, seconds=reader_s))] if reader_s else []
         time.sleep(calm_s)
         steps[0].took_s = calm_s
-        Migrator(url, on_step=on_step).migrate()
+        Migrator(url, on_step=on_step, on_message=on_message).migrate()
     _attribute(steps, running.sent)
     return Upgrade(
         steps,
-        [f"{type(error).__name__}: {error}" for error in running.errors],
+        [f"{type(error).__name__}: {error}" for error in (*running.errors, *(e for r in readers for e in r.errors))],
         [*_lost(before, digest(url, apart_from_user=_CLIENTS_USER)), *running.lost()],
     )
 
@@ -108,12 +120,13 @@ def main() -> int:
     parser.add_argument("--transactions", type=int, default=Size().transactions, help="default %(default)s")
     parser.add_argument("--swaps", type=int, default=Size().swaps, help="default %(default)s")
     parser.add_argument("--clients", type=int, default=2, help="connections that trade (default %(default)s)")
+    parser.add_argument("--reader-s", type=float, default=0.0, help="how long somebody keeps a table (default: nobody)")
     given = parser.parse_args()
     size = Size(given.transactions, given.swaps)
     with postgres() as url:
         for table in fill(url, size):
             print(f"  filled {table}", file=sys.stderr)
-        result = upgrade(url, clients=given.clients, calm_s=_CALM_S)
+        result = upgrade(url, clients=given.clients, calm_s=_CALM_S, reader_s=given.reader_s)
     _show(result, size)
     unlisted = [step for step in result.too_long() if step.name not in REWRITING]
     return 1 if unlisted or result.errors or result.lost else 0
@@ -123,7 +136,7 @@ def _show(result: Upgrade, size: Size) -> None:
     console = Console(width=None if sys.stdout.isatty() else 130)
     table = Table(title=f"{size.transactions:,} transactions, {size.swaps:,} swaps")
     table.add_column("migration")
-    for column in ("took s", "statements", "longest wait s"):
+    for column in ("took s", "attempts", "statements", "longest wait s"):
         table.add_column(column, justify="right")
     table.add_column("of")
     for step in result.steps:
@@ -131,6 +144,7 @@ def _show(result: Upgrade, size: Size) -> None:
         table.add_row(
             step.name,
             f"{step.took_s:.2f}",
+            str(step.attempts),
             str(step.statements),
             f"{step.waited_s:.3f}",
             slowest.what if slowest else "",

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import cycle
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -128,6 +129,41 @@ class OldClients:
                 [[place.wallet for place in self._places]],
             )
             return {(wallet, token): _exact(balance) for wallet, token, balance in rows}
+
+
+class LongReader:
+    """A report that nobody hurries: reads one table after the other, and keeps each locked for so long, in seconds.
+
+    Until the block ends; ``errors`` has what went wrong, which should be nothing.
+    """
+
+    def __init__(self, url: str, tables: Sequence[str], *, seconds: float) -> None:
+        self.errors: list[Exception] = []
+        self._url = url
+        self._tables = tables
+        self._seconds = seconds
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> LongReader:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with psycopg.connect(self._url) as connection:
+            for table in cycle(self._tables):
+                try:
+                    connection.execute(f"SELECT 1 FROM {table} LIMIT 1".encode())
+                    if self._over.wait(self._seconds):
+                        return
+                    connection.rollback()
+                except psycopg.Error as error:
+                    self.errors.append(error)
+                    return
 
 
 class _Client:
