@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ import pytest
 
 from nexgent_db._data import data_dir
 from nexgent_db._migration_files import Migration, read_folder
+from nexgent_db.errors import ConnectionLost
 from nexgent_db.migrations import Migrator
 from tests.support.many_rows import LAST_OF_HISTORY, REWRITING, Size, digest, fill, user_id
 from tests.support.old_client import OldClients
@@ -169,6 +171,53 @@ def test_a_waiting_migration_does_not_hold_up_trades(filled_database: str) -> No
             vacuum.rollback()
             migrating.join()
     assert Migrator(filled_database).pending() == []
+
+
+_FILLS: Final = {
+    "20261123091210_fill_position_proceeds": (
+        "agent_positions",
+        "proceeds_sol <> 0",
+        "remaining_amount IS NOT NULL ORDER BY ctid DESC",
+    ),
+    "20261123091310_fill_transaction_legs": (
+        "agent_transactions",
+        "transaction_leg = 1",
+        "(wallet_address, transaction_hash)"
+        " IN (SELECT wallet_address, transaction_hash FROM agent_transactions GROUP BY 1, 2 HAVING count(*) > 1)"
+        " ORDER BY wallet_address DESC, transaction_hash DESC, transaction_time DESC",
+    ),
+}
+"""The table, what a filled row looks like, and which row comes last."""
+
+
+@pytest.mark.parametrize("name", _FILLS)
+def test_a_fill_that_is_cut_off_keeps_what_it_has_done_and_goes_on_from_there(filled_database: str, name: str) -> None:
+    table, filled, last = _FILLS[name]
+    names = [migration.id for migration in ours()]
+    Migrator(filled_database).migrate(to=names[names.index(name) - 1])
+
+    def count() -> int:
+        return int(dba.execute(f"SELECT count(*) FROM {table} WHERE {filled}".encode()).fetchall()[0][0])
+
+    with psycopg.connect(filled_database) as holder, psycopg.connect(filled_database, autocommit=True) as dba:
+        holder.execute(f"SELECT 1 FROM {table} WHERE {last} LIMIT 1 FOR UPDATE".encode())
+        with ThreadPoolExecutor() as pool:
+            migrating = pool.submit(Migrator(filled_database).migrate, name)
+            while not (found := dba.execute(_WAITS_FOR_A_ROW).fetchall()):
+                assert not migrating.done(), "it has not come to the row"
+                time.sleep(0.01)
+            dba.execute("SELECT pg_terminate_backend(%s)", found[0])
+            assert isinstance(migrating.exception(), ConnectionLost)
+        done = count()
+        holder.rollback()
+        Migrator(filled_database).migrate(name)
+        assert count() == done + 1 >= 5
+
+
+_WAITS_FOR_A_ROW: Final = """
+    SELECT a.pid FROM pg_locks AS l INNER JOIN pg_stat_activity AS a USING (pid)
+    WHERE NOT l.granted AND l.locktype IN ('transactionid', 'tuple') AND a.datname = current_database()
+"""
 
 
 def test_clients_of_the_release_before_trade_through_the_upgrade_and_nothing_is_lost(empty_database: str) -> None:

@@ -1,0 +1,198 @@
+"""``python -m tests.benchmarks.indexes [--transactions N]``: what the indexes cost that our migrations drop.
+
+Fills a database, migrates it to the newest version, and inserts the same number of rows into each table, in turns
+with the indexes that were dropped there and without them; then buys in the same way, with and without all of them.
+The rows that are inserted lie ready in a temporary table, and go to random places of the indexes. Prints the medians,
+and what was gained: rows a second without the dropped indexes, over rows a second with them. A second is one of the
+server's processor (Linux), so that other work on the machine counts little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+from uuid import uuid4
+
+import psycopg
+from rich.console import Console
+from rich.table import Table
+
+from nexgent_db import Database
+from nexgent_db._data import data_dir
+from nexgent_db._migration_files import read_folder
+from nexgent_db.embedded import postgres
+from nexgent_db.migrations import Migrator
+from nexgent_db.models import SOL_MINT
+from tests.benchmarks.result import medians
+from tests.integration.sync.factories import Owner, new_owner
+from tests.support.many_rows import LAST_OF_HISTORY, Size, fill
+
+_ROUNDS: Final = 9
+_ROWS: Final = 5_000
+_BUYS: Final = 500
+
+_OWN: Final[Mapping[str, Mapping[str, str]]] = {
+    "agent_transactions": {"id": "gen_random_uuid()", "transaction_hash": "md5(random()::text)"},
+    "agent_historical_swaps": {"id": "gen_random_uuid()"},
+    "agent_balance_snapshots": {
+        "id": "gen_random_uuid()",
+        "snapshot_timestamp": "snapshot_timestamp + random() * interval '1 hour'",
+    },
+    "agent_balances": {"id": "gen_random_uuid()", "token_address": "md5(random()::text)"},
+    "agent_positions": {
+        "id": "gen_random_uuid()",
+        "token_address": "md5(random()::text)",
+        "purchase_transaction_id": "free.transaction_id",
+    },
+    "trading_signals": {"id": "nextval('trading_signals_id_seq')"},
+    "signal_executions": {"id": "gen_random_uuid()", "signal_id": "free.signal_id", "agent_id": "free.agent_id"},
+}
+"""What no two rows of a table may share, and how a copy of a row gets its own."""
+
+_FREE: Final = {
+    "agent_positions": """
+        SELECT id AS transaction_id FROM agent_transactions
+        EXCEPT SELECT purchase_transaction_id FROM agent_positions
+    """,
+    "signal_executions": """
+        SELECT s.id AS signal_id, a.id AS agent_id FROM trading_signals AS s CROSS JOIN agents AS a
+        EXCEPT SELECT signal_id, agent_id FROM signal_executions
+    """,
+}
+"""What a copy can refer to, where something may be referred to only once."""
+
+
+def dropped_indexes() -> dict[str, dict[str, str]]:
+    """For each table the indexes that migrations of ours drop: the name, and the statement that builds it again."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for migration in read_folder(data_dir("migrations")):
+        if migration.id <= LAST_OF_HISTORY or migration.down is None:
+            continue
+        for name in re.findall(r"^DROP INDEX (?:CONCURRENTLY IF EXISTS )?(\w+);", migration.up.text, re.MULTILINE):
+            again = rf"^CREATE INDEX (?:CONCURRENTLY IF NOT EXISTS )?{name}\s+ON (\w+) (\(.*\));"
+            definition = re.search(again, migration.down.text, re.MULTILINE)
+            assert definition is not None, name
+            found[definition[1]][name] = f"CREATE INDEX {name} ON {definition[1]} {definition[2]}"
+    return found
+
+
+def processor_s(connection: psycopg.Connection[Any]) -> float:
+    """What all sessions of the server have used of a processor, in seconds; elsewhere than on Linux just the time."""
+    if not Path("/proc/self/schedstat").exists():
+        return time.perf_counter()
+    pids = connection.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'").fetchall()
+    return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for (pid,) in pids) / 1e9
+
+
+class Inserts:
+    """Inserts rows into a table and undoes it."""
+
+    def __init__(self, connection: psycopg.Connection[Any], table: str) -> None:
+        self._connection = connection
+        self._table = table
+        self._columns = [
+            name
+            for (name,) in connection.execute(
+                "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
+                [table],
+            )
+        ]
+
+    def rate(self) -> float:
+        """So many a second."""
+        columns = ", ".join(self._columns)
+        with self._connection.transaction(force_rollback=True):
+            self._connection.execute(self._ready().encode())
+            self._connection.execute("ANALYZE ready")
+            started = processor_s(self._connection)
+            done = self._connection.execute(f"INSERT INTO {self._table} ({columns}) SELECT * FROM ready".encode())
+            assert done.rowcount == _ROWS
+            return _ROWS / (processor_s(self._connection) - started)
+
+    def _ready(self) -> str:
+        own = _OWN[self._table]
+        values = ", ".join(f"{own.get(name, f'old.{name}')} AS {name}" for name in self._columns)
+        free = _FREE.get(self._table, "SELECT NULL FROM generate_series(1, 1000000)")
+        return f"""
+            CREATE TEMP TABLE ready ON COMMIT DROP AS
+            SELECT {values}
+            FROM (SELECT *, row_number() OVER (ORDER BY random()) AS n FROM {self._table}) AS old
+            INNER JOIN (
+                SELECT free.*, row_number() OVER (ORDER BY random()) AS n FROM ({free}) AS free LIMIT {_ROWS}
+            ) AS free ON old.n = free.n % (SELECT count(*) FROM {self._table}) + 1
+        """
+
+
+class Buys:
+    """Buys, each of a token of its own, in a transaction of its own."""
+
+    def __init__(self, connection: psycopg.Connection[Any], db: Database, owner: Owner) -> None:
+        self._connection = connection
+        self._db = db
+        self._owner = owner
+
+    def rate(self) -> float:
+        """So many a second."""
+        started = processor_s(self._connection)
+        for _ in range(_BUYS):
+            self._db.trades.buy(self._owner.buy("0.001", "1000", f"T{uuid4().hex}", transaction_hash=uuid4().hex * 2))
+        return _BUYS / (processor_s(self._connection) - started)
+
+
+def compare(
+    connection: psycopg.Connection[Any], definitions: Mapping[str, str], contestant: Inserts | Buys
+) -> dict[str, list[float]]:
+    """The rates with the indexes and without them, in turns; without them at the end."""
+    rates: dict[str, list[float]] = {"with": [], "without": []}
+    contestant.rate()
+    for _ in range(_ROUNDS):
+        for definition in definitions.values():
+            connection.execute(definition.encode())
+        rates["with"].append(contestant.rate())
+        for name in definitions:
+            connection.execute(f"DROP INDEX {name}".encode())
+        rates["without"].append(contestant.rate())
+    return rates
+
+
+def main() -> int:
+    """Make the database, insert, print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.indexes", description=__doc__)
+    parser.add_argument("--transactions", type=int, default=500_000, help="default %(default)s")
+    size = Size(given := parser.parse_args().transactions, given // 5)
+    report = Table(title=f"{size.transactions:,} transactions")
+    for column in ("written", "indexes", "with /s", "without /s", "gain"):
+        report.add_column(column, justify="left" if column == "written" else "right")
+
+    def add(what: str, indexes: int, rates: Mapping[str, list[float]]) -> None:
+        middle = medians(rates)
+        gain = median(without / with_ for with_, without in zip(rates["with"], rates["without"], strict=True)) - 1
+        report.add_row(what, str(indexes), f"{middle['with']:,.0f}", f"{middle['without']:,.0f}", f"{gain:+.0%}")
+        print(f"  {what}", file=sys.stderr)
+
+    with postgres() as url:
+        for table in fill(url, size):
+            print(f"  filled {table}", file=sys.stderr)
+        Migrator(url).migrate()
+        dropped = dropped_indexes()
+        with psycopg.connect(url, autocommit=True) as connection, Database(url) as db:
+            connection.execute("VACUUM ANALYZE")
+            for table in _OWN:
+                add(table, len(dropped[table]), compare(connection, dropped[table], Inserts(connection, table)))
+            owner = new_owner(db)
+            db.trades.deposit(owner.deposit("1000000", SOL_MINT))
+            every = {name: text for definitions in dropped.values() for name, text in definitions.items()}
+            add("a buy", len(every), compare(connection, every, Buys(connection, db, owner)))
+    Console(width=None if sys.stdout.isatty() else 120).print(report)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
