@@ -41,6 +41,11 @@ class Breaker:
         """Does the cache show every change of this process?"""
         return self._state is State.CLOSED
 
+    @property
+    def answers(self) -> bool:
+        """Did it answer when it was last asked?"""
+        return self._state is not State.OPEN
+
     def may_write(self) -> bool:
         """May a committed change be applied? When not, it is remembered that one was missed."""
         with self._lock:

@@ -4,7 +4,8 @@ A message carries the figures and the id it is about, never a password or a conn
 driver's own error stays reachable as ``__cause__``.
 
 Families, from the outside in: configuration and SQL files (raised at import or start-up), reaching the
-database, misuse of a block, bad input, what a query found, what the database refused, refused trades.
+database, misuse of a block, locks of the cache, bad input, what a query found, what the database refused,
+refused trades.
 """
 
 from __future__ import annotations
@@ -144,6 +145,30 @@ class TransactionAborted(DatabaseError):
 
 class BlockMisuse(NexgentError, RuntimeError):
     """The database object was used inside its own open block, or a block's object after the block."""
+
+
+# --- Locks of the cache -------------------------------------------------------------------------
+
+
+class LockNotAcquired(NexgentError):
+    """A lock of ``db.cache.lock`` was not to be had; ``reason`` says whether somebody holds it or Redis is away."""
+
+    def __init__(self, resource: str, reason: str) -> None:
+        super().__init__(f"lock {resource!r} was not acquired: {reason}")
+        self.resource = resource
+        self.reason = reason
+
+
+class LockLost(NexgentError):
+    """A lock of ``db.cache.lock`` is not held any more, or will not be for as long as was wanted; ``reason`` says why.
+
+    Somebody else may have held it meanwhile.
+    """
+
+    def __init__(self, resource: str, reason: str) -> None:
+        super().__init__(f"lock {resource!r} was lost: {reason}")
+        self.resource = resource
+        self.reason = reason
 
 
 # --- Bad input ----------------------------------------------------------------------------------

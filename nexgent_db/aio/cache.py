@@ -12,6 +12,7 @@ from uuid import UUID
 
 from nexgent_db._breaker import CacheUnavailable
 from nexgent_db._cache_rows import BALANCE, POSITION, Batch, version_of
+from nexgent_db.aio._cache_helpers import CacheHelpers, CacheLock
 from nexgent_db.aio._cache_prices import CachePrices
 from nexgent_db.aio._cache_upkeep import CacheMetrics
 from nexgent_db.aio._cache_writes import CacheWrites
@@ -28,7 +29,7 @@ from nexgent_db.models.trading_config import AgentTradingConfig, stored_config
 if TYPE_CHECKING:
     from nexgent_db.aio._cache_link import CacheLink
 
-__all__ = ["AsyncCache", "CacheMetrics"]
+__all__ = ["AsyncCache", "CacheLock", "CacheMetrics"]
 
 R = TypeVar("R")
 
@@ -55,7 +56,7 @@ class _Token:
     token: bytes
 
 
-class AsyncCache(CacheWrites, CachePrices):
+class AsyncCache(CacheWrites, CachePrices, CacheHelpers):
     """Reads through the cache; every read falls back to the database, and what it finds there is cached.
 
     A caller sees every write of this process that was acknowledged. In another process it does when it passes the

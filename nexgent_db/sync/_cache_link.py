@@ -80,32 +80,35 @@ class CacheLink:
     def call(self, *command: Any, missed: bool = False) -> Any:
         """One round trip. Raises CacheUnavailable; ``missed`` tells the breaker that a change is lost then."""
         self.calls += 1
+        packed = _packed(command)
         try:
             with deadline(TIMEOUT_S):
-                return self._exchange(command)
+                return self._exchange(command[0], packed)
         except _FAILURES as error:
             raise self._failed(error, missed=missed) from error
 
     def run(self, wanted: Script, keys: Sequence[str], *arguments: Any, missed: bool = False) -> Any:
         """Run a script: one round trip; one more for a server that forgot it. Raises CacheUnavailable."""
         self.calls += 1
+        packed = _packed(("EVALSHA", wanted.sha, len(keys), *keys, *arguments))
         try:
             with deadline(TIMEOUT_S):
                 try:
-                    return self._exchange(("EVALSHA", wanted.sha, len(keys), *keys, *arguments))
+                    return self._exchange("EVALSHA", packed)
                 except NoScriptError:
-                    return self._exchange(("EVAL", wanted.text, len(keys), *keys, *arguments))
+                    packed = _packed(("EVAL", wanted.text, len(keys), *keys, *arguments))
+                    return self._exchange("EVAL", packed)
         except _FAILURES as error:
             raise self._failed(error, missed=missed) from error
 
-    def _exchange(self, command: tuple[Any, ...]) -> Any:
+    def _exchange(self, name: str, packed: bytes) -> Any:
         """Send a command and read its answer. What the client does around that would cost as much as a trade may."""
         kept = self._idle
         connection = self._connected(kept)
         answered = False
         try:
-            connection.send_packed_command([pack_command(command)], check_health=False)
-            answer = self._client.parse_response(connection, command[0])
+            connection.send_packed_command([packed], check_health=False)
+            answer = self._client.parse_response(connection, name)
             answered = True
         except ResponseError:  # an answer as well
             answered = True
@@ -265,3 +268,12 @@ class CacheLink:
         if done == 1 and seen is not None:
             _LOG.warning("the cache was reset: what it held was of another server or database")
         return done == 1
+
+
+def _packed(command: tuple[Any, ...]) -> bytes:
+    """The command as it is sent. Raises CacheUnavailable for text that is not Unicode: no fault of Redis."""
+    try:
+        packed: bytes = pack_command(command)
+    except UnicodeEncodeError:
+        raise CacheUnavailable("text with half of a surrogate pair cannot be sent") from None
+    return packed

@@ -19,6 +19,7 @@ from nexgent_db.models.balances import AgentBalance
 from nexgent_db.models.cache import TradingFlags
 from nexgent_db.models.positions import AgentPosition
 from nexgent_db.models.trading_config import AgentTradingConfig, stored_config
+from nexgent_db.sync._cache_helpers import CacheHelpers, CacheLock
 from nexgent_db.sync._cache_prices import CachePrices
 from nexgent_db.sync._cache_upkeep import CacheMetrics
 from nexgent_db.sync._cache_writes import CacheWrites
@@ -29,7 +30,7 @@ from nexgent_db.sync.repositories.positions import PositionRepository
 if TYPE_CHECKING:
     from nexgent_db.sync._cache_link import CacheLink
 
-__all__ = ["Cache", "CacheMetrics"]
+__all__ = ["Cache", "CacheLock", "CacheMetrics"]
 
 R = TypeVar("R")
 
@@ -56,7 +57,7 @@ class _Token:
     token: bytes
 
 
-class Cache(CacheWrites, CachePrices):
+class Cache(CacheWrites, CachePrices, CacheHelpers):
     """Reads through the cache; every read falls back to the database, and what it finds there is cached.
 
     A caller sees every write of this process that was acknowledged. In another process it does when it passes the

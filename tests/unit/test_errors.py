@@ -55,6 +55,8 @@ ARGUMENTS: dict[str, Any] = {
     "request_id": UUID(int=2),
     "wallet_type": "live",
     "taken_by": "another",
+    "resource": "rebalance",
+    "reason": "somebody else holds it",
     "balance": Decimal("1E+3"),
     "required": Decimal("2.500000000000000000"),
     "remaining": Decimal("0E-18"),
