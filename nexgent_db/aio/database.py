@@ -21,6 +21,7 @@ from nexgent_db._cache_rows import Change
 from nexgent_db.aio._cached import CachedSession
 from nexgent_db.aio._observed import ObservedSession, observed_commit
 from nexgent_db.aio._pool import PoolSession, connect, make_pool, take
+from nexgent_db.aio._schema import assert_schema
 from nexgent_db.aio._session import BlockSession, Session, of_tenant
 from nexgent_db.aio._tenant import isolated
 from nexgent_db.aio.cache import AsyncCache
@@ -151,6 +152,7 @@ class AsyncDatabase(_Repositories):
         self.cache = self._follower if tenant is None else AsyncCache(None, session, self._block_session)
         if self.settings.redis_url is not None:
             session = CachedSession(session, self._follower, self._trade_block_session)
+        self._session = session
         super().__init__(session)
 
     def _new_cache(self, session: Session) -> AsyncCache:
@@ -227,6 +229,16 @@ class AsyncDatabase(_Repositories):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def assert_schema(self) -> None:
+        """Make sure, as a service starts, that the database has this release's migrations, unedited, and no others.
+
+        One round trip, which reads the migrations' books and takes no lock; a role that may only SELECT from
+        ``_yoyo_migration`` and ``_nexgent_migration`` can ask. Raises SchemaNotReady, in this order: migrations were
+        never run here; the database is newer; files were edited after they were applied; migrations are pending. Else
+        what queries raise.
+        """
+        await assert_schema(self._session)
 
     async def health(self) -> Health:
         """One round trip to the server, and how busy the pool is. Never raises for a server that is gone."""

@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from nexgent_db.embedded import default_root, postgres
-from nexgent_db.errors import SchemaNotReady
 from nexgent_db.migrations import Migrator, StepCallback
 from nexgent_db.settings import Settings
+from nexgent_db.sync.database import Database
 
 __all__ = ["DatabaseUrl", "Target", "migrate", "opened", "refuse_unmigrated"]
 
@@ -54,11 +54,6 @@ def migrate(target: Target, on_step: StepCallback | None = None) -> list[str]:
 
 
 def refuse_unmigrated(target: Target) -> None:
-    """Raise SchemaNotReady when a migration is missing: figures would be rounded, or a query fail half-way."""
-    states = Migrator(target.settings.conninfo).status()
-    pending = [state.name for state in states if state.applied_at is None]
-    if pending:
-        raise SchemaNotReady(
-            f"{len(pending)} of {len(states)} migrations are missing, from {pending[0]} on:"
-            " migrate the database first (nexgent-db migrate)"
-        )
+    """Raise SchemaNotReady for another schema: figures would be rounded, or a query fail half-way."""
+    with Database(target.settings) as db:
+        db.assert_schema()

@@ -35,6 +35,7 @@ from nexgent_db.settings import Settings, describe
 from nexgent_db.sync._cached import CachedSession
 from nexgent_db.sync._observed import ObservedSession, observed_commit
 from nexgent_db.sync._pool import PoolSession, connect, make_pool, take
+from nexgent_db.sync._schema import assert_schema
 from nexgent_db.sync._session import BlockSession, Session, of_tenant
 from nexgent_db.sync._tenant import isolated
 from nexgent_db.sync.cache import Cache
@@ -152,6 +153,7 @@ class Database(_Repositories):
         self.cache = self._follower if tenant is None else Cache(None, session, self._block_session)
         if self.settings.redis_url is not None:
             session = CachedSession(session, self._follower, self._trade_block_session)
+        self._session = session
         super().__init__(session)
 
     def _new_cache(self, session: Session) -> Cache:
@@ -228,6 +230,16 @@ class Database(_Repositories):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def assert_schema(self) -> None:
+        """Make sure, as a service starts, that the database has this release's migrations, unedited, and no others.
+
+        One round trip, which reads the migrations' books and takes no lock; a role that may only SELECT from
+        ``_yoyo_migration`` and ``_nexgent_migration`` can ask. Raises SchemaNotReady, in this order: migrations were
+        never run here; the database is newer; files were edited after they were applied; migrations are pending. Else
+        what queries raise.
+        """
+        assert_schema(self._session)
 
     def health(self) -> Health:
         """One round trip to the server, and how busy the pool is. Never raises for a server that is gone."""

@@ -145,3 +145,7 @@ def test_the_count_sees_every_statement(db: Database) -> None:
         db.users.find_by_id(uuid4())
 
     assert _count(db, twice) == 2
+
+
+def test_the_question_for_the_schema_is_one_round_trip(db: Database) -> None:
+    assert _count(db, db.assert_schema) == 1

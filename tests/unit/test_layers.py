@@ -17,7 +17,7 @@ PACKAGE = Path(nexgent_db.__file__).parent
 ABOVE_NOTHING: set[str] = set()
 PURE = {"errors", "models", "sqlfiles", "_data"}
 CACHE = {"_background", "_breaker", "_cache_rows", "_cache_scripts", "cache_keys"}
-IO = {*PURE, *CACHE, "binding", "observe", "outcomes", "health", "settings"}
+IO = {*PURE, *CACHE, "_schema_state", "binding", "observe", "outcomes", "health", "settings"}
 MIGRATION_PARTS = {f"_migration_{part}" for part in ("files", "books", "state", "server", "runner")}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": ABOVE_NOTHING,
@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "roles": {"errors", "_data"},
     "contract": {*IO, "aio", "sync", "_sqllexer"},
     "_migration_sql": {"errors"},
+    "_schema_state": {"errors", "models", "_data", "_migration_sql"},
     "_migration_files": {"errors", "_migration_sql"},
     "_migration_books": {"errors", "_migration_files"},
     "_migration_state": {"errors", "_migration_files", "_migration_books"},
