@@ -38,7 +38,7 @@ rollback: $(STAMP)  ## undo the last migration
 	@$(BIN)/nexgent-db rollback
 
 status: $(STAMP)  ## list the migrations, applied and pending
-	@$(BIN)/nexgent-db status
+	@$(BIN)/nexgent-db status || [ $$? = 2 ]
 
 test: $(STAMP)  ## run all tests, on embedded servers
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile

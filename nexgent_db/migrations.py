@@ -32,6 +32,7 @@ from nexgent_db import _migration_server as server
 from nexgent_db._data import data_dir
 from nexgent_db._migration_books import BOOKKEEPING_TABLES, Books
 from nexgent_db._migration_files import Migration, read_folder
+from nexgent_db._migration_locks import MeasuredMigration, TableLock, measured
 from nexgent_db._migration_runner import Limits, MessageCallback, Runner
 from nexgent_db._migration_state import Problem, problems, to_apply, to_rollback, unrecorded
 from nexgent_db.errors import InvalidInput, MigrationError, MigrationLocked
@@ -39,6 +40,7 @@ from nexgent_db.settings import describe
 
 __all__ = [
     "BOOKKEEPING_TABLES",
+    "MeasuredMigration",
     "MessageCallback",
     "MigrationError",
     "MigrationLocked",
@@ -47,6 +49,7 @@ __all__ = [
     "PlannedMigration",
     "Problem",
     "StepCallback",
+    "TableLock",
 ]
 
 StepCallback = Callable[[str, int, int], None]
@@ -170,6 +173,21 @@ class Migrator:
             )
             for m in to_apply(folder, kept, to)
         ]
+
+    def measure(self, copy: str, to: str | None = None) -> list[MeasuredMigration]:
+        """What each of ``plan(to)`` does to tables: the locks it takes, what it rewrites; measured, not guessed.
+
+        ``copy`` is the connection string of an empty database, or schema, that nobody else uses. It is brought to
+        where this database is, then each migration is run there and looked at right before its end; this database is
+        only read. Raises like ``plan()``, and MigrationError for a migration that fails on the copy.
+        """
+        folder, kept = self._look()
+        wanted = {m.id for m in to_apply(folder, kept, to)}
+        if not wanted:
+            return []
+        return list(
+            measured(server.prepared(copy), [m for m in folder if m.hash in kept.applied or m.id in wanted], wanted)
+        )
 
     def invalid_indexes(self) -> list[str]:
         """The INVALID indexes that an interrupted CREATE INDEX CONCURRENTLY left; schema-qualified, quoted names."""

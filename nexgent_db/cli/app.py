@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
-from nexgent_db.cli import adopt, catalog, check, history, queries, report, roles, schema
-from nexgent_db.cli.show import one_line, printable
+from nexgent_db.cli import adopt, catalog, check, history, plan, queries, report, roles, schema
+from nexgent_db.cli.show import one_line, printable_lines
 from nexgent_db.errors import NexgentError
 
 __all__ = ["app", "main"]
@@ -24,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 schema.register(app)
+plan.register(app)
 history.register(app)
 check.register(app)
 catalog.register(app)
@@ -53,10 +55,12 @@ def _options(
 
 def main() -> None:
     """Run the command line; exit with 0, or 1 after a failure that is told in one line, or 2 for wrong usage."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack a letter; as stderr does
     try:
         app(prog_name="nexgent-db")
     except NexgentError as error:
         if details := getattr(error, "details", ""):  # such as what was edited in a migration
-            print("\n".join(map(printable, details.expandtabs().splitlines())), file=sys.stderr)  # noqa: T201
+            print(printable_lines(details), file=sys.stderr)  # noqa: T201
         print(f"nexgent-db: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
         sys.exit(1)

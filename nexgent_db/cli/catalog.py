@@ -26,14 +26,14 @@ from nexgent_db.errors import NexgentError, SchemaNotReady, translate
 from nexgent_db.migrations import Migrator
 from nexgent_db.settings import Settings
 
-__all__ = ["Scratch", "catalog_after", "catalog_of", "connected", "register", "show_differences"]
+__all__ = ["Scratch", "catalog_after", "catalog_of", "connected", "empty_database", "register", "show_differences"]
 
 Scratch = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
         show_default=False,
-        help="A database to migrate for comparison, in a schema of its own that is dropped afterwards."
+        help="A database to migrate on, in a schema of its own that is dropped afterwards."
         " Without it, a throw-away server's.",
     ),
 ]
@@ -146,13 +146,14 @@ def catalog_of(conninfo: str) -> Catalog:
 
 def catalog_after(last: str | None, scratch: str | None) -> Catalog:
     """What the migrations make, up to and including ``last`` (None: all), on a throw-away server or on ``scratch``."""
-    with _empty(scratch) as conninfo:
+    with empty_database(scratch) as conninfo:
         Migrator(conninfo).migrate(to=last)
         return catalog_of(conninfo)
 
 
 @contextmanager
-def _empty(scratch: str | None) -> Iterator[str]:
+def empty_database(scratch: str | None) -> Iterator[str]:
+    """The connection string of a throw-away server's database, or of a schema in ``scratch`` that is dropped again."""
     if scratch is None:
         with postgres() as url:
             yield Settings.from_url(url).conninfo

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from nexgent_db.cli import target
-from nexgent_db.cli.schema import tell_step
+from nexgent_db.cli.progress import Progress as MigrationProgress
 from nexgent_db.cli.show import one_line, plain, show_table
 from nexgent_db.cli.target import DatabaseUrl
 from nexgent_db.models._base import SOL_MINT
@@ -65,7 +65,8 @@ def replay(
 def demo(database_url: DatabaseUrl = None) -> None:
     """Migrate, replay a small made-up history, and show the balances, positions and trades it leaves."""
     with target.opened(database_url) as where:
-        target.migrate(where, tell_step)
+        told = MigrationProgress()
+        target.migrate(where, told.step, told.message)
         with Database(where.settings) as db:
             report = _replay(db, DEMO_HISTORY, agents=1)
             (account,) = report.accounts

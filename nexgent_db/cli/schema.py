@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from nexgent_db.cli import target
-from nexgent_db.cli.show import show_table
+from nexgent_db.cli.machine import Json, print_json, reporting
+from nexgent_db.cli.progress import Progress
+from nexgent_db.cli.show import one_line, printable_lines, show_table
 from nexgent_db.cli.target import DatabaseUrl
-from nexgent_db.migrations import Migrator
+from nexgent_db.migrations import MigrationStatus, Migrator, Problem
 
-__all__ = ["register", "tell_step"]
+__all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
@@ -22,48 +24,104 @@ def register(app: typer.Typer) -> None:
     app.command()(repair)
 
 
-def tell_step(name: str, done: int, total: int) -> None:
-    """Say on stderr which migration begins."""
-    if done < total and name != _told.get("name"):
-        _told["name"] = name
-        typer.echo(f"[{done + 1}/{total}] {name}", err=True)
-
-
-_told: dict[str, str] = {}
-
-
 def migrate(
     to: Annotated[str | None, typer.Option(metavar="ID", help="The last migration to apply; without it, all.")] = None,
     drop_invalid: Annotated[
         bool, typer.Option("--drop-invalid", help="First drop INVALID indexes, which an interrupted run left.")
     ] = False,
+    as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Bring the database to this release's schema; do nothing when it is there."""
-    with target.opened(database_url) as database:
-        migrator = Migrator(database.settings.conninfo, on_step=tell_step)
-        for name in migrator.drop_invalid_indexes() if drop_invalid else ():
+    """Bring the database to this release's schema; do nothing when it is there.
+
+    Each migration is applied whole or not at all; those before one that fails stay. What is going on is told on stderr.
+    """
+    told, dropped = Progress(), list[str]()
+    document = {"applied": told.done, "dropped_invalid_indexes": dropped}
+    with reporting(document, as_json), target.opened(database_url) as database:
+        migrator = _migrator(database, told)
+        if drop_invalid:
+            dropped += migrator.drop_invalid_indexes()
+        for name in dropped:
             typer.echo(f"dropped the INVALID index {name}", err=True)
         applied = migrator.migrate(to)
-    done = "the schema is up to date" if to is None else f"{to} is applied"
-    typer.echo(f"{len(applied)} migrations applied" if applied else f"nothing to do: {done}")
+    if not as_json:
+        done = "the schema is up to date" if to is None else f"{to} is applied"
+        typer.echo(f"{len(applied)} migrations applied" if applied else f"nothing to do: {done}")
 
 
 def rollback(
     count: Annotated[int | None, typer.Option(min=1, help="How many migrations to undo; 1 without --to.")] = None,
     to: Annotated[str | None, typer.Option(metavar="ID", help="Undo all that were applied after this one.")] = None,
+    as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Undo the migrations applied last. The head of each file says what is lost."""
-    with target.opened(database_url) as database:
-        undone = Migrator(database.settings.conninfo, on_step=tell_step).rollback(count, to=to)
-    typer.echo(f"{len(undone)} migrations undone" if undone else "nothing to do: no migration is applied after it")
+    told = Progress()
+    with reporting({"undone": told.done}, as_json), target.opened(database_url) as database:
+        undone = _migrator(database, told).rollback(count, to=to)
+    if not as_json:
+        typer.echo(f"{len(undone)} migrations undone" if undone else "nothing to do: no migration is applied after it")
 
 
-def status(database_url: DatabaseUrl = None) -> None:
-    """List the migrations and when each was applied. Reads only."""
+def repair(
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is recorded with who and when.")],
+    forget: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="A migration that only the database knows, to be forgotten.")
+    ] = None,
+    as_json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Accept the migration files as they are, where the database remembers others. No SQL of theirs is run."""
+    accepted = list[dict[str, Any]]()
+    with reporting({"accepted": accepted}, as_json), target.opened(database_url) as database:
+        found = _migrator(database, Progress()).repair(reason, forget or ())
+        accepted += map(_problem_object, found)
+    if not as_json:
+        for problem in found:
+            typer.echo(f"accepted: {problem.text}")
+        typer.echo(f"{len(found)} accepted" if found else "nothing to do: files and database agree")
+
+
+def _migrator(database: target.Target, told: Progress) -> Migrator:
+    return Migrator(database.settings.conninfo, on_step=told.step, on_message=told.message)
+
+
+# --- Status -------------------------------------------------------------------------------------
+
+
+def status(as_json: Json = False, database_url: DatabaseUrl = None) -> None:
+    """List the migrations and when each was applied. Exit code 0: up to date; 2: some are pending; 1: a problem.
+
+    Reads only, without locks. A problem is what migrate would refuse: a file that was edited, renamed or removed after
+    it was applied, or that comes late; or an INVALID index.
+    """
     with target.opened(database_url) as database:
-        states = Migrator(database.settings.conninfo).status()
+        migrator = Migrator(database.settings.conninfo)
+        states = migrator.status()
+        invalid = migrator.invalid_indexes()
+    pending = sum(state.applied_at is None for state in states)
+    found = [state.problem for state in states if state.problem is not None]
+    if as_json:
+        print_json(
+            {
+                "state": "problem" if found or invalid else "pending" if pending else "up to date",
+                "pending": pending,
+                "migrations": [_status_object(state) for state in states],
+                "invalid_indexes": invalid,
+            }
+        )
+    else:
+        _show_states(states)
+        _show_problems(found, invalid)
+        typer.echo(f"{pending} pending: nexgent-db migrate" if pending else "up to date")
+    if found or invalid:
+        raise typer.Exit(1)
+    if pending:
+        raise typer.Exit(2)
+
+
+def _show_states(states: list[MigrationStatus]) -> None:
     show_table(
         "Migrations",
         ("migration", "applied (UTC)"),
@@ -75,20 +133,31 @@ def status(database_url: DatabaseUrl = None) -> None:
             for state in states
         ],
     )
-    pending = sum(state.applied_at is None for state in states)
-    typer.echo(f"{pending} pending: nexgent-db migrate" if pending else "up to date")
 
 
-def repair(
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is recorded with who and when.")],
-    forget: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="A migration that only the database knows, to be forgotten.")
-    ] = None,
-    database_url: DatabaseUrl = None,
-) -> None:
-    """Accept the migration files as they are, where the database remembers others. No SQL of theirs is run."""
-    with target.opened(database_url) as database:
-        accepted = Migrator(database.settings.conninfo, on_step=tell_step).repair(reason, forget or ())
-    for problem in accepted:
-        typer.echo(f"accepted: {problem.text}")
-    typer.echo(f"{len(accepted)} accepted" if accepted else "nothing to do: files and database agree")
+def _show_problems(found: list[Problem], invalid: list[str]) -> None:
+    for problem in found:
+        typer.echo(f"problem: {one_line(problem.text)}")
+        if problem.details:
+            typer.echo(printable_lines(problem.details))
+    for name in invalid:
+        typer.echo(f"problem: {one_line(name)} is an INVALID index: nexgent-db migrate --drop-invalid")
+
+
+def _status_object(state: MigrationStatus) -> dict[str, Any]:
+    return {
+        "name": state.name,
+        "applied_at": None if state.applied_at is None else state.applied_at.isoformat(),
+        "known": state.known,
+        "problem": None if state.problem is None else _problem_object(state.problem),
+    }
+
+
+def _problem_object(problem: Problem) -> dict[str, Any]:
+    return {
+        "kind": problem.kind,
+        "name": problem.name,
+        "text": problem.text,
+        "details": problem.details or None,
+        "new_name": problem.new_name,
+    }

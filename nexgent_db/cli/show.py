@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-__all__ = ["one_line", "plain", "printable", "show_table", "show_whole"]
+__all__ = ["one_line", "plain", "printable", "printable_lines", "show_table", "show_whole"]
 
 _WIDEST = 10_000
 
@@ -32,6 +32,11 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """The text on one line, and printable."""
     return printable(" ".join(text.split()))
+
+
+def printable_lines(text: str) -> str:
+    """The same with its lines kept."""
+    return "\n".join(printable(line.expandtabs()) for line in text.splitlines())
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | int | Decimal]]) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from nexgent_db.embedded import default_root, postgres
-from nexgent_db.migrations import Migrator, StepCallback
+from nexgent_db.migrations import MessageCallback, Migrator, StepCallback
 from nexgent_db.settings import Settings
 from nexgent_db.sync.database import Database
 
@@ -48,9 +48,11 @@ def opened(database_url: str | None) -> Iterator[Target]:
         yield Target(Settings.from_url(url), embedded=True)
 
 
-def migrate(target: Target, on_step: StepCallback | None = None) -> list[str]:
+def migrate(
+    target: Target, on_step: StepCallback | None = None, on_message: MessageCallback | None = None
+) -> list[str]:
     """Apply what is pending; the names."""
-    return Migrator(target.settings.conninfo, on_step=on_step).migrate()
+    return Migrator(target.settings.conninfo, on_step=on_step, on_message=on_message).migrate()
 
 
 def refuse_unmigrated(target: Target) -> None:

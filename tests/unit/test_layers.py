@@ -18,7 +18,7 @@ ABOVE_NOTHING: set[str] = set()
 PURE = {"errors", "models", "sqlfiles", "_data"}
 CACHE = {"_background", "_breaker", "_cache_rows", "_cache_scripts", "cache_keys"}
 IO = {*PURE, *CACHE, "_schema_state", "binding", "observe", "outcomes", "health", "settings"}
-MIGRATION_PARTS = {f"_migration_{part}" for part in ("files", "books", "state", "server", "runner")}
+MIGRATION_PARTS = {f"_migration_{part}" for part in ("files", "books", "state", "server", "runner", "locks")}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": ABOVE_NOTHING,
     "_sqllexer": ABOVE_NOTHING,
@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_migration_state": {"errors", "_migration_files", "_migration_books"},
     "_migration_server": {"errors", "settings", "_migration_files"},
     "_migration_watch": ABOVE_NOTHING,
+    "_migration_locks": {"errors", "_migration_files", "_migration_server"},
     "_migration_runner": {"errors", "_migration_files", "_migration_books", "_migration_server", "_migration_watch"},
     "migrations": {"errors", "settings", "_data", *MIGRATION_PARTS},
     "embedded": {"errors"},
@@ -87,6 +88,7 @@ MAY_DO: dict[str, set[str]] = {
     "_migration_books": {"psycopg", "yoyo"},
     "_migration_server": {"psycopg", "socket"},
     "_migration_watch": {"psycopg"},
+    "_migration_locks": {"psycopg"},
     "_migration_runner": {"psycopg", "yoyo", "socket"},
     "migrations": {"psycopg", "socket"},
     "embedded": {"psycopg", "socket", "subprocess"},

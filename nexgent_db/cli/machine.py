@@ -1,0 +1,43 @@
+"""One JSON object on stdout, for machines: whatever happens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from nexgent_db.errors import NexgentError
+
+__all__ = ["Json", "print_json", "reporting"]
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """On one line."""
+    typer.echo(json.dumps(document, ensure_ascii=False))
+
+
+@contextmanager
+def reporting(document: Mapping[str, Any], wanted: bool) -> Iterator[None]:
+    """Print ``document``, as the block leaves it, and its error if it fails; nothing unless ``wanted``."""
+    try:
+        yield
+    except NexgentError as error:
+        if wanted:
+            print_json({**document, "error": _as_object(error)})
+        raise
+    if wanted:
+        print_json({**document, "error": None})
+
+
+def _as_object(error: NexgentError) -> dict[str, str | None]:
+    return {
+        "kind": type(error).__name__,
+        "message": str(error),
+        "sqlstate": getattr(error, "sqlstate", None),
+        "details": getattr(error, "details", "") or None,
+    }
