@@ -51,6 +51,12 @@ def success(*arguments: str | Path, **environ: str) -> str:
     return done.stdout
 
 
+def pending(**environ: str) -> str:
+    done = nexgent_db("status", **environ)
+    assert done.returncode == 2, done
+    return done.stdout
+
+
 @pytest.fixture
 def home() -> Iterator[Path]:
     """Where an embedded server of the test's own may lie: reachable for nobody, when root runs this."""
@@ -66,11 +72,11 @@ def home() -> Iterator[Path]:
 def test_migrate_status_and_rollback(empty_database: str) -> None:
     where = {"DATABASE_URL": empty_database}
     total = len(Migrator(empty_database).pending())
-    assert f"{total} pending" in success("status", **where)
+    assert f"{total} pending" in pending(**where)
     assert success("migrate", **where) == f"{total} migrations applied\n"
     assert success("migrate", **where) == "nothing to do: the schema is up to date\n"
     assert success("rollback", "--count", "2", **where) == "2 migrations undone\n"
-    assert "2 pending" in success("status", **where)
+    assert "2 pending" in pending(**where)
     assert success("migrate", **where) == "2 migrations applied\n"
     shown = success("status", **where)
     assert shown.count("\n│ 20") == total
@@ -114,8 +120,8 @@ def test_an_invalid_index_is_dropped_on_request(empty_database: str) -> None:
 
 
 def test_the_option_wins_over_the_environment(empty_database: str) -> None:
-    shown = success("status", "--database-url", empty_database, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
-    assert "pending" in shown
+    done = nexgent_db("status", "--database-url", empty_database, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    assert "pending" in done.stdout
 
 
 def test_version_help_and_wrong_usage() -> None:
