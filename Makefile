@@ -9,10 +9,6 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE := 1
 
-# The runner sets the timeouts; the types are the public system's. Its 18 migrations are the past: not linted.
-SQUAWK_EXCLUDED := require-lock-timeout,require-statement-timeout,prefer-text-field,prefer-bigint-over-int
-OUR_MIGRATIONS := $(filter-out %.rollback.sql,$(wildcard migrations/20261*.sql))
-
 .DEFAULT_GOAL := help
 .PHONY: help install demo migrate rollback status test check contract schema lint types format sync bench bench-upgrade clean
 
@@ -59,7 +55,7 @@ lint: $(STAMP)  ## style of the code and of the SQL
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/sqlfluff lint --disable-progress-bar $(filter-out sql/schema.sql,$(wildcard sql/*.sql)) migrations
-	$(BIN)/squawk --assume-in-transaction --exclude $(SQUAWK_EXCLUDED) $(OUR_MIGRATIONS)
+	$(BIN)/nexgent-db lint-migrations
 
 types: $(STAMP)  ## mypy --strict
 	$(BIN)/mypy

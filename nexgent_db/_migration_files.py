@@ -22,7 +22,7 @@ from yoyo.migrations import topological_sort
 from nexgent_db._migration_sql import Statement, checksum, read_sql, statements
 from nexgent_db.errors import MigrationError
 
-__all__ = ["LAST_OF_HISTORY", "Migration", "Script", "read_folder"]
+__all__ = ["LAST_OF_HISTORY", "Migration", "Script", "migration_paths", "read_folder"]
 
 LAST_OF_HISTORY: Final = "20260211120000_add_user_id_to_trading_signals"
 """Up to here the migrations are the public system's own; what they do is a fact, not a choice."""
@@ -87,6 +87,11 @@ def read_folder(directory: Path) -> list[Migration]:
     rolled back (no way back, no statement, an embedded COMMIT, a mistyped directive), or when dependencies are
     unknown or circular. Nothing is skipped in silence.
     """
+    return _in_order([Migration(path) for path in migration_paths(directory)])
+
+
+def migration_paths(directory: Path) -> list[Path]:
+    """The ways up in ``directory``, unread. Raises MigrationError for a folder that holds none, or other files."""
     if not directory.is_dir():
         raise MigrationError(f"the migrations folder {directory} does not exist")
     found = [Path(m.path) for m in _found_by_yoyo(directory)]
@@ -104,7 +109,7 @@ def read_folder(directory: Path) -> list[Migration]:
     for rollback in sorted(directory.glob("*.rollback.sql")):
         if rollback.name.replace(".rollback.sql", ".sql") not in names:
             raise MigrationError(f"{rollback}: rolls back a migration that is not there (renamed?)")
-    return _in_order([Migration(path) for path in found])
+    return found
 
 
 def _found_by_yoyo(directory: Path) -> list[YoyoMigration]:

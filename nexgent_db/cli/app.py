@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from nexgent_db.cli import adopt, catalog, check, history, plan, queries, report, roles, schema
+from nexgent_db.cli import adopt, authoring, catalog, check, history, plan, queries, report, roles, schema
 from nexgent_db.cli.show import one_line, printable_lines
 from nexgent_db.errors import NexgentError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 schema.register(app)
 plan.register(app)
+authoring.register(app)
 history.register(app)
 check.register(app)
 catalog.register(app)

@@ -1,0 +1,271 @@
+"""What a reviewer would ask of a migration: each rule finds its fault, by file and line, and nothing beside it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from nexgent_db import _migration_lint
+from nexgent_db._data import data_dir
+from nexgent_db._migration_lint import lint, squawk
+from nexgent_db._migration_new import write_new
+from nexgent_db.cli.app import app
+from nexgent_db.errors import ConfigurationError, InvalidInput, MigrationError
+
+RUN = CliRunner()
+HEAD = "-- Why: a test.\n-- Locks: none.\n-- Rollback loses: nothing.\n\n"
+
+
+def found(directory: Path, up: str, down: str | None = "SELECT 1;", head: str = HEAD) -> list[tuple[str, int, str]]:
+    """Rule, line below the head, and file of what is found in one migration."""
+    (directory / "0001_x.sql").write_text(head + up)
+    if down is not None:
+        (directory / "0001_x.rollback.sql").write_text(down)
+    below = {"0001_x.sql": head.count("\n")}
+    return [
+        (each.rule, each.line - below.get(name, 0), name) for each in lint(directory) for name in [Path(each.path).name]
+    ]
+
+
+# --- Heads --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", ["Why", "Locks", "Rollback loses"])
+def test_a_head_says_why_which_locks_and_what_the_rollback_loses(tmp_path: Path, missing: str) -> None:
+    without = "".join(line for line in HEAD.splitlines(keepends=True) if missing not in line)
+    assert found(tmp_path, "SELECT 1;", head=without)[0][0] == "header"
+    empty = HEAD.replace(f"{missing}: ", f"{missing}:\n-- Other: ")
+    assert [rule for rule, *_ in found(tmp_path, "SELECT 1;", head=empty)] == ["header"]
+    assert found(tmp_path, "SELECT 1;") == []
+
+
+def test_what_is_said_below_a_statement_is_no_head(tmp_path: Path) -> None:
+    assert [rule for rule, *_ in found(tmp_path, "SELECT 1;\n" + HEAD, head="")] == ["header"] * 3
+
+
+def test_an_irreversible_migration_gives_its_reason_instead(tmp_path: Path) -> None:
+    head = "-- irreversible: what it deletes is gone\n-- Why: a test.\n-- Locks: none.\n"
+    assert found(tmp_path, "SELECT 1;", None, head=head) == []
+
+
+# --- Names --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TABLE t (\n    n int PRIMARY KEY\n);",
+        "CREATE TABLE t (\n    n int, UNIQUE (n)\n);",
+        "CREATE TABLE IF NOT EXISTS t (n int,\n    CHECK (n > 0)\n);",
+        "CREATE TABLE t (n int\n    REFERENCES other (n) ON DELETE CASCADE\n);",
+        "CREATE TABLE t (\n    FOREIGN KEY (n) REFERENCES other (n)\n);",
+        "CREATE TABLE t (\n    EXCLUDE USING gist (n WITH &&)\n);",
+        "ALTER TABLE t\n    ADD COLUMN m int UNIQUE;",
+        "ALTER TABLE t\n    ADD CHECK (n > 0) NOT VALID;",
+        "ALTER TABLE t\n    ADD PRIMARY KEY (n);",
+        "CREATE DOMAIN d AS int\n    CHECK (value > 0);",
+        "CREATE TABLE t (n int CONSTRAINT t_n_key UNIQUE,\n    m int NOT NULL UNIQUE\n);",
+    ],
+)
+def test_a_constraint_without_a_name_is_found(tmp_path: Path, sql: str) -> None:
+    assert found(tmp_path, sql) == [("named-constraint", 2, "0001_x.sql")]
+
+
+def test_a_way_back_names_its_constraints_too(tmp_path: Path) -> None:
+    assert found(tmp_path, "SELECT 1;", "ALTER TABLE t\n    ADD UNIQUE (n);") == [
+        ("named-constraint", 2, "0001_x.rollback.sql")
+    ]
+
+
+def test_what_has_a_name_or_is_no_constraint_is_fine(tmp_path: Path) -> None:
+    sql = """\
+CREATE TABLE t (
+    n int NOT NULL CONSTRAINT t_n_key UNIQUE NULLS NOT DISTINCT,
+    "unique" text DEFAULT 'CHECK (n)', -- UNIQUE
+    exclude boolean,
+    CONSTRAINT "T pkey" PRIMARY KEY (n),
+    CONSTRAINT t_n_fkey FOREIGN KEY (n) REFERENCES other (n) ON DELETE CASCADE,
+    CONSTRAINT t_n_check CHECK (n > 0)
+);
+ALTER TABLE t
+    DROP CONSTRAINT t_n_check,
+    ADD CONSTRAINT t_m_check CHECK (n > 1) NOT VALID,
+    VALIDATE CONSTRAINT t_m_check;
+CREATE POLICY p ON t USING (n > 0) WITH CHECK (n > 0);
+GRANT REFERENCES ON t TO other;
+CREATE TEMPORARY TABLE scratch (n int PRIMARY KEY);
+"""
+    assert found(tmp_path, sql) == []
+
+
+@pytest.mark.parametrize(
+    "sql", ["CREATE INDEX ON t (n);", "CREATE UNIQUE INDEX ON t (n);", "CREATE INDEX CONCURRENTLY ON t (n);"]
+)
+def test_an_index_without_a_name_is_found(tmp_path: Path, sql: str) -> None:
+    assert found(tmp_path, f"SELECT 1;\n{sql}") == [("named-index", 2, "0001_x.sql")]
+    for named in ("i ON", '"On" ON', "IF NOT EXISTS i ON"):
+        assert found(tmp_path, sql.replace("ON", named)) == []
+
+
+# --- What the engine refuses --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("up", "line"),
+    [
+        ("SELECT 1;\nCOMMIT;", 2),
+        ("BEGIN;\nSELECT 1;", 1),
+        ("SELECT 1;\n\nROLLBACK;", 3),
+        ("SELECT 1;\nSTART TRANSACTION;", 2),
+    ],
+)
+def test_nothing_ends_the_transaction(tmp_path: Path, up: str, line: int) -> None:
+    assert found(tmp_path, up) == [("unfit", line, "0001_x.sql")]
+
+
+def test_a_way_back_is_there_or_the_reason_why_not(tmp_path: Path) -> None:
+    ((rule, _, _),) = found(tmp_path, "SELECT 1;", None)
+    assert rule == "unfit"
+    (without_reason,) = found(tmp_path, "SELECT 1;", None, head=f"-- irreversible:\n{HEAD}")
+    assert without_reason[0] == "unfit"
+
+
+def test_outside_of_a_transaction_there_is_one_statement(tmp_path: Path) -> None:
+    head = f"-- transactional: false\n{HEAD}"
+    up = "DROP INDEX CONCURRENTLY IF EXISTS i;\n"
+    down = "-- transactional: true\nSELECT 1;"
+    assert found(tmp_path, up, down, head) == []
+    assert found(tmp_path, up + up, down, head) == [("unfit", 2, "0001_x.sql")]
+
+
+def test_every_file_is_looked_at_and_the_whole_at_last(tmp_path: Path) -> None:
+    for name, text in (("0002_y", "COMMIT;"), ("0001_x", "BEGIN;")):
+        (tmp_path / f"{name}.sql").write_text(text)
+        (tmp_path / f"{name}.rollback.sql").write_text("SELECT 1;")
+    assert [Path(each.path).name for each in lint(tmp_path)] == ["0001_x.sql", "0002_y.sql"]
+    for name in ("0001_x", "0002_y"):
+        (tmp_path / f"{name}.sql").write_text(f"-- depends: 0009_z\n{HEAD}SELECT 1;")
+    (only,) = lint(tmp_path)
+    assert "depends on 0009_z" in only.text
+    with pytest.raises(MigrationError, match="does not exist"):
+        lint(tmp_path / "nowhere")
+
+
+# --- squawk -------------------------------------------------------------------------------------
+
+
+def test_squawk_is_told_whether_a_file_is_a_transaction(tmp_path: Path) -> None:
+    """An index that is not built concurrently is its business, and so is one that would have to be outside."""
+    found(tmp_path, "ALTER TABLE t ADD COLUMN n int;\nCREATE INDEX i ON t (n);")
+    (only,) = squawk(tmp_path)
+    assert (only.rule, only.line, only.path) == (
+        "require-concurrent-index-creation",
+        HEAD.count("\n") + 2,
+        str(tmp_path / "0001_x.sql"),
+    )
+    found(tmp_path, "CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON t (n);\nSELECT 1;")
+    assert "ban-concurrent-index-creation-in-transaction" in {each.rule for each in squawk(tmp_path)}
+    found(tmp_path, "CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON t (n);", head=f"-- transactional: false\n{HEAD}",
+          down="DROP INDEX CONCURRENTLY IF EXISTS i;")  # fmt: skip
+    assert squawk(tmp_path) == []
+
+
+def test_squawk_that_is_missing_or_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found(tmp_path, "SELECT 1;", head="")
+    monkeypatch.setattr(_migration_lint, "_EXCLUDED", "no-such-rule")
+    with pytest.raises(ConfigurationError, match="squawk ended with 2: .*no-such-rule"):
+        squawk(tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+    with pytest.raises(ConfigurationError, match="squawk is not installed: pip install squawk-cli"):
+        squawk(tmp_path)
+    done = RUN.invoke(app, ["lint-migrations", str(tmp_path)])
+    assert isinstance(done.exception, ConfigurationError)
+    assert done.stdout.count(": header: ") == 3  # what was found without it
+    assert RUN.invoke(app, ["lint-migrations", "--no-squawk", str(tmp_path)]).exit_code == 1
+
+
+# --- The command --------------------------------------------------------------------------------
+
+
+def test_the_packages_own_migrations_are_clean() -> None:
+    done = RUN.invoke(app, ["lint-migrations"])
+    assert done.exit_code == 0, done.stdout
+    assert done.stdout == f"{data_dir('migrations')}: nothing found\n"
+
+
+def test_the_history_is_exempt_from_heads_and_squawk_by_its_names_only(tmp_path: Path) -> None:
+    for path in data_dir("migrations").glob("20251212112507_*"):
+        shutil.copy(path, tmp_path)
+    up = tmp_path / "20251212112507_remove_price_sol_from_trading_signals.sql"
+    up.write_text("CREATE INDEX ON trading_signals (id);")
+    assert [each.rule for each in lint(tmp_path)] == ["named-index"]
+    assert squawk(tmp_path) == []
+    for path in list(tmp_path.iterdir()):
+        path.rename(path.with_name(path.name.replace("remove", "delete")))
+    assert [each.rule for each in lint(tmp_path)].count("header") == 3
+    assert squawk(tmp_path) != []
+
+
+def test_findings_are_lines_with_file_and_line_or_one_object(tmp_path: Path) -> None:
+    found(tmp_path, "SELECT 1;\nCREATE INDEX ON t (n);")
+    done = RUN.invoke(app, ["lint-migrations", str(tmp_path), "--no-squawk"])
+    assert done.exit_code == 1
+    assert (
+        done.stdout == f"{tmp_path}/0001_x.sql:6: named-index: an index without a name: write CREATE INDEX <name> ON\n"
+    )
+    as_json = RUN.invoke(app, ["lint-migrations", str(tmp_path), "--no-squawk", "--json"])
+    (only,) = json.loads(as_json.stdout)["findings"]
+    assert (only["line"], only["rule"]) == (6, "named-index")
+
+
+# --- new ----------------------------------------------------------------------------------------
+
+NOON = datetime(2027, 1, 2, 12, tzinfo=UTC)
+
+
+def test_a_new_migration_is_the_last_one_and_has_a_head_to_fill_in(tmp_path: Path) -> None:
+    found(tmp_path, "SELECT 1;")
+    up, down = write_new(tmp_path, "add_notes", NOON)
+    assert (up.name, down.name) == ("20270102120000_add_notes.sql", "20270102120000_add_notes.rollback.sql")
+    assert up.read_text() == "-- Why:\n-- Locks:\n-- Rollback loses:\n\n"
+    (unfit,) = lint(tmp_path)
+    assert unfit.text == "holds no statement"  # nobody applies it by mistake
+    for path in (up, down):
+        path.write_text(path.read_text() + "SELECT 1;\n")
+    assert [each.rule for each in lint(tmp_path)] == ["header"] * 3
+
+
+def test_a_new_migration_is_later_than_one_from_the_future(tmp_path: Path) -> None:
+    first, _ = write_new(tmp_path, "a", NOON)
+    second, _ = write_new(tmp_path, "b", datetime(2026, 1, 1, tzinfo=UTC))
+    assert [path.name for path in (first, second)] == ["20270102120000_a.sql", "20270102120001_b.sql"]
+    (tmp_path / "99999999999999_c.sql").touch()
+    with pytest.raises(MigrationError, match="99999999999999_c begins with no time"):
+        write_new(tmp_path, "d", NOON)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Add", "a-b", "a b", "_a", "a_", "a__b", "1a", "../a", "ä", "a.rollback", "x" * 81]
+)
+def test_an_unfit_name_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidInput, match="name: small letters"):
+        write_new(tmp_path, name, NOON)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_taken_is_refused_whatever_its_time(tmp_path: Path) -> None:
+    write_new(tmp_path, "add_notes", NOON)
+    with pytest.raises(InvalidInput, match="name: 20270102120000_add_notes has it"):
+        write_new(tmp_path, "add_notes", datetime(2028, 1, 1, tzinfo=UTC))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_new_says_what_it_wrote(tmp_path: Path) -> None:
+    done = RUN.invoke(app, ["new", "add_notes", "--directory", str(tmp_path)])
+    assert done.exit_code == 0
+    assert sorted(done.stdout.split()) == sorted(map(str, tmp_path.iterdir()))
