@@ -73,7 +73,8 @@ class MigrationStatus:
 class PlannedMigration:
     """What ``migrate()`` would send for one migration, and under which limits. ``sql`` is sent as one simple query.
 
-    A timeout of None is the server's own; 0 is none at all.
+    A timeout of None is the server's own; 0 is none at all. ``preflight``: it is also sent before all others, in a
+    read-only transaction.
     """
 
     name: str
@@ -82,6 +83,7 @@ class PlannedMigration:
     transactional: bool
     lock_timeout_s: float | None
     statement_timeout_s: float | None
+    preflight: bool
 
 
 class Migrator:
@@ -170,8 +172,9 @@ class Migrator:
                 m.up.transactional,
                 (limits := self._limits.of(m.up))["lock_timeout"],
                 limits["statement_timeout"],
+                m.preflight and number > 0,
             )
-            for m in to_apply(folder, kept, to)
+            for number, m in enumerate(to_apply(folder, kept, to))
         ]
 
     def measure(self, copy: str, to: str | None = None) -> list[MeasuredMigration]:

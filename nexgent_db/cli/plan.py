@@ -58,7 +58,8 @@ def plan(
 def _how(planned: PlannedMigration) -> str:
     """How it is sent, in a comment of one line."""
     sent = "one transaction" if planned.transactional else "outside of a transaction"
-    return ", ".join([sent, *(f"{name} {_shown(value)}" for name, value in _limits(planned).items())])
+    first = ["also sent before all others, read only"] if planned.preflight else []
+    return ", ".join([sent, *(f"{name} {_shown(value)}" for name, value in _limits(planned).items()), *first])
 
 
 def _limits(planned: PlannedMigration) -> dict[str, float | None]:
@@ -107,6 +108,7 @@ def _as_object(planned: PlannedMigration, measured: list[MeasuredMigration]) -> 
         "transactional": planned.transactional,
         "lock_timeout_s": planned.lock_timeout_s,
         "statement_timeout_s": planned.statement_timeout_s,
+        "preflight": planned.preflight,
         "sql": planned.sql,
     }
     for each in measured:

@@ -168,14 +168,15 @@ def test_a_long_migration_says_for_how_long_it_runs_and_whom_it_waits_for(
 def test_plan_prints_the_sql_to_the_letter_and_writes_nothing(empty_database: str, package: Path, write: Write) -> None:
     index = "-- transactional: false\nCREATE INDEX CONCURRENTLY IF NOT EXISTS a_n_idx ON a (n);\n"
     write("0004_index", index, "DROP INDEX CONCURRENTLY IF EXISTS a_n_idx;")
-    write("0005_e", "-- statement_timeout: 1min\n-- lock_timeout: 500ms\nSELECT 1;\n")
+    write("0005_e", "-- statement_timeout: 1min\n-- lock_timeout: 500ms\n-- preflight: true\nSELECT 1;\n")
     read_only = make_conninfo(empty_database, options="-cdefault_transaction_read_only=on")
     done = run(read_only, "plan")
     assert done.exit_code == 0
     server, first = "statement_timeout as the server has it", (package / "0001_a.sql").read_text()
     assert done.stdout.startswith(f"-- [1/5] 0001_a: one transaction, lock_timeout 2 s, {server}\n{first}\n\n")
     assert f"-- [4/5] 0004_index: outside of a transaction, lock_timeout none, {server}\n{index}\n" in done.stdout
-    assert "-- [5/5] 0005_e: one transaction, lock_timeout 0.5 s, statement_timeout 60 s\n" in done.stdout
+    limits = "lock_timeout 0.5 s, statement_timeout 60 s"
+    assert f"-- [5/5] 0005_e: one transaction, {limits}, also sent before all others, read only\n" in done.stdout
     found = document(run(empty_database, "plan", "--json", "--to", "0001_a"))
     assert found == {
         "migrations": [
@@ -185,6 +186,7 @@ def test_plan_prints_the_sql_to_the_letter_and_writes_nothing(empty_database: st
                 "transactional": True,
                 "lock_timeout_s": 2.0,
                 "statement_timeout_s": None,
+                "preflight": False,
                 "sql": first,
             }
         ]
