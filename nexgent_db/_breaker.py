@@ -22,12 +22,18 @@ class State(Enum):
 
 
 class Breaker:
-    """Opens at the first failure. A process whose change was not applied reads from the database until it was."""
+    """Opens at the first failure. A process whose change was not applied reads from the database until it was.
+
+    It fences all of its reads then, not the keys it missed. That needs no memory while Redis is away, holds for sets,
+    cascades and blocks whose changes it does not know, and lasts no longer: the outbox has to be drained past the
+    change in either case, and the process does that itself as soon as Redis is back. A process that has just begun
+    counts as having missed a change, so what it reads is never older than its beginning.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._state = State.OPEN
-        self._missed = 0
+        self._missed = 1
         self.reason: str | None = "not connected yet"
         self.openings = 0
 

@@ -39,7 +39,7 @@ def version_of(payload: bytes) -> int | None:
     return None if found is None else int(found[1])
 
 
-class _Codec(Generic[Model]):
+class Codec(Generic[Model]):
     """One model's rows as JSON and back, digit by digit."""
 
     def __init__(self, model: type[Model]) -> None:
@@ -52,6 +52,7 @@ class _Codec(Generic[Model]):
         self._make: Callable[[Any], Model] = row_maker(model, list(model.model_fields), f"cached {model.__name__}")
 
     def encode(self, row: Model) -> bytes:
+        """The row as it is cached."""
         document = dict(zip(self._camels, self._values_of(row.__dict__), strict=True))
         for name in self._decimals:
             if (number := document[name]) is not None:
@@ -59,6 +60,7 @@ class _Codec(Generic[Model]):
         return msgspec.json.encode(document)
 
     def decode(self, payload: bytes) -> Model | None:
+        """The row again; None for what is none."""
         if version_of(payload) is None:
             return None
         try:
@@ -72,8 +74,8 @@ def _camel(name: str) -> str:
     return first + "".join(part.capitalize() for part in others)
 
 
-POSITION: Final = _Codec(AgentPosition)
-BALANCE: Final = _Codec(AgentBalance)
+POSITION: Final = Codec(AgentPosition)
+BALANCE: Final = Codec(AgentBalance)
 
 
 def encode_config(agent: CachedAgent) -> bytes | None:
@@ -83,6 +85,11 @@ def encode_config(agent: CachedAgent) -> bytes | None:
         return None
     rest = text[1:] if text[1:].strip() == "}" else "," + text[1:]
     return f'{{"version":{agent.version},"agentId":"{agent.id}"{rest}'.encode()
+
+
+def is_cacheable(agent: CachedAgent) -> bool:
+    """Is its stored configuration a document? When not, everyone shall see the error that it is."""
+    return encode_config(agent) is not None
 
 
 class Batch:
@@ -120,7 +127,7 @@ class Batch:
     def agent(self, row: CachedAgent, operation: str = "set", replaced: bytes | None = None) -> None:
         """A committed agent, or one that was read: its configuration and flags."""
         payload = encode_config(row)
-        if payload is None:  # somebody stored what is no document: everyone shall see the error that it is
+        if payload is None:
             operation, payload = "fence", b""
         flags = (row.trading_mode, str(int(row.automated_trading_simulation)), str(int(row.automated_trading_live)))
         companions = self._companions(row.id, *flags)
@@ -131,6 +138,30 @@ class Batch:
         """An agent that was deleted."""
         companions = self._companions(agent_id, "", "", "")
         self._row("delete", version, self._keys.config(agent_id), b"", self._set_of_agent(agent_id, "-"), companions)
+
+    def ghost(self, key: str, payload: bytes | None) -> None:
+        """A row that the database does not have, unless it has changed since it was seen."""
+        self._ghost(key, payload)
+
+    def ghost_of_position(self, position_id: UUID, payload: bytes) -> None:
+        """The same of a position, which leaves its sets."""
+        row = POSITION.decode(payload)
+        sets = () if row is None else self._sets_of_position(position_id, row.agent_id, row.token_address, "-")
+        self._ghost(self._keys.position(position_id), payload, sets)
+
+    def ghost_of_agent(self, agent_id: UUID, payload: bytes | None) -> None:
+        """The same of an agent, which leaves the active ones, and its flags."""
+        companions = self._companions(agent_id, "", "", "")
+        self._ghost(self._keys.config(agent_id), payload, self._set_of_agent(agent_id, "-"), companions)
+
+    def _ghost(
+        self, key: str, payload: bytes | None, sets: tuple[str, ...] = (), companions: tuple[str, ...] = ()
+    ) -> None:
+        """What is on its way with this version, or an older one, is a ghost as well."""
+        highest = self.version  # a version that no row has says nothing of how far the database is
+        version = min((version_of(payload or b"") or 0) + 1, CLOSED)
+        self._row("ghost", version, key, payload or b"", sets, companions)
+        self.version = highest
 
     def trade(self, result: TradeResult | ResetResult, token_address: str | None) -> None:
         """What a trade changed. What was made before may have changed since: that is only kept from becoming older."""
@@ -201,12 +232,8 @@ class Batch:
         elif row is not None:
             self.balance(row)
 
-    def _companions(self, agent_id: UUID, mode: str, simulation: str, live: str) -> tuple[str, ...]:
-        return (
-            *(self._keys.trading_mode(agent_id), mode),
-            *(self._keys.automated_trading(agent_id, "simulation"), simulation),
-            *(self._keys.automated_trading(agent_id, "live"), live),
-        )
+    def _companions(self, agent_id: UUID, *values: str) -> tuple[str, ...]:
+        return tuple(word for pair in zip(self._keys.flags(agent_id), values, strict=True) for word in pair)
 
     # Sets, as the script takes them: set, whose it is, member, sign; one after another.
 

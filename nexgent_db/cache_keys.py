@@ -15,6 +15,8 @@
 | ``…:filling`` | the token that completes the set | 30 seconds: longer than any read takes |
 | ``epoch`` | which Redis process and which database the rest belongs to | for ever |
 | ``watermark`` | the highest version that was cached | for ever |
+| ``sweeper`` | which process compares the cache with the database at the moment | 10 seconds unless extended |
+| ``statistics`` | hits, misses and repairs of all processes that maintain the cache, a hash | until a reset |
 | ``signal_create:{user}:{token}:{type}:{strength}`` | that such a signal was just made | a minute |
 | ``signal:{signal_id}:{agent_id}:executions`` | the execution's status | a day |
 | ``idempotency:{operation}`` | what came of an operation | 5 minutes |
@@ -46,6 +48,7 @@ SIGNAL_CREATE_MS: Final = 60_000
 EXECUTION_MS: Final = 86_400_000
 IDEMPOTENCY_MS: Final = 300_000
 LOCK_MS: Final = 10_000
+SWEEPER_MS: Final = 10_000
 
 assert LATEST_MS < FLOOR_MS
 
@@ -76,6 +79,16 @@ class CacheKeys:
     def watermark(self) -> str:
         """The highest version that was cached."""
         return f"{self.prefix}watermark"
+
+    @property
+    def sweeper(self) -> str:
+        """Which process compares the cache with the database at the moment."""
+        return f"{self.prefix}sweeper"
+
+    @property
+    def statistics(self) -> str:
+        """What all processes that maintain the cache have counted."""
+        return f"{self.prefix}statistics"
 
     @property
     def positions(self) -> str:
@@ -117,6 +130,14 @@ class CacheKeys:
     def automated_trading(self, agent_id: UUID, mode: str) -> str:
         """Whether the agent trades by itself in the mode."""
         return f"{self.prefix}agent:{agent_id}:automated_trading:{mode}"
+
+    def flags(self, agent_id: UUID) -> tuple[str, str, str]:
+        """What stands beside the agent's configuration: its mode, and whether it trades by itself in either."""
+        return (
+            self.trading_mode(agent_id),
+            self.automated_trading(agent_id, "simulation"),
+            self.automated_trading(agent_id, "live"),
+        )
 
     @property
     def active_agents(self) -> str:

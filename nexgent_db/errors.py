@@ -140,6 +140,10 @@ class TransactionAborted(DatabaseError):
     """An earlier error aborted this transaction: leave the block, or nest the risky part in one of its own."""
 
 
+class CacheUnreachable(NexgentError):
+    """Redis or Valkey cannot be used, and what was asked for is about it. Reads and trades never raise this."""
+
+
 # --- Misuse -------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from nexgent_db._cache_rows import BALANCE, POSITION, Batch, version_of
 from nexgent_db.aio._cache_helpers import CacheHelpers, CacheLock
 from nexgent_db.aio._cache_prices import CachePrices
 from nexgent_db.aio._cache_upkeep import CacheMetrics
+from nexgent_db.aio._cache_whole import CacheWhole
 from nexgent_db.aio._cache_writes import CacheWrites
 from nexgent_db.aio._session import Session
 from nexgent_db.aio.repositories.balances import BalanceRepository
@@ -56,7 +57,7 @@ class _Token:
     token: bytes
 
 
-class AsyncCache(CacheWrites, CachePrices, CacheHelpers):
+class AsyncCache(CacheWrites, CachePrices, CacheHelpers, CacheWhole):
     """Reads through the cache; every read falls back to the database, and what it finds there is cached.
 
     A caller sees every write of this process that was acknowledged. In another process it does when it passes the

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from nexgent_db.cli import adopt, authoring, catalog, check, history, plan, queries, report, roles, schema
+from nexgent_db.cli import adopt, authoring, cache, catalog, check, history, plan, queries, report, roles, schema
 from nexgent_db.cli.show import one_line, printable_lines
 from nexgent_db.errors import NexgentError
 
@@ -34,6 +34,7 @@ queries.register(app)
 report.register(app)
 adopt.register(app)
 roles.register(app)
+cache.register(app)
 
 
 def _show_version(wanted: bool) -> None:

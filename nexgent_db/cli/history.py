@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from nexgent_db.cli import target
+from nexgent_db.cli.cache import verified
 from nexgent_db.cli.progress import Progress as MigrationProgress
-from nexgent_db.cli.show import one_line, plain, show_table
+from nexgent_db.cli.show import one_line, plain, progress_bar, show_table
 from nexgent_db.cli.target import DatabaseUrl
+from nexgent_db.errors import CacheUnreachable
 from nexgent_db.models._base import SOL_MINT
+from nexgent_db.models.cache import CacheComparison
 from nexgent_db.models.filters import SwapFilter, TransactionFilter
 from nexgent_db.models.transactions import AgentTransaction
 from nexgent_db.replay import Account, BadLine, ReplayReport
@@ -45,20 +43,25 @@ def replay(
 ) -> None:
     """Write a wallet's history through the trades. Run again, it goes on where it was stopped; it never does twice.
 
-    Exit code 1 when a line could not be read: each is told with its number, and the others are replayed.
+    The cache follows, where there is one (REDIS_URL; an embedded Valkey beside an embedded PostgreSQL), and is compared
+    with the database in the end. Exit code 1 when something cached is not what the database says, or when a line could
+    not be read: each is told with its number, and the others are replayed.
     """
-    with target.opened(database_url) as where:
+    with target.opened(database_url, with_cache=True) as where:
         if where.embedded:
             target.migrate(where)
         else:
             target.refuse_unmigrated(where)
         with Database(where.settings) as db:
             report = _replay(db, file, agents)
+            compared = None if where.settings.redis_url is None else _compared(db)
     if as_json:
-        typer.echo(json.dumps(_document(report)))
+        typer.echo(json.dumps(_document(report, compared)))
     else:
         _show(report)
-    if report.bad_lines:
+        if compared is not None:
+            typer.echo(verified(compared))
+    if report.bad_lines or (compared is not None and compared.differences):
         raise typer.Exit(1)
 
 
@@ -81,37 +84,32 @@ def demo(database_url: DatabaseUrl = None) -> None:
 
 
 def _replay(db: Database, file: Path, agents: int) -> ReplayReport:
-    with _progress_bar() as on_progress:
+    with progress_bar("replaying") as on_progress:
         return replay_file(db, file, agents=agents, on_bad_line=_tell_bad_line, on_progress=on_progress)
+
+
+def _compared(db: Database) -> CacheComparison | None:
+    """What the cache holds against the database; None, and a line on stderr, when Redis is away: trades need none."""
+    try:
+        return db.cache.verify()
+    except CacheUnreachable as error:
+        typer.echo(one_line(f"the cache was not compared: {error}"), err=True)
+        return None
 
 
 def _tell_bad_line(line: BadLine) -> None:
     typer.echo(one_line(str(line)), err=True)
 
 
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, where that is a terminal; it goes when the work is done."""
-    with Progress(
-        TextColumn("replaying"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=Console(file=sys.stderr, stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    ) as progress:
-        task = progress.add_task("replaying")
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-def _document(report: ReplayReport) -> dict[str, int | str]:
+def _document(report: ReplayReport, compared: CacheComparison | None) -> dict[str, int | str]:
+    cache = {} if compared is None else {"cache_compared": compared.compared, "cache_different": compared.differences}
     return {
         **{str(outcome): count for outcome, count in report.outcomes.items()},
         "open_positions": report.open_positions,
         "closed": report.closed,
         "realized_profit_sol": plain(report.realized_profit_sol),
         "sol_balance": plain(report.sol_balance),
+        **cache,
     }
 
 

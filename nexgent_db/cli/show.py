@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 
 from rich.console import Console
 from rich.measure import Measurement
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-__all__ = ["one_line", "plain", "printable", "printable_lines", "show_table", "show_whole"]
+__all__ = ["one_line", "plain", "printable", "printable_lines", "progress_bar", "show_table", "show_whole"]
 
 _WIDEST = 10_000
 
@@ -58,3 +60,19 @@ def show_whole(shown: Table | Tree) -> None:
     needed = Measurement.get(console, wide, shown).maximum
     console.width = max(console.width, needed)
     console.print(shown)
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, where that is a terminal; it goes when the work is done."""
+    with Progress(
+        TextColumn(what),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=Console(file=sys.stderr, stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    ) as progress:
+        task = progress.add_task(what)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,20 +1,20 @@
-"""Which database a command works on."""
+"""Which database a command works on, and which cache."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
 
-from nexgent_db.embedded import default_root, postgres
+from nexgent_db.embedded import EmbeddedServerError, default_root, postgres, valkey
 from nexgent_db.migrations import MessageCallback, Migrator, StepCallback
-from nexgent_db.settings import Settings
+from nexgent_db.settings import Settings, check_redis_url
 from nexgent_db.sync.database import Database
 
-__all__ = ["DatabaseUrl", "Target", "migrate", "opened", "refuse_unmigrated"]
+__all__ = ["DatabaseUrl", "RedisUrl", "Target", "migrate", "opened", "refuse_unmigrated"]
 
 DatabaseUrl = Annotated[
     str | None,
@@ -26,6 +26,16 @@ DatabaseUrl = Annotated[
     ),
 ]
 
+RedisUrl = Annotated[
+    str | None,
+    typer.Option(
+        envvar="REDIS_URL",
+        show_default=False,
+        metavar="URL",
+        help="redis://host:6379/0 or unix:///path.sock. Beside an embedded PostgreSQL, an embedded Valkey serves.",
+    ),
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -34,18 +44,29 @@ class Target:
     settings: Settings
     embedded: bool
 
+    @property
+    def without_cache(self) -> Settings:
+        """The same database, as if there were no Redis."""
+        return replace(self.settings, redis_url=None)
+
 
 @contextmanager
-def opened(database_url: str | None) -> Iterator[Target]:
+def opened(database_url: str | None, redis_url: str | None = None, *, with_cache: bool = False) -> Iterator[Target]:
     """The database of ``database_url``, else this account's embedded one, which runs for as long as the block.
 
-    Raises ConfigurationError, EmbeddedServerError.
+    ``with_cache`` starts an embedded Valkey beside an embedded PostgreSQL, unless ``redis_url`` or REDIS_URL names a
+    server, or there is no program for it: then there is no cache. Raises ConfigurationError, EmbeddedServerError.
     """
-    if database_url and database_url.strip():
-        yield Target(Settings.from_url(database_url.strip()), embedded=False)
-        return
-    with postgres(default_root()) as url:
-        yield Target(Settings.from_url(url), embedded=True)
+    with ExitStack() as servers:
+        embedded = not (database_url and database_url.strip())
+        url = servers.enter_context(postgres(default_root())) if embedded else (database_url or "").strip()
+        settings = Settings.from_url(url)
+        if redis_url and redis_url.strip():
+            settings = replace(settings, redis_url=check_redis_url(redis_url.strip()))
+        elif with_cache and embedded and settings.redis_url is None:
+            with suppress(EmbeddedServerError):
+                settings = replace(settings, redis_url=servers.enter_context(valkey(default_root())))
+        yield Target(settings, embedded)
 
 
 def migrate(
@@ -57,5 +78,5 @@ def migrate(
 
 def refuse_unmigrated(target: Target) -> None:
     """Raise SchemaNotReady for another schema: figures would be rounded, or a query fail half-way."""
-    with Database(target.settings) as db:
+    with Database(target.without_cache) as db:
         db.assert_schema()

@@ -6,7 +6,7 @@
 --     number of sets, for each: set, whose set, member, '+' or '-',
 --     number of companions, for each: key, value
 --   force: as fill, with the payload to be replaced, whatever its version, before the number of sets
---   ghost: as delete, with the payload that has no row in the database: another one stays
+--   ghost: as delete, with the payload that has no row in the database ('' when there are only companions): another stays
 --   drop:      operation, set
 --   complete:  operation, set, whose set, token, number of members, each member
 --
@@ -184,10 +184,15 @@ function apply.fill(row)
     end
 end
 
-apply.force = apply.fill
+function apply.force(row)
+    if below_floor(row) and get(row.key) == row.replaced then -- what was there is wrong, what was read too old
+        forget(row)
+    end
+    apply.fill(row)
+end
 
 function apply.ghost(row)
-    if get(row.key) == row.payload then
+    if (get(row.key) or '') == row.payload then
         changed = changed + 1
         forget(row)
         raise_floor(row.key, row.version)

@@ -26,9 +26,9 @@ from redis.retry import Retry
 
 from nexgent_db._background import deadline, socket_timeout_s
 from nexgent_db._breaker import Breaker, CacheUnavailable
-from nexgent_db._cache_rows import Batch
+from nexgent_db._cache_rows import CLOSED, Batch
 from nexgent_db._cache_scripts import Script, script
-from nexgent_db.cache_keys import HELPERS, CacheKeys
+from nexgent_db.cache_keys import HELPERS, SWEEPER_MS, CacheKeys
 from nexgent_db.models.cache import DatabaseIdentity
 
 TIMEOUT_S: Final = 0.25
@@ -54,6 +54,7 @@ class CacheLink:
         self.calls = 0
         self._epoch = b""
         self._run_id: bytes | None = None
+        self._pattern = re.sub(r"([\\*?\[\]])", r"\\\1", keys.prefix) + "*"
         self._clock = 0.0  # what to add to the monotonic clock for the server's time, in ms
         self._idle: deque[Any] = deque()
         self._client: Any = Redis.from_url(
@@ -70,6 +71,11 @@ class CacheLink:
         """Close every connection."""
         self._disconnect()
         self.breaker.fail("closed", missed=True)
+
+    @property
+    def epoch(self) -> bytes:
+        """Whose what is cached is, as this process knows it; b"" before it was found."""
+        return self._epoch
 
     # --- Calls ----------------------------------------------------------------------------------
 
@@ -138,6 +144,13 @@ class CacheLink:
         for connection in kept:
             connection.disconnect(nowait=True)
 
+    def ask(self, name: str, keys: Sequence[str], *arguments: Any) -> list[Any]:
+        """Run the script of that name, which compares the epoch; its answer. Raises CacheUnavailable."""
+        answer = self.run(script(name), [self.keys.epoch, *keys], self._epoch, *arguments)
+        if not isinstance(answer, list) or not answer or answer[0] == b"epoch":
+            raise self._failed(RedisConnectionError("another epoch has begun"), missed=False)
+        return answer
+
     def _failed(self, error: BaseException, *, missed: bool) -> CacheUnavailable:
         reason = f"{type(error).__name__}: {error}"
         self.breaker.fail(reason, missed=missed)
@@ -159,6 +172,18 @@ class CacheLink:
             case [b"incomplete", bytes(token)]:
                 return None, token
         raise self._failed(RedisConnectionError(f"another epoch has begun: {str(answer)[:80]}"), missed=False)
+
+    def scan(self, cursor: bytes, count: int, walker: str = "") -> tuple[bytes, list[bytes]] | None:
+        """Some of the namespace's keys and where to go on, b"0" at the end. Raises CacheUnavailable.
+
+        Whoever says that he is a walker takes turns: None while it is another's.
+        """
+        answer = self.ask("scan", [self.keys.sweeper], walker, SWEEPER_MS, cursor, self._pattern, count)
+        return None if answer[0] == b"another" else (answer[1], answer[2])
+
+    def size(self) -> int:
+        """How many keys the server has, about: other namespaces count as well. Raises CacheUnavailable."""
+        return int(self.call("DBSIZE"))
 
     def write(self, batch: Batch, began_ms: int, *, missed: bool) -> int:
         """Bring a batch into the cache in one round trip; how many rows became newer. Raises CacheUnavailable."""
@@ -212,20 +237,26 @@ class CacheLink:
         seen, watermark = self.call("MGET", self.keys.epoch, self.keys.watermark)
         database = self.database = identify()  # after the watermark: it may have risen
         name = self._run_id + b" " + database.name.encode()
-        went_back = watermark is not None and int(watermark) > database.last_version
+        went_back = _version(watermark) > database.last_version
         if seen is not None and seen.startswith(b"ready " + name + b" ") and not went_back:
             self._epoch = seen
         elif not self._reset(seen, name):
             return False
+        elif seen is not None:
+            _LOG.warning("the cache was emptied: what it held was of another server or database, or of its future")
         self.breaker.found_well()
         return True
 
-    def check_server(self) -> None:
-        """See that nothing between us and the server has put another in its place. Raises CacheUnavailable."""
+    def check_server(self) -> int:
+        """See that nothing between us and the server has put another in its place; the highest version that was cached.
+
+        Raises CacheUnavailable.
+        """
         server = self.call("INFO", "server")
         if not isinstance(server, dict) or str(server.get("run_id")).encode() != self._run_id:
             raise self._failed(RedisConnectionError("another server, or the same started again"), missed=False)
-        self.get()
+        (watermark,) = self.get(self.keys.watermark)
+        return _version(watermark)
 
     def distrust(self, reason: str) -> None:
         """Let nobody believe what is cached, from now on until the next check. Never raises."""
@@ -251,9 +282,8 @@ class CacheLink:
         kept = tuple((self.keys.prefix + helper).encode() for helper in HELPERS)
         spared = (*kept, self.keys.epoch.encode())
         cursor = 0
-        pattern = re.sub(r"([\\*?\[\]])", r"\\\1", self.keys.prefix) + "*"
         while True:
-            cursor, found = self.call("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED)
+            cursor, found = self.call("SCAN", cursor, "MATCH", self._pattern, "COUNT", _SCANNED)
             gone = [key for key in found if not key.startswith(spared)]
             if gone:
                 self.call("UNLINK", *gone)
@@ -265,8 +295,6 @@ class CacheLink:
         if done == 1:
             self._epoch = ready
             self.resets += 1
-        if done == 1 and seen is not None:
-            _LOG.warning("the cache was reset: what it held was of another server or database")
         return done == 1
 
 
@@ -277,3 +305,10 @@ def _packed(command: tuple[Any, ...]) -> bytes:
     except UnicodeEncodeError:
         raise CacheUnavailable("text with half of a surrogate pair cannot be sent") from None
     return packed
+
+
+def _version(watermark: bytes | None) -> int:
+    """What is no number is above all."""
+    if watermark is None:
+        return 0
+    return int(watermark) if watermark.isdigit() else CLOSED

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -11,11 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from nexgent_db._background import Background
-from nexgent_db._breaker import CacheUnavailable
+from nexgent_db._breaker import CacheUnavailable, State
 from nexgent_db._cache_rows import Batch
 from nexgent_db.errors import NexgentError
 from nexgent_db.models.cache import DatabaseIdentity
 from nexgent_db.sync._cache_queries import CacheQueries
+from nexgent_db.sync._cache_sweep import Sweep
 from nexgent_db.sync._session import Session
 
 if TYPE_CHECKING:  # redis takes its time to import: not without a REDIS_URL
@@ -26,12 +28,23 @@ CHECK_S: Final = 1.0
 """How often maintenance asks whether server and database are still the same."""
 CHANGES_AT_ONCE: Final = 500
 """How many changes a round of maintenance takes from the outbox, and holds in memory."""
+OPENING_S: Final = 1.0
+"""How long opening waits until changes of others are brought in. Reads go to the database until they are."""
+FORGET_S: Final = 60.0
+FORGOTTEN_AGE_S: Final = 3600.0
+"""Changes that nobody has taken for so long are put together while there is no cache: emptying it later is cheaper."""
+FORGOTTEN_AT_ONCE: Final = 10_000
 _LOG: Final = logging.getLogger("nexgent_db.cache")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheMetrics:
-    """What the cache did in this process since it was opened, and its state."""
+    """What the cache did in this process since it was opened, and its state.
+
+    ``drained`` changes were taken from the outbox; ``repaired`` entries were not what the database said, ``ghosts`` of
+    them rows that it did not have; ``compared`` entries were looked at for that, in ``walks`` over all of them.
+    ``lag_s`` is for how many seconds the oldest change had waited when maintenance last looked; None before.
+    """
 
     state: str
     reason: str | None
@@ -39,6 +52,10 @@ class CacheMetrics:
     misses: int
     drained: int
     repaired: int
+    ghosts: int
+    compared: int
+    walks: int
+    lag_s: float | None
     resets: int
     openings: int
     calls: int
@@ -59,12 +76,15 @@ class CacheUpkeep:
         self._background = Background()
         self._hits = self._misses = self._drained = self._repaired = 0
         self._seen = 0
-        self._next_check = 0.0
+        self._sweep = None if link is None else Sweep(link, self._queries)
+        self._lag_s: float | None = None
+        self._next_check = self._next_forgetting = 0.0
+        self._counted: dict[str, int] = {}
 
     def open(self) -> None:
         """Find Redis, if it is there; else go on looking for it beside. Never raises for Redis."""
         self._background.open()
-        if self._link is not None and not self._recover():
+        if self._link is not None and not self._recover(OPENING_S):
             self._recover_soon()
 
     def close(self) -> None:
@@ -75,14 +95,18 @@ class CacheUpkeep:
 
     def metrics(self) -> CacheMetrics:
         """What was done so far."""
-        link = self._link
+        link, sweep = self._link, self._sweep
         return CacheMetrics(
             state="absent" if link is None else link.breaker.state.value,
             reason=None if link is None else link.breaker.reason,
             hits=self._hits,
             misses=self._misses,
             drained=self._drained,
-            repaired=self._repaired,
+            repaired=self._repaired + (0 if sweep is None else sweep.repaired),
+            ghosts=0 if sweep is None else sweep.ghosts,
+            compared=0 if sweep is None else sweep.compared,
+            walks=0 if sweep is None else sweep.walks,
+            lag_s=self._lag_s,
             resets=0 if link is None else link.resets,
             openings=0 if link is None else link.breaker.openings,
             calls=0 if link is None else link.calls,
@@ -120,10 +144,11 @@ class CacheUpkeep:
         time.sleep(PROBE_S)
         return self._recover()
 
-    def _recover(self) -> bool:
-        """One attempt to find Redis well and to make up for what it missed; whether it succeeded."""
+    def _recover(self, patience_s: float = math.inf) -> bool:
+        """One attempt to find Redis well and to make up for what it missed, within so long; whether it succeeded."""
         link = self._link
         assert link is not None
+        until = time.monotonic() + patience_s
         try:
             if not link.breaker.may_write() and not link.check(self._queries.identity):
                 return False
@@ -133,7 +158,7 @@ class CacheUpkeep:
                 while self._queries.has_changes(last):
                     if self._drain_some(link) == 0:
                         time.sleep(0.02)  # another process is at it
-                    if not link.breaker.may_write():
+                    if not link.breaker.may_write() or time.monotonic() > until:
                         return False
                 link.breaker.caught_up(missed)
         except (CacheUnavailable, NexgentError) as error:
@@ -156,11 +181,11 @@ class CacheUpkeep:
         except NexgentError as error:
             _LOG.warning("the database does not tell which one it is: %s", error)
             return
-        self._compare(link, found)
+        self._compare(link, found, self._seen)
 
-    def _compare(self, link: CacheLink, found: DatabaseIdentity) -> None:
+    def _compare(self, link: CacheLink, found: DatabaseIdentity, seen: int) -> None:
         known = link.database
-        if known is None or (found.name == known.name and found.last_version >= max(known.last_version, self._seen)):
+        if known is None or (found.name == known.name and found.last_version >= max(known.last_version, seen)):
             link.database = found
             return
         link.database = None
@@ -189,21 +214,60 @@ class CacheUpkeep:
     def maintain(self) -> int:
         """One round of maintenance: bring changes that nobody has applied into the cache; how many were waiting.
 
-        Bounded: 500 changes. Any number of processes may do this. Nothing while Redis is away. Raises what queries
-        raise.
+        Then, unless more of them wait, compare some of what is cached with the database and mend what differs: in the
+        round after, so that nothing is taken for wrong that was only on its way. Bounded: 500 changes, 200 keys. Any
+        number of processes may do this; one of them compares. Raises what queries raise.
+
+        Without Redis, or while it is away, changes that have waited for an hour are put together into one, upon which
+        the cache is emptied when there is one again: so the outbox does not grow for ever.
         """
-        link = self._link
-        if link is None or not link.breaker.may_read:
+        link, sweep = self._link, self._sweep
+        if link is None or sweep is None or link.breaker.state is State.OPEN:
+            return self._forget_in_time()
+        if not link.breaker.may_read:
             return 0
         try:
             if time.monotonic() >= self._next_check:
                 self._next_check = time.monotonic() + CHECK_S
-                self._compare(link, self._queries.identity())
-                link.check_server()
-            return self._drain_some(link)
+                self._check(link)
+            drained = self._drain_some(link)
+            if drained < CHANGES_AT_ONCE:
+                sweep.step()
+            return drained
         except CacheUnavailable:
             self._recover_soon()
             return 0
+
+    def _check(self, link: CacheLink) -> None:
+        watermark = link.check_server()
+        self._compare(link, self._queries.identity(), max(watermark, self._seen))
+        self._lag_s = self._queries.lag()
+        counts = {
+            "hits": self._hits,
+            "misses": self._misses,
+            "drained": self._drained,
+            "repaired": self.metrics().repaired,
+            "ghosts": self.metrics().ghosts,
+        }
+        news = {name: count - self._counted.get(name, 0) for name, count in counts.items()}
+        if any(news.values()):
+            self._counted = counts
+            link.ask("count", [link.keys.statistics], *(word for pair in news.items() for word in pair))
+
+    def _forget_in_time(self) -> int:
+        if time.monotonic() < self._next_forgetting:
+            return 0
+        forgotten = self.forget_changes()
+        if forgotten < FORGOTTEN_AT_ONCE:
+            self._next_forgetting = time.monotonic() + FORGET_S
+        return forgotten
+
+    def forget_changes(self, age_s: float = FORGOTTEN_AGE_S) -> int:
+        """Put one change of everything in the place of those that have waited so long; how many, 10,000 at the most.
+
+        Whoever has a cache, now or later, empties it before he reads from it again. Raises what queries raise.
+        """
+        return self._queries.forget_changes(FORGOTTEN_AT_ONCE, age_s)
 
     def run_maintenance(self, pause_s: float = 0.2) -> None:
         """Rounds of maintenance for ever, with a pause when there was little to do: for a thread of a service.

@@ -22,6 +22,7 @@ from nexgent_db.models.trading_config import AgentTradingConfig, stored_config
 from nexgent_db.sync._cache_helpers import CacheHelpers, CacheLock
 from nexgent_db.sync._cache_prices import CachePrices
 from nexgent_db.sync._cache_upkeep import CacheMetrics
+from nexgent_db.sync._cache_whole import CacheWhole
 from nexgent_db.sync._cache_writes import CacheWrites
 from nexgent_db.sync._session import Session
 from nexgent_db.sync.repositories.balances import BalanceRepository
@@ -57,7 +58,7 @@ class _Token:
     token: bytes
 
 
-class Cache(CacheWrites, CachePrices, CacheHelpers):
+class Cache(CacheWrites, CachePrices, CacheHelpers, CacheWhole):
     """Reads through the cache; every read falls back to the database, and what it finds there is cached.
 
     A caller sees every write of this process that was acknowledged. In another process it does when it passes the
