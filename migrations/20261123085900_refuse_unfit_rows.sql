@@ -435,9 +435,14 @@ DECLARE
     $agent_balance_snapshots$]
     ];
     query text[];
-    seen record;
+    key text;
+    column_name text;
+    value text;
+    rule text;
+    what_to_do text;
+    refused boolean;
     told text;
-    refused bigint := 0;
+    count bigint := 0;
     list text := '';
 BEGIN
     -- A policy that hides rows would hide them from these queries alone: then they fail.
@@ -445,22 +450,22 @@ BEGIN
 
     FOREACH query SLICE 1 IN ARRAY queries LOOP
         CONTINUE WHEN to_regclass(format('%I.%I', current_schema(), query[1])) IS NULL;
-        FOR seen IN EXECUTE query[2] LOOP
-            told := format('%s (%s): %s', to_json(left(seen.value, 200)), seen.rule, seen.what_to_do);
-            IF NOT seen.refused THEN
-                RAISE NOTICE '%: % %', query[1], seen.column_name, told;
+        FOR key, column_name, value, rule, what_to_do, refused IN EXECUTE query[2] LOOP
+            told := format('%s: %s (%s)', to_json(left(value, 200)), what_to_do, rule);
+            IF NOT refused THEN
+                RAISE NOTICE '%, %: %', query[1], column_name, told;
                 CONTINUE;
             END IF;
-            refused := refused + 1;
-            IF refused <= 100 THEN
-                list := list || format(E'%s WHERE %s: %s is %s\n', query[1], seen.key, seen.column_name, told);
+            count := count + 1;
+            IF count <= 100 THEN
+                list := list || format(E'%s WHERE %s: %s is %s\n', query[1], key, column_name, told);
             END IF;
         END LOOP;
     END LOOP;
 
-    IF refused > 0 THEN
-        RAISE EXCEPTION 'values that a later migration refuses: %; nothing was changed', refused
-            USING DETAIL = rtrim(list, E'\n') || CASE WHEN refused > 100 THEN E'\n…' ELSE '' END,
+    IF count > 0 THEN
+        RAISE EXCEPTION 'values that a later migration refuses: %; nothing was changed', count
+            USING DETAIL = rtrim(list, E'\n') || CASE WHEN count > 100 THEN E'\n…' ELSE '' END,
                 HINT = 'Correct them, then migrate again. All of them: nexgent-db adopt --report';
     END IF;
 END

@@ -1,4 +1,4 @@
-"""A folder of migrations of the test's own; a database with roles."""
+"""A folder of migrations of the test's own; a database with roles; one that Prisma made."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pytest_postgresql.executors import NoopExecutor
 
 from tests.conftest import new_database
 from tests.support.migrating import Write
+from tests.support.prisma import Prisma, make_as_prisma_does
 from tests.support.roles import RoledDatabase, new_prefix, roles_dropped
 
 
@@ -51,3 +52,12 @@ def three(write: Write, folder: Path) -> Path:
     write("0002_b", "CREATE TABLE b (n int);\nINSERT INTO a VALUES (1);", "DELETE FROM a;\nDROP TABLE b;")
     write("0003_c", "CREATE TABLE c (n int);", "DROP TABLE c;")
     return folder
+
+
+@pytest.fixture
+def prisma(empty_database: str) -> Prisma:
+    def make(count: int) -> str:
+        make_as_prisma_does(empty_database, count)
+        return empty_database
+
+    return make

@@ -2,62 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
-import uuid
-from collections.abc import Callable
 
 import psycopg
 import pytest
 from typer.testing import CliRunner, Result
 
-from nexgent_db._data import data_dir
-from nexgent_db.adoption import LAST_OF_HISTORY
 from nexgent_db.catalog import differences, read_catalog
 from nexgent_db.cli.app import app
 from nexgent_db.migrations import Migrator
+from tests.support.prisma import HISTORY, Prisma
 
 RUN = CliRunner()
-HISTORY = sorted(
-    path.stem
-    for path in data_dir("migrations").glob("*.sql")
-    if not path.name.endswith(".rollback.sql") and path.stem <= LAST_OF_HISTORY
-)
-PRISMA = """
-CREATE TABLE _prisma_migrations (
-    id VARCHAR(36) PRIMARY KEY NOT NULL,
-    checksum VARCHAR(64) NOT NULL,
-    finished_at TIMESTAMPTZ,
-    migration_name VARCHAR(255) NOT NULL,
-    logs TEXT,
-    rolled_back_at TIMESTAMPTZ,
-    started_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-    applied_steps_count INTEGER NOT NULL DEFAULT 0
-)
-"""
 ENTRY_OF_2025_12_13, THERE = "_prisma_migrations SET", "WHERE migration_name LIKE '20251213%'"
-Prisma = Callable[[int], str]
-
-
-@pytest.fixture
-def prisma(empty_database: str) -> Prisma:
-    """Makes the database as Prisma does: the first so many files of the history, each with its entry."""
-
-    def make(count: int) -> str:
-        with psycopg.connect(empty_database, autocommit=True) as conn:
-            conn.execute(PRISMA)
-            for name in HISTORY[:count]:
-                text = (data_dir("migrations") / f"{name}.sql").read_bytes()
-                conn.execute(text)
-                conn.execute(
-                    "INSERT INTO _prisma_migrations VALUES (%s, %s, clock_timestamp(), %s, NULL, NULL,"
-                    " clock_timestamp(), 1)",
-                    [str(uuid.uuid4()), hashlib.sha256(text).hexdigest(), name],
-                )
-        return empty_database
-
-    return make
 
 
 def adopt(url: str, scratch: str, *arguments: str) -> Result:

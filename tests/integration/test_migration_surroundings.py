@@ -5,18 +5,16 @@ from __future__ import annotations
 import getpass
 import re
 import subprocess
-import sys
 from pathlib import Path
-from urllib.parse import quote, urlencode
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from nexgent_db._migration_files import LAST_OF_HISTORY
 from nexgent_db.errors import AuthenticationFailed, ConfigurationError, DatabaseUnavailable
 from nexgent_db.migrations import MigrationError, Migrator
-from tests.support.migrating import assert_same, catalog_of, connected, one, tables
+from tests.support.migrating import assert_same, catalog_of, connected, one, tables, yoyo_command
 
 
 def test_status_writes_nothing_and_needs_no_right_to(empty_database: str, three: Path) -> None:
@@ -101,17 +99,7 @@ def test_a_role_that_does_not_exist_is_an_authentication_error(empty_database: s
 
 
 def yoyo(command: str, conninfo: str, directory: Path) -> str:
-    parts = {name: str(value) for name, value in conninfo_to_dict(conninfo).items()}
-    user = quote(parts.pop("user", ""), safe="")
-    if "password" in parts:
-        user += f":{quote(parts.pop('password'), safe='')}"
-    url = f"postgresql+psycopg://{user}@/{quote(parts.pop('dbname'))}?{urlencode(parts)}"
-    done = subprocess.run(
-        [sys.executable, "-m", "yoyo", command, "--batch", "--no-config-file", "--database", url, str(directory)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = subprocess.run(yoyo_command(command, conninfo, directory), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote, urlencode
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from nexgent_db.catalog import Catalog, differences, read_catalog
 from nexgent_db.migrations import Migrator
@@ -58,3 +61,13 @@ def catalog_of(conninfo: str) -> Catalog:
 def assert_same(expected: Catalog, actual: Catalog, when: str) -> None:
     found = [f"{each}: {each.expected} became {each.actual}" for each in differences(expected, actual)]
     assert not found, "\n".join([when, *found])
+
+
+def yoyo_command(command: str, conninfo: str, directory: Path) -> list[str]:
+    """What runs plain yoyo on this database and folder."""
+    parts = {name: str(value) for name, value in conninfo_to_dict(conninfo).items()}
+    user = quote(parts.pop("user", ""), safe="")
+    if "password" in parts:
+        user += f":{quote(parts.pop('password'), safe='')}"
+    url = f"postgresql+psycopg://{user}@/{quote(parts.pop('dbname'))}?{urlencode(parts)}"
+    return [sys.executable, "-m", "yoyo", command, "--batch", "--no-config-file", "--database", url, str(directory)]

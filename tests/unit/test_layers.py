@@ -42,6 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "catalog": {"errors"},
     "adoption": {"errors", "catalog"},
     "roles": {"errors", "_data"},
+    "unfit_rows": {"errors", "_data", "_migration_sql"},
     "contract": {*IO, "aio", "sync", "_sqllexer"},
     "_migration_sql": {"errors"},
     "_schema_state": {"errors", "models", "_data", "_migration_sql"},
@@ -73,6 +74,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "_migration_new",
         "embedded",
         "replay",
+        "unfit_rows",
     },
     "__init__": {*IO, "aio", "sync", "keyring"},
 }
@@ -87,6 +89,7 @@ MAY_DO: dict[str, set[str]] = {
     "sync": {"psycopg", "psycopg_pool", "redis"},
     "adoption": {"psycopg"},
     "roles": {"psycopg"},
+    "unfit_rows": {"psycopg"},
     "catalog": {"psycopg"},
     "contract": {"psycopg"},
     "_migration_files": {"yoyo"},
