@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from nexgent_db.aio._repository import Repository
 from nexgent_db.cli.app import app
 from nexgent_db.contract import (
+    CheckedQuery,
     _file,
     all_sources,
     check,
@@ -27,8 +28,10 @@ from nexgent_db.contract import (
     render,
     seed,
 )
+from nexgent_db.roles import apply_roles
 from tests.conftest import new_database
 from tests.contract.support import made_up
+from tests.support.roles import new_prefix
 
 RUN = CliRunner()
 
@@ -49,11 +52,31 @@ def seeded(migrated_template: NoopExecutor) -> Iterator[psycopg.Connection[Any]]
         yield connection
 
 
-def test_no_query_reads_a_large_table_from_end_to_end(seeded: psycopg.Connection[Any]) -> None:
-    report = check(seeded, all_sources(Repository))
-    plans = explain(seeded, report.queries)
+@pytest.fixture(scope="module")
+def proven(seeded: psycopg.Connection[Any]) -> Sequence[CheckedQuery]:
+    """Every query, as the check found it."""
+    return check(seeded, all_sources(Repository)).queries
+
+
+def test_no_query_reads_a_large_table_from_end_to_end(
+    seeded: psycopg.Connection[Any], proven: Sequence[CheckedQuery]
+) -> None:
+    plans = explain(seeded, proven)
     assert [str(problem) for problem in plans.problems] == []
     assert "agents_pkey" in plans.indexes["agents.update"]
+
+
+def test_row_level_security_makes_no_query_read_a_large_table(
+    seeded: psycopg.Connection[Any], proven: Sequence[CheckedQuery]
+) -> None:
+    queries = [each for each in proven if each.source.query.qualified_name != "cache.take_changes"]  # no tenant's
+    prefix = new_prefix()
+    with seeded.transaction(force_rollback=True):
+        apply_roles(seeded, prefix)
+        seeded.execute(f"SET LOCAL ROLE {prefix}_tenant".encode())
+        plans = explain(seeded, queries)
+    assert [str(problem) for problem in plans.problems if problem.rule == "seq scan"] == []
+    assert "agents_user_id_idx" in plans.indexes["positions.list_by_agent"]
 
 
 @pytest.mark.parametrize(
