@@ -297,16 +297,15 @@ $$;
 -- Row-level security -----------------------------------------------------------------------------
 -- Each table has two policies. "everyone" lets grants decide, as without row-level security; "tenant" restricts
 -- nexgent_tenant, and nobody else, to the rows of one user. The setting is the transaction's own; where it was never
--- set, or a transaction that had it has ended ('' then), no row is to be seen. The sub-selects are read once a statement.
+-- set, or a transaction that had it has ended ('' then), no row is to be seen. What belongs to an agent is the tenant's when
+-- the agent is: agents have a policy of their own, which holds inside the others. Sub-selects are read once a statement.
 -- Foreign keys and what they cascade to are not restricted: they are the owner's.
 -- The conditions stand as PostgreSQL prints them: so they are compared, and left alone when they are the same.
 
 DO $$
 DECLARE
     one_user text := '( SELECT (NULLIF(current_setting(''nexgent.user_id''::text, true), ''''::text))::uuid AS "nullif")';
-    own_agent text := format(
-        E'(agent_id = ANY (ARRAY( SELECT a.id\n   FROM agents a\n  WHERE (a.user_id = %s))))', one_user
-    );
+    own_agent text := E'(agent_id = ANY (ARRAY( SELECT a.id\n   FROM agents a)))'; -- of those that the tenant sees
     own_transaction text := '(xid = pg_current_xact_id_if_assigned())';
     wanted record;
 BEGIN

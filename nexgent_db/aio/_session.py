@@ -21,6 +21,7 @@ ROWS_AT_ONCE: Final = 1000
 """How many rows of a stream are fetched in one round trip, and so held in memory."""
 
 _NUMBERS: Final = itertools.count(1)
+_OF_TENANT: Final = "SELECT set_config('nexgent.user_id', $1, true)"
 
 
 class TradeCache(Protocol):
@@ -126,7 +127,7 @@ async def execute_as(tenant: UUID, connection: AsyncConnection[Any], bound: Boun
     cursor = AsyncRawCursor(connection, row_factory=call.row_factory)
     try:
         async with connection.pipeline():
-            await connection.execute("SELECT set_config('nexgent.user_id', %s, true)", [str(tenant)])
+            await AsyncRawCursor(connection).execute(_OF_TENANT, [str(tenant)])
             await cursor.execute(call.text, call.values)
     except UnicodeEncodeError:
         raise InvalidInput(bound.name, "text with half of a surrogate pair cannot be stored") from None

@@ -118,8 +118,8 @@ class AsyncDatabase(_Repositories):
 
     With ``tenant``, a user's id, everything is done for this user: rows of other users are neither seen nor changed, as
     PostgreSQL's row-level security has it (``nexgent-db roles apply``). A query alone is one round trip still, a block
-    takes one more. What is written goes into the cache, what is read comes from PostgreSQL. :meth:`for_tenant` serves
-    other users over the same connections.
+    takes one more. What is written is brought into the cache; ``cache`` itself answers as without Redis, from
+    PostgreSQL, because what is there is of all users. :meth:`for_tenant` serves other users over the same connections.
 
     Queries alone raise, in this order: InvalidInput before anything is sent; PoolExhausted, AuthenticationFailed or
     DatabaseUnavailable while a connection is sought; DatabaseError and its subclasses from the server; RowCountError.
@@ -148,7 +148,7 @@ class AsyncDatabase(_Repositories):
         if self._hooks:
             session = ObservedSession(session, self._hooks, in_block=False)
         self._follower = follower or self._new_cache(session)
-        # What is cached is of all users: a tenant's reads have no way there.
+        # What is in Redis is of all users: a tenant has no way to read it.
         self.cache = self._follower if tenant is None else AsyncCache(None, session, self._block_session)
         if self.settings.redis_url is not None:
             session = CachedSession(session, self._follower, self._trade_block_session)

@@ -22,6 +22,7 @@ ROWS_AT_ONCE: Final = 1000
 """How many rows of a stream are fetched in one round trip, and so held in memory."""
 
 _NUMBERS: Final = itertools.count(1)
+_OF_TENANT: Final = "SELECT set_config('nexgent.user_id', $1, true)"
 
 
 class TradeCache(Protocol):
@@ -127,7 +128,7 @@ def execute_as(tenant: UUID, connection: Connection[Any], bound: BoundQuery, cal
     cursor = RawCursor(connection, row_factory=call.row_factory)
     try:
         with connection.pipeline():
-            connection.execute("SELECT set_config('nexgent.user_id', %s, true)", [str(tenant)])
+            RawCursor(connection).execute(_OF_TENANT, [str(tenant)])
             cursor.execute(call.text, call.values)
     except UnicodeEncodeError:
         raise InvalidInput(bound.name, "text with half of a surrogate pair cannot be stored") from None

@@ -36,9 +36,10 @@ def isolated(settings: Settings) -> Settings:
             open_to_all = _open_to_all(connection)
             settings = replace(settings, conninfo=_beginning_as(role, settings.conninfo))
         if open_to_all:
+            more = f" and {len(open_to_all) - 3} tables more" if len(open_to_all) > 3 else ""
             raise TenantNotIsolated(
-                f"{role or user} sees all users' rows in {', '.join(open_to_all)}: nexgent-db roles apply,"
-                " and log in as the role for services or for tenants"
+                f"{role or user} sees all users' rows in {', '.join(open_to_all[:3])}{more}: make the roles"
+                " (nexgent-db roles apply), and connect as the one for services or for tenants"
             )
     except psycopg.Error as error:
         raise translate(error) from error
