@@ -288,6 +288,10 @@ def test_readonly_reads_every_column_but_the_hashes(superuser: psycopg.Connectio
 def test_everybody_sees_which_migrations_were_applied(roled: RoledDatabase) -> None:
     for role in (*SERVICES, "readonly"):
         assert all(state.applied_at for state in Migrator(roled.url_of(role)).status())
+        with Database(roled.url_of(role)) as db:
+            db.assert_schema()
+    with Database(roled.url_of("app"), tenant=uuid4()) as db:
+        db.assert_schema()
 
 
 def test_every_table_is_somebodys_and_has_its_policies(
