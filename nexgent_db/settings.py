@@ -4,7 +4,8 @@
 |---|---|---|
 | ``DATABASE_URL`` | PostgreSQL, as a URL or libpq keywords; ``?schema=name`` sets the search path | required |
 | ``REDIS_URL`` | Redis or Valkey; without it everything works, uncached | none |
-| ``NEXGENT_DB_CACHE_PREFIX`` | what every Redis key begins with | nexgent: |
+| | through Sentinel: ``redis+sentinel://user:password@host1:26379,host2/master-name/0`` | |
+| ``NEXGENT_DB_CACHE_PREFIX`` | what every Redis key begins with; on a cluster ``{nexgent}:`` | nexgent: |
 | ``NEXGENT_DB_POOL_MIN_SIZE``, ``…_POOL_MAX_SIZE`` | connections kept, connections at most | 1, 10 |
 | ``NEXGENT_DB_POOL_TIMEOUT_S`` | how long a caller waits for a connection | 5 |
 | ``NEXGENT_DB_POOL_MAX_WAITING`` | how many callers may wait at once | 100 |
@@ -23,11 +24,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import unquote_plus
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from nexgent_db._redis_url import FORMS, is_redis_url
 from nexgent_db.errors import ConfigurationError
 
 _PREFIX: Final = "NEXGENT_DB_"
@@ -36,7 +38,6 @@ _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 # As libpq reads one: the role and password end at the first @ that no / comes before.
 _URL: Final = re.compile(r"(?P<role>postgres(?:ql)?://(?:[^@/]*@)?)(?P<place>[^?]*)(?:\?(?P<query>.*))?", re.DOTALL)
 _BAD_ESCAPE: Final = re.compile("%(?![0-9a-f]{2})", re.IGNORECASE)
-_REDIS_SCHEMES: Final = ("redis", "rediss", "unix")
 _LONGEST_S: Final = (2**31 - 1) // 1000
 """PostgreSQL counts timeouts in milliseconds, in 32 bits."""
 _LONGEST_IDENTIFIER: Final = 63
@@ -195,19 +196,10 @@ def _search_path_option(schema: str) -> str:
 
 
 def check_redis_url(url: str) -> str:
-    """``url`` itself when its form is one that redis-py knows; else ConfigurationError, without the URL."""
-    if not _is_redis_url(url):
-        raise ConfigurationError("REDIS_URL is malformed: it should look like redis://host:6379/0 or unix:///path.sock")
+    """``url`` itself when its form is one that can be connected to; else ConfigurationError, without the URL."""
+    if not is_redis_url(url):
+        raise ConfigurationError(f"REDIS_URL is malformed: it should look like {FORMS}")
     return url
-
-
-def _is_redis_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # not a number where a password holds a bare /
-    except ValueError:
-        return False
-    return parts.scheme in _REDIS_SCHEMES and (parts.scheme == "unix" or "@" not in parts.path)
 
 
 def describe(conninfo: str) -> str:

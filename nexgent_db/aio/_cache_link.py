@@ -17,20 +17,17 @@ from typing import Any, Final
 from uuid import uuid4
 
 from hiredis import pack_command
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from nexgent_db._background import async_deadline, async_socket_timeout_s
+from nexgent_db._background import async_deadline
 from nexgent_db._breaker import Breaker, CacheUnavailable
 from nexgent_db._cache_rows import CLOSED, Batch
 from nexgent_db._cache_scripts import Script, script
+from nexgent_db.aio._redis_servers import TIMEOUT_S, RedisServers
 from nexgent_db.cache_keys import HELPERS, SWEEPER_MS, CacheKeys
 from nexgent_db.models.cache import DatabaseIdentity
 
-TIMEOUT_S: Final = 0.25
 MOST_IDLE: Final = 32
 """How many connections are kept for later."""
 _SCANNED: Final = 1000
@@ -56,15 +53,7 @@ class CacheLink:
         self._pattern = re.sub(r"([\\*?\[\]])", r"\\\1", keys.prefix) + "*"
         self._clock = 0.0  # what to add to the monotonic clock for the server's time, in ms
         self._idle: deque[Any] = deque()
-        self._client: Any = Redis.from_url(
-            url,
-            socket_timeout=async_socket_timeout_s(TIMEOUT_S),
-            socket_connect_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-            redis_connect_func=self._greet,
-            protocol=2,
-            driver_info=None,
-        )
+        self._servers = RedisServers(url, self._greet)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -113,7 +102,7 @@ class CacheLink:
         answered = False
         try:
             await connection.send_packed_command([packed], check_health=False)
-            answer = await self._client.parse_response(connection, name)
+            answer = await self._servers.read(connection, name)
             answered = True
         except ResponseError:  # an answer as well
             answered = True
@@ -132,10 +121,7 @@ class CacheLink:
                 if not await connection.can_read():
                     return connection
             await connection.disconnect(nowait=True)
-        pool = self._client.connection_pool
-        connection = pool.connection_class(**pool.connection_kwargs)
-        await connection.connect()
-        return connection
+        return await self._servers.connect()
 
     async def _disconnect(self) -> None:
         """Close the connections, and those that are in use when they are given back."""
@@ -152,6 +138,7 @@ class CacheLink:
 
     def _failed(self, error: BaseException, *, missed: bool) -> CacheUnavailable:
         reason = f"{type(error).__name__}: {error}"
+        self._servers.learn(error)
         self.breaker.fail(reason, missed=missed)
         return CacheUnavailable(reason)
 
@@ -227,6 +214,13 @@ class CacheLink:
         """
         self._run_id = None
         await self._disconnect()
+        try:
+            await self._servers.find()
+        except _FAILURES as error:
+            raise self._failed(error, missed=False) from error
+        role = await self.call("ROLE")
+        if not isinstance(role, list) or role[:1] != [b"master"]:
+            raise self._failed(RedisConnectionError("the server is a replica"), missed=False)
         server = await self.call("INFO", "server")
         if not isinstance(server, dict) or "run_id" not in server:
             raise self._failed(RedisConnectionError("the server does not tell its run_id"), missed=False)
@@ -255,6 +249,8 @@ class CacheLink:
         if not isinstance(server, dict) or str(server.get("run_id")).encode() != self._run_id:
             raise self._failed(RedisConnectionError("another server, or the same started again"), missed=False)
         (watermark,) = await self.get(self.keys.watermark)
+        if await self._servers.moved():
+            raise self._failed(RedisConnectionError("Sentinel names another master"), missed=False)
         return _version(watermark)
 
     async def distrust(self, reason: str) -> None:

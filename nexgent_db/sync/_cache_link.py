@@ -18,20 +18,17 @@ from typing import Any, Final
 from uuid import uuid4
 
 from hiredis import pack_command
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
-from redis.retry import Retry
 
-from nexgent_db._background import deadline, socket_timeout_s
+from nexgent_db._background import deadline
 from nexgent_db._breaker import Breaker, CacheUnavailable
 from nexgent_db._cache_rows import CLOSED, Batch
 from nexgent_db._cache_scripts import Script, script
 from nexgent_db.cache_keys import HELPERS, SWEEPER_MS, CacheKeys
 from nexgent_db.models.cache import DatabaseIdentity
+from nexgent_db.sync._redis_servers import TIMEOUT_S, RedisServers
 
-TIMEOUT_S: Final = 0.25
 MOST_IDLE: Final = 32
 """How many connections are kept for later."""
 _SCANNED: Final = 1000
@@ -57,15 +54,7 @@ class CacheLink:
         self._pattern = re.sub(r"([\\*?\[\]])", r"\\\1", keys.prefix) + "*"
         self._clock = 0.0  # what to add to the monotonic clock for the server's time, in ms
         self._idle: deque[Any] = deque()
-        self._client: Any = Redis.from_url(
-            url,
-            socket_timeout=socket_timeout_s(TIMEOUT_S),
-            socket_connect_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-            redis_connect_func=self._greet,
-            protocol=2,
-            driver_info=None,
-        )
+        self._servers = RedisServers(url, self._greet)
 
     def close(self) -> None:
         """Close every connection."""
@@ -114,7 +103,7 @@ class CacheLink:
         answered = False
         try:
             connection.send_packed_command([packed], check_health=False)
-            answer = self._client.parse_response(connection, name)
+            answer = self._servers.read(connection, name)
             answered = True
         except ResponseError:  # an answer as well
             answered = True
@@ -133,10 +122,7 @@ class CacheLink:
                 if not connection.can_read():
                     return connection
             connection.disconnect(nowait=True)
-        pool = self._client.connection_pool
-        connection = pool.connection_class(**pool.connection_kwargs)
-        connection.connect()
-        return connection
+        return self._servers.connect()
 
     def _disconnect(self) -> None:
         """Close the connections, and those that are in use when they are given back."""
@@ -153,6 +139,7 @@ class CacheLink:
 
     def _failed(self, error: BaseException, *, missed: bool) -> CacheUnavailable:
         reason = f"{type(error).__name__}: {error}"
+        self._servers.learn(error)
         self.breaker.fail(reason, missed=missed)
         return CacheUnavailable(reason)
 
@@ -228,6 +215,13 @@ class CacheLink:
         """
         self._run_id = None
         self._disconnect()
+        try:
+            self._servers.find()
+        except _FAILURES as error:
+            raise self._failed(error, missed=False) from error
+        role = self.call("ROLE")
+        if not isinstance(role, list) or role[:1] != [b"master"]:
+            raise self._failed(RedisConnectionError("the server is a replica"), missed=False)
         server = self.call("INFO", "server")
         if not isinstance(server, dict) or "run_id" not in server:
             raise self._failed(RedisConnectionError("the server does not tell its run_id"), missed=False)
@@ -256,6 +250,8 @@ class CacheLink:
         if not isinstance(server, dict) or str(server.get("run_id")).encode() != self._run_id:
             raise self._failed(RedisConnectionError("another server, or the same started again"), missed=False)
         (watermark,) = self.get(self.keys.watermark)
+        if self._servers.moved():
+            raise self._failed(RedisConnectionError("Sentinel names another master"), missed=False)
         return _version(watermark)
 
     def distrust(self, reason: str) -> None:

@@ -23,10 +23,12 @@ class ValkeyServer:
     """One server on a unix socket in ``directory``. Nothing is saved unless :meth:`save` is called.
 
     What was saved is read again by :meth:`start`. Signals go to the process that this object started, no other.
+    ``options`` are more of the program's, such as ``--port``; the last one of a name counts.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
         self._directory = directory
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self.socket = directory / "valkey.sock"
         self.url = f"unix://{quote(str(self.socket))}"
@@ -40,6 +42,7 @@ class ValkeyServer:
                 *("--port", "0", "--unixsocket", str(self.socket), "--dir", str(self._directory)),
                 *("--save", "", "--appendonly", "no", "--daemonize", "no"),
                 *("--enable-debug-command", "yes"),
+                *self._options,
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -96,6 +99,8 @@ class ValkeyServer:
         try:
             with self.client() as client:
                 return bool(client.ping())
+        except redis.AuthenticationError:  # it wants a password first
+            return True
         except redis.RedisError:
             return False
 
@@ -113,12 +118,12 @@ class ValkeyServer:
 
 
 @contextmanager
-def valkey_server() -> Iterator[ValkeyServer]:
+def valkey_server(*options: str) -> Iterator[ValkeyServer]:
     """A running server of the test's own, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="nexgent-valkey-", dir="/tmp") as directory:
-        server = ValkeyServer(Path(directory))
-        server.start()
+        server = ValkeyServer(Path(directory), *options)
         try:
+            server.start()
             yield server
         finally:
             server.kill()

@@ -16,7 +16,7 @@ PACKAGE = Path(nexgent_db.__file__).parent
 # be given its place here.
 ABOVE_NOTHING: set[str] = set()
 PURE = {"errors", "models", "sqlfiles", "_data"}
-CACHE = {"_background", "_breaker", "_cache_entries", "_cache_rows", "_cache_scripts", "cache_keys"}
+CACHE = {"_redis_url", "_background", "_breaker", "_cache_entries", "_cache_rows", "_cache_scripts", "cache_keys"}
 IO = {*PURE, *CACHE, "_schema_state", "binding", "observe", "outcomes", "health", "settings"}
 MIGRATION_PARTS = {f"_migration_{part}" for part in ("files", "books", "state", "server", "runner", "locks")}
 MAY_IMPORT: dict[str, set[str]] = {
@@ -32,7 +32,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"errors"},
     "_data": {"errors"},
     "keyring": {"errors"},
-    "settings": {"errors"},
+    "_redis_url": ABOVE_NOTHING,
+    "settings": {"errors", "_redis_url"},
     "sqlfiles": {"errors", "_sqllexer"},
     "binding": PURE,
     "observe": {"errors"},

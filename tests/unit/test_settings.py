@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
 from nexgent_db import AsyncDatabase, Database
+from nexgent_db._redis_url import sentinel_place
 from nexgent_db.errors import ConfigurationError
 from nexgent_db.settings import Settings, check_redis_url, describe, parse_database_url
 
@@ -322,11 +323,25 @@ def test_settings_given_in_code_are_checked_as_well() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["redis://h:6379/0", f"rediss://u:{SECRET}@h", "unix:///tmp/x.sock?db=1", "redis://[::1]:6379", "unix:///a@b.sock"],
+    [
+        *("redis://h:6379/0", f"rediss://u:{SECRET}@h", "unix:///tmp/x.sock?db=1", "redis://[::1]:6379"),
+        *("unix:///a@b.sock", "redis+sentinel://h/name", "redis+sentinel://h:1,[::1]:26379,i/name/3"),
+        f"rediss+sentinel://u:{SECRET}@h,i/name/0?sentinel_password={SECRET}",
+    ],
 )
 def test_a_redis_url_is_kept_as_it_is(url: str) -> None:
     assert check_redis_url(url) == url
     assert Settings.from_env({"DATABASE_URL": URL, "REDIS_URL": f" {url} "}).redis_url == url
+
+
+def test_a_sentinel_url_says_who_knows_the_master_and_how_to_log_in() -> None:
+    place = sentinel_place(f"rediss+sentinel://u%40:{SECRET}%2F@h:1,[::1]/my%20name/3?sentinel_password={SECRET}%26")
+    assert place is not None
+    assert (place.hosts, place.master, place.database, place.tls) == ((("h", 1), ("::1", 26379)), "my name", 3, True)
+    assert (place.username, place.password) == ("u@", f"{SECRET}/")
+    assert (place.sentinel_username, place.sentinel_password) == (None, f"{SECRET}&")
+    assert SECRET not in repr(place)
+    assert sentinel_place("redis://h") is None
 
 
 def test_redis_may_be_absent() -> None:
@@ -344,6 +359,19 @@ def test_redis_may_be_absent() -> None:
         f"redis://u:{SECRET}/w@h:6379",
         f"redis://:123/{SECRET}@h:6379",
         f"redis://u:{SECRET}@h:port",
+        f"redis+sentinel://u:{SECRET}@h",
+        f"redis+sentinel://u:{SECRET}@h/",
+        f"redis+sentinel://u:{SECRET}@h/name/x",
+        f"redis+sentinel://u:{SECRET}@h/name/0/1",
+        f"redis+sentinel://u:{SECRET}@h,/name",
+        f"redis+sentinel://u:{SECRET}@h:0/name",
+        f"redis+sentinel://u:{SECRET}@h:65536/name",
+        f"redis+sentinel://u:{SECRET}/w@h/name",
+        f"redis+sentinel://u:{SECRET}@[::1/name",
+        f"redis+sentinel://h/name?password={SECRET}",
+        f"redis+sentinel://h/name?sentinel_password={SECRET}&sentinel_password=b",
+        f"redis+sentinel://h/name?{SECRET}",
+        f"redis+sentinel://h/name#{SECRET}",
     ],
 )
 def test_a_malformed_redis_url_is_refused_without_its_password(url: str) -> None:
