@@ -3,4 +3,5 @@
 -- Rollback loses: nothing but the rule.
 -- squawk-ignore-file require-concurrent-index-creation
 
+-- The rule, and users.find_by_email.
 CREATE UNIQUE INDEX users_lower_email_key ON users (lower(email));

@@ -86,6 +86,17 @@ def test_who_makes_trades_wait_has_made_autovacuum_give_way_and_waits_half_a_sec
         assert 0 < len(blocked) * seen.lock_timeout_ms <= _LONGEST_MS, seen.name
 
 
+def test_a_header_names_every_lock_that_trades_wait_for(observed: list[MeasuredMigration]) -> None:
+    texts = {migration.id: migration.up.text for migration in ours()}
+    for seen in observed:
+        says = re.search(r"^-- Locks: (.*?)^-- Rollback loses: ", texts[seen.name], re.MULTILINE | re.DOTALL)
+        assert says is not None, seen.name
+        said = says[1].replace("\n-- ", " ")
+        for table in seen.blocked & IN_USE:
+            strongest = [lock.mode for lock in seen.locks if lock.table == table][-1]  # the weakest comes first
+            assert re.search(rf"\b{strongest} on .*\b{table}\b", said), (seen.name, table)
+
+
 def test_what_runs_outside_of_a_transaction_needs_no_lock_that_trades_wait_for(
     observed: list[MeasuredMigration],
 ) -> None:
