@@ -1,5 +1,7 @@
 -- Why: six other indexes begin with the agent, and serve every look-up that this one serves. The next migrations would
 -- build it again.
+-- Gain: without it 2 % more rows are inserted a second (`python -m tests.benchmarks.indexes --transactions 300000`);
+-- fourteen stay.
 -- Locks: ACCESS EXCLUSIVE on agent_historical_swaps for an instant; catalog only.
 -- Rollback loses: nothing; it builds the index again, and nobody writes meanwhile.
 -- squawk-ignore-file require-concurrent-index-deletion
