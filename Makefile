@@ -71,7 +71,7 @@ sync: $(STAMP)  ## write the Protocols, nexgent_db/sync and its tests from the a
 bench: $(STAMP)  ## measure against bare psycopg and pgbench; prints ratios
 	$(BIN)/python -m tests.benchmarks
 
-bench-upgrade: $(STAMP)  ## migrate 5 million transactions while clients trade, print how long these waited (15 minutes)
+bench-upgrade: $(STAMP)  ## migrate 5 million transactions while clients trade, print how long these waited (15 to 40 minutes)
 	$(BIN)/python -m tests.benchmarks.upgrade
 
 clean:  ## remove what the targets above made, the embedded server's data aside

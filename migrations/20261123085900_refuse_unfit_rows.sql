@@ -2,8 +2,8 @@
 -- Why: a row that a later migration refuses would stop it halfway between two schemas. Here all of them are told at once,
 -- before anything is changed, each with its key and with what to do. Later ones keep their guards, for rows that come
 -- meanwhile.
--- Locks: ACCESS SHARE on each table until the end, which is when all are read: seconds for a million rows. Reads and
--- writes go on.
+-- Locks: ACCESS SHARE on each table until the end, which is when all are read: half a minute for a million rows. Reads
+-- and writes go on.
 -- Rollback loses: nothing.
 --
 -- It only reads, and can be run on its own at any time: psql -f, on a database at any migration before or after this one.

@@ -4,7 +4,7 @@
 -- agent_transactions once and sorts it; reads and writes go on.
 -- Rollback loses: nothing; it leaves the numbers, which go with their column.
 --
--- Can be run again: the numbers come out the same.
+-- Can be run again: the numbers come out the same, and what is done is not done again.
 
 DO $$
 DECLARE
