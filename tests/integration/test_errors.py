@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote, urlencode
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.json import Jsonb
 
@@ -28,6 +30,7 @@ from nexgent_db.errors import (
     ForeignKeyViolation,
     InvalidInput,
     LockTimeout,
+    MigrationError,
     NexgentError,
     NotNullViolation,
     NumericOverflow,
@@ -41,6 +44,7 @@ from nexgent_db.errors import (
     UniqueViolation,
     translate,
 )
+from nexgent_db.migrations import Migrator
 
 SECRET = "s3cret"
 
@@ -320,12 +324,16 @@ def test_a_database_that_does_not_exist(database_url: str) -> None:
     assert "running?" not in str(error)
 
 
+ODD_PASSWORD = "".join(map(chr, range(33, 127))) + " äß€"
+
+
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[dict[str, Any]]:
     """A server of this module's own that asks ``alice`` for her password; it listens on its socket only."""
     rules = [
         "local all postgres trust",
         "local all alice scram-sha-256",
+        "local all odd scram-sha-256",
         "local all bob reject",
         "local all nobody_here trust",
         "local all sleeper trust",
@@ -333,6 +341,7 @@ def guarded() -> Iterator[dict[str, Any]]:
     with postgres() as url:
         with another(url) as connection:
             connection.execute(f"CREATE ROLE alice LOGIN PASSWORD '{SECRET}'".encode())
+            connection.execute(sql.SQL("CREATE ROLE odd LOGIN PASSWORD {}").format(ODD_PASSWORD))
             connection.execute("CREATE ROLE bob LOGIN; CREATE ROLE carol LOGIN; CREATE ROLE sleeper NOLOGIN")
             shown = connection.execute("SHOW hba_file").fetchone()
             assert shown is not None
@@ -341,6 +350,20 @@ def guarded() -> Iterator[dict[str, Any]]:
             connection.execute(f"COPY ({query}) TO '{shown[0]}'".encode())
             connection.execute("SELECT pg_reload_conf()")
         yield conninfo_to_dict(url)
+
+
+def test_a_password_with_every_odd_character_is_let_in_from_a_url_and_in_words(guarded: dict[str, Any]) -> None:
+    role = f"odd:{quote(ODD_PASSWORD, safe='')}"
+    place = urlencode({name: value for name, value in guarded.items() if name in ("host", "port")})
+    from_url = Settings.from_url(f"postgresql://{role}@/{guarded['dbname']}?{place}").conninfo
+    in_words = make_conninfo("", **guarded | {"user": "odd", "password": ODD_PASSWORD})
+    for conninfo in (from_url, in_words):
+        with Database(conninfo) as database:
+            assert database.health().ok
+        assert len(Migrator(conninfo).pending()) > 18
+        with pytest.raises(MigrationError) as refused:
+            Migrator(conninfo).migrate()
+        assert ODD_PASSWORD not in str(refused.value)
 
 
 def test_the_right_password_is_let_in(guarded: dict[str, Any]) -> None:

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
+from urllib.parse import urlencode
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from nexgent_db._migration_files import LAST_OF_HISTORY
 from nexgent_db.errors import AuthenticationFailed, ConfigurationError, DatabaseUnavailable
 from nexgent_db.migrations import MigrationError, Migrator
-from tests.support.migrating import assert_same, catalog_of, connected, one, tables, yoyo_command
+from nexgent_db.settings import Settings
+from tests.support.migrating import (
+    CHECKOUT,
+    Write,
+    assert_same,
+    catalog_of,
+    connected,
+    log_of,
+    one,
+    tables,
+    url_of,
+    yoyo_command,
+)
 
 
 def test_status_writes_nothing_and_needs_no_right_to(empty_database: str, three: Path) -> None:
@@ -78,6 +94,87 @@ def test_a_role_without_rights_gets_a_plain_error(empty_database: str, three: Pa
             conn.execute("DROP ROLE nexgent_test_reader")
 
 
+def test_a_role_that_may_only_create_in_its_schema_migrates_all_the_way_and_back(empty_database: str) -> None:
+    """No superuser, no owner of the database, no right on it but to connect."""
+    with connected(empty_database) as conn:
+        conn.execute("DROP ROLE IF EXISTS nexgent_test_migrator")
+        conn.execute("CREATE ROLE nexgent_test_migrator NOSUPERUSER NOCREATEDB NOCREATEROLE")
+        conn.execute("GRANT USAGE, CREATE ON SCHEMA public TO nexgent_test_migrator")
+    migrator = Migrator(make_conninfo(empty_database, options="-crole=nexgent_test_migrator"))
+    try:
+        names = migrator.migrate()
+        assert migrator.pending() == []
+        owners = "SELECT array_agg(DISTINCT tableowner) FROM pg_tables WHERE schemaname = 'public'"
+        assert one(empty_database, owners) == ["nexgent_test_migrator"]
+        assert migrator.rollback(len(names)) == names[::-1]
+    finally:
+        with connected(empty_database) as conn:
+            conn.execute("DROP OWNED BY nexgent_test_migrator; DROP ROLE nexgent_test_migrator")
+
+
+def test_the_schema_of_the_url_is_migrated(empty_database: str, three: Path) -> None:
+    """As the public system's DATABASE_URL has it, which libpq alone refuses."""
+    with connected(empty_database) as conn:
+        conn.execute('CREATE SCHEMA "Ten ant"')
+    inside = Settings.from_url(f"{url_of(empty_database)}&schema=Ten%20ant").conninfo
+    assert len(Migrator(inside, three).migrate()) == 3
+    assert tables(inside) == ["a", "b", "c"]
+    assert tables(empty_database) == []
+
+
+def test_of_many_hosts_the_first_that_can_be_written_is_migrated(
+    empty_database: str, three: Path, tmp_path: Path
+) -> None:
+    parts = conninfo_to_dict(empty_database)
+    several = make_conninfo(empty_database, host=f"{tmp_path},{parts['host']}", port=f"1,{parts['port']}")
+    assert len(Migrator(several, three).migrate()) == 3
+    url = f"postgresql:///{parts['dbname']}?" + urlencode(
+        {"user": parts["user"], "host": f"{tmp_path},{parts['host']}", "port": f"1,{parts['port']}"}
+    )
+    assert Migrator(Settings.from_url(url).conninfo, three).pending() == []
+    read_only = make_conninfo(several, options="-cdefault_transaction_read_only=on")
+    with pytest.raises(DatabaseUnavailable, match="session is read-only"):
+        Migrator(read_only, three).migrate()
+
+
+NOT_UTF8 = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+IN_A_FOLDER = """
+import sys
+from pathlib import Path
+from nexgent_db import _data
+assert "utf" not in sys.stdout.encoding.lower(), sys.stdout.encoding
+_data._PACKAGE = Path(sys.argv.pop(1))
+from nexgent_db.cli import main
+main()
+"""
+
+
+def test_a_locale_that_is_not_utf8_changes_nothing(
+    empty_database: str, write: Write, folder: Path, tmp_path: Path
+) -> None:
+    """Of what is shown, what the stream has no letter for is spelled out."""
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "_migrations").symlink_to(folder)
+    write("0001_a", "CREATE TABLE a AS SELECT 'Zoë €'::text AS n;\nDO $$ BEGIN RAISE NOTICE 'größer'; END $$;")
+
+    def run(command: str, **environ: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", IN_A_FOLDER, str(tmp_path / "package"), command],
+            env=os.environ | NOT_UTF8 | environ | {"DATABASE_URL": empty_database, "PYTHONPATH": str(CHECKOUT)},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return (done.stdout + done.stderr).decode(environ.get("PYTHONIOENCODING", "utf-8"))
+
+    assert "'Zoë €'" in run("plan")
+    assert "'Zoë \\u20ac'" in run("plan", PYTHONIOENCODING="latin-1")
+    assert "NOTICE: größer" in run("migrate")
+    assert "0001_a" in run("status")
+    assert one(empty_database, "SELECT n FROM a") == "Zoë €"
+    assert one(empty_database, "SELECT content FROM _nexgent_migration") == (folder / "0001_a.sql").read_text("utf-8")
+
+
 def test_no_error_repeats_a_password(tmp_path: Path, three: Path) -> None:
     unreachable = make_conninfo(host=str(tmp_path), user="me", password="s3cret", dbname="db")
     with pytest.raises(DatabaseUnavailable, match="cannot connect as me at ") as caught:
@@ -135,3 +232,21 @@ def test_what_yoyo_applied_is_applied(empty_database: str, tmp_path: Path) -> No
     yoyo("apply", empty_database, plain)
     assert migrator.rollback(2) == ["000_b", "000_a"]
     assert yoyo_list(empty_database, plain) == {"000_a": False, "000_b": False}
+
+
+def test_what_is_applied_here_plain_yoyo_leaves_alone_and_what_it_adds_is_known_here(
+    empty_database: str, three: Path, tmp_path: Path
+) -> None:
+    plain = shutil.copytree(three, tmp_path / "plain")  # yoyo takes brackets for a pattern
+    migrator = Migrator(empty_database, plain)
+    migrator.migrate()
+    yoyo("apply", empty_database, plain)
+    assert log_of(empty_database) == ["apply 0001_a", "apply 0002_b", "apply 0003_c"]
+    (plain / "0004_d.sql").write_text("CREATE TABLE d (n int);")
+    (plain / "0004_d.rollback.sql").write_text("DROP TABLE d;")
+    yoyo("apply", empty_database, plain)
+    assert migrator.migrate() == []
+    assert tables(empty_database) == ["a", "b", "c", "d"]
+    yoyo("rollback", empty_database, plain)
+    assert migrator.pending() == ["0004_d"]  # yoyo undoes one
+    assert tables(empty_database) == ["a", "b", "c"]

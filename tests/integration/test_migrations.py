@@ -11,7 +11,7 @@ import pytest
 
 from nexgent_db import _data
 from nexgent_db.errors import ConfigurationError, ConnectionLost, InvalidInput
-from nexgent_db.migrations import MigrationError, Migrator
+from nexgent_db.migrations import MigrationError, MigrationLocked, Migrator
 from tests.support.migrating import CHECKOUT, Write, connected, log_of, one, tables
 
 # --- A folder of our own ------------------------------------------------------------------------
@@ -311,3 +311,73 @@ def test_a_concurrent_index_in_a_transaction_is_told_what_to_declare(
     write("0001_a", "CREATE TABLE a (n int);\nCREATE INDEX CONCURRENTLY i ON a (n);")
     with pytest.raises(MigrationError, match=r"0001_a\.sql:2: .*declare '-- transactional: false'"):
         Migrator(empty_database, folder).migrate()
+
+
+# --- What the head of a file may set ------------------------------------------------------------
+
+TIMEOUTS = "concat_ws(' ', current_setting('lock_timeout'), current_setting('statement_timeout'))"
+
+
+def test_each_file_has_the_timeouts_of_its_own_head(empty_database: str, write: Write, folder: Path) -> None:
+    write("0001_a", f"CREATE TABLE seen AS SELECT 1 AS n, {TIMEOUTS} AS limits;", "DROP TABLE seen;")
+    write("0002_b", f"-- lock_timeout: 500ms\n-- statement_timeout: 2min\nINSERT INTO seen SELECT 2, {TIMEOUTS};")
+    way_back = f"-- lock_timeout: 7s\nINSERT INTO seen SELECT 4, {TIMEOUTS};"
+    write("0003_c", f"INSERT INTO seen SELECT 3, {TIMEOUTS};", way_back)
+    migrator = Migrator(empty_database, folder, lock_timeout_s=3, statement_timeout_s=50)
+    migrator.migrate()
+    migrator.rollback()
+    with connected(empty_database) as conn:
+        limits = conn.execute("SELECT limits FROM seen ORDER BY n").fetchall()
+    assert limits == [("3s 50s",), ("500ms 2min",), ("3s 50s",), ("7s 50s",)]
+
+
+def test_a_statement_that_outlasts_the_timeout_of_its_file_is_told_by_line_and_leaves_nothing(
+    empty_database: str, write: Write, folder: Path
+) -> None:
+    write("0001_a", "-- statement_timeout: 100ms\nCREATE TABLE a (n int);\nSELECT pg_sleep(60);")
+    with pytest.raises(MigrationError, match=r"0001_a\.sql:\d: canceling statement due to statement timeout") as caught:
+        Migrator(empty_database, folder).migrate()
+    assert caught.value.sqlstate == "57014"
+    assert tables(empty_database) == []
+
+
+def test_a_lock_is_waited_for_as_long_as_the_file_says(empty_database: str, write: Write, folder: Path) -> None:
+    write("0001_a", "CREATE TABLE a (n int);")
+    write("0002_b", "-- lock_timeout: 50ms\nALTER TABLE a ADD COLUMN m int;")
+    migrator = Migrator(empty_database, folder, lock_timeout_s=600, attempts=1)
+    migrator.migrate(to="0001_a")
+    with psycopg.connect(empty_database) as reader:
+        reader.execute("SELECT * FROM a")
+        with pytest.raises(MigrationLocked, match=r"0002_b\.sql:2: canceling statement due to lock timeout"):
+            migrator.migrate()
+    assert migrator.migrate() == ["0002_b"]
+
+
+@pytest.mark.parametrize("value", ["5", "0s", "-1s", "1.5s", "5 seconds", "25d", "", "5s later"])
+def test_a_timeout_that_would_not_be_obeyed_is_refused(
+    empty_database: str, write: Write, folder: Path, value: str
+) -> None:
+    write("0001_a", f"-- Head.\n-- lock_timeout: {value}\nSELECT 1;")
+    with pytest.raises(MigrationError, match=r"0001_a\.sql:2: "):
+        Migrator(empty_database, folder).pending()
+
+
+def test_an_irreversible_migration_is_applied_and_never_undone(empty_database: str, write: Write, three: Path) -> None:
+    write("0004_d", "-- irreversible: the rows are gone\nDELETE FROM a;", None)
+    write("0005_e", "CREATE TABLE e (n int);", "DROP TABLE e;")
+    migrator = Migrator(empty_database, three)
+    assert len(migrator.migrate()) == 5
+    for call in (lambda: migrator.rollback(2), lambda: migrator.rollback(to="0001_a")):
+        with pytest.raises(MigrationError, match=r"0004_d\.sql: cannot be rolled back: the rows are gone"):
+            call()
+        assert tables(empty_database) == ["a", "b", "c", "e"]  # not even the one that could be
+    assert migrator.rollback() == ["0005_e"]
+
+
+def test_irreversible_needs_its_reason_and_no_way_back(empty_database: str, write: Write, folder: Path) -> None:
+    write("0001_a", "-- irreversible:\nSELECT 1;", None)
+    with pytest.raises(MigrationError, match=r"0001_a\.sql:1: .* should say why there is no way back"):
+        Migrator(empty_database, folder).pending()
+    write("0001_a", "-- irreversible: because\nSELECT 1;", "SELECT 1;")
+    with pytest.raises(MigrationError, match=r"is declared irreversible, yet there is 0001_a\.rollback\.sql"):
+        Migrator(empty_database, folder).pending()

@@ -63,11 +63,16 @@ def assert_same(expected: Catalog, actual: Catalog, when: str) -> None:
     assert not found, "\n".join([when, *found])
 
 
-def yoyo_command(command: str, conninfo: str, directory: Path) -> list[str]:
-    """What runs plain yoyo on this database and folder."""
+def url_of(conninfo: str) -> str:
+    """The same as a URL, with a query."""
     parts = {name: str(value) for name, value in conninfo_to_dict(conninfo).items()}
     user = quote(parts.pop("user", ""), safe="")
     if "password" in parts:
         user += f":{quote(parts.pop('password'), safe='')}"
-    url = f"postgresql+psycopg://{user}@/{quote(parts.pop('dbname'))}?{urlencode(parts)}"
+    return f"postgresql://{user}@/{quote(parts.pop('dbname'))}?{urlencode(parts)}"
+
+
+def yoyo_command(command: str, conninfo: str, directory: Path) -> list[str]:
+    """What runs plain yoyo on this database and folder."""
+    url = url_of(conninfo).replace("postgresql:", "postgresql+psycopg:", 1)
     return [sys.executable, "-m", "yoyo", command, "--batch", "--no-config-file", "--database", url, str(directory)]
