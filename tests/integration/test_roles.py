@@ -470,6 +470,24 @@ def test_an_owner_without_superuser_can_apply(server_url: str, pg_server: Simple
             connection.execute(f"DROP ROLE {dba}".encode())
 
 
+def test_a_schema_of_any_name_can_be_given_to_the_roles(server_url: str, pg_server: SimpleNamespace) -> None:
+    prefix = new_prefix()
+    with roles_dropped(server_url, prefix), new_database(pg_server, None) as url:
+        with psycopg.connect(url) as connection:
+            connection.execute('CREATE SCHEMA "Odd ""name"')
+        database = RoledDatabase(make_conninfo(url, options='-csearch_path="Odd\\ ""name"'), prefix)
+        Migrator(database.url).migrate()
+        database.apply()
+        with psycopg.connect(database.url, autocommit=True) as connection:
+            assert apply_roles(connection, prefix) == []
+        with Database(database.url_of("app")) as db:
+            me, other = new_owner(db), new_owner(db)
+        with Database(database.url_of("app"), tenant=me.user_id) as db:
+            db.assert_schema()
+            assert db.agents.find_by_id(me.agent_id) is not None
+            assert db.agents.find_by_id(other.agent_id) is None
+
+
 def test_a_database_without_tables_is_to_be_migrated_first(server_url: str, empty_database: str) -> None:
     prefix = new_prefix()
     with roles_dropped(server_url, prefix):
