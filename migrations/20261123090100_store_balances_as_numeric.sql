@@ -3,7 +3,7 @@
 -- Rollback loses: nothing; every number prints as text, with 18 decimals.
 --
 -- A text that is not a number, or that numeric(38,18) cannot hold exactly, stops the migration before it changes
--- anything. The message lists the first ten such rows.
+-- anything. The message lists the first ten such rows: 20261123085900 has listed all, these have come since.
 -- squawk-ignore-file changing-column-type
 
 -- Autovacuum gives way to this lock, trades do not notice it. For the next they wait half a second at the most: with it
@@ -22,7 +22,9 @@ BEGIN
         SELECT token_address, wallet_address, balance
         FROM agent_balances
         WHERE CASE
-            WHEN balance !~ '^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\s*$' THEN true
+            WHEN length(balance) > 1000 OR balance
+                !~ '^[ \t\n\v\f\r]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?[ \t\n\v\f\r]*$'
+                THEN true
             ELSE abs(balance::numeric) >= 1e20 OR balance::numeric <> trunc(balance::numeric, 18)
         END
         ORDER BY wallet_address, token_address
