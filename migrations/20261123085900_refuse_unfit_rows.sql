@@ -13,6 +13,7 @@
 -- How to read the queries: each stands between two tags with the name of its table. A row that is `refused` stands in
 -- the way of what `rule` names: a constraint of a later migration, or a migration. The others are told of, since they
 -- will not be as before. What must hold is written as the later migration writes it; where it is NULL, it holds.
+-- They are ordered by `key` and not by the id, whose index would be followed: each table is read once, from end to end.
 -- A column that the history has yet to make is found in `absent`, and is NULL there: an inner query looks for a name in
 -- its own tables first.
 
@@ -41,7 +42,7 @@ DECLARE
             true AS refused
         FROM agents
         WHERE NOT trading_mode IN ('simulation', 'live')
-        ORDER BY id
+        ORDER BY key
     $agents$],
     ['agent_wallets', $agent_wallets$
         SELECT
@@ -53,7 +54,7 @@ DECLARE
             true AS refused
         FROM agent_wallets
         WHERE NOT wallet_type IN ('simulation', 'live')
-        ORDER BY wallet_address
+        ORDER BY key
     $agent_wallets$],
     ['agent_balances', $agent_balances$
         SELECT
@@ -108,7 +109,7 @@ DECLARE
             )
         ) AS r (column_name, value, holds, rule, what_to_do)
         WHERE NOT (holds.is_number AND holds.has_room AND holds.not_negative AND holds.own_wallet) AND NOT r.holds
-        ORDER BY b.id, r.column_name, r.rule
+        ORDER BY key, r.column_name, r.rule
     $agent_balances$],
     ['trading_signals', $trading_signals$
         SELECT
@@ -143,7 +144,7 @@ DECLARE
             true AS refused
         FROM signal_executions
         WHERE NOT status IN ('PENDING', 'EXECUTED', 'FAILED', 'SKIPPED')
-        ORDER BY id
+        ORDER BY key
     $signal_executions$],
     ['agent_transactions', $agent_transactions$
         SELECT
@@ -220,7 +221,7 @@ DECLARE
             holds.input_amount AND holds.output_amount AND holds.input_price AND holds.output_price
             AND holds.fees AND holds.protocol_fee_sol AND holds.network_fee_sol AND holds.own_wallet
         ) AND NOT r.holds
-        ORDER BY t.id, r.column_name
+        ORDER BY key, r.column_name
     $agent_transactions$],
     ['agent_positions', $agent_positions$
         SELECT
@@ -348,7 +349,7 @@ DECLARE
             AND holds.tp_batch_start_level AND holds.total_take_profit_levels AND holds.invested_has_room
             AND holds.realized_profit_sol AND holds.own_wallet
         ) AND NOT r.holds
-        ORDER BY p.id, r.column_name, r.rule
+        ORDER BY key, r.column_name, r.rule
     $agent_positions$],
     ['agent_historical_swaps', $agent_historical_swaps$
         SELECT
@@ -402,7 +403,7 @@ DECLARE
             )
         ) AS r (column_name, value, holds, rule, what_to_do)
         WHERE NOT (holds.amount AND holds.sale_time AND holds.close_reason AND holds.own_wallet) AND NOT r.holds
-        ORDER BY s.id, r.column_name
+        ORDER BY key, r.column_name
     $agent_historical_swaps$],
     ['agent_balance_snapshots', $agent_balance_snapshots$
         SELECT

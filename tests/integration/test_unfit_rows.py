@@ -199,6 +199,28 @@ def test_a_long_list_is_cut_in_the_error_and_whole_in_the_report(prisma: Prisma)
     assert shown.stdout.count("-1") >= 1100
 
 
+def test_each_query_reads_its_table_from_end_to_end_and_looks_no_row_up(prisma: Prisma) -> None:
+    """Following an index to have the rows in order took ten times as long on 5 million transactions."""
+    url = prisma(18)
+    fill(url, 18)
+    copied = ("transaction_type", "transaction_value_usd", "transaction_time", "updated_at", "input_amount")
+    names = ", ".join(("agent_id", "wallet_address", *copied))
+    execute(
+        url,
+        f"INSERT INTO agent_transactions (id, {names}) SELECT gen_random_uuid(), {names}"
+        f" FROM agent_transactions, generate_series(1, 20000) WHERE agent_transactions.id = '{id_of(230)}'",
+    )
+    execute(url, "ANALYZE")
+    text = (data_dir("migrations") / f"{MIGRATION}.sql").read_text(encoding="utf-8")
+    for table in ("agent_transactions", "agent_historical_swaps", "agent_positions", "agent_balances"):
+        query = text.split(f"${table}$")[1]
+        with psycopg.connect(url, autocommit=True) as conn:
+            conn.execute("SET max_parallel_workers_per_gather = 0")  # as for a cursor
+            plan = "\n".join(line for (line,) in conn.execute(f"EXPLAIN {query}".encode()))
+        assert plan.count(f"Seq Scan on {table}") == 1, plan
+        assert "Index" not in plan, plan
+
+
 def test_plain_yoyo_is_refused_with_the_same_list(empty_database: str) -> None:
     migrator = Migrator(empty_database)
     migrator.migrate(to=HISTORY[-1])
