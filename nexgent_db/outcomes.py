@@ -92,7 +92,9 @@ _CANONICAL: Final[dict[type, Callable[[Any], str]]] = {
 def trade_result(order: WalletOrder, row: TradeOutcome) -> TradeResult:
     """The result of a trade that was made, now or before; else raise the TradeRefused that ``row`` stands for."""
     replayed = _made(order, row)
-    transaction = _TRANSACTION.decode(row.transaction or "")
+    if row.transaction is None:
+        raise IdempotencyConflict(order.request_id, "an order whose transaction somebody has deleted since")
+    transaction = _TRANSACTION.decode(row.transaction)
     # Payloads are not sent back; the digest has shown that they are the same.
     transaction.routes = getattr(order, "routes", None)
     transaction.swap_payload = getattr(order, "swap_payload", None)

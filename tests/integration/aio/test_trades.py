@@ -515,6 +515,18 @@ async def test_the_same_id_for_another_wallet_is_a_conflict(db: AsyncDatabase, o
     assert isinstance(refused, IdempotencyConflict)
 
 
+async def test_a_repeated_order_whose_transaction_was_deleted_by_hand_is_a_conflict(
+    db: AsyncDatabase, owner: Owner, database_url: str
+) -> None:
+    order = owner.deposit("1")
+    await db.trades.deposit(order)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("DELETE FROM agent_transactions WHERE id = %s", [order.request_id])
+    refused = await _refusal(db, database_url, owner, "deposit", order)
+    assert isinstance(refused, IdempotencyConflict)
+    await db.agents.delete(owner.agent_id)  # the ledger was broken on purpose
+
+
 async def test_an_on_chain_transaction_is_recorded_once_for_a_wallet(
     db: AsyncDatabase, owner: Owner, database_url: str
 ) -> None:

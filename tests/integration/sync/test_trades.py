@@ -510,6 +510,18 @@ def test_the_same_id_for_another_wallet_is_a_conflict(db: Database, owner: Owner
     assert isinstance(refused, IdempotencyConflict)
 
 
+def test_a_repeated_order_whose_transaction_was_deleted_by_hand_is_a_conflict(
+    db: Database, owner: Owner, database_url: str
+) -> None:
+    order = owner.deposit("1")
+    db.trades.deposit(order)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("DELETE FROM agent_transactions WHERE id = %s", [order.request_id])
+    refused = _refusal(db, database_url, owner, "deposit", order)
+    assert isinstance(refused, IdempotencyConflict)
+    db.agents.delete(owner.agent_id)  # the ledger was broken on purpose
+
+
 def test_an_on_chain_transaction_is_recorded_once_for_a_wallet(db: Database, owner: Owner, database_url: str) -> None:
     first = owner.deposit("10", transaction_hash="5xHash")
     db.trades.deposit(first)
