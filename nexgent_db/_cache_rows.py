@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from operator import itemgetter
-from typing import Any, Final, Generic, TypeVar, get_args
+from typing import Any, Final, Generic, NamedTuple, TypeVar, get_args
 from uuid import UUID
 
 import msgspec
@@ -31,6 +31,14 @@ CLOSED: Final = 2**63 - 1
 """The version of a deletion that nothing follows: a position's id is never used again."""
 
 _VERSION: Final = re.compile(rb'\{"version":([0-9]{1,19})[,}]')
+
+
+class Moment(NamedTuple):
+    """When a change or a look began: by the cache's clock, and in which of its epochs. What is brought into a later
+    epoch may be of a row that was deleted, or of a database that has gone back, when the earlier one was ended."""
+
+    epoch: bytes
+    ms: int
 
 
 def version_of(payload: bytes) -> int | None:

@@ -22,7 +22,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from nexgent_db._background import async_deadline
 from nexgent_db._breaker import Breaker, CacheUnavailable
-from nexgent_db._cache_rows import CLOSED, Batch
+from nexgent_db._cache_rows import CLOSED, Batch, Moment
 from nexgent_db._cache_scripts import Script, script
 from nexgent_db.aio._redis_servers import TIMEOUT_S, RedisServers
 from nexgent_db.cache_keys import HELPERS, SWEEPER_MS, CacheKeys
@@ -67,9 +67,9 @@ class CacheLink:
 
     # --- Calls ----------------------------------------------------------------------------------
 
-    def now_ms(self) -> int:
-        """The server's clock, rather too early than too late."""
-        return int(time.monotonic() * 1000 + self._clock)
+    def now(self) -> Moment:
+        """The server's clock, rather too early than too late; and the epoch."""
+        return Moment(self._epoch, int(time.monotonic() * 1000 + self._clock))
 
     async def call(self, *command: Any, missed: bool = False) -> Any:
         """One round trip. Raises CacheUnavailable; ``missed`` tells the breaker that a change is lost then."""
@@ -171,13 +171,20 @@ class CacheLink:
         """How many keys the server has, about: other namespaces count as well. Raises CacheUnavailable."""
         return int(await self.call("DBSIZE"))
 
-    async def write(self, batch: Batch, began_ms: int, *, missed: bool) -> int:
-        """Bring a batch into the cache in one round trip; how many rows became newer. Raises CacheUnavailable."""
+    async def write(self, batch: Batch, began: Moment, *, missed: bool) -> int:
+        """Bring a batch into the cache in one round trip; how many rows became newer. Raises CacheUnavailable.
+
+        What began in an earlier epoch is not sent: the breaker is told that it was missed, if it matters.
+        """
+        if began.epoch != self._epoch:
+            if missed:
+                self.breaker.miss()
+            raise CacheUnavailable("it began in an earlier epoch")
         answer = await self.run(
             script("write"),
             [self.keys.epoch, self.keys.watermark],
-            self._epoch,
-            began_ms,
+            began.epoch,
+            began.ms,
             batch.version,
             *batch.arguments,
             missed=missed,
@@ -240,7 +247,7 @@ class CacheLink:
         self.breaker.found_well()
         return True
 
-    async def check_server(self) -> int:
+    async def check_server(self) -> None:
         """See that nothing between us and the server has put another in its place; the highest version that was cached.
 
         Raises CacheUnavailable.
@@ -248,15 +255,18 @@ class CacheLink:
         server = await self.call("INFO", "server")
         if not isinstance(server, dict) or str(server.get("run_id")).encode() != self._run_id:
             raise self._failed(RedisConnectionError("another server, or the same started again"), missed=False)
-        (watermark,) = await self.get(self.keys.watermark)
         if await self._servers.moved():
             raise self._failed(RedisConnectionError("Sentinel names another master"), missed=False)
-        return _version(watermark)
+
+    async def watermark(self) -> int:
+        """The highest version that was cached. Raises CacheUnavailable, also when another epoch has begun."""
+        return _version((await self.get(self.keys.watermark))[0])
 
     async def distrust(self, reason: str) -> None:
         """Let nobody believe what is cached, from now on until the next check. Never raises."""
         with suppress(CacheUnavailable):
             await self.call("SET", self.keys.epoch, f"unknown {uuid4().hex}")
+        self._epoch = b""
         self.breaker.fail(reason, missed=False)
 
     async def reset(self) -> bool:
@@ -303,7 +313,7 @@ def _packed(command: tuple[Any, ...]) -> bytes:
 
 
 def _version(watermark: bytes | None) -> int:
-    """What is no number is above all."""
+    """What nobody can have written is above every version: then nothing is believed."""
     if watermark is None:
         return 0
     return int(watermark) if watermark.isdigit() else CLOSED

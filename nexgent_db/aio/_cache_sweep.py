@@ -232,7 +232,7 @@ class Sweep:
         what queries raise."""
         mended: list[Finding] = []
         for some in _cut(findings, KEYS_AT_ONCE):
-            began = self._link.now_ms()
+            began = self._link.now()
             again = await self.unchanged(some)
             batch = Batch(self._link.keys)
             for finding in again:
@@ -276,7 +276,7 @@ class Sweep:
         if not sets:
             return
         link = self._link
-        began = link.now_ms()
+        began = link.now()
         arguments = [word for index, wrong in sets for word in (index.key, str(int(wrong)))]
         _, tokens = await link.ask("begin_sets", [], uuid4().hex, *arguments)
         members = await members_of(self._queries, [index for index, _ in sets])
@@ -298,12 +298,12 @@ class Sweep:
         ids = [UUID(name) for index, names in sets for name in names if index.rows == self._link.keys.positions]
         places = [(index.wallet_address, name) for index, names in sets for name in names if index.kind == "wallet"]
         for some in _cut(ids, ROWS_AT_ONCE):
-            began, batch = self._link.now_ms(), Batch(self._link.keys)
+            began, batch = self._link.now(), Batch(self._link.keys)
             for position in (await self._positions(set(some))).values():
                 batch.position(position, "fill")
             await self._link.write(batch, began, missed=False)
         for some_places in _cut(places, ROWS_AT_ONCE):
-            began, batch = self._link.now_ms(), Batch(self._link.keys)
+            began, batch = self._link.now(), Batch(self._link.keys)
             for balance in (await self._balances(set(some_places))).values():
                 batch.balance(balance, "fill")
             await self._link.write(batch, began, missed=False)

@@ -6,14 +6,14 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from nexgent_db._background import AsyncBackground
 from nexgent_db._breaker import CacheUnavailable, State
-from nexgent_db._cache_rows import Batch
+from nexgent_db._cache_rows import Batch, Moment
 from nexgent_db.aio._cache_queries import CacheQueries
 from nexgent_db.aio._cache_sweep import Sweep
 from nexgent_db.aio._session import Session
@@ -75,7 +75,7 @@ class CacheUpkeep:
         self._block = block
         self._background = AsyncBackground()
         self._hits = self._misses = self._drained = self._repaired = 0
-        self._seen = 0
+        self._seen = (b"", 0)
         self._sweep = None if link is None else Sweep(link, self._queries)
         self._lag_s: float | None = None
         self._next_check = self._next_forgetting = 0.0
@@ -114,19 +114,28 @@ class CacheUpkeep:
 
     # --- The way there ------------------------------------------------------------------------------
 
+    @property
+    def seen(self) -> int:
+        """A version below every one that is given from now on: one that was cached, in this epoch."""
+        epoch, version = self._seen
+        return 0 if self._link is None or epoch != self._link.epoch else version
+
     def _readable(self) -> CacheLink | None:
         if self._link is None or self._link.breaker.may_read:
             return self._link
         self._recover_soon()
         return None
 
-    async def _send(self, batch: Batch, began_ms: int, *, missed: bool) -> int:
+    async def _send(self, batch: Batch, began: Moment, *, missed: bool) -> int:
         """One round trip. A failure is kept to ourselves; ``missed`` says that a committed change was in it."""
         link = self._link
         assert link is not None
-        self._seen = max(self._seen, batch.version)
+        if not missed and link.breaker.state is State.OPEN:  # since the reader looked
+            return 0
         try:
-            return await link.write(batch, began_ms, missed=missed)
+            changed = await link.write(batch, began, missed=missed)
+            self._seen = (began.epoch, max(self.seen, batch.version))
+            return changed
         except CacheUnavailable:
             self._recover_soon()
         except Exception:
@@ -138,7 +147,7 @@ class CacheUpkeep:
     # --- Found again --------------------------------------------------------------------------------
 
     def _recover_soon(self) -> None:
-        self._background.start(self._recover_later, PROBE_S)
+        self._background.start(self._recover_later, 0)
 
     async def _recover_later(self) -> bool:
         await asyncio.sleep(PROBE_S)
@@ -174,22 +183,27 @@ class CacheUpkeep:
         After a failover to an older state, or a restore, what is cached is not believed by anybody from here on.
         """
         link = self._link
-        if link is None or link.database is None:
+        if link is None:
             return
         try:
-            found = await CacheQueries(session).identity()
+            await self._compare(link, CacheQueries(session).identity)
         except NexgentError as error:
             _LOG.warning("the database does not tell which one it is: %s", error)
-            return
-        await self._compare(link, found, self._seen)
+        except CacheUnavailable:
+            self._recover_soon()
 
-    async def _compare(self, link: CacheLink, found: DatabaseIdentity, seen: int) -> None:
-        known = link.database
-        if known is None or (found.name == known.name and found.last_version >= max(known.last_version, seen)):
+    async def _compare(self, link: CacheLink, identify: Callable[[], Awaitable[DatabaseIdentity]]) -> None:
+        known, seen = link.database, self.seen  # before the database is asked: while it answers, others go on
+        if known is None or link.breaker.state is State.OPEN:
+            return  # whoever finds Redis well compares them anyway
+        watermark = await link.watermark()
+        found = await identify()
+        if link.database is not known:
+            return
+        if found.name == known.name and found.last_version >= max(known.last_version, seen, watermark):
             link.database = found
             return
         link.database = None
-        self._seen = 0
         await link.distrust("the database is another one, or went back to an earlier state")
         self._recover_soon()
 
@@ -197,17 +211,20 @@ class CacheUpkeep:
 
     async def _drain_some(self, link: CacheLink) -> int:
         """Bring the oldest changes into the cache and take them off the queue; how many. Raises CacheUnavailable."""
-        began = link.now_ms()
+        began = link.now()
         async with self._block() as session:
             changes = await CacheQueries(session).take_changes(CHANGES_AT_ONCE)
             if not changes:
                 return 0
             if any(change.entity == "everything" for change, *_ in changes):
-                await link.reset()
-            batch = Batch(link.keys)
-            batch.changes(changes)
-            if batch:
-                self._repaired += await link.write(batch, began, missed=True)
+                # Nothing is written then: what was read here may have been truncated again, and dealt with, meanwhile.
+                if not await link.reset():
+                    raise CacheUnavailable("another process is deleting")
+            else:
+                batch = Batch(link.keys)
+                batch.changes(changes)
+                if batch:
+                    self._repaired += await link.write(batch, began, missed=True)
         self._drained += len(changes)
         return len(changes)
 
@@ -239,8 +256,8 @@ class CacheUpkeep:
             return 0
 
     async def _check(self, link: CacheLink) -> None:
-        watermark = await link.check_server()
-        await self._compare(link, await self._queries.identity(), max(watermark, self._seen))
+        await link.check_server()
+        await self._compare(link, self._queries.identity)
         self._lag_s = await self._queries.lag()
         counts = {
             "hits": self._hits,

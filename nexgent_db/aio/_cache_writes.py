@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from nexgent_db._cache_rows import Batch, Change
+from nexgent_db._cache_rows import Batch, Change, Moment
 from nexgent_db.aio._cache_queries import CacheQueries
 from nexgent_db.aio._cache_upkeep import CacheUpkeep
-from nexgent_db.aio._session import Session
+from nexgent_db.aio._session import Replay, Session
 from nexgent_db.models.trades import ResetResult, TradeResult
 
 MOST_CHANGES: Final = 1000
@@ -19,20 +19,15 @@ class CacheWrites(CacheUpkeep):
     """The part of the cache that follows this process's own commits."""
 
     @property
-    def seen(self) -> int:
-        """A version below every one that is given from now on."""
-        return self._seen
-
-    @property
     def follows(self) -> bool:
         """Are changes applied at the moment? When not, it is remembered that some were missed."""
         return self._link is not None and self._link.breaker.may_write()
 
-    def now_ms(self) -> int:
+    def now(self) -> Moment:
         """The moment from which on a change counts as begun."""
-        return 0 if self._link is None else self._link.now_ms()
+        return Moment(b"", 0) if self._link is None else self._link.now()
 
-    async def apply_trade(self, result: TradeResult | ResetResult, token_address: str | None, began_ms: int) -> None:
+    async def apply_trade(self, result: TradeResult | ResetResult, token_address: str | None, began: Moment) -> None:
         """Bring what a committed trade changed into the cache, in one round trip. Never raises."""
         link = self._link
         if link is None:
@@ -43,7 +38,7 @@ class CacheWrites(CacheUpkeep):
         batch = Batch(link.keys)
         batch.trade(result, token_address)
         if batch:
-            await self._send(batch, began_ms, missed=True)
+            await self._send(batch, began, missed=True)
 
     async def changes_of(self, session: Session, seen: int) -> list[Change]:
         """What the session's transaction changed, to be applied after its COMMIT: one round trip to the database."""
@@ -55,10 +50,10 @@ class CacheWrites(CacheUpkeep):
             self._link.breaker.miss()
             self._recover_soon()
 
-    async def apply_changes(self, changes: Sequence[Change], began_ms: int) -> None:
-        """Bring committed changes into the cache, in one round trip. Never raises."""
+    async def apply_changes(self, changes: Sequence[Change], replays: Sequence[Replay], began: Moment) -> None:
+        """Bring committed changes, and trades of earlier, into the cache, in one round trip. Never raises."""
         link = self._link
-        if link is None or not changes:
+        if link is None:
             return
         if len(changes) > MOST_CHANGES or any(change.entity == "everything" for change, *_ in changes):
             self.leave_to_outbox()
@@ -68,5 +63,7 @@ class CacheWrites(CacheUpkeep):
             return
         batch = Batch(link.keys)
         batch.changes(changes)
+        for result, token_address in replays:
+            batch.trade(result, token_address)
         if batch:
-            await self._send(batch, began_ms, missed=True)
+            await self._send(batch, began, missed=True)

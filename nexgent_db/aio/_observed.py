@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from nexgent_db.aio._session import Session
 from nexgent_db.binding import BoundQuery, Call
 from nexgent_db.errors import translate
-from nexgent_db.models.trades import TradeOutcome
+from nexgent_db.models.trades import ResetResult, TradeOutcome, TradeResult
 from nexgent_db.observe._event import Hooks, QueryEvent
 from nexgent_db.sqlfiles import Cardinality
 
@@ -55,6 +55,9 @@ class ObservedSession(Session):
             self._tell(bound, started, None, error)
             raise
         self._tell(bound, started, rows, None)
+
+    def note_replay(self, result: TradeResult | ResetResult, token_address: str | None) -> None:
+        self._session.note_replay(result, token_address)
 
     @asynccontextmanager
     async def block(self) -> AsyncIterator[Session]:

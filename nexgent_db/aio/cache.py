@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from uuid import UUID
 
 from nexgent_db._breaker import CacheUnavailable
-from nexgent_db._cache_rows import BALANCE, POSITION, Batch, version_of
+from nexgent_db._cache_rows import BALANCE, POSITION, Batch, Moment, version_of
 from nexgent_db.aio._cache_helpers import CacheHelpers, CacheLock
 from nexgent_db.aio._cache_prices import CachePrices
 from nexgent_db.aio._cache_upkeep import CacheMetrics
@@ -45,7 +45,7 @@ class _Looked(Generic[R]):
     """What the cache had; when it had nothing to use, when the look began (None: it cannot be filled)."""
 
     row: R | None
-    began_ms: int | None = None
+    began: Moment | None = None
     replaced: bytes | None = None
 
 
@@ -53,7 +53,7 @@ class _Looked(Generic[R]):
 class _Token:
     """When the look at an incomplete set began, and the token to complete it with."""
 
-    began_ms: int | None
+    began: Moment | None
     token: bytes
 
 
@@ -205,9 +205,9 @@ class AsyncCache(CacheWrites, CachePrices, CacheHelpers, CacheWhole):
     async def trading_flags(self, agent_id: UUID, *, at_least: int | None = None) -> TradingFlags:
         """Whether the agent may trade by itself. Never raises for a server that is gone: then all is paused."""
         link = self._readable()
-        began: int | None = None
+        began: Moment | None = None
         if link is not None:
-            began = link.now_ms()
+            began = link.now()
             keys = link.keys
             try:
                 config, mode, simulation, live = await link.get(
@@ -279,7 +279,7 @@ class AsyncCache(CacheWrites, CachePrices, CacheHelpers, CacheWhole):
         if link is None:
             self._misses += 1
             return _Looked(None)
-        began = link.now_ms()
+        began = link.now()
         try:
             (payload,) = await link.get(key(link))
         except CacheUnavailable:
@@ -303,7 +303,7 @@ class AsyncCache(CacheWrites, CachePrices, CacheHelpers, CacheWhole):
         link = self._readable()
         if link is None:
             return None, _Token(None, b"")
-        began = link.now_ms()
+        began = link.now()
         try:
             rows, token = await link.get_set(key(link), tag, beginning(link))
         except CacheUnavailable:
@@ -340,19 +340,19 @@ class AsyncCache(CacheWrites, CachePrices, CacheHelpers, CacheWhole):
 
     async def _fill_set(self, token: _Token, size: int, fill: Callable[[Batch, CacheLink], None]) -> None:
         link = self._link
-        if link is None or token.began_ms is None or not token.token or size > MOST_FILLED:
+        if link is None or token.began is None or not token.token or size > MOST_FILLED:
             return
         batch = Batch(link.keys)
         fill(batch, link)
-        await self._send(batch, token.began_ms, missed=False)
+        await self._send(batch, token.began, missed=False)
 
     async def _fill(self, looked: _Looked[Any], fill: Callable[[Batch], None]) -> None:
         link = self._link
-        if link is None or looked.began_ms is None:
+        if link is None or looked.began is None:
             return
         batch = Batch(link.keys)
         fill(batch)
-        await self._send(batch, looked.began_ms, missed=False)
+        await self._send(batch, looked.began, missed=False)
 
     @staticmethod
     def _not_too_many(rows: Sequence[object], field: str) -> None:

@@ -103,6 +103,7 @@ class AsyncTransaction(_Repositories):
         try:
             async with self._connection.transaction():
                 yield inner
+            self._block.replays += inner._block.replays
         except psycopg.Error as error:
             raise translate(error) from error
         finally:
@@ -287,7 +288,7 @@ class AsyncDatabase(_Repositories):
         brings it into the cache afterwards.
         """
         follow = self.settings.redis_url is not None and not read_only
-        began_ms = 0
+        began = self._follower.now()
         changes: list[Change] | None = []
         async with self._checkout() as connection:
             owner = asyncio.current_task()
@@ -309,7 +310,7 @@ class AsyncDatabase(_Repositories):
                         yield transaction
                     undone = connection.info.transaction_status is not TransactionStatus.INTRANS
                     if follow and transaction._block.wrote_cached and not undone:
-                        began_ms = self._follower.now_ms()
+                        began = self._follower.now()
                         follows = self._follower.follows
                         changes = await self._follower.changes_of(transaction._block, seen) if follows else None
             except psycopg.Error as error:
@@ -319,8 +320,8 @@ class AsyncDatabase(_Repositories):
                 self._in_block.discard(owner)
         if changes is None:
             self._follower.leave_to_outbox()
-        elif changes:
-            await self._follower.apply_changes(changes, began_ms)
+        elif changes or transaction._block.replays:
+            await self._follower.apply_changes(changes, transaction._block.replays, began)
 
     async def run_transaction(
         self,

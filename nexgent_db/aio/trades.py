@@ -149,11 +149,12 @@ class Trades:
     ) -> Result:
         """The result of the trade; the cache has been told of it, if there is one."""
         cache = self._session.cache
-        if cache is None:
-            return result_of(order, await self._make(statement, order, sent))
-        began_ms = cache.now_ms()
+        began = None if cache is None else cache.now()
         result = result_of(order, await self._make(statement, order, sent))
-        await cache.apply_trade(result, getattr(order, "token_address", None), began_ms)
+        if cache is not None and began is not None:
+            await cache.apply_trade(result, getattr(order, "token_address", None), began)
+        elif result.replayed:
+            self._session.note_replay(result, getattr(order, "token_address", None))
         return result
 
     async def _make(

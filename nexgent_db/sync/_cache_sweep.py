@@ -231,7 +231,7 @@ class Sweep:
         what queries raise."""
         mended: list[Finding] = []
         for some in _cut(findings, KEYS_AT_ONCE):
-            began = self._link.now_ms()
+            began = self._link.now()
             again = self.unchanged(some)
             batch = Batch(self._link.keys)
             for finding in again:
@@ -275,7 +275,7 @@ class Sweep:
         if not sets:
             return
         link = self._link
-        began = link.now_ms()
+        began = link.now()
         arguments = [word for index, wrong in sets for word in (index.key, str(int(wrong)))]
         _, tokens = link.ask("begin_sets", [], uuid4().hex, *arguments)
         members = members_of(self._queries, [index for index, _ in sets])
@@ -297,12 +297,12 @@ class Sweep:
         ids = [UUID(name) for index, names in sets for name in names if index.rows == self._link.keys.positions]
         places = [(index.wallet_address, name) for index, names in sets for name in names if index.kind == "wallet"]
         for some in _cut(ids, ROWS_AT_ONCE):
-            began, batch = self._link.now_ms(), Batch(self._link.keys)
+            began, batch = self._link.now(), Batch(self._link.keys)
             for position in self._positions(set(some)).values():
                 batch.position(position, "fill")
             self._link.write(batch, began, missed=False)
         for some_places in _cut(places, ROWS_AT_ONCE):
-            began, batch = self._link.now_ms(), Batch(self._link.keys)
+            began, batch = self._link.now(), Batch(self._link.keys)
             for balance in self._balances(set(some_places)).values():
                 batch.balance(balance, "fill")
             self._link.write(batch, began, missed=False)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from nexgent_db._background import Background
 from nexgent_db._breaker import CacheUnavailable, State
-from nexgent_db._cache_rows import Batch
+from nexgent_db._cache_rows import Batch, Moment
 from nexgent_db.errors import NexgentError
 from nexgent_db.models.cache import DatabaseIdentity
 from nexgent_db.sync._cache_queries import CacheQueries
@@ -75,7 +75,7 @@ class CacheUpkeep:
         self._block = block
         self._background = Background()
         self._hits = self._misses = self._drained = self._repaired = 0
-        self._seen = 0
+        self._seen = (b"", 0)
         self._sweep = None if link is None else Sweep(link, self._queries)
         self._lag_s: float | None = None
         self._next_check = self._next_forgetting = 0.0
@@ -114,19 +114,28 @@ class CacheUpkeep:
 
     # --- The way there ------------------------------------------------------------------------------
 
+    @property
+    def seen(self) -> int:
+        """A version below every one that is given from now on: one that was cached, in this epoch."""
+        epoch, version = self._seen
+        return 0 if self._link is None or epoch != self._link.epoch else version
+
     def _readable(self) -> CacheLink | None:
         if self._link is None or self._link.breaker.may_read:
             return self._link
         self._recover_soon()
         return None
 
-    def _send(self, batch: Batch, began_ms: int, *, missed: bool) -> int:
+    def _send(self, batch: Batch, began: Moment, *, missed: bool) -> int:
         """One round trip. A failure is kept to ourselves; ``missed`` says that a committed change was in it."""
         link = self._link
         assert link is not None
-        self._seen = max(self._seen, batch.version)
+        if not missed and link.breaker.state is State.OPEN:  # since the reader looked
+            return 0
         try:
-            return link.write(batch, began_ms, missed=missed)
+            changed = link.write(batch, began, missed=missed)
+            self._seen = (began.epoch, max(self.seen, batch.version))
+            return changed
         except CacheUnavailable:
             self._recover_soon()
         except Exception:
@@ -138,7 +147,7 @@ class CacheUpkeep:
     # --- Found again --------------------------------------------------------------------------------
 
     def _recover_soon(self) -> None:
-        self._background.start(self._recover_later, PROBE_S)
+        self._background.start(self._recover_later, 0)
 
     def _recover_later(self) -> bool:
         time.sleep(PROBE_S)
@@ -174,22 +183,27 @@ class CacheUpkeep:
         After a failover to an older state, or a restore, what is cached is not believed by anybody from here on.
         """
         link = self._link
-        if link is None or link.database is None:
+        if link is None:
             return
         try:
-            found = CacheQueries(session).identity()
+            self._compare(link, CacheQueries(session).identity)
         except NexgentError as error:
             _LOG.warning("the database does not tell which one it is: %s", error)
-            return
-        self._compare(link, found, self._seen)
+        except CacheUnavailable:
+            self._recover_soon()
 
-    def _compare(self, link: CacheLink, found: DatabaseIdentity, seen: int) -> None:
-        known = link.database
-        if known is None or (found.name == known.name and found.last_version >= max(known.last_version, seen)):
+    def _compare(self, link: CacheLink, identify: Callable[[], DatabaseIdentity]) -> None:
+        known, seen = link.database, self.seen  # before the database is asked: while it answers, others go on
+        if known is None or link.breaker.state is State.OPEN:
+            return  # whoever finds Redis well compares them anyway
+        watermark = link.watermark()
+        found = identify()
+        if link.database is not known:
+            return
+        if found.name == known.name and found.last_version >= max(known.last_version, seen, watermark):
             link.database = found
             return
         link.database = None
-        self._seen = 0
         link.distrust("the database is another one, or went back to an earlier state")
         self._recover_soon()
 
@@ -197,17 +211,20 @@ class CacheUpkeep:
 
     def _drain_some(self, link: CacheLink) -> int:
         """Bring the oldest changes into the cache and take them off the queue; how many. Raises CacheUnavailable."""
-        began = link.now_ms()
+        began = link.now()
         with self._block() as session:
             changes = CacheQueries(session).take_changes(CHANGES_AT_ONCE)
             if not changes:
                 return 0
             if any(change.entity == "everything" for change, *_ in changes):
-                link.reset()
-            batch = Batch(link.keys)
-            batch.changes(changes)
-            if batch:
-                self._repaired += link.write(batch, began, missed=True)
+                # Nothing is written then: what was read here may have been truncated again, and dealt with, meanwhile.
+                if not link.reset():
+                    raise CacheUnavailable("another process is deleting")
+            else:
+                batch = Batch(link.keys)
+                batch.changes(changes)
+                if batch:
+                    self._repaired += link.write(batch, began, missed=True)
         self._drained += len(changes)
         return len(changes)
 
@@ -239,8 +256,8 @@ class CacheUpkeep:
             return 0
 
     def _check(self, link: CacheLink) -> None:
-        watermark = link.check_server()
-        self._compare(link, self._queries.identity(), max(watermark, self._seen))
+        link.check_server()
+        self._compare(link, self._queries.identity)
         self._lag_s = self._queries.lag()
         counts = {
             "hits": self._hits,

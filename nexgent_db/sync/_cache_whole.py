@@ -193,7 +193,7 @@ class CacheWhole(CacheUpkeep):
         raise CacheUnreachable(f"Redis cannot be used: {link.breaker.reason}")
 
     def _warm_positions(self, link: CacheLink, after: UUID) -> list[AgentPosition]:
-        began, batch = link.now_ms(), Batch(link.keys)
+        began, batch = link.now(), Batch(link.keys)
         rows = self._queries.page_of_positions(after, ROWS_AT_ONCE)
         for row in rows:
             batch.position(row, "fill")
@@ -202,7 +202,7 @@ class CacheWhole(CacheUpkeep):
         return rows
 
     def _warm_balances(self, link: CacheLink, after: UUID) -> list[AgentBalance]:
-        began, batch = link.now_ms(), Batch(link.keys)
+        began, batch = link.now(), Batch(link.keys)
         rows = self._queries.page_of_balances(after, ROWS_AT_ONCE)
         for row in rows:
             batch.balance(row, "fill")
@@ -211,7 +211,7 @@ class CacheWhole(CacheUpkeep):
         return rows
 
     def _warm_agents(self, link: CacheLink, sweep: Sweep, after: UUID) -> list[CachedAgent]:
-        began, batch = link.now_ms(), Batch(link.keys)
+        began, batch = link.now(), Batch(link.keys)
         rows = self._queries.page_of_agents(after, ROWS_AT_ONCE)
         for row in rows:
             batch.agent(row, "fill")

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from nexgent_db._cache_rows import Batch, Change
+from nexgent_db._cache_rows import Batch, Change, Moment
 from nexgent_db.models.trades import ResetResult, TradeResult
 from nexgent_db.sync._cache_queries import CacheQueries
 from nexgent_db.sync._cache_upkeep import CacheUpkeep
-from nexgent_db.sync._session import Session
+from nexgent_db.sync._session import Replay, Session
 
 MOST_CHANGES: Final = 1000
 """A block that changed more leaves them to the outbox."""
@@ -20,20 +20,15 @@ class CacheWrites(CacheUpkeep):
     """The part of the cache that follows this process's own commits."""
 
     @property
-    def seen(self) -> int:
-        """A version below every one that is given from now on."""
-        return self._seen
-
-    @property
     def follows(self) -> bool:
         """Are changes applied at the moment? When not, it is remembered that some were missed."""
         return self._link is not None and self._link.breaker.may_write()
 
-    def now_ms(self) -> int:
+    def now(self) -> Moment:
         """The moment from which on a change counts as begun."""
-        return 0 if self._link is None else self._link.now_ms()
+        return Moment(b"", 0) if self._link is None else self._link.now()
 
-    def apply_trade(self, result: TradeResult | ResetResult, token_address: str | None, began_ms: int) -> None:
+    def apply_trade(self, result: TradeResult | ResetResult, token_address: str | None, began: Moment) -> None:
         """Bring what a committed trade changed into the cache, in one round trip. Never raises."""
         link = self._link
         if link is None:
@@ -44,7 +39,7 @@ class CacheWrites(CacheUpkeep):
         batch = Batch(link.keys)
         batch.trade(result, token_address)
         if batch:
-            self._send(batch, began_ms, missed=True)
+            self._send(batch, began, missed=True)
 
     def changes_of(self, session: Session, seen: int) -> list[Change]:
         """What the session's transaction changed, to be applied after its COMMIT: one round trip to the database."""
@@ -56,10 +51,10 @@ class CacheWrites(CacheUpkeep):
             self._link.breaker.miss()
             self._recover_soon()
 
-    def apply_changes(self, changes: Sequence[Change], began_ms: int) -> None:
-        """Bring committed changes into the cache, in one round trip. Never raises."""
+    def apply_changes(self, changes: Sequence[Change], replays: Sequence[Replay], began: Moment) -> None:
+        """Bring committed changes, and trades of earlier, into the cache, in one round trip. Never raises."""
         link = self._link
-        if link is None or not changes:
+        if link is None:
             return
         if len(changes) > MOST_CHANGES or any(change.entity == "everything" for change, *_ in changes):
             self.leave_to_outbox()
@@ -69,5 +64,7 @@ class CacheWrites(CacheUpkeep):
             return
         batch = Batch(link.keys)
         batch.changes(changes)
+        for result, token_address in replays:
+            batch.trade(result, token_address)
         if batch:
-            self._send(batch, began_ms, missed=True)
+            self._send(batch, began, missed=True)

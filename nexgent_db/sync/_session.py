@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg
 from psycopg import Connection, RawCursor, RawServerCursor
 
-from nexgent_db._cache_rows import changes_cached_rows
+from nexgent_db._cache_rows import Moment, changes_cached_rows
 from nexgent_db.binding import BoundQuery, Call
 from nexgent_db.errors import BlockMisuse, InvalidInput, SchemaChanged, translate
 from nexgent_db.models.trades import ResetResult, TradeResult
@@ -24,15 +24,18 @@ ROWS_AT_ONCE: Final = 1000
 _NUMBERS: Final = itertools.count(1)
 _OF_TENANT: Final = "SELECT set_config('nexgent.user_id', $1, true)"
 
+Replay = tuple[TradeResult | ResetResult, str | None]
+"""A trade that had been made before, and its position's token."""
+
 
 class TradeCache(Protocol):
     """What wants to know of committed trades."""
 
-    def now_ms(self) -> int:
+    def now(self) -> Moment:
         """The moment from which on a change counts as begun."""
         ...
 
-    def apply_trade(self, result: TradeResult | ResetResult, token_address: str | None, began_ms: int) -> None:
+    def apply_trade(self, result: TradeResult | ResetResult, token_address: str | None, began: Moment) -> None:
         """A trade was committed, or had been. Never raises."""
         ...
 
@@ -42,6 +45,11 @@ class Session(ABC):
 
     cache: TradeCache | None = None
     """What trades that are committed at once are told to; None without a cache, and in blocks, which tell it all."""
+
+    def note_replay(  # noqa: B027  # only a block has to remember it
+        self, result: TradeResult | ResetResult, token_address: str | None
+    ) -> None:
+        """A trade that had been made before was acknowledged again: its caller must see it after the block."""
 
     @abstractmethod
     def run(self, bound: BoundQuery, call: Call) -> Any:
@@ -68,6 +76,8 @@ class BlockSession(Session):
         self.ended = False
         self.wrote_cached: bool | None = False
         """May the block have changed cached rows? None: nobody wants to know."""
+        self.replays: list[Replay] = []
+        """Trades of earlier that were acknowledged in the block, and in those within it that were not undone."""
         self._around = around
 
     def run(self, bound: BoundQuery, call: Call) -> Any:
@@ -88,6 +98,9 @@ class BlockSession(Session):
             self.wrote_cached = True
             if self._around is not None:
                 self._around._note_change()
+
+    def note_replay(self, result: TradeResult | ResetResult, token_address: str | None) -> None:
+        self.replays.append((result, token_address))
 
     def stream(self, bound: BoundQuery, call: Call) -> Generator[Any, None, None]:
         if self.ended:

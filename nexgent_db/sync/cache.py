@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from uuid import UUID
 
 from nexgent_db._breaker import CacheUnavailable
-from nexgent_db._cache_rows import BALANCE, POSITION, Batch, version_of
+from nexgent_db._cache_rows import BALANCE, POSITION, Batch, Moment, version_of
 from nexgent_db.errors import InvalidInput, InvalidTradingConfig, NexgentError
 from nexgent_db.models._base import TokenAddress, WalletAddress
 from nexgent_db.models.balances import AgentBalance
@@ -46,7 +46,7 @@ class _Looked(Generic[R]):
     """What the cache had; when it had nothing to use, when the look began (None: it cannot be filled)."""
 
     row: R | None
-    began_ms: int | None = None
+    began: Moment | None = None
     replaced: bytes | None = None
 
 
@@ -54,7 +54,7 @@ class _Looked(Generic[R]):
 class _Token:
     """When the look at an incomplete set began, and the token to complete it with."""
 
-    began_ms: int | None
+    began: Moment | None
     token: bytes
 
 
@@ -202,9 +202,9 @@ class Cache(CacheWrites, CachePrices, CacheHelpers, CacheWhole):
     def trading_flags(self, agent_id: UUID, *, at_least: int | None = None) -> TradingFlags:
         """Whether the agent may trade by itself. Never raises for a server that is gone: then all is paused."""
         link = self._readable()
-        began: int | None = None
+        began: Moment | None = None
         if link is not None:
-            began = link.now_ms()
+            began = link.now()
             keys = link.keys
             try:
                 config, mode, simulation, live = link.get(
@@ -276,7 +276,7 @@ class Cache(CacheWrites, CachePrices, CacheHelpers, CacheWhole):
         if link is None:
             self._misses += 1
             return _Looked(None)
-        began = link.now_ms()
+        began = link.now()
         try:
             (payload,) = link.get(key(link))
         except CacheUnavailable:
@@ -300,7 +300,7 @@ class Cache(CacheWrites, CachePrices, CacheHelpers, CacheWhole):
         link = self._readable()
         if link is None:
             return None, _Token(None, b"")
-        began = link.now_ms()
+        began = link.now()
         try:
             rows, token = link.get_set(key(link), tag, beginning(link))
         except CacheUnavailable:
@@ -337,19 +337,19 @@ class Cache(CacheWrites, CachePrices, CacheHelpers, CacheWhole):
 
     def _fill_set(self, token: _Token, size: int, fill: Callable[[Batch, CacheLink], None]) -> None:
         link = self._link
-        if link is None or token.began_ms is None or not token.token or size > MOST_FILLED:
+        if link is None or token.began is None or not token.token or size > MOST_FILLED:
             return
         batch = Batch(link.keys)
         fill(batch, link)
-        self._send(batch, token.began_ms, missed=False)
+        self._send(batch, token.began, missed=False)
 
     def _fill(self, looked: _Looked[Any], fill: Callable[[Batch], None]) -> None:
         link = self._link
-        if link is None or looked.began_ms is None:
+        if link is None or looked.began is None:
             return
         batch = Batch(link.keys)
         fill(batch)
-        self._send(batch, looked.began_ms, missed=False)
+        self._send(batch, looked.began, missed=False)
 
     @staticmethod
     def _not_too_many(rows: Sequence[object], field: str) -> None:

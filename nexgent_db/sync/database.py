@@ -104,6 +104,7 @@ class Transaction(_Repositories):
         try:
             with self._connection.transaction():
                 yield inner
+            self._block.replays += inner._block.replays
         except psycopg.Error as error:
             raise translate(error) from error
         finally:
@@ -288,7 +289,7 @@ class Database(_Repositories):
         brings it into the cache afterwards.
         """
         follow = self.settings.redis_url is not None and not read_only
-        began_ms = 0
+        began = self._follower.now()
         changes: list[Change] | None = []
         with self._checkout() as connection:
             owner = threading.get_ident()
@@ -310,7 +311,7 @@ class Database(_Repositories):
                         yield transaction
                     undone = connection.info.transaction_status is not TransactionStatus.INTRANS
                     if follow and transaction._block.wrote_cached and not undone:
-                        began_ms = self._follower.now_ms()
+                        began = self._follower.now()
                         follows = self._follower.follows
                         changes = self._follower.changes_of(transaction._block, seen) if follows else None
             except psycopg.Error as error:
@@ -320,8 +321,8 @@ class Database(_Repositories):
                 self._in_block.discard(owner)
         if changes is None:
             self._follower.leave_to_outbox()
-        elif changes:
-            self._follower.apply_changes(changes, began_ms)
+        elif changes or transaction._block.replays:
+            self._follower.apply_changes(changes, transaction._block.replays, began)
 
     def run_transaction(
         self,

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from nexgent_db import AsyncDatabase
-from nexgent_db._cache_rows import POSITION, Batch
+from nexgent_db._cache_rows import POSITION, Batch, Moment
 from nexgent_db.models import SOL_MINT, AgentPosition
 from nexgent_db.settings import Settings
 from tests.integration.aio.factories import TOKEN, Owner, new_owner
@@ -193,7 +193,7 @@ async def test_a_late_write_does_not_bring_back_a_closed_position(db: AsyncDatab
     for operation in ("set", "fill"):
         late = Batch(link.keys)
         late.position(position, operation)
-        await link.write(late, link.now_ms(), missed=False)
+        await link.write(late, link.now(), missed=False)
         assert await db.cache.position(position.id) is None
         assert await db.cache.positions_of_agent(owner.agent_id) == []
 
@@ -204,7 +204,8 @@ async def test_what_began_too_long_ago_stores_nothing(db: AsyncDatabase, owner: 
     await link.call("UNLINK", link.keys.position(position.id))
     late = Batch(link.keys)
     late.position(position, "set")
-    await link.write(late, link.now_ms() - 61_000, missed=False)
+    began = link.now()
+    await link.write(late, Moment(began.epoch, began.ms - 61_000), missed=False)
     assert await link.call("EXISTS", link.keys.position(position.id)) == 0
     assert await db.cache.position(position.id) == position
 
@@ -214,7 +215,7 @@ async def test_a_set_is_not_completed_with_what_was_read_before_a_change(db: Asy
     key = link.keys.positions_of_agent(owner.agent_id)
     rows, token = await link.get_set(key, str(owner.agent_id), link.keys.positions)
     assert rows is None
-    began = link.now_ms()
+    began = link.now()
     position = await bought(db, owner)  # between the read of nothing and the fill
     late = Batch(link.keys)
     late.complete(key, str(owner.agent_id), token, [])

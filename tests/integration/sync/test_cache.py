@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from nexgent_db import Database
-from nexgent_db._cache_rows import POSITION, Batch
+from nexgent_db._cache_rows import POSITION, Batch, Moment
 from nexgent_db.models import SOL_MINT, AgentPosition
 from nexgent_db.settings import Settings
 from tests.integration.sync.factories import TOKEN, Owner, new_owner
@@ -192,7 +192,7 @@ def test_a_late_write_does_not_bring_back_a_closed_position(db: Database, owner:
     for operation in ("set", "fill"):
         late = Batch(link.keys)
         late.position(position, operation)
-        link.write(late, link.now_ms(), missed=False)
+        link.write(late, link.now(), missed=False)
         assert db.cache.position(position.id) is None
         assert db.cache.positions_of_agent(owner.agent_id) == []
 
@@ -203,7 +203,8 @@ def test_what_began_too_long_ago_stores_nothing(db: Database, owner: Owner) -> N
     link.call("UNLINK", link.keys.position(position.id))
     late = Batch(link.keys)
     late.position(position, "set")
-    link.write(late, link.now_ms() - 61_000, missed=False)
+    began = link.now()
+    link.write(late, Moment(began.epoch, began.ms - 61_000), missed=False)
     assert link.call("EXISTS", link.keys.position(position.id)) == 0
     assert db.cache.position(position.id) == position
 
@@ -213,7 +214,7 @@ def test_a_set_is_not_completed_with_what_was_read_before_a_change(db: Database,
     key = link.keys.positions_of_agent(owner.agent_id)
     rows, token = link.get_set(key, str(owner.agent_id), link.keys.positions)
     assert rows is None
-    began = link.now_ms()
+    began = link.now()
     position = bought(db, owner)  # between the read of nothing and the fill
     late = Batch(link.keys)
     late.complete(key, str(owner.agent_id), token, [])

@@ -1,0 +1,199 @@
+"""What is overtaken, repeated or undone on its way to the cache does not make it lie."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+import pytest_asyncio
+
+from nexgent_db import AsyncDatabase
+from nexgent_db._cache_rows import Batch
+from nexgent_db.models import SOL_MINT, AgentPosition
+from nexgent_db.models.cache import DatabaseIdentity
+from nexgent_db.settings import Settings
+from tests.integration.aio.factories import TOKEN, Owner, new_owner
+
+
+@pytest_asyncio.fixture
+async def db(fresh_database_url: str, redis_url: str) -> AsyncIterator[AsyncDatabase]:
+    """A database of the test's own, with a cache in a Redis shared by the session."""
+    settings = replace(Settings.from_url(fresh_database_url), redis_url=redis_url, cache_prefix=f"{uuid4()}:")
+    async with AsyncDatabase(settings) as database:
+        yield database
+
+
+@pytest_asyncio.fixture
+async def mortal(db: AsyncDatabase) -> AsyncIterator[AsyncDatabase]:
+    """A process that commits and dies before it can tell the cache: to the others it looks like one without."""
+    async with AsyncDatabase(replace(db.settings, redis_url=None)) as database:
+        yield database
+
+
+@pytest_asyncio.fixture
+async def owner(db: AsyncDatabase) -> Owner:
+    """An agent with 100 SOL, which are cached."""
+    made = await new_owner(db)
+    await db.trades.deposit(made.deposit("100"))
+    assert await sol(db, made) == 100
+    return made
+
+
+async def sol(db: AsyncDatabase, owner: Owner) -> object:
+    """What the cache says of the wallet's SOL."""
+    held = await db.cache.balance(owner.agent_id, owner.wallet_address, SOL_MINT)
+    return None if held is None else held.balance
+
+
+async def bought(db: AsyncDatabase, owner: Owner) -> AgentPosition:
+    position = (await db.trades.buy(owner.buy("1", "1000"))).position
+    assert position is not None
+    return position
+
+
+def psql(db: AsyncDatabase, statement: str, *values: object) -> None:
+    with psycopg.connect(db.settings.conninfo, autocommit=True) as connection:
+        connection.execute(statement.encode(), values)
+
+
+# --- Repeated -------------------------------------------------------------------------------------
+
+
+async def test_who_repeats_the_trade_of_a_dead_process_in_a_block_sees_it(
+    db: AsyncDatabase, mortal: AsyncDatabase, owner: Owner
+) -> None:
+    order = owner.buy("1", "1000")
+    await mortal.trades.buy(order)
+    assert await sol(db, owner) == 100
+    async with db.transaction() as tx, tx.transaction() as inner:
+        assert (await inner.trades.buy(order)).replayed
+    assert await sol(db, owner) == 99
+
+
+async def test_a_repeated_sale_that_a_savepoint_undid_does_not_take_the_position_out_of_its_set(
+    db: AsyncDatabase, owner: Owner
+) -> None:
+    position = await bought(db, owner)
+    assert await db.cache.positions_of_agent(owner.agent_id) == [position]
+    order = owner.sell("1000", "2")
+    async with db.transaction() as tx:
+        with pytest.raises(ZeroDivisionError):
+            async with tx.transaction() as inner:
+                await inner.trades.sell(order)
+                assert (await inner.trades.sell(order)).replayed
+                raise ZeroDivisionError
+    assert await db.cache.positions_of_agent(owner.agent_id) == [position]
+
+
+# --- Across epochs ----------------------------------------------------------------------------------
+
+
+async def test_what_was_read_before_a_truncation_is_not_filled_in_after_it(db: AsyncDatabase, owner: Owner) -> None:
+    position = await bought(db, owner)
+    link: Any = db.cache._link
+    late = Batch(link.keys)
+    late.position(position, "fill")
+    began = link.now()
+    psql(db, "TRUNCATE agent_positions")
+    await db.cache.maintain()
+    assert db.cache.metrics().resets >= 2  # this very process has dealt with it: its epoch is the new one
+    await db.cache._send(late, began, missed=False)
+    assert await db.cache.position(position.id) is None
+
+
+async def test_a_trade_that_is_overtaken_by_a_truncation_does_not_come_back(db: AsyncDatabase, owner: Owner) -> None:
+    link: Any = db.cache._link
+    began = link.now()
+    position = await bought(db, owner)
+    late = Batch(link.keys)
+    late.position(position)
+    psql(db, "TRUNCATE agent_positions")
+    await db.cache.maintain()
+    await db.cache._send(late, began, missed=True)
+    assert await link.call("EXISTS", link.keys.position(position.id)) == 0
+    assert db.cache.metrics().state == "catching up"
+    assert await db.cache._recover()
+    assert await db.cache.position(position.id) is None
+
+
+async def test_a_truncation_stays_in_the_queue_until_the_cache_was_emptied(db: AsyncDatabase, owner: Owner) -> None:
+    position = await bought(db, owner)
+    while await db.cache.maintain():
+        pass
+    link: Any = db.cache._link
+    lease = f"{link.keys.epoch}:resetter"
+    await link.call("SET", lease, "of a process that died")
+    psql(db, "TRUNCATE agent_positions")
+    assert await db.cache.maintain() == 0
+    assert await link.call("EXISTS", link.keys.position(position.id)) == 1
+    assert await db.cache.lag_s() > 0
+    await link.call("UNLINK", lease)
+    assert await db.cache.maintain() == 1
+    assert await link.call("EXISTS", link.keys.position(position.id)) == 0
+
+
+# --- Which database it is -------------------------------------------------------------------------
+
+
+async def test_a_trade_while_the_database_is_asked_who_it_is_does_not_make_it_another(
+    db: AsyncDatabase, owner: Owner
+) -> None:
+    link: Any = db.cache._link
+    resets = db.cache.metrics().resets
+
+    async def identify() -> DatabaseIdentity:
+        found = await db.cache._queries.identity()
+        await bought(db, owner)  # by another task, while the answer is under way
+        return found
+
+    await db.cache._compare(link, identify)
+    assert (db.cache.metrics().state, db.cache.metrics().resets) == ("closed", resets)
+
+
+async def test_a_process_that_knew_nothing_sees_at_its_next_connection_that_the_database_went_back(
+    db: AsyncDatabase, owner: Owner
+) -> None:
+    position = await bought(db, owner)
+    link: Any = db.cache._link
+    known: DatabaseIdentity = link.database
+    link.database = known.model_copy(update={"last_version": 0})
+    db.cache._seen = (b"", 0)
+    await link.call("SET", link.keys.watermark, position.version + 1000)  # cached by others before the restore
+    psql(db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'nexgent-db'")
+    assert (await db.health()).problem is None  # by a new connection
+    assert db.cache.metrics().state == "open"
+    assert await db.cache._recover()
+    assert db.cache.metrics().resets == 2
+
+
+async def test_a_watermark_that_is_no_number_is_not_believed(db: AsyncDatabase, owner: Owner) -> None:
+    link: Any = db.cache._link
+    await link.call("SET", link.keys.watermark, "nonsense")
+    link.breaker.fail("as if it were away", missed=False)
+    assert await db.cache._recover()
+    assert db.cache.metrics().resets == 2
+
+
+# --- With the breaker open ------------------------------------------------------------------------
+
+
+async def test_nothing_is_asked_of_redis_while_the_breaker_is_open(db: AsyncDatabase, owner: Owner) -> None:
+    position = await bought(db, owner)
+    link: Any = db.cache._link
+    began = link.now()
+    link.breaker.fail("as if it were away", missed=False)
+    calls = link.calls
+    late = Batch(link.keys)
+    late.position(position, "fill")
+    await db.cache._send(late, began, missed=False)
+    await db.trades.dca_buy(owner.dca_buy("1", "500"))
+    async with db.transaction() as tx:
+        await tx.trades.sell(owner.sell("1500", "3"))
+    assert await db.cache.positions_of_agent(owner.agent_id) == []
+    assert await db.cache.positions_of_token(TOKEN) == []
+    assert await db.cache.prices([TOKEN]) == {}
+    assert link.calls == calls

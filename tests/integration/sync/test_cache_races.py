@@ -1,0 +1,195 @@
+# Generated from tests/integration/aio/test_cache_races.py by `make sync`: do not edit.
+"""What is overtaken, repeated or undone on its way to the cache does not make it lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from nexgent_db import Database
+from nexgent_db._cache_rows import Batch
+from nexgent_db.models import SOL_MINT, AgentPosition
+from nexgent_db.models.cache import DatabaseIdentity
+from nexgent_db.settings import Settings
+from tests.integration.sync.factories import TOKEN, Owner, new_owner
+
+
+@pytest.fixture
+def db(fresh_database_url: str, redis_url: str) -> Iterator[Database]:
+    """A database of the test's own, with a cache in a Redis shared by the session."""
+    settings = replace(Settings.from_url(fresh_database_url), redis_url=redis_url, cache_prefix=f"{uuid4()}:")
+    with Database(settings) as database:
+        yield database
+
+
+@pytest.fixture
+def mortal(db: Database) -> Iterator[Database]:
+    """A process that commits and dies before it can tell the cache: to the others it looks like one without."""
+    with Database(replace(db.settings, redis_url=None)) as database:
+        yield database
+
+
+@pytest.fixture
+def owner(db: Database) -> Owner:
+    """An agent with 100 SOL, which are cached."""
+    made = new_owner(db)
+    db.trades.deposit(made.deposit("100"))
+    assert sol(db, made) == 100
+    return made
+
+
+def sol(db: Database, owner: Owner) -> object:
+    """What the cache says of the wallet's SOL."""
+    held = db.cache.balance(owner.agent_id, owner.wallet_address, SOL_MINT)
+    return None if held is None else held.balance
+
+
+def bought(db: Database, owner: Owner) -> AgentPosition:
+    position = db.trades.buy(owner.buy("1", "1000")).position
+    assert position is not None
+    return position
+
+
+def psql(db: Database, statement: str, *values: object) -> None:
+    with psycopg.connect(db.settings.conninfo, autocommit=True) as connection:
+        connection.execute(statement.encode(), values)
+
+
+# --- Repeated -------------------------------------------------------------------------------------
+
+
+def test_who_repeats_the_trade_of_a_dead_process_in_a_block_sees_it(
+    db: Database, mortal: Database, owner: Owner
+) -> None:
+    order = owner.buy("1", "1000")
+    mortal.trades.buy(order)
+    assert sol(db, owner) == 100
+    with db.transaction() as tx, tx.transaction() as inner:
+        assert inner.trades.buy(order).replayed
+    assert sol(db, owner) == 99
+
+
+def test_a_repeated_sale_that_a_savepoint_undid_does_not_take_the_position_out_of_its_set(
+    db: Database, owner: Owner
+) -> None:
+    position = bought(db, owner)
+    assert db.cache.positions_of_agent(owner.agent_id) == [position]
+    order = owner.sell("1000", "2")
+    with db.transaction() as tx, pytest.raises(ZeroDivisionError), tx.transaction() as inner:
+        inner.trades.sell(order)
+        assert inner.trades.sell(order).replayed
+        raise ZeroDivisionError
+    assert db.cache.positions_of_agent(owner.agent_id) == [position]
+
+
+# --- Across epochs ----------------------------------------------------------------------------------
+
+
+def test_what_was_read_before_a_truncation_is_not_filled_in_after_it(db: Database, owner: Owner) -> None:
+    position = bought(db, owner)
+    link: Any = db.cache._link
+    late = Batch(link.keys)
+    late.position(position, "fill")
+    began = link.now()
+    psql(db, "TRUNCATE agent_positions")
+    db.cache.maintain()
+    assert db.cache.metrics().resets >= 2  # this very process has dealt with it: its epoch is the new one
+    db.cache._send(late, began, missed=False)
+    assert db.cache.position(position.id) is None
+
+
+def test_a_trade_that_is_overtaken_by_a_truncation_does_not_come_back(db: Database, owner: Owner) -> None:
+    link: Any = db.cache._link
+    began = link.now()
+    position = bought(db, owner)
+    late = Batch(link.keys)
+    late.position(position)
+    psql(db, "TRUNCATE agent_positions")
+    db.cache.maintain()
+    db.cache._send(late, began, missed=True)
+    assert link.call("EXISTS", link.keys.position(position.id)) == 0
+    assert db.cache.metrics().state == "catching up"
+    assert db.cache._recover()
+    assert db.cache.position(position.id) is None
+
+
+def test_a_truncation_stays_in_the_queue_until_the_cache_was_emptied(db: Database, owner: Owner) -> None:
+    position = bought(db, owner)
+    while db.cache.maintain():
+        pass
+    link: Any = db.cache._link
+    lease = f"{link.keys.epoch}:resetter"
+    link.call("SET", lease, "of a process that died")
+    psql(db, "TRUNCATE agent_positions")
+    assert db.cache.maintain() == 0
+    assert link.call("EXISTS", link.keys.position(position.id)) == 1
+    assert db.cache.lag_s() > 0
+    link.call("UNLINK", lease)
+    assert db.cache.maintain() == 1
+    assert link.call("EXISTS", link.keys.position(position.id)) == 0
+
+
+# --- Which database it is -------------------------------------------------------------------------
+
+
+def test_a_trade_while_the_database_is_asked_who_it_is_does_not_make_it_another(db: Database, owner: Owner) -> None:
+    link: Any = db.cache._link
+    resets = db.cache.metrics().resets
+
+    def identify() -> DatabaseIdentity:
+        found = db.cache._queries.identity()
+        bought(db, owner)  # by another thread, while the answer is under way
+        return found
+
+    db.cache._compare(link, identify)
+    assert (db.cache.metrics().state, db.cache.metrics().resets) == ("closed", resets)
+
+
+def test_a_process_that_knew_nothing_sees_at_its_next_connection_that_the_database_went_back(
+    db: Database, owner: Owner
+) -> None:
+    position = bought(db, owner)
+    link: Any = db.cache._link
+    known: DatabaseIdentity = link.database
+    link.database = known.model_copy(update={"last_version": 0})
+    db.cache._seen = (b"", 0)
+    link.call("SET", link.keys.watermark, position.version + 1000)  # cached by others before the restore
+    psql(db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'nexgent-db'")
+    assert db.health().problem is None  # by a new connection
+    assert db.cache.metrics().state == "open"
+    assert db.cache._recover()
+    assert db.cache.metrics().resets == 2
+
+
+def test_a_watermark_that_is_no_number_is_not_believed(db: Database, owner: Owner) -> None:
+    link: Any = db.cache._link
+    link.call("SET", link.keys.watermark, "nonsense")
+    link.breaker.fail("as if it were away", missed=False)
+    assert db.cache._recover()
+    assert db.cache.metrics().resets == 2
+
+
+# --- With the breaker open ------------------------------------------------------------------------
+
+
+def test_nothing_is_asked_of_redis_while_the_breaker_is_open(db: Database, owner: Owner) -> None:
+    position = bought(db, owner)
+    link: Any = db.cache._link
+    began = link.now()
+    link.breaker.fail("as if it were away", missed=False)
+    calls = link.calls
+    late = Batch(link.keys)
+    late.position(position, "fill")
+    db.cache._send(late, began, missed=False)
+    db.trades.dca_buy(owner.dca_buy("1", "500"))
+    with db.transaction() as tx:
+        tx.trades.sell(owner.sell("1500", "3"))
+    assert db.cache.positions_of_agent(owner.agent_id) == []
+    assert db.cache.positions_of_token(TOKEN) == []
+    assert db.cache.prices([TOKEN]) == {}
+    assert link.calls == calls
