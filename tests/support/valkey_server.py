@@ -71,14 +71,22 @@ class ValkeyServer:
         """SIGKILL; nothing when it is not running."""
         self._end(signal.SIGKILL)
 
+    def hang(self) -> None:
+        """SIGSTOP: connections stay, nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """SIGCONT: what was asked meanwhile is done now."""
+        self._signal(signal.SIGCONT)
+
     @contextmanager
     def hanging(self) -> Iterator[None]:
-        """SIGSTOP for the length of the block: connections stay, nothing answers."""
-        self._signal(signal.SIGSTOP)
+        """Hang for the length of the block."""
+        self.hang()
         try:
             yield
         finally:
-            self._signal(signal.SIGCONT)
+            self.wake()
 
     @contextmanager
     def configured(self, name: str, value: str) -> Iterator[None]:
