@@ -119,8 +119,14 @@ local function forget(row)
     end)
 end
 
+-- The version that is cached. What was cached before is remembered: should memory run out, it may have to go.
+local function cached_version(row, payload)
+    row.was = version_of(payload)
+    return row.was
+end
+
 local function fence(row)
-    local cached = version_of(get(row.key))
+    local cached = cached_version(row, get(row.key))
     if not cached or newer(row.version, cached) then
         forget(row)
         raise_floor(row.key, row.version)
@@ -142,7 +148,7 @@ function apply.set(row)
         fence(row)
         return
     end
-    local cached = version_of(get(row.key))
+    local cached = cached_version(row, get(row.key))
     if below_floor(row) then
         for_each_set(row, drop_if_it_differs)
     elseif cached and newer(cached, row.version) then
@@ -158,7 +164,7 @@ end
 
 function apply.delete(row)
     local payload = get(row.key)
-    local cached = version_of(payload)
+    local cached = cached_version(row, payload)
     if cached and newer(cached, row.version) then
         for_each_set(row, drop_set)
         return
@@ -178,7 +184,7 @@ function apply.fill(row)
         return
     end
     local payload = get(row.key)
-    local cached = version_of(payload)
+    local cached = cached_version(row, payload)
     if not cached or not newer(cached, row.version) or payload == row.replaced then
         store(row)
     end
@@ -235,10 +241,14 @@ while at <= #ARGV do
     end
 end
 
-if failure then -- no memory: nothing remains that could be old
+-- No memory: nothing remains that could be old. But what was no older than what was to be stored does: where nothing
+-- is cached and nothing is waiting in the database, a reader who comes late may store what he read long ago.
+if failure then
     for _, row in ipairs(touched) do
         if type(row) == 'table' then
-            forget(row)
+            if not row.was or newer(row.version, row.was) then
+                forget(row)
+            end
             for_each_set(row, drop_set)
         else
             drop_set(row)

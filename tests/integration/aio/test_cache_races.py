@@ -17,6 +17,7 @@ from nexgent_db.models import SOL_MINT, AgentPosition
 from nexgent_db.models.cache import DatabaseIdentity
 from nexgent_db.settings import Settings
 from tests.integration.aio.factories import TOKEN, Owner, new_owner
+from tests.support.valkey_server import valkey_server
 
 
 @pytest_asyncio.fixture
@@ -136,6 +137,36 @@ async def test_a_truncation_stays_in_the_queue_until_the_cache_was_emptied(db: A
     assert await link.call("EXISTS", link.keys.position(position.id)) == 0
 
 
+# --- Without memory -------------------------------------------------------------------------------
+
+
+async def test_what_could_not_be_stored_again_for_want_of_memory_does_not_make_room_for_something_older(
+    fresh_database_url: str,
+) -> None:
+    with valkey_server() as server:
+        settings = replace(Settings.from_url(fresh_database_url), redis_url=server.url)
+        async with AsyncDatabase(settings) as db:
+            owner = await new_owner(db)
+            await db.trades.deposit(owner.deposit("100"))
+            link: Any = db.cache._link
+            old = await bought(db, owner)
+            late = Batch(link.keys)  # of a reader who read the database now, and is slow
+            late.position(old, "fill")
+            began = link.now()
+            new = (await db.trades.dca_buy(owner.dca_buy("1", "500"))).position
+            assert new is not None
+            while await db.cache.maintain():
+                pass
+            with server.configured("maxmemory", "1"):
+                again = Batch(link.keys)
+                again.position(new, "fill")
+                await db.cache._send(again, link.now(), missed=False)
+                assert db.cache.metrics().state == "open"
+            assert await db.cache._recover()
+            await db.cache._send(late, began, missed=False)
+            assert await db.cache.position(new.id) == new
+
+
 # --- Which database it is -------------------------------------------------------------------------
 
 
@@ -163,7 +194,11 @@ async def test_a_process_that_knew_nothing_sees_at_its_next_connection_that_the_
     link.database = known.model_copy(update={"last_version": 0})
     db.cache._seen = (b"", 0)
     await link.call("SET", link.keys.watermark, position.version + 1000)  # cached by others before the restore
-    psql(db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'nexgent-db'")
+    psql(
+        db,
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE application_name = 'nexgent-db' AND datname = current_database()",
+    )
     assert (await db.health()).problem is None  # by a new connection
     assert db.cache.metrics().state == "open"
     assert await db.cache._recover()
