@@ -249,10 +249,7 @@ class CacheLink:
         return True
 
     def check_server(self) -> None:
-        """See that nothing between us and the server has put another in its place; the highest version that was cached.
-
-        Raises CacheUnavailable.
-        """
+        """See that nothing between us and the server has put another in its place. Raises CacheUnavailable."""
         server = self.call("INFO", "server")
         if not isinstance(server, dict) or str(server.get("run_id")).encode() != self._run_id:
             raise self._failed(RedisConnectionError("another server, or the same started again"), missed=False)
