@@ -1,0 +1,603 @@
+"""A machine that tries to catch the cache lying: random work and random faults, in random order.
+
+Two processes trade through caches of their own. A third one, without a cache, stands for whatever commits and never
+tells Redis: a process that dies after its COMMIT. A thread of the first two may be held before it writes to the cache,
+while everything else goes on: so two writers finish in either order, and what a reader found is filled in late.
+The probe that looks for a lost Redis in the background is the machine's own step here: nothing depends on the clock.
+
+What every reader may be told stands in cache_witness.py. After maintenance the cache is compared with the database raw,
+see cache_oracle.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from itertools import count
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import psycopg
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from nexgent_db import Transaction
+from nexgent_db.models import SOL_MINT
+from tests.integration.sync.factories import Owner
+from tests.support.cache_oracle import differences, missing
+from tests.support.cache_witness import PREFIX, TOKENS, Changed, Order, Process, Undone, Witness, refusals
+from tests.support.held import Held
+
+
+@dataclass
+class Flight:
+    """A held thread: whose it is, what it changed before it was held or how to judge what it read."""
+
+    process: Process
+    held: Held
+    kind: str
+    changed: Changed
+    judge: Callable[[Any], None] | None = None
+
+
+def _delayed(began: Any, by_ms: int) -> Any:
+    return began._replace(ms=began.ms - by_ms)
+
+
+FAULT: Final = st.sampled_from(
+    [
+        *("flush", "scripts", "evict", "evict", "five minutes", "five minutes", "full", "full", "alone"),
+        *("hung", "killed", "restored", "restart"),
+    ]
+)
+STATEMENT: Final = st.sampled_from(
+    [
+        *("peak", "balance", "no position", "no balance", "no transaction", "put back", "put back", "truncate"),
+        *("agent", "token of balance", "token of position", "id of position", "id of agent", "wallet"),
+    ]
+)
+PROCESS: Final = st.sampled_from([0, 1])
+"""Which of the two."""
+PICK: Final = st.integers(0, 7)
+"""One of what there is at the moment: modulo its number."""
+AMOUNT: Final = st.sampled_from(["0.000000000000000001", "1", "7.25", "1000"])
+TRADE: Final = st.tuples(
+    st.sampled_from(["deposit", "withdraw", "buy", "buy", "dca_buy", "take_profit", "sell", "sell", "reset_wallet"]),
+    PICK,
+    st.sampled_from(TOKENS),
+    AMOUNT,
+)
+
+
+class CacheMachine(Witness, RuleBasedStateMachine):
+    """See the module. ``world`` is given by the test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flights: list[Flight] = []
+        self.orders: list[Order] = []
+        self.removed: list[tuple[str, dict[str, Any]]] = []
+        self.broken: str | None = None
+        self.mended_in = 0
+        self.numbers = count(1)
+
+    # --- What is there ------------------------------------------------------------------------------
+
+    @initialize()
+    def begin(self) -> None:
+        """Two agents with a wallet each, one user's; nothing is cached, everybody has found Redis."""
+        psql = self.world.psql
+        psql.execute("DELETE FROM users")
+        psql.execute("DELETE FROM cache_outbox")
+        self.owners: list[Owner] = []
+        user = uuid4()
+        psql.execute("INSERT INTO users (id, email) VALUES (%s, %s)", [user, f"{user}@example.org"])
+        for _ in range(2):
+            self._new_agent(user)
+        self.world.client.flushall()
+        for process in self.world.processes:
+            process.sure = {}
+            process.fail()
+            assert process.cache._recover()
+        self._observe()
+        self._everybody_is_sure()
+
+    def _new_agent(self, user: UUID) -> None:
+        owner = Owner(user, uuid4(), f"W{uuid4().hex}")
+        psql = self.world.psql
+        with psql.pipeline():
+            psql.execute("INSERT INTO agents (id, user_id, name) VALUES (%s, %s, 'a')", [owner.agent_id, user])
+            psql.execute(
+                "INSERT INTO agent_wallets (wallet_address, agent_id, wallet_type) VALUES (%s, %s, 'simulation')",
+                [owner.wallet_address, owner.agent_id],
+            )
+            psql.execute(
+                "INSERT INTO agent_balances (agent_id, wallet_address, token_address, token_symbol, balance)"
+                " VALUES (%s, %s, %s, 'SOL', 1000)",
+                [owner.agent_id, owner.wallet_address, SOL_MINT],
+            )
+        self.owners.append(owner)
+
+    def _owner(self, pick: int) -> Owner:
+        return self.owners[pick % len(self.owners)]
+
+    # --- Work -------------------------------------------------------------------------------------------
+
+    def _order(self, trade: tuple[str, int, str, str]) -> Order:
+        name, pick, token, amount = trade
+        owner = self._owner(pick)
+        match name:
+            case "deposit" | "withdraw":
+                order: Any = getattr(owner, name)(amount, token if pick % 2 else SOL_MINT)
+            case "buy" | "dca_buy":
+                order = getattr(owner, name)("1", amount, token)
+            case "reset_wallet":
+                order = owner.reset("100" if pick % 2 else None)
+            case _:  # of a position that is there, when there is one
+                held = self._now("position")
+                sold = amount
+                if held:
+                    position = held[pick % len(held)]
+                    token = position["token_address"]
+                    owner = next((one for one in self.owners if one.agent_id == position["agent_id"]), owner)
+                    left = position["remaining_amount"]
+                    left = position["purchase_amount"] if left is None else left
+                    sold = str(left if name == "sell" or left < 1 else Decimal("0.5"))
+                order = getattr(owner, name)(sold, "0.5", token)
+        return Order(name, order)
+
+    def _do(self, process: Process, work: Callable[[], Any]) -> Changed:
+        """Let the process do it; it then knows, and so does everybody when it could tell Redis."""
+        calls, openings = process.link.calls, process.link.breaker.openings
+        with refusals():
+            work()
+        changed = self._observe()
+        self._is_sure(process, changed)
+        breaker = process.link.breaker
+        if process.link.calls > calls and breaker.openings == openings and breaker.may_read:
+            self._everybody_is_sure(changed)
+        return changed
+
+    def _look_again(self, process: Process, changed: Changed, kind: int) -> None:
+        """What the process has just changed it must see, row by row and in one of the lists."""
+        for key in changed:
+            self._read(process, key, 0)
+        if changed:
+            self._read(process, next(iter(changed)), kind)
+
+    @rule(process=PROCESS, trade=TRADE, kind=PICK)
+    def trade(self, process: int, trade: tuple[str, int, str, str], kind: int) -> None:
+        """A trade alone."""
+        one = self.world.processes[process]
+        order = self._order(trade)
+        order.changed = self._do(one, lambda: _make(one.db.trades, order))
+        self.orders.append(order)
+        self._look_again(one, order.changed, kind)
+        self._tick()
+
+    @rule(trade=TRADE)
+    def trade_and_die(self, trade: tuple[str, int, str, str]) -> None:
+        """A trade of a process that is killed between its COMMIT and the cache."""
+        order = self._order(trade)
+        with refusals():
+            _make(self.world.mortal.trades, order)
+        order.changed = self._observe()
+        self.orders.append(order)
+        self._tick()
+
+    @rule(process=PROCESS, pick=PICK, in_block=st.booleans(), kind=PICK)
+    def repeat(self, process: int, pick: int, in_block: bool, kind: int) -> None:
+        """An order again, by whomever, as after a lost answer: who is told that it was made sees that it was."""
+        if not self.orders:
+            return
+        one = self.world.processes[process]
+        order = self.orders[-1 - pick % len(self.orders)]
+
+        def again() -> None:
+            if in_block:
+                with one.db.transaction() as tx:
+                    _make(tx.trades, order)
+            else:
+                _make(one.db.trades, order)
+
+        before = dict(order.changed)
+        acknowledged = False
+
+        def work() -> None:
+            nonlocal acknowledged
+            again()
+            acknowledged = True
+
+        changed = self._do(one, work)
+        order.changed |= changed
+        if acknowledged:
+            self._is_sure(one, before)
+            self._look_again(one, before | changed, kind)
+        self._tick()
+
+    @rule(
+        process=PROCESS,
+        steps=st.lists(
+            st.tuples(st.sampled_from(["trade", "undone", "flag", "config", "repeat"]), TRADE), min_size=1, max_size=3
+        ),
+        undone=st.sampled_from([False, False, False, True]),
+        kind=PICK,
+    )
+    def block(self, process: int, steps: list[tuple[str, Any]], undone: bool, kind: int) -> None:
+        """Several things at once, some of them in savepoints that are undone; or all of it is."""
+        one = self.world.processes[process]
+        orders = [self._order(trade) for _, trade in steps]
+        repeated: Changed = {}
+
+        def work() -> None:
+            with one.db.transaction() as tx:
+                for (what, (_, pick, _, _)), order in zip(steps, orders, strict=True):
+                    self._step(tx, what, pick, order, repeated)
+                if undone:
+                    raise Undone
+
+        acknowledged = False
+
+        def all_of_it() -> None:
+            nonlocal acknowledged
+            work()
+            acknowledged = True
+
+        changed = self._do(one, all_of_it)
+        if acknowledged:
+            self._is_sure(one, repeated)
+        self.orders += [order for (what, _), order in zip(steps, orders, strict=True) if what == "trade"]
+        self._look_again(one, changed | (repeated if acknowledged else {}), kind)
+        self._tick()
+
+    def _step(self, tx: Transaction, what: str, pick: int, order: Order, repeated: Changed) -> None:
+        agent = self._owner(pick).agent_id
+        match what:
+            case "flag":
+                tx.agents.set_automated_trading(agent, "simulation", bool(pick % 2))
+            case "config":
+                tx.agents.update_config(agent, {"signals": {"minScore": 1 + pick % 5}})
+            case "undone":
+                with refusals(), tx.transaction() as inner:
+                    _make(inner.trades, order)
+                    raise Undone
+            case "repeat" if self.orders:
+                earlier = self.orders[-1 - pick % len(self.orders)]
+                with tx.transaction() as inner:
+                    _make(inner.trades, earlier)
+                repeated.update(earlier.changed)
+            case _:
+                with tx.transaction() as inner:
+                    _make(inner.trades, order)
+
+    @rule(
+        process=PROCESS,
+        what=st.sampled_from(["flag", "live", "config", "wallet", "agent", "user"]),
+        pick=PICK,
+        kind=PICK,
+    )
+    def change(self, process: int, what: str, pick: int, kind: int) -> None:
+        """What repositories do, cascades among it."""
+        one = self.world.processes[process]
+        owner = self._owner(pick)
+
+        def work() -> None:
+            match what:
+                case "flag":
+                    one.db.agents.set_automated_trading(owner.agent_id, "simulation", bool(pick % 2))
+                case "live":
+                    one.db.agents.update(owner.agent_id, trading_mode="live" if pick % 2 else "simulation")
+                case "config":
+                    one.db.agents.update_config(owner.agent_id, {"dca": {"maxDCACount": 1 + pick}})
+                case "wallet":
+                    one.db.wallets.delete(owner.agent_id, owner.wallet_address)
+                case "agent":
+                    one.db.agents.delete(owner.agent_id)
+                case "user" if pick == 0:
+                    one.db.users.delete(owner.user_id)
+
+        self._look_again(one, self._do(one, work), kind)
+        if what in ("wallet", "agent", "user"):
+            self._replace_lost()
+        self._tick()
+
+    def _replace_lost(self) -> None:
+        """There is always somebody to trade."""
+        psql = self.world.psql
+        wallets = {
+            (row["agent_id"], row["wallet_address"])
+            for row in psql.execute("SELECT agent_id, wallet_address FROM agent_wallets").fetchall()
+        }
+        for owner in list(self.owners):
+            if (owner.agent_id, owner.wallet_address) in wallets:
+                continue
+            self.owners.remove(owner)
+            psql.execute(
+                "INSERT INTO users (id, email) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                [owner.user_id, f"{owner.user_id}@example.org"],
+            )
+            self._new_agent(owner.user_id)
+            self._observe()
+
+    # --- Who does not use the package ---------------------------------------------------------------------
+
+    @rule(what=STATEMENT, pick=PICK, other=PICK)
+    def psql(self, what: str, pick: int, other: int) -> None:
+        """One statement by hand."""
+        psql = self.world.psql
+        positions, balances, owner = self._now("position"), self._now("balance"), self._owner(pick)
+        position = positions[pick % len(positions)] if positions else None
+        balance = balances[pick % len(balances)] if balances else None
+        try:
+            match what:
+                case "peak" if position:
+                    psql.execute(
+                        "UPDATE agent_positions SET peak_price = %s WHERE id = %s", [next(self.numbers), position["id"]]
+                    )
+                case "balance" if balance:
+                    psql.execute(
+                        "UPDATE agent_balances SET balance = balance + %s WHERE id = %s",
+                        [next(self.numbers), balance["id"]],
+                    )
+                case "no position" if position:
+                    psql.execute("DELETE FROM agent_positions WHERE id = %s", [position["id"]])
+                    self.removed.append(("agent_positions", position))
+                case "no balance" if balance:
+                    psql.execute("DELETE FROM agent_balances WHERE id = %s", [balance["id"]])
+                    self.removed.append(("agent_balances", balance))
+                case "no transaction" if position:
+                    psql.execute("DELETE FROM agent_transactions WHERE id = %s", [position["purchase_transaction_id"]])
+                case "agent" if position:
+                    to = self._owner(other)
+                    psql.execute(
+                        "UPDATE agent_positions SET agent_id = %s, wallet_address = %s WHERE id = %s",
+                        [to.agent_id, to.wallet_address, position["id"]],
+                    )
+                case "token of balance" if balance:
+                    psql.execute(
+                        "UPDATE agent_balances SET token_address = %s WHERE id = %s",
+                        [TOKENS[other % len(TOKENS)], balance["id"]],
+                    )
+                case "token of position" if position:
+                    psql.execute(
+                        "UPDATE agent_positions SET token_address = %s WHERE id = %s",
+                        [TOKENS[other % len(TOKENS)], position["id"]],
+                    )
+                case "id of position" if position:
+                    psql.execute("UPDATE agent_positions SET id = %s WHERE id = %s", [uuid4(), position["id"]])
+                case "id of agent":
+                    self._rename(owner, replace(owner, agent_id=uuid4()))
+                case "wallet":
+                    self._rename(owner, replace(owner, wallet_address=f"W{uuid4().hex}"))
+                case "put back" if self.removed:
+                    table, row = self.removed.pop(pick % len(self.removed))
+                    names = [name for name in row if name != "version"]
+                    psql.execute(
+                        f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))})".encode(),
+                        [row[name] for name in names],
+                    )
+                case "truncate" if other % 4 == 0 and not any(flight.kind == "drain" for flight in self.flights):
+                    psql.execute("TRUNCATE agent_positions" if pick % 2 else "TRUNCATE agent_balances")
+        except (psycopg.errors.IntegrityError, psycopg.errors.NumericValueOutOfRange):
+            pass
+        self._observe()
+        self._tick()
+
+    def _rename(self, owner: Owner, new: Owner) -> None:
+        if new.agent_id != owner.agent_id:
+            self.world.psql.execute("UPDATE agents SET id = %s WHERE id = %s", [new.agent_id, owner.agent_id])
+        else:
+            self.world.psql.execute(
+                "UPDATE agent_wallets SET wallet_address = %s WHERE wallet_address = %s",
+                [new.wallet_address, owner.wallet_address],
+            )
+        self.owners[self.owners.index(owner)] = new
+
+    # --- Readers ------------------------------------------------------------------------------------------
+
+    @rule(process=PROCESS, pick=PICK, kind=PICK, at_least=st.booleans())
+    def read(self, process: int, pick: int, kind: int, at_least: bool) -> None:
+        """By anybody, with a version from somebody or without."""
+        keys = list(self.states)
+        self._read(self.world.processes[process], keys[-1 - pick % len(keys)], kind, at_least)
+        self._tick()
+
+    @rule(process=PROCESS, pick=PICK, kind=PICK)
+    def read_slowly(self, process: int, pick: int, kind: int) -> None:
+        """A reader that finds something in the database and will bring it into the cache later."""
+        one = self.world.processes[process]
+        keys = list(self.states)
+        read, judge = self._reader(one, keys[-1 - pick % len(keys)], kind, at_least=False)
+        known = self._known(one)
+        self._hold(Flight(one, Held(one.gate, read, _delayed), "read", {}, lambda result: judge(result, known)))
+        self._tick()
+
+    # --- Threads that are overtaken -------------------------------------------------------------------------
+
+    @rule(process=PROCESS, trade=TRADE)
+    def trade_slowly(self, process: int, trade: tuple[str, int, str, str]) -> None:
+        """A trade that is committed, and will be brought into the cache later."""
+        one = self.world.processes[process]
+        order = self._order(trade)
+
+        def work() -> None:
+            with refusals():
+                _make(one.db.trades, order)
+
+        held = Held(one.gate, work, _delayed)
+        order.changed = self._observe()
+        self.orders.append(order)
+        self._hold(Flight(one, held, "trade", order.changed))
+        self._tick()
+
+    @rule(process=PROCESS)
+    def drain_slowly(self, process: int) -> None:
+        """Maintenance that has taken changes off the queue and will bring them into the cache later."""
+        one = self.world.processes[process]
+        if not any(flight.kind == "drain" and flight.process is one for flight in self.flights):
+            self._hold(Flight(one, Held(one.gate, one.cache.maintain, _delayed), "drain", {}))
+        self._tick()
+
+    def _hold(self, flight: Flight) -> None:
+        if flight.held.stopped:
+            self.flights.append(flight)
+        else:
+            self._landed(flight)
+
+    def _landed(self, flight: Flight) -> None:
+        if flight.held.error is not None:
+            raise flight.held.error
+        self._is_sure(flight.process, flight.changed)
+        if flight.judge is not None:
+            flight.judge(flight.held.result)
+
+    @rule(pick=PICK, then=st.sampled_from(["go on", "go on", "a minute later", "almost", "die"]), kind=PICK)
+    def overtaken(self, pick: int, then: str, kind: int) -> None:
+        """One of the held threads goes on, perhaps as if a minute had passed; or ends where it is."""
+        if not self.flights:
+            return
+        flight = self.flights.pop(pick % len(self.flights))
+        if then == "die":
+            flight.held.die()
+        else:
+            self._go_on(flight, {"go on": 0, "almost": 59_000, "a minute later": 61_000}[then])
+            for key in flight.changed:
+                self._read(flight.process, key, kind)
+        self._tick()
+
+    def _go_on(self, flight: Flight, delay_ms: int = 0) -> None:
+        flight.held.delay_ms += delay_ms
+        flight.held.go_on()
+        self._landed(flight)
+
+    # --- Faults ---------------------------------------------------------------------------------------------
+
+    @rule(what=FAULT, pick=PICK, process=PROCESS)
+    def break_redis(self, what: str, pick: int, process: int) -> None:
+        """Something happens to Redis, or to a process; some of it lasts for a few steps."""
+        if self.broken is not None:
+            self._mend()
+        client = self.world.client
+        match what:
+            case "flush":
+                client.flushall()
+            case "five minutes":
+                self._five_minutes_pass()
+            case "scripts":
+                client.script_flush()
+            case "evict":
+                keys = sorted(key for key in client.scan_iter(f"{PREFIX}*", count=1000) if not key.endswith(":floor"))
+                if keys:
+                    client.unlink(keys[pick * 7 % len(keys)])
+            case "full":
+                client.config_set("maxmemory", "1")
+                self.broken, self.mended_in = "full", pick
+            case "alone":
+                client.config_set("min-replicas-to-write", "1")
+                self.broken, self.mended_in = "alone", pick
+            case "hung" if pick == 0:
+                self.world.valkey.hang()
+                self.broken, self.mended_in = "hung", 2
+            case "killed" if pick == 1:
+                self.world.valkey.kill()
+                self.broken, self.mended_in = "killed", 2
+            case "restored" if pick == 2:
+                self.world.valkey.save()
+                self.broken, self.mended_in = "restored", 4
+            case "restart" if pick == 3 and not any(
+                flight.process is self.world.processes[process] for flight in self.flights
+            ):
+                self.world.processes[process].start_again()
+
+    def _tick(self) -> None:
+        if self.broken is not None:
+            self.mended_in -= 1
+            if self.mended_in < 0:
+                self._mend()
+
+    def _mend(self) -> None:
+        broken, self.broken = self.broken, None
+        valkey = self.world.valkey
+        match broken:
+            case "full":
+                self.world.client.config_set("maxmemory", "0")
+            case "alone":
+                self.world.client.config_set("min-replicas-to-write", "0")
+            case "hung":
+                valkey.wake()
+            case "killed":
+                valkey.start()
+            case "restored":
+                valkey.kill()
+                valkey.start()
+                valkey.forget_saved()
+
+    @rule(process=PROCESS)
+    def probe(self, process: int) -> None:
+        """The half second until the next look for Redis is over."""
+        if not any(flight.kind == "drain" for flight in self.flights):
+            self.world.processes[process].cache._recover()
+
+    def _five_minutes_pass(self) -> None:
+        """What is remembered of deletions is forgotten; whoever is held has been so for as long."""
+        for flight in self.flights:
+            flight.held.delay_ms += 300_000
+        gone = [
+            key for end in ("floor", "filling", "resetter") for key in self.world.client.scan_iter(f"{PREFIX}*:{end}")
+        ]
+        if gone:
+            self.world.client.unlink(*gone)
+
+    # --- What must be so --------------------------------------------------------------------------------------
+
+    @rule()
+    def maintain(self) -> None:
+        """All changes are brought into the cache: it is the database's, exactly."""
+        self._mend()
+        for flight in [flight for flight in self.flights if flight.kind == "drain"]:
+            self.flights.remove(flight)
+            self._go_on(flight)
+        processes = self.world.processes
+        for _ in range(8):
+            waiting = sum(process.cache.maintain() for process in processes)
+            readable = [process.link.breaker.may_read or process.cache._recover() for process in processes]
+            if waiting == 0 and all(readable):
+                break
+        else:
+            raise AssertionError(f"maintenance finds no end: {[process.db.cache.metrics() for process in processes]}")
+        rows = self.world.psql.execute("SELECT version FROM cache_outbox").fetchall()
+        assert rows == [], rows
+        self._everybody_is_sure()
+        found = differences(self.world.client, self.world.psql, PREFIX)
+        assert found == [], found
+
+    def teardown(self) -> None:
+        """At the end everything is cached once more, and is right."""
+        failing = sys.exception() is not None
+        try:
+            if not failing:
+                self._end()
+        finally:
+            self._mend()
+            for flight in self.flights:
+                flight.held.die()
+
+    def _end(self) -> None:
+        self._mend()
+        while self.flights:
+            self._go_on(self.flights.pop())
+        self.maintain()
+        self._five_minutes_pass()
+        for number, (key, states) in enumerate(list(self.states.items())):
+            for kind in range(3 if states[-1] is not None else 1):
+                self._read(self.world.processes[number % 2], key, kind)
+        found = differences(self.world.client, self.world.psql, PREFIX)
+        assert found == [], found
+        absent = missing(self.world.client, self.world.psql, PREFIX)
+        assert absent == [], absent
+
+
+def _make(trades: Any, order: Order) -> None:
+    getattr(trades, order.name)(order.order)
