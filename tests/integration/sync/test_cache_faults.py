@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+import psycopg
 import pytest
 
 from nexgent_db import Database
+from nexgent_db.models import SOL_MINT
+from nexgent_db.models.cache import TokenPrice
 from nexgent_db.settings import Settings
-from tests.integration.sync.factories import Owner, new_owner
+from tests.integration.sync.factories import TOKEN, Owner, new_owner
 from tests.support.faulty_proxy import Fault, FaultyProxy, faulty_proxy
 from tests.support.valkey_server import ValkeyServer, valkey_server
 
@@ -108,7 +111,6 @@ def test_trades_commit_and_are_seen_by_their_process_while_redis_is(
         assert_told_what_the_database_says(db, owner)
     finally:
         mended(fault, server, proxy)
-    assert db.cache._recover() or db.cache.metrics().state != "closed"
     while db.cache.metrics().state != "closed":
         db.cache._recover()
     db.trades.sell(owner.sell("800", "3"))
@@ -116,3 +118,131 @@ def test_trades_commit_and_are_seen_by_their_process_while_redis_is(
     before = db.cache.metrics().hits
     assert db.cache.positions_of_agent(owner.agent_id) == []
     assert db.cache.metrics().hits == before + 1  # used again, without a restart
+
+
+@pytest.mark.parametrize("passing", [0, 1, 2, 4, 8, 16, 64, 256])
+def test_an_answer_that_is_cut_is_never_taken_for_a_whole_one(
+    db: Database, owner: Owner, proxy: FaultyProxy, passing: int
+) -> None:
+    db.trades.buy(owner.buy("1", "1000"))
+    assert_told_what_the_database_says(db, owner)
+    proxy.fault = Fault(cut_after=passing)
+    assert_told_what_the_database_says(db, owner)
+    db.trades.dca_buy(owner.dca_buy("1", "500"))
+    assert_told_what_the_database_says(db, owner)
+
+
+def test_a_call_that_failed_is_not_repeated_and_nothing_more_is_asked_until_the_next_probe(
+    db: Database, owner: Owner, server: ValkeyServer
+) -> None:
+    db.cache._recover_soon = lambda: None  # type: ignore[method-assign]  # the probe comes when the test says
+    server.hang()
+    try:
+        calls = db.cache.metrics().calls
+        db.trades.buy(owner.buy("1", "1000"))
+        assert db.cache.metrics().calls == calls + 1
+        for _ in range(5):
+            db.trades.dca_buy(owner.dca_buy("1", "500"))
+            assert_told_what_the_database_says(db, owner)
+        assert db.cache.metrics().calls == calls + 1
+    finally:
+        server.wake()
+    assert db.cache._recover()
+    assert_told_what_the_database_says(db, owner)
+
+
+def test_a_redis_that_was_started_with_an_old_dump_is_not_believed(
+    db: Database, owner: Owner, server: ValkeyServer
+) -> None:
+    old = db.trades.buy(owner.buy("1", "1000")).position
+    assert old is not None
+    assert_told_what_the_database_says(db, owner)
+    server.save()
+    db.trades.sell(owner.sell("1000", "2"))
+    new = db.trades.buy(owner.buy("3", "70")).position
+    assert new is not None
+    server.kill()
+    server.start()
+    with server.client() as client:
+        assert client.exists(f"nexgent:position:{old.id}")  # it would say so
+    with Database(db.settings) as another:
+        assert another.cache.position(old.id) is None
+        assert another.cache.position(new.id, at_least=new.version) == new
+        assert another.cache.metrics().resets == 1
+    assert db.cache.position(old.id) is None
+    assert db.cache._recover()
+    assert_told_what_the_database_says(db, owner)
+
+
+def test_every_read_takes_two_round_trips_at_the_most_whatever_it_finds(
+    db: Database, owner: Owner, server: ValkeyServer
+) -> None:
+    position = None
+    for number in range(60):
+        position = db.trades.buy(owner.buy("0.1", "1000", f"Token{number}")).position
+    assert position is not None
+    cache, agent, wallet = db.cache, owner.agent_id, owner.wallet_address
+    reads = {
+        "position": lambda: cache.position(position.id),
+        "positions_of_agent": lambda: cache.positions_of_agent(agent),
+        "positions_of_token": lambda: cache.positions_of_token("Token7"),
+        "balance": lambda: cache.balance(agent, wallet, SOL_MINT),
+        "balances_of_wallet": lambda: cache.balances_of_wallet(agent, wallet),
+        "config": lambda: cache.config(agent),
+        "trading_flags": lambda: cache.trading_flags(agent),
+        "active_agents": lambda: cache.active_agents(),
+        "prices": lambda: cache.prices([f"Token{number}" for number in range(60)]),
+    }
+    with server.client() as client:
+        for name, read in reads.items():
+            for expected, lost in ((1, False), (2, True), (1, False)):
+                if lost:
+                    kept = (b"epoch", b"watermark")
+                    gone = [key for key in client.scan_iter("nexgent:*") if not key.encode().endswith(kept)]
+                    client.unlink(*gone)
+                elif expected == 1:
+                    read()
+                client.config_resetstat()
+                read()
+                stats = client.info("commandstats")
+                calls = {
+                    command: stats.get(f"cmdstat_{command}", {}).get("calls", 0) for command in ("evalsha", "mget")
+                }
+                trips = calls["evalsha"]
+                if name not in ("positions_of_agent", "positions_of_token", "balances_of_wallet"):
+                    trips += calls["mget"]  # those of a set are the script's own
+                assert 1 <= trips <= expected, (name, stats)
+
+
+def test_prices_come_and_go_with_redis_and_raise_nothing(db: Database, owner: Owner, server: ValkeyServer) -> None:
+    price = TokenPrice.model_validate(
+        {
+            "token_address": TOKEN,
+            "price_sol": "0.000000000001",
+            "price_usd": "1",
+            "last_updated": "2026-11-25T00:00:00Z",
+        }
+    )
+    assert db.cache.set_price(price)
+    assert db.cache.prices([TOKEN]) == {TOKEN: price}
+    server.kill()
+    assert db.cache.prices([TOKEN]) == {}
+    assert not db.cache.set_price(price)
+    server.start()
+    assert db.cache._recover()
+    assert db.cache.set_price(price)
+    assert db.cache.prices([TOKEN]) == {TOKEN: price}
+
+
+def test_an_agent_of_which_neither_answers_counts_as_paused(fresh_database_url: str, server: ValkeyServer) -> None:
+    settings = replace(Settings.from_url(fresh_database_url), redis_url=server.url, pool_timeout_s=0.2)
+    with Database(settings) as db:
+        owner = new_owner(db)
+        assert not db.cache.trading_flags(owner.agent_id).paused()
+        server.kill()
+        with psycopg.connect(settings.conninfo, autocommit=True) as psql:
+            psql.execute("ALTER TABLE agents RENAME TO agents_out_of_reach")
+            flags = db.cache.trading_flags(owner.agent_id)
+            psql.execute("ALTER TABLE agents_out_of_reach RENAME TO agents")
+        assert (flags.paused(), flags.source) == (True, "nowhere")
+        assert not db.cache.trading_flags(owner.agent_id).paused()
