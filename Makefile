@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo migrate rollback status test check contract schema lint types format sync bench bench-upgrade clean
+.PHONY: help install demo migrate rollback status test check contract schema lint types format sync chaos bench bench-upgrade clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ format: $(STAMP)  ## format the code
 sync: $(STAMP)  ## write the Protocols, nexgent_db/sync and its tests from the asynchronous sources
 	$(BIN)/python -m tests.support.protocols
 	$(BIN)/python -m tests.support.async_to_sync
+
+chaos: $(STAMP)  ## let a machine try for ten minutes to catch the cache lying; MINUTES=60 for longer
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10)
 
 bench: $(STAMP)  ## measure against bare psycopg and pgbench; prints ratios
 	$(BIN)/python -m tests.benchmarks
