@@ -16,7 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from nexgent_db.embedded import postgres
 from nexgent_db.migrations import Migrator
-from nexgent_db.sync import _cache_link
+from nexgent_db.sync import _redis_servers
 from tests.support.cache_machine import CacheMachine
 from tests.support.cache_witness import World
 from tests.support.valkey_server import valkey_server
@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, help="one round with this seed")
     options = parser.parse_args()
-    _cache_link.TIMEOUT_S = 0.05  # type: ignore[misc]  # a server that hangs is waited for as often as it hangs
+    _redis_servers.TIMEOUT_S = 0.05  # type: ignore[misc]  # a server that hangs is waited for as often as it hangs
     until = time.monotonic() + 60 * options.minutes
     rounds = 0
     with postgres() as url:
