@@ -29,7 +29,7 @@ from nexgent_db._cache_entries import (
     entry_of,
     marked_set,
 )
-from nexgent_db._cache_rows import Batch, is_cacheable
+from nexgent_db._cache_rows import Batch, Moment, is_cacheable
 from nexgent_db.aio._cache_queries import CacheQueries
 from nexgent_db.cache_keys import COMPLETE
 from nexgent_db.models.balances import AgentBalance
@@ -47,6 +47,7 @@ WALK_S: Final = 5.0
 """A walk over all keys begins this long after the one before, or later."""
 ROWS_AT_ONCE: Final = 500
 MEMBERS_AT_ONCE: Final = 5000
+KINDS: Final = ("agent", "token", "wallet", "active")
 MOST_MEMBERS: Final = 10_000
 """Larger sets are not kept: readers would refuse them."""
 
@@ -211,7 +212,9 @@ class Sweep:
             return []
         arguments = [word for _, index, _ in some for word in (index.key, index.tag, index.rows)]
         _, answers = await self._link.ask("look_at_sets", [], *arguments)
-        members = await members_of(self._queries, [index for _, index, _ in some])
+        members: dict[str, frozenset[str]] = {}
+        for kind in KINDS:
+            await self._add_members([index for _, index, _ in some if index.kind == kind], members)
         findings = []
         for (entry, index, marker), answer in zip(some, answers, strict=True):
             cached = frozenset(name.decode(errors="replace") for name in answer[0]) if answer else frozenset()
@@ -224,6 +227,17 @@ class Sweep:
             if difference is not None or not answer or answer[1]:
                 findings.append(Finding(entry, difference, (marker, cached, bool(answer)), index=index))
         return findings
+
+    async def _add_members(self, sets: Sequence[IndexSet], found: dict[str, frozenset[str]]) -> None:
+        """What the database says of sets of one kind, those aside that are too large."""
+        if not sets:
+            return
+        members = await members_of(sets, self._queries)
+        if members is not None:
+            found.update(members)
+        elif len(sets) > 1:
+            for half in (sets[: len(sets) // 2], sets[len(sets) // 2 :]):
+                await self._add_members(half, found)
 
     # --- Mending ----------------------------------------------------------------------------------
 
@@ -279,20 +293,26 @@ class Sweep:
         began = link.now()
         arguments = [word for index, wrong in sets for word in (index.key, str(int(wrong)))]
         _, tokens = await link.ask("begin_sets", [], uuid4().hex, *arguments)
-        members = await members_of(self._queries, [index for index, _ in sets])
+        taken = [(index, token) for (index, _), token in zip(sets, tokens, strict=True) if token]
+        for kind in KINDS:
+            await self._complete_some([each for each in taken if each[0].kind == kind], began, with_rows=with_rows)
+
+    async def _complete_some(self, taken: Sequence[tuple[IndexSet, bytes]], began: Moment, *, with_rows: bool) -> None:
+        """Sets of one kind, with the tokens to complete them; in halves where they have too many members at once."""
+        if not taken:
+            return
+        members = await members_of([index for index, _ in taken], self._queries)
+        if members is None and len(taken) > 1:
+            for half in (taken[: len(taken) // 2], taken[len(taken) // 2 :]):
+                await self._complete_some(half, began, with_rows=with_rows)
+        if members is None:
+            return
         if with_rows:
-            await self._fill_rows([(index, members.get(index.key) or frozenset()) for index, _ in sets])
-        batch = Batch(link.keys)
-        size = 0
-        for (index, _), token in zip(sets, tokens, strict=True):
-            if token and (right := members.get(index.key)) is not None:
-                batch.complete(index.key, index.tag, token, sorted(right))
-                size += len(right)
-            if size >= MEMBERS_AT_ONCE:
-                await link.write(batch, began, missed=False)
-                batch, size = Batch(link.keys), 0
-        if batch:
-            await link.write(batch, began, missed=False)
+            await self._fill_rows([(index, members[index.key]) for index, _ in taken])
+        batch = Batch(self._link.keys)
+        for index, token in taken:
+            batch.complete(index.key, index.tag, token, sorted(members[index.key]))
+        await self._link.write(batch, began, missed=False)
 
     async def _fill_rows(self, sets: Sequence[tuple[IndexSet, frozenset[str]]]) -> None:
         ids = [UUID(name) for index, names in sets for name in names if index.rows == self._link.keys.positions]
@@ -313,17 +333,8 @@ def _cut(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (items[at : at + size] for at in range(0, len(items), size))
 
 
-async def members_of(queries: CacheQueries, sets: Sequence[IndexSet]) -> dict[str, frozenset[str]]:
-    """What the database says of these sets, by key; those with more than 10,000 members are left out."""
-    found: dict[str, frozenset[str]] = {}
-    for kind in ("agent", "token", "wallet", "active"):
-        some = [index for index in sets if index.kind == kind]
-        if some:
-            await _members_of_kind(queries, some, found)
-    return found
-
-
-async def _members_of_kind(queries: CacheQueries, sets: Sequence[IndexSet], found: dict[str, frozenset[str]]) -> None:
+async def members_of(sets: Sequence[IndexSet], queries: CacheQueries) -> dict[str, frozenset[str]] | None:
+    """What the database says of these sets of one kind, by key; None for more than 10,000 members together."""
     limit = MOST_MEMBERS + 1
     match sets[0].kind:
         case "agent":
@@ -335,12 +346,9 @@ async def _members_of_kind(queries: CacheQueries, sets: Sequence[IndexSet], foun
         case "active":
             ids = await queries.list_active_agents(limit)
             rows = [SetMember.model_construct(owner="all", member=str(agent_id)) for agent_id in ids]
-    if len(rows) >= limit:  # too much at once
-        if len(sets) > 1:
-            for half in (sets[: len(sets) // 2], sets[len(sets) // 2 :]):
-                await _members_of_kind(queries, half, found)
-        return
+    if len(rows) >= limit:
+        return None
     members: dict[str, set[str]] = {}
     for row in rows:
         members.setdefault(row.owner, set()).add(row.member)
-    found.update((index.key, frozenset(members.get(index.tag, ()))) for index in sets)
+    return {index.key: frozenset(members.get(index.tag, ())) for index in sets}

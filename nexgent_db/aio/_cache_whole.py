@@ -46,6 +46,8 @@ Progress = Callable[[int, int], None]
 ATTEMPTS: Final = 10
 """How often a step is tried while Redis is away: for about five seconds."""
 SUSPECTS_AT_ONCE: Final = 2000
+SETS_AT_ONCE: Final = 50
+"""A set has to be read and completed within half a minute, and one may have 10,000 members."""
 KEYS_COUNTED_AT_ONCE: Final = 1000
 MOST_COUNTED: Final = 100_000
 
@@ -82,13 +84,13 @@ class CacheWhole(CacheUpkeep):
             after, rows, sets = agents[-1].id, rows + len(agents), sets + len(agents)
             on_progress(rows + sets, total)
         last = ""
-        while wallets := await self._queries.page_of_wallets(last, ROWS_AT_ONCE):
+        while wallets := await self._queries.page_of_wallets(last, SETS_AT_ONCE):
             last, sets = wallets[-1].wallet_address, sets + len(wallets)
             indexes = [set_of_wallet(wallet.agent_id, wallet.wallet_address, link.keys) for wallet in wallets]
             await self._patiently(self._complete, sweep, indexes)
             on_progress(rows + sets, total)
         last = ""
-        while tokens := await self._queries.page_of_tokens(last, ROWS_AT_ONCE):
+        while tokens := await self._queries.page_of_tokens(last, SETS_AT_ONCE):
             last, sets = tokens[-1], sets + len(tokens)
             indexes = [set_of_token(token, link.keys) for token in tokens]
             await self._patiently(self._complete, sweep, indexes)
@@ -217,7 +219,9 @@ class CacheWhole(CacheUpkeep):
             batch.agent(row, "fill")
         if batch:
             await link.write(batch, began, missed=False)
-            await self._complete(sweep, [set_of_agent(row.id, link.keys) for row in rows])
+            for first in range(0, len(rows), SETS_AT_ONCE):
+                some = rows[first : first + SETS_AT_ONCE]
+                await self._complete(sweep, [set_of_agent(row.id, link.keys) for row in some])
         return rows
 
     async def _complete(self, sweep: Sweep, indexes: Sequence[IndexSet]) -> None:

@@ -291,6 +291,24 @@ def test_a_warm_cache_answers_every_read(db: Database, owner: Owner) -> None:
     assert differences(db) == []
 
 
+def test_sets_that_are_too_many_at_once_are_completed_and_one_that_is_too_large_is_not(
+    db: Database, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owners = [owner, *[new_owner(db) for _ in range(3)]]
+    for each in owners[1:]:
+        db.trades.deposit(each.deposit("100"))
+        db.trades.buy(each.buy("1", "1000"))
+    fill(db.settings.conninfo, owners[-1], 2)
+    db.cache.reset()
+    monkeypatch.setattr(_cache_sweep, "MOST_MEMBERS", 3)
+    db.cache.warm()
+    hits = db.cache.metrics().hits
+    for each in owners:
+        assert len(db.cache.balances_of_wallet(each.agent_id, each.wallet_address)) == (2 if each != owners[-1] else 4)
+    assert db.cache.metrics().hits == hits + 3
+    assert differences(db) == [("members", f"wallet:{owners[-1].wallet_address}:balances")]  # by the last read
+
+
 def test_warming_does_not_undo_what_is_newer(db: Database, owner: Owner) -> None:
     link: Any = db.cache._link
     queries: Any = db.cache._queries
