@@ -226,12 +226,11 @@ class CacheLink:
             self._servers.find()
         except _FAILURES as error:
             raise self._failed(error, missed=False) from error
-        role = self.call("ROLE")
-        if not isinstance(role, list) or role[:1] != [b"master"]:
-            raise self._failed(RedisConnectionError("the server is a replica"), missed=False)
-        server = self.call("INFO", "server")
+        server = self.call("INFO")
         if not isinstance(server, dict) or "run_id" not in server:
             raise self._failed(RedisConnectionError("the server does not tell its run_id"), missed=False)
+        if server.get("role") != "master":
+            raise self._failed(RedisConnectionError("the server is a replica"), missed=False)
         self._run_id = str(server["run_id"]).encode()
         seconds, microseconds = self.call("TIME")
         self._clock = int(seconds) * 1000 + int(microseconds) // 1000 - time.monotonic() * 1000

@@ -30,6 +30,7 @@ def run(url: str) -> Iterator[Result]:
         yield _buys(url, server)
         yield _async_buys(url, server)
         yield from _reads(url, server)
+        yield _warm(url, server)
         with faulty_proxy(server.socket) as proxy:
             yield from _trips(url, proxy)
 
@@ -151,6 +152,13 @@ def _reads(url: str, server: ValkeyServer) -> Iterator[Result]:
             )
         )
         yield _beside("a position by the cache, beside SQL", times)
+
+
+def _warm(url: str, server: ValkeyServer) -> Result:
+    """All that the buys have left, into an empty cache."""
+    with Database(_cached(url, server.url)) as db:
+        warmed = db.cache.warm()
+        return Result(name="cache warm", ours=warmed.rows / warmed.seconds, unit="rows/s", note=f"{warmed.rows:,} rows")
 
 
 # --- Round trips ----------------------------------------------------------------------------------
