@@ -2,7 +2,7 @@
 -- Why: a row that a later migration refuses would stop it halfway between two schemas. Here all of them are told at once,
 -- before anything is changed, each with its key and with what to do. Later ones keep their guards, for rows that come
 -- meanwhile.
--- Locks: ACCESS SHARE on each table until the end, which is when all are read: half a minute for a million rows. Reads
+-- Locks: ACCESS SHARE on each table until the end, which is when all are read: some seconds for a million rows. Reads
 -- and writes go on.
 -- Rollback loses: nothing.
 --

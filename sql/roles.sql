@@ -12,7 +12,8 @@
 --
 -- Run by a superuser, or by the owner of the database and of the tables who may CREATE ROLE; once the roles exist, by
 -- the migrator as well: after each migrate. What is right already is left alone, so a second run changes nothing.
--- Locks: the first time ACCESS EXCLUSIVE on each table until the end, for some milliseconds; later ones take none.
+-- Locks: the first time ACCESS EXCLUSIVE on one table after the other, all held to the end: milliseconds, but up to two
+-- seconds of waiting for each, in which trades wait too. So in a quiet hour; it gives up whole. Later ones take none.
 
 SET LOCAL lock_timeout = '2s';
 SELECT pg_advisory_xact_lock(hashtextextended('nexgent-db roles', 0));
