@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from nexgent_db._data import data_dir
-from nexgent_db._migration_sql import checksum, read_sql
+from nexgent_db._migrating.sql import checksum, read_sql
 from nexgent_db.errors import SchemaNotReady
 from nexgent_db.models.migrations import AppliedMigration
 

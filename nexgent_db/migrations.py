@@ -27,14 +27,13 @@ from typing import Any
 import psycopg
 from psycopg import errors as pg
 
-from nexgent_db import _migration_books as books
-from nexgent_db import _migration_server as server
 from nexgent_db._data import data_dir
-from nexgent_db._migration_books import BOOKKEEPING_TABLES, Books
-from nexgent_db._migration_files import Migration, read_folder
-from nexgent_db._migration_locks import MeasuredMigration, TableLock, measured
-from nexgent_db._migration_runner import Limits, MessageCallback, Runner
-from nexgent_db._migration_state import Problem, problems, to_apply, to_rollback, unrecorded
+from nexgent_db._migrating import books, server
+from nexgent_db._migrating.books import BOOKKEEPING_TABLES, Books
+from nexgent_db._migrating.files import Migration, read_folder
+from nexgent_db._migrating.locks import MeasuredMigration, TableLock, measured
+from nexgent_db._migrating.runner import Limits, MessageCallback, Runner
+from nexgent_db._migrating.state import Problem, problems, to_apply, to_rollback, unrecorded
 from nexgent_db.errors import InvalidInput, MigrationError, MigrationLocked
 from nexgent_db.settings import describe
 

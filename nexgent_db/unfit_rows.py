@@ -15,7 +15,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from nexgent_db._data import data_dir
-from nexgent_db._migration_sql import read_sql
+from nexgent_db._migrating.sql import read_sql
 
 __all__ = ["MIGRATION", "UnfitRow", "tables_looked_at", "unfit_rows"]
 

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from nexgent_db._data import data_dir
-from nexgent_db._migration_lint import Finding, lint, squawk
-from nexgent_db._migration_new import write_new
+from nexgent_db._migrating.lint import Finding, lint, squawk
+from nexgent_db._migrating.new import write_new
 from nexgent_db.cli.machine import Json, print_json
 from nexgent_db.cli.show import one_line
 from nexgent_db.errors import NexgentError

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from nexgent_db import Database
 from nexgent_db._data import data_dir
-from nexgent_db._migration_files import read_folder
+from nexgent_db._migrating.files import read_folder
 from nexgent_db.embedded import postgres
 from nexgent_db.migrations import Migrator
 from nexgent_db.models import SOL_MINT

@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from typer.testing import CliRunner
 
-from nexgent_db._migration_sql import statements as split
+from nexgent_db._migrating.sql import statements as split
 from nexgent_db.catalog import Catalog, differences, read_catalog, render
 from nexgent_db.cli import catalog as command
 from nexgent_db.cli.app import app

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nexgent_db._data import data_dir
-from nexgent_db._migration_files import LAST_OF_HISTORY
+from nexgent_db._migrating.files import LAST_OF_HISTORY
 from nexgent_db.catalog import differences
 from nexgent_db.migrations import Migrator
 from tests.support.history import expected_history

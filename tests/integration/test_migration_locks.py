@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nexgent_db._migration_files import read_folder
-from nexgent_db._migration_locks import MeasuredMigration, TableLock, measured
+from nexgent_db._migrating.files import read_folder
+from nexgent_db._migrating.locks import MeasuredMigration, TableLock, measured
 from nexgent_db.migrations import MigrationError, Migrator
 from tests.support.migrating import Write, connected, tables
 

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from nexgent_db._migration_files import LAST_OF_HISTORY
+from nexgent_db._migrating.files import LAST_OF_HISTORY
 from nexgent_db.errors import AuthenticationFailed, ConfigurationError, DatabaseUnavailable
 from nexgent_db.migrations import MigrationError, Migrator
 from nexgent_db.settings import Settings

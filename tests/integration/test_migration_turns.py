@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from nexgent_db import _migration_runner as runner
-from nexgent_db._migration_files import LAST_OF_HISTORY
+from nexgent_db._migrating import runner
+from nexgent_db._migrating.files import LAST_OF_HISTORY
 from nexgent_db.errors import DatabaseUnavailable
 from nexgent_db.migrations import MigrationError, MigrationLocked, Migrator
 from tests.support.history import expected_history

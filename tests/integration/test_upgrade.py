@@ -15,8 +15,8 @@ import psycopg
 import pytest
 
 from nexgent_db._data import data_dir
-from nexgent_db._migration_files import Migration, read_folder
-from nexgent_db._migration_locks import MeasuredMigration, measured
+from nexgent_db._migrating.files import Migration, read_folder
+from nexgent_db._migrating.locks import MeasuredMigration, measured
 from nexgent_db.errors import ConnectionLost
 from nexgent_db.migrations import Migrator
 from tests.support.many_rows import LAST_OF_HISTORY, REWRITING, Size, digest, fill, user_id

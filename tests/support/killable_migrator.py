@@ -17,7 +17,7 @@ from typing import Any
 
 import psycopg
 
-from nexgent_db._migration_runner import Runner
+from nexgent_db._migrating.runner import Runner
 from nexgent_db.migrations import Migrator
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from nexgent_db import _migration_lint
 from nexgent_db._data import data_dir
-from nexgent_db._migration_lint import lint, squawk
-from nexgent_db._migration_new import write_new
+from nexgent_db._migrating import lint as lint_rules
+from nexgent_db._migrating.lint import lint, squawk
+from nexgent_db._migrating.new import write_new
 from nexgent_db.cli.app import app
 from nexgent_db.errors import ConfigurationError, InvalidInput, MigrationError
 
@@ -177,7 +177,7 @@ def test_squawk_is_told_whether_a_file_is_a_transaction(tmp_path: Path) -> None:
 
 def test_squawk_that_is_missing_or_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found(tmp_path, "SELECT 1;", head="")
-    monkeypatch.setattr(_migration_lint, "_EXCLUDED", "no-such-rule")
+    monkeypatch.setattr(lint_rules, "_EXCLUDED", "no-such-rule")
     with pytest.raises(ConfigurationError, match="squawk ended with 2: .*no-such-rule"):
         squawk(tmp_path)
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)

@@ -24,10 +24,10 @@ from yoyo import internalmigrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.migrations import default_migration_table
 
-from nexgent_db import _migration_books as books
-from nexgent_db._migration_files import Migration, Script
-from nexgent_db._migration_server import StatementFailed, connect, invalid_indexes, translated, user_name, value
-from nexgent_db._migration_watch import watched
+from nexgent_db._migrating import books
+from nexgent_db._migrating.files import Migration, Script
+from nexgent_db._migrating.server import StatementFailed, connect, invalid_indexes, translated, user_name, value
+from nexgent_db._migrating.watch import watched
 from nexgent_db.errors import MigrationError, MigrationLocked
 
 __all__ = ["Limits", "MessageCallback", "Runner"]

@@ -19,7 +19,7 @@ from yoyo import read_migrations
 from yoyo.migrations import Migration as YoyoMigration
 from yoyo.migrations import topological_sort
 
-from nexgent_db._migration_sql import Statement, checksum, read_sql, statements
+from nexgent_db._migrating.sql import Statement, checksum, read_sql, statements
 from nexgent_db.errors import MigrationError
 
 __all__ = ["LAST_OF_HISTORY", "Migration", "Script", "migration_paths", "read_folder"]

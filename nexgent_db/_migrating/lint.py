@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Final
 
 from nexgent_db._data import data_dir
-from nexgent_db._migration_files import LAST_OF_HISTORY, Migration, Script, migration_paths, read_folder
-from nexgent_db._migration_sql import Statement, Token, tokens
+from nexgent_db._migrating.files import LAST_OF_HISTORY, Migration, Script, migration_paths, read_folder
+from nexgent_db._migrating.sql import Statement, Token, tokens
 from nexgent_db.errors import ConfigurationError, MigrationError
 
 __all__ = ["Finding", "lint", "squawk"]

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import psycopg
 
-from nexgent_db._migration_files import Migration
-from nexgent_db._migration_server import connect, translated
+from nexgent_db._migrating.files import Migration
+from nexgent_db._migrating.server import connect, translated
 
 __all__ = ["MeasuredMigration", "TableLock", "measured"]
 

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors as pg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from nexgent_db._migration_files import Script
+from nexgent_db._migrating.files import Script
 from nexgent_db.errors import (
     AuthenticationFailed,
     ConfigurationError,

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from nexgent_db._migration_books import Applied, Books
-from nexgent_db._migration_files import Migration
+from nexgent_db._migrating.books import Applied, Books
+from nexgent_db._migrating.files import Migration
 from nexgent_db.errors import MigrationError
 
 __all__ = ["Kind", "Problem", "problems", "to_apply", "to_rollback", "unrecorded"]

@@ -18,7 +18,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 from yoyo.migrations import default_migration_table
 
-from nexgent_db._migration_files import Migration
+from nexgent_db._migrating.files import Migration
 from nexgent_db.errors import MigrationError
 
 __all__ = ["BOOKKEEPING_TABLES", "Applied", "Origin", "current_schema", "note_repair", "open_books", "read", "record"]
