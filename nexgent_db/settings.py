@@ -6,6 +6,7 @@
 | ``REDIS_URL`` | Redis or Valkey; without it everything works, uncached | none |
 | | through Sentinel: ``redis+sentinel://user:password@host1:26379,host2/master-name/0`` | |
 | ``NEXGENT_DB_CACHE_PREFIX`` | what every Redis key begins with; on a cluster ``{nexgent}:`` | nexgent: |
+| ``NEXGENT_DB_NEAR_CACHE_ROWS`` | answers of Redis kept in this process, at most; 0: none | 0 |
 | ``NEXGENT_DB_POOL_MIN_SIZE``, ``…_POOL_MAX_SIZE`` | connections kept, connections at most | 1, 10 |
 | ``NEXGENT_DB_POOL_TIMEOUT_S`` | how long a caller waits for a connection | 5 |
 | ``NEXGENT_DB_POOL_MAX_WAITING`` | how many callers may wait at once | 100 |
@@ -55,6 +56,7 @@ class Settings:
     conninfo: str = field(repr=False)
     redis_url: str | None = field(default=None, repr=False)
     cache_prefix: str = "nexgent:"
+    near_cache_rows: int = 0
     pool_min_size: int = 1
     pool_max_size: int = 10
     pool_timeout_s: float = 5.0
@@ -110,8 +112,15 @@ class Settings:
 
 
 _TEXTS: Final = {"conninfo", "redis_url", "cache_prefix"}
-_WHOLE: Final = {"pool_min_size", "pool_max_size", "pool_max_waiting", "connect_timeout_s", "prepare_threshold"}
-_MAY_BE_ZERO: Final = {"pool_min_size", "prepare_threshold"}
+_WHOLE: Final = {
+    "near_cache_rows",
+    "pool_min_size",
+    "pool_max_size",
+    "pool_max_waiting",
+    "connect_timeout_s",
+    "prepare_threshold",
+}
+_MAY_BE_ZERO: Final = {"near_cache_rows", "pool_min_size", "prepare_threshold"}
 
 
 def _number(name: str, text: str, *, whole: bool) -> int | float | None:

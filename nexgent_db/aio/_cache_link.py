@@ -24,7 +24,8 @@ from nexgent_db._background import async_deadline
 from nexgent_db._breaker import Breaker, CacheUnavailable
 from nexgent_db._cache_rows import CLOSED, Batch, Moment
 from nexgent_db._cache_scripts import Script, script
-from nexgent_db.aio._redis_servers import TIMEOUT_S, RedisServers
+from nexgent_db.aio._near_cache import NearCache
+from nexgent_db.aio._redis_servers import FAILURES, TIMEOUT_S, RedisServers
 from nexgent_db.cache_keys import HELPERS, SWEEPER_MS, CacheKeys
 from nexgent_db.models.cache import DatabaseIdentity
 
@@ -34,15 +35,13 @@ _SCANNED: Final = 1000
 _RESETTER_MS: Final = 5000
 _RUN_ID: Final = re.compile(rb"run_id:([0-9a-f]+)")
 _LOG: Final = logging.getLogger("nexgent_db.cache")
-_FAILURES: Final = (RedisError, OSError, TimeoutError, ValueError, TypeError, IndexError, KeyError, UnicodeError)
-"""What a server that is gone, or answers garbage, makes the client raise."""
 
 
 class CacheLink:
     """One namespace of one Redis or Valkey. Every call takes at the most TIMEOUT_S, is never repeated, and opens the
     breaker when it fails."""
 
-    def __init__(self, url: str, keys: CacheKeys) -> None:
+    def __init__(self, url: str, keys: CacheKeys, near_rows: int = 0) -> None:
         self.keys = keys
         self.breaker = Breaker()
         self.database: DatabaseIdentity | None = None
@@ -54,9 +53,12 @@ class CacheLink:
         self._clock = 0.0  # what to add to the monotonic clock for the server's time, in ms
         self._idle: deque[Any] = deque()
         self._servers = RedisServers(url, self._greet)
+        self.near = NearCache(near_rows, self._servers, keys, self._is_well) if near_rows else None
 
     async def close(self) -> None:
         """Close every connection."""
+        if self.near is not None:
+            await self.near.close()
         await self._disconnect()
         self.breaker.fail("closed", missed=True)
 
@@ -78,7 +80,7 @@ class CacheLink:
         try:
             async with async_deadline(TIMEOUT_S):
                 return await self._exchange(command[0], packed)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise self._failed(error, missed=missed) from error
 
     async def run(self, wanted: Script, keys: Sequence[str], *arguments: Any, missed: bool = False) -> Any:
@@ -92,7 +94,7 @@ class CacheLink:
                 except NoScriptError:
                     packed = _packed(("EVAL", wanted.text, len(keys), *keys, *arguments))
                     return await self._exchange("EVAL", packed)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise self._failed(error, missed=missed) from error
 
     async def _exchange(self, name: str, packed: bytes) -> Any:
@@ -136,10 +138,14 @@ class CacheLink:
             raise self._failed(RedisConnectionError("another epoch has begun"), missed=False)
         return answer
 
+    def _is_well(self) -> bool:
+        return self.breaker.answers and self._run_id is not None
+
     def _failed(self, error: BaseException, *, missed: bool) -> CacheUnavailable:
         reason = f"{type(error).__name__}: {error}"
         self._servers.learn(error)
         self.breaker.fail(reason, missed=missed)
+        self.forget_near()
         return CacheUnavailable(reason)
 
     async def get(self, *keys: str) -> list[bytes | None]:
@@ -148,6 +154,27 @@ class CacheLink:
         if epoch != self._epoch:
             raise self._failed(RedisConnectionError("another epoch has begun"), missed=False)
         return list(values)
+
+    async def read(self, *keys: str) -> list[bytes | None]:
+        """The same, from the near cache if the server has told of no change since it answered to these keys."""
+        if self.near is None:
+            return await self.get(*keys)
+        rows, epoch = self.near.rows, self._epoch
+        known = rows.find(epoch, keys)
+        if known is not None:
+            return [*known]
+        mark = rows.begin(keys)
+        try:
+            values = await self.get(*keys)
+            rows.keep(epoch, keys, values, mark)
+        finally:
+            rows.end(keys, mark)
+        return values
+
+    def forget_near(self) -> None:
+        """Ask Redis again for whatever is read from now on."""
+        if self.near is not None:
+            self.near.rows.clear()
 
     async def get_set(self, key: str, tag: str, beginning: str) -> tuple[list[bytes] | None, bytes]:
         """A complete set's rows in one round trip; else None, and the token to complete it with."""
@@ -180,15 +207,19 @@ class CacheLink:
             if missed:
                 self.breaker.miss()
             raise CacheUnavailable("it began in an earlier epoch")
-        answer = await self.run(
-            script("write"),
-            [self.keys.epoch, self.keys.watermark],
-            began.epoch,
-            began.ms,
-            batch.version,
-            *batch.arguments,
-            missed=missed,
-        )
+        try:
+            answer = await self.run(
+                script("write"),
+                [self.keys.epoch, self.keys.watermark],
+                began.epoch,
+                began.ms,
+                batch.version,
+                *batch.arguments,
+                missed=missed,
+            )
+        finally:
+            if self.near is not None:  # the server tells of it as well, but that may come after the writer went on
+                self.near.rows.forget(batch.arguments)
         match answer:
             case [b"done", int(now), int(changed)]:
                 self._clock = now - time.monotonic() * 1000
@@ -221,9 +252,11 @@ class CacheLink:
         """
         self._run_id = None
         await self._disconnect()
+        if self.near is not None:
+            await self.near.cut()
         try:
             await self._servers.find()
-        except _FAILURES as error:
+        except FAILURES as error:
             raise self._failed(error, missed=False) from error
         server = await self.call("INFO")
         if not isinstance(server, dict) or "run_id" not in server:
@@ -244,6 +277,8 @@ class CacheLink:
         elif seen is not None:
             _LOG.warning("the cache was emptied: what it held was of another server or database, or of its future")
         self.breaker.found_well()
+        if self.near is not None:
+            self.near.start()
         return True
 
     async def check_server(self) -> None:
@@ -263,6 +298,7 @@ class CacheLink:
         with suppress(CacheUnavailable):
             await self.call("SET", self.keys.epoch, f"unknown {uuid4().hex}")
         self._epoch = b""
+        self.forget_near()
         self.breaker.fail(reason, missed=False)
 
     async def reset(self) -> bool:
@@ -280,6 +316,7 @@ class CacheLink:
         if await self.run(swap, [self.keys.epoch], seen or b"", resetting) != 1:
             await self.call("UNLINK", lease)
             return False
+        self.forget_near()
         kept = tuple((self.keys.prefix + helper).encode() for helper in HELPERS)
         spared = (*kept, self.keys.epoch.encode())
         cursor = 0

@@ -41,14 +41,16 @@ _LOG: Final = logging.getLogger("nexgent_db.cache")
 class CacheMetrics:
     """What the cache did in this process since it was opened, and its state.
 
-    ``drained`` changes were taken from the outbox; ``repaired`` entries were not what the database said, ``ghosts`` of
-    them rows that it did not have; ``compared`` entries were looked at for that, in ``walks`` over all of them.
-    ``lag_s`` is for how many seconds the oldest change had waited when maintenance last looked; None before.
+    ``near_hits`` of the reads did not ask Redis. ``drained`` changes were taken from the outbox; ``repaired`` entries
+    were not what the database said, ``ghosts`` of them rows that it did not have; ``compared`` entries were looked at
+    for that, in ``walks`` over all of them. ``lag_s`` is for how many seconds the oldest change had waited when
+    maintenance last looked; None before.
     """
 
     state: str
     reason: str | None
     hits: int
+    near_hits: int
     misses: int
     drained: int
     repaired: int
@@ -100,6 +102,7 @@ class CacheUpkeep:
             state="absent" if link is None else link.breaker.state.value,
             reason=None if link is None else link.breaker.reason,
             hits=self._hits,
+            near_hits=0 if link is None or link.near is None else link.near.rows.hits,
             misses=self._misses,
             drained=self._drained,
             repaired=self._repaired + (0 if sweep is None else sweep.repaired),
@@ -169,6 +172,7 @@ class CacheUpkeep:
                         await asyncio.sleep(0.02)  # another process is at it
                     if not link.breaker.may_write() or time.monotonic() > until:
                         return False
+                link.forget_near()  # another process may have brought in what this one changed, and it be told later
                 link.breaker.caught_up(missed)
         except (CacheUnavailable, NexgentError) as error:
             _LOG.info("the cache is not back yet: %s", error)

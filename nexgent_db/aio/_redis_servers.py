@@ -15,6 +15,8 @@ from nexgent_db._background import async_socket_timeout_s
 from nexgent_db._redis_url import SentinelPlace, sentinel_place
 
 TIMEOUT_S: Final = 0.25
+FAILURES: Final = (RedisError, OSError, TimeoutError, ValueError, TypeError, IndexError, KeyError, UnicodeError)
+"""What a server that is gone, or answers garbage, makes the client raise."""
 
 
 class RedisServers:
@@ -35,10 +37,10 @@ class RedisServers:
             login: dict[str, Any] = {"username": place.username, "password": place.password}
             self._client = Redis(db=place.database, ssl=place.tls, **login, **options)
 
-    async def connect(self) -> Any:
-        """A new connection."""
+    async def connect(self, **options: Any) -> Any:
+        """A new connection; with other ``options`` than they all have."""
         pool = self._client.connection_pool
-        connection = pool.connection_class(**{**pool.connection_kwargs, **self._address})
+        connection = pool.connection_class(**{**pool.connection_kwargs, **self._address, **options})
         await connection.connect()
         return connection
 

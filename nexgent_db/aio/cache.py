@@ -210,7 +210,7 @@ class AsyncCache(CacheWrites, CachePrices, CacheHelpers, CacheWhole):
             began = link.now()
             keys = link.keys
             try:
-                config, mode, simulation, live = await link.get(
+                config, mode, simulation, live = await link.read(
                     keys.config(agent_id),
                     keys.trading_mode(agent_id),
                     keys.automated_trading(agent_id, "simulation"),
@@ -281,7 +281,7 @@ class AsyncCache(CacheWrites, CachePrices, CacheHelpers, CacheWhole):
             return _Looked(None)
         began = link.now()
         try:
-            (payload,) = await link.get(key(link))
+            (payload,) = await link.read(key(link))
         except CacheUnavailable:
             self._recover_soon()
             self._misses += 1

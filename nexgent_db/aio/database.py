@@ -161,7 +161,7 @@ class AsyncDatabase(_Repositories):
             return AsyncCache(None, session, self._block_session)
         from nexgent_db.aio._cache_link import CacheLink  # imports redis
 
-        link = CacheLink(self.settings.redis_url, CacheKeys(self.settings.cache_prefix))
+        link = CacheLink(self.settings.redis_url, CacheKeys(self.settings.cache_prefix), self.settings.near_cache_rows)
         return AsyncCache(link, session, self._block_session)
 
     @classmethod

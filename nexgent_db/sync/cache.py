@@ -207,7 +207,7 @@ class Cache(CacheWrites, CachePrices, CacheHelpers, CacheWhole):
             began = link.now()
             keys = link.keys
             try:
-                config, mode, simulation, live = link.get(
+                config, mode, simulation, live = link.read(
                     keys.config(agent_id),
                     keys.trading_mode(agent_id),
                     keys.automated_trading(agent_id, "simulation"),
@@ -278,7 +278,7 @@ class Cache(CacheWrites, CachePrices, CacheHelpers, CacheWhole):
             return _Looked(None)
         began = link.now()
         try:
-            (payload,) = link.get(key(link))
+            (payload,) = link.read(key(link))
         except CacheUnavailable:
             self._recover_soon()
             self._misses += 1

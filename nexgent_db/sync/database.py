@@ -162,7 +162,7 @@ class Database(_Repositories):
             return Cache(None, session, self._block_session)
         from nexgent_db.sync._cache_link import CacheLink  # imports redis
 
-        link = CacheLink(self.settings.redis_url, CacheKeys(self.settings.cache_prefix))
+        link = CacheLink(self.settings.redis_url, CacheKeys(self.settings.cache_prefix), self.settings.near_cache_rows)
         return Cache(link, session, self._block_session)
 
     @classmethod

@@ -255,9 +255,16 @@ def test_settings_are_values() -> None:
 
 # --- The other variables ------------------------------------------------------------------------
 
-WHOLE_NUMBERS = ("POOL_MIN_SIZE", "POOL_MAX_SIZE", "POOL_MAX_WAITING", "CONNECT_TIMEOUT_S", "PREPARE_THRESHOLD")
+WHOLE_NUMBERS = (
+    "NEAR_CACHE_ROWS",
+    "POOL_MIN_SIZE",
+    "POOL_MAX_SIZE",
+    "POOL_MAX_WAITING",
+    "CONNECT_TIMEOUT_S",
+    "PREPARE_THRESHOLD",
+)
 NUMBERS = ("POOL_TIMEOUT_S", "STATEMENT_TIMEOUT_S", "LOCK_TIMEOUT_S", "IDLE_IN_TRANSACTION_TIMEOUT_S")
-MAY_BE_ZERO = ("POOL_MIN_SIZE", "PREPARE_THRESHOLD")
+MAY_BE_ZERO = ("NEAR_CACHE_ROWS", "POOL_MIN_SIZE", "PREPARE_THRESHOLD")
 
 
 def from_variable(name: str, text: str) -> Any:
