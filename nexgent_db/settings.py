@@ -15,6 +15,10 @@
 | ``NEXGENT_DB_LOCK_TIMEOUT_S`` | longest wait for a lock | 5 |
 | ``NEXGENT_DB_IDLE_IN_TRANSACTION_TIMEOUT_S`` | longest pause inside a block | 30 |
 | ``NEXGENT_DB_PREPARE_THRESHOLD`` | executions before a statement is prepared; ``none``: never | 2 |
+
+What is kept in the process (``NEAR_CACHE_ROWS``) is dropped when the server tells of a change, within milliseconds; a
+server that hangs is believed for 0.9 seconds at the most. So a pause by another process may be missed for as long.
+Each such process has one connection more, and is told the name of every key that changes below the prefix.
 """
 
 from __future__ import annotations

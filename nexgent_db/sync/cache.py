@@ -66,6 +66,10 @@ class Cache(CacheWrites, CachePrices, CacheHelpers, CacheWhole):
     milliseconds if nothing fails. Without Redis every read goes to the database. A Redis failure never raises and
     delays one call by a quarter of a second at the most; until the next success Redis is not asked again.
 
+    With ``near_cache_rows`` single rows, configurations and flags are also kept in this process for as long as the
+    server tells of changes. What another process changed is still seen as soon as that was told, within milliseconds,
+    or with ``at_least``; when the server hangs, after 0.9 seconds at the latest. Lists and prices are always asked for.
+
     Raises what queries raise, when the database is asked.
     """
 
@@ -181,7 +185,10 @@ class Cache(CacheWrites, CachePrices, CacheHelpers, CacheWhole):
         return sorted(rows, key=lambda row: row.token_address)
 
     def config(self, agent_id: UUID, *, at_least: int | None = None) -> AgentTradingConfig | None:
-        """The agent's configuration, whole; None when there is no such agent. Raises InvalidTradingConfig."""
+        """The agent's configuration, whole; None when there is no such agent. Raises InvalidTradingConfig.
+
+        From the near cache, if there is one, what another process changed up to 0.9 seconds ago may be missing.
+        """
         beginning = re.compile(rb'\{"version":[0-9]+,"agentId":"' + str(agent_id).encode() + rb'"[,}]')
 
         def decode(payload: bytes) -> AgentTradingConfig | None:
@@ -200,7 +207,10 @@ class Cache(CacheWrites, CachePrices, CacheHelpers, CacheWhole):
         return stored_config(agent.trading_config, agent_id)
 
     def trading_flags(self, agent_id: UUID, *, at_least: int | None = None) -> TradingFlags:
-        """Whether the agent may trade by itself. Never raises for a server that is gone: then all is paused."""
+        """Whether the agent may trade by itself. Never raises for a server that is gone: then all is paused.
+
+        From the near cache, if there is one, a pause by another process may be missing for 0.9 seconds at the most.
+        """
         link = self._readable()
         began: Moment | None = None
         if link is not None:

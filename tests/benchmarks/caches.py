@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from nexgent_db import AsyncDatabase, Database
 from nexgent_db.aio.trades import Trades
@@ -152,6 +152,24 @@ def _reads(url: str, server: ValkeyServer) -> Iterator[Result]:
             )
         )
         yield _beside("a position by the cache, beside SQL", times)
+        yield _near(db, position.id)
+
+
+def _near(db: Database, position_id: UUID) -> Result:
+    """Most of the rounds: so soon after its opening the server may not tell of changes yet."""
+    with Database(replace(db.settings, near_cache_rows=100)) as near:
+        times = medians(
+            interleaved(
+                {
+                    "cached": lambda: near.cache.position(position_id),
+                    "plain": lambda: db.cache.position(position_id),
+                },
+                rounds=31,
+                calls=100,
+            )
+        )
+        assert near.cache.metrics().near_hits
+    return _beside("a position kept in the process, beside the cache", times)
 
 
 def _warm(url: str, server: ValkeyServer) -> Result:
