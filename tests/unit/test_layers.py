@@ -16,7 +16,16 @@ PACKAGE = Path(nexgent_db.__file__).parent
 # be given its place here.
 ABOVE_NOTHING: set[str] = set()
 PURE = {"errors", "models", "sqlfiles", "_data"}
-CACHE = {"_redis_url", "_background", "_breaker", "_cache_entries", "_cache_rows", "_cache_scripts", "cache_keys"}
+CACHE = {
+    "_redis_url",
+    "_background",
+    "_breaker",
+    "_cache_entries",
+    "_cache_rows",
+    "_cache_scripts",
+    "_near_rows",
+    "cache_keys",
+}
 IO = {*PURE, *CACHE, "_schema_state", "binding", "observe", "outcomes", "health", "settings"}
 MIGRATION_PARTS = {f"_migrating.{part}" for part in ("files", "books", "state", "server", "runner", "locks")}
 MAY_IMPORT: dict[str, set[str]] = {
@@ -25,6 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "health": ABOVE_NOTHING,
     "_background": ABOVE_NOTHING,
     "_breaker": ABOVE_NOTHING,
+    "_near_rows": ABOVE_NOTHING,
     "cache_keys": {"errors"},
     "_cache_rows": {"errors", "models", "sqlfiles", "binding", "outcomes", "cache_keys"},
     "_cache_entries": {"models", "_cache_rows", "cache_keys"},
