@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from statistics import quantiles
 from uuid import UUID, uuid4
+
+from psycopg.conninfo import make_conninfo
 
 from nexgent_db import AsyncDatabase, Database
 from nexgent_db.aio.trades import Trades
@@ -22,13 +25,15 @@ _CONNECTIONS = 6
 _ROUNDS = 9
 _BUYS = 60
 _POSITIONS = 20
+_PAIRS = 600
 
 
 def run(url: str) -> Iterator[Result]:
-    """Buys with a cache and without; twenty positions of an agent; round trips."""
+    """Buys with a cache, without, and with a dead one; twenty positions of an agent; round trips."""
     with valkey_server() as server:
         yield _buys(url, server)
         yield _async_buys(url, server)
+        yield _buys_without_redis(url)
         yield from _reads(url, server)
         yield _warm(url, server)
         with faulty_proxy(server.socket) as proxy:
@@ -106,6 +111,39 @@ def _async_buys(url: str, server: ValkeyServer) -> Result:
             runner.run(cached.close())
     times = {name: seconds / _BUYS for name, seconds in medians(*taken).items()}
     return _beside("buy with the cache, beside without; async", times, at_most=1.25)
+
+
+def _buys_without_redis(url: str) -> Result:
+    """What an open breaker costs, probes every half second and all; not what the disk does at times."""
+    url = make_conninfo(url, options="-csynchronous_commit=off")
+    plain: list[float] = []
+    dead: list[float] = []
+    for _ in range(_CONNECTIONS):
+        with (
+            valkey_server() as server,
+            Database(_uncached(url)) as absent,
+            Database(_cached(url, server.url)) as cached,
+        ):
+
+            def contestant(db: Database) -> Callable[[], object]:
+                owner = _funded(db)
+                orders = iter([_order(owner) for _ in range(_PAIRS + 20)])
+                return lambda: db.trades.buy(next(orders))
+
+            contestants = {"plain": contestant(absent), "dead": contestant(cached)}
+            server.kill()
+            taken = interleaved(contestants, rounds=_PAIRS, calls=1)
+            assert cached.cache.metrics().state == "open"
+            plain += taken["plain"]
+            dead += taken["dead"]
+    without, withal = (quantiles(times, n=100)[98] * 1e3 for times in (plain, dead))
+    return Result(
+        name="p99 of a buy with Redis dead, over that with none",
+        ours=withal - without,
+        unit="ms",
+        at_most=1,
+        note=f"{withal:.2f} and {without:.2f} ms",
+    )
 
 
 def _uncached(url: str) -> Settings:
