@@ -1,0 +1,177 @@
+"""What Redis or the database lost is made up for within five seconds, for readers who know of nothing.
+
+Only maintenance with its ordinary pauses is at work, and readers in another process: they wrote nothing and pass no
+version. Only asynchronous: the task of maintenance is to end with the test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+import psycopg
+import pytest
+import pytest_asyncio
+
+from nexgent_db import AsyncDatabase
+from nexgent_db.errors import DatabaseError
+from nexgent_db.models import SOL_MINT, AgentPosition
+from nexgent_db.settings import Settings
+from tests.integration.aio.factories import TOKEN, Owner, new_owner
+from tests.support.cache_oracle import differences
+from tests.support.postgres_server import PostgresServer, postgres_server
+from tests.support.valkey_server import ValkeyServer, valkey_server
+
+REPAIRED_S: Final = 5.0
+"""Within how many seconds everybody is told what is right: as promised."""
+
+
+@pytest.fixture
+def server() -> Iterator[ValkeyServer]:
+    with valkey_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def database_server() -> Iterator[PostgresServer]:
+    with postgres_server() as running:
+        yield running
+
+
+@pytest.fixture
+def settings(server: ValkeyServer, database_server: PostgresServer) -> Settings:
+    return replace(Settings.from_url(database_server.url, {}), redis_url=server.url)
+
+
+@pytest_asyncio.fixture
+async def writer(settings: Settings) -> AsyncIterator[AsyncDatabase]:
+    async with AsyncDatabase(settings) as database:
+        yield database
+
+
+@pytest_asyncio.fixture
+async def reader(settings: Settings) -> AsyncIterator[AsyncDatabase]:
+    async with AsyncDatabase(settings) as database:
+        yield database
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def maintenance(settings: Settings) -> AsyncIterator[None]:
+    """A third process, which does nothing else."""
+    async with AsyncDatabase(settings) as database:
+        running = asyncio.create_task(database.cache.run_maintenance())
+        yield
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+@pytest_asyncio.fixture
+async def owner(writer: AsyncDatabase, reader: AsyncDatabase) -> Owner:
+    """An agent with 100 SOL, which are cached."""
+    made = await new_owner(writer)
+    await writer.trades.deposit(made.deposit("100"))
+    await told(reader, made)
+    return made
+
+
+async def bought(db: AsyncDatabase, owner: Owner, sol: str) -> AgentPosition:
+    position = (await db.trades.buy(owner.buy(sol, "1000"))).position
+    assert position is not None
+    return position
+
+
+async def told(db: AsyncDatabase, owner: Owner, *gone: AgentPosition) -> tuple[object, ...]:
+    """What a reader is told who passes no version: balance, positions, and what became of the other positions."""
+    sol = await db.cache.balance(owner.agent_id, owner.wallet_address, SOL_MINT)
+    return (
+        None if sol is None else sol.balance,
+        await db.cache.positions_of_agent(owner.agent_id),
+        [row for row in await db.cache.positions_of_token(TOKEN) if row.agent_id == owner.agent_id],
+        *[await db.cache.position(position.id) for position in gone],
+    )
+
+
+async def brought_in(db: AsyncDatabase) -> None:
+    """Nothing waits any more that could tell Redis what it has forgotten."""
+    while await db.cache.waiting():  # noqa: ASYNC110  # in another process
+        await asyncio.sleep(0.02)
+
+
+def wrong(server: ValkeyServer, settings: Settings) -> list[str]:
+    """What is cached and is not what the database says."""
+    with server.client() as client, psycopg.connect(settings.conninfo) as psql:
+        return differences(client, psql, settings.cache_prefix)
+
+
+async def assert_repaired(
+    server: ValkeyServer,
+    reader: AsyncDatabase,
+    owner: Owner,
+    *,
+    sol: int,
+    positions: list[AgentPosition],
+    gone: list[AgentPosition],
+) -> None:
+    """Within the time, what is told by the cache is right, and so is all that it holds."""
+    right = (sol, positions, positions, *[None for _ in gone])
+    last: object = None
+    try:
+        async with asyncio.timeout(REPAIRED_S):
+            while True:
+                with suppress(DatabaseError):  # connections of before the failover
+                    last = await told(reader, owner, *gone)
+                    hits = reader.cache.metrics().hits
+                    if last == right == await told(reader, owner, *gone) and reader.cache.metrics().hits >= hits + 3:
+                        break
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        pytest.fail(f"{last} instead of {right}: {reader.cache.metrics()}, {wrong(server, reader.settings)}")
+    assert wrong(server, reader.settings) == []
+
+
+async def test_a_redis_that_was_started_empty_answers_everybody_again(
+    server: ValkeyServer, writer: AsyncDatabase, reader: AsyncDatabase, owner: Owner
+) -> None:
+    old = await bought(writer, owner, "1")
+    await told(reader, owner)
+    server.kill()
+    await writer.trades.sell(owner.sell("1000", "2"))
+    new = await bought(writer, owner, "3")
+    server.start()
+    await assert_repaired(server, reader, owner, sol=98, positions=[new], gone=[old])
+
+
+async def test_a_redis_that_was_started_with_an_old_dump_answers_everybody_right(
+    server: ValkeyServer, writer: AsyncDatabase, reader: AsyncDatabase, owner: Owner
+) -> None:
+    old = await bought(writer, owner, "1")
+    await told(reader, owner)
+    server.save()
+    await writer.trades.sell(owner.sell("1000", "2"))
+    new = await bought(writer, owner, "3")
+    await brought_in(writer)
+    server.kill()
+    server.start()
+    await assert_repaired(server, reader, owner, sol=98, positions=[new], gone=[old])
+
+
+async def test_after_a_failover_to_an_older_state_nobody_is_told_of_what_no_longer_exists(
+    server: ValkeyServer, database_server: PostgresServer, writer: AsyncDatabase, reader: AsyncDatabase, owner: Owner
+) -> None:
+    kept = await bought(writer, owner, "1")
+    database_server.stop()
+    database_server.save()
+    database_server.start()
+    await writer.trades.sell(owner.sell("1000", "2"))
+    lost = await bought(writer, owner, "3")
+    assert await told(reader, owner, lost) == (98, [lost], [lost], lost)
+    database_server.stop()
+    database_server.go_back()
+    database_server.start()
+    assert any(str(lost.id) in line for line in wrong(server, writer.settings))  # Redis would say so
+    await assert_repaired(server, reader, owner, sol=99, positions=[kept], gone=[lost])
+    assert await writer.cache.position(lost.id) is None
