@@ -1,6 +1,8 @@
-"""``python -m tests.chaos [--minutes N]``: let the machine of tests/support/cache_machine.py try for as long as that.
+"""``python -m tests.chaos [--minutes N]``: try for as long as that to catch the cache lying. Exit code 1 when it did.
 
-Each round is 100 examples of 100 steps, with a seed that is printed when it finds something. Exit code 1 then.
+Half of the time is the machine's, of tests/support/cache_machine.py: a round is 100 examples of 100 steps, with a seed
+that is printed when it finds something. The other half real processes trade while everything is killed that can be:
+tests/chaos/processes.py, 40 disturbances a round.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import random
 import sys
 import time
 import traceback
+from collections import Counter
 
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -17,35 +20,67 @@ from hypothesis.stateful import run_state_machine_as_test
 from nexgent_db.embedded import postgres
 from nexgent_db.migrations import Migrator
 from nexgent_db.sync import _redis_servers
+from tests.chaos.processes import Chaos, Found
 from tests.support.cache_machine import CacheMachine
 from tests.support.cache_witness import World
+from tests.support.postgres_server import postgres_server
 from tests.support.valkey_server import valkey_server
 
 EXAMPLES = 100
 STEPS = 100
+DISTURBANCES = 40
 
 
 def main() -> int:
     """Go on until the time is over or a lie was told."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--seed", type=int, help="one round with this seed")
+    parser.add_argument("--seed", type=int, help="one round of the machine with this seed")
     options = parser.parse_args()
+    half_s = 30 * options.minutes
+    if not _machine(half_s, options.seed):
+        return 1
+    return 0 if options.seed is not None or _processes(half_s) else 1
+
+
+def _machine(seconds: float, given: int | None) -> bool:
     _redis_servers.TIMEOUT_S = 0.05  # type: ignore[misc]  # a server that hangs is waited for as often as it hangs
-    until = time.monotonic() + 60 * options.minutes
+    until = time.monotonic() + seconds
     rounds = 0
     with postgres() as url:
         Migrator(url).migrate()
         with valkey_server() as valkey, World.of(url, valkey) as world:
-            while rounds == 0 or (options.seed is None and time.monotonic() < until):
-                number = options.seed if options.seed is not None else random.randrange(2**32)
+            while rounds == 0 or (given is None and time.monotonic() < until):
+                number = given if given is not None else random.randrange(2**32)
                 if not _holds(world, number):
                     print(f"found: python -m tests.chaos --seed {number}", file=sys.stderr)
-                    return 1
+                    return False
                 rounds += 1
                 steps = rounds * EXAMPLES * STEPS
                 print(f"{steps:,} steps in {rounds * EXAMPLES:,} examples, {_done(world)}: nothing wrong")
-    return 0
+    return True
+
+
+def _processes(seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    done: Counter[str] = Counter()
+    rounds = 0
+    with postgres_server() as database, valkey_server() as valkey:
+        while rounds == 0 or time.monotonic() < until:
+            chaos = Chaos(database, valkey, seed=random.randrange(2**32))
+            try:
+                with chaos.running():
+                    for _ in range(DISTURBANCES):
+                        chaos.disturb()
+                chaos.judge()
+            except Found as error:
+                print(f"found: {error}", file=sys.stderr)
+                return False
+            rounds += 1
+            done += chaos.counted
+            figures = ", ".join(f"{name}: {count:,}" for name, count in sorted(done.items()))
+            print(f"{rounds} rounds with real processes: nothing wrong. {figures}", flush=True)
+    return True
 
 
 def _holds(world: World, number: int) -> bool:

@@ -1,0 +1,105 @@
+"""A process that trades and reads as it is told, until it is killed: ``python -m tests.chaos.worker``.
+
+It takes one JSON document a line and answers with one. Servers and prefix come from the environment.
+
+- ``{"trade": "buy", "order": {...}, "dies": false}``: answers what the trade changed; having looked whether this very
+  process is told of it by the cache. ``dies`` makes it kill itself between COMMIT and cache.
+- ``{"position": id, "version": n, "agent": id, "token": address}``: answers the versions that it is told of the
+  position, by each of the three ways to ask for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from typing import Any, Final
+from uuid import UUID
+
+from nexgent_db import Database
+from nexgent_db.errors import DatabaseError, TradeRefused
+from nexgent_db.models import SOL_MINT
+from nexgent_db.models.trades import (
+    BuyOrder,
+    DcaBuyOrder,
+    DepositOrder,
+    SellOrder,
+    TakeProfitOrder,
+    TradeOrder,
+    TradeResult,
+)
+from nexgent_db.settings import Settings
+
+_ORDERS: Final[dict[str, type[TradeOrder]]] = {
+    "deposit": DepositOrder,
+    "buy": BuyOrder,
+    "dca_buy": DcaBuyOrder,
+    "take_profit": TakeProfitOrder,
+    "sell": SellOrder,
+}
+
+
+def main() -> None:
+    with Database(Settings.from_env()) as db:
+        for line in sys.stdin:
+            asked = json.loads(line)
+            try:
+                answer = _trade(db, asked) if "trade" in asked else _read(db, asked)
+            except DatabaseError as error:
+                answer = {"failed": f"{type(error).__name__}: {error}"}
+            except TradeRefused as error:
+                answer = {"wrong": f"refused: {error}"}
+            print(json.dumps(answer), flush=True)
+
+
+def _trade(db: Database, asked: dict[str, Any]) -> dict[str, Any]:
+    order = _ORDERS[asked["trade"]].model_validate(asked["order"])
+    if asked["dies"]:
+        db.cache._send = _die  # type: ignore[method-assign, assignment]
+    result: TradeResult = getattr(db.trades, asked["trade"])(order)
+    position = result.position
+    return {
+        "replayed": result.replayed,
+        "position": None if position is None else str(position.id),
+        "version": None if position is None else position.version,
+        "wrong": _stale(db, result),
+    }
+
+
+def _die(*_: object, missed: bool) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+
+def _stale(db: Database, result: TradeResult) -> str | None:
+    """What the cache tells this process otherwise than the trade did. Nobody else trades with the wallet."""
+    if result.replayed:  # the first result, whatever happened since
+        return None
+    owner = result.transaction
+    assert owner.wallet_address is not None
+    (sol,) = [row for row in result.balances if row.token_address == SOL_MINT]
+    told: list[tuple[object, object]] = [
+        (db.cache.balance(owner.agent_id, owner.wallet_address, SOL_MINT), sol),
+    ]
+    if result.position is not None:
+        told.append((db.cache.position(result.position.id), result.position))
+    if result.closed_position_id is not None:
+        told.append((db.cache.position(result.closed_position_id), None))
+    differing = [f"told {cached} of {wanted}" for cached, wanted in told if cached != wanted]
+    return "; ".join(differing) or None
+
+
+def _read(db: Database, asked: dict[str, Any]) -> dict[str, Any]:
+    position_id, version = UUID(asked["position"]), asked["version"]
+    row = db.cache.position(position_id, at_least=version)
+    sets = (
+        db.cache.positions_of_agent(UUID(asked["agent"]), at_least=version),
+        db.cache.positions_of_token(asked["token"], at_least=version),
+    )
+    found = [{each.id: each.version for each in rows}.get(position_id) for rows in sets]
+    return {"versions": [None if row is None else row.version, *found]}
+
+
+if __name__ == "__main__":
+    main()
