@@ -39,7 +39,7 @@ COMPLETE: Final = ":complete"
 FILLING: Final = ":filling"
 
 FLOOR_MS: Final = 300_000
-"""A deletion is remembered for longer than any write or fill that began before it is accepted."""
+"""A commit is remembered for longer than any write or fill that began before it is accepted."""
 LATEST_MS: Final = 60_000
 """What began longer ago stores nothing: it may be older than a deletion that is forgotten."""
 FILLING_MS: Final = 30_000

@@ -1,7 +1,7 @@
 -- What the scripts share. The placeholders between < and > are filled in by nexgent_db/_cache_scripts.py.
 --
 -- A cached row is a string that begins with {"version":N. Beside a row's key may stand:
---   <floor>     a version below which nothing is stored any more: the row was deleted, or is known to be newer.
+--   <floor>     a version below which nothing is stored any more: the last that was committed, though it be evicted.
 -- An index set is a plain set of members. Beside its key may stand:
 --   <complete>  how many members it has, and whose set it is: while that is so, the set is complete.
 --   <filling>   a token. Whoever saw it before reading the database may complete the set with what he read, unless a

@@ -41,12 +41,17 @@ local function write(...)
     return answer
 end
 
-local function raise_floor(key, version)
-    local floor = get(key .. '<floor>')
-    if not floor or not newer(floor, version) then
-        floor = version
-    end
-    write('SET', key .. '<floor>', floor, 'PX', <floor_ms>)
+local function below_floor(row)
+    local floor = get(row.key .. '<floor>')
+    return floor and newer(floor, row.version) and floor
+end
+
+-- Every commit is remembered, whatever is cached: that may be evicted, and a reader may come with what he read before.
+-- Whether a newer one was.
+local function raise_floor(row)
+    local floor = below_floor(row)
+    write('SET', row.key .. '<floor>', floor or row.version, 'PX', <floor_ms>)
+    return floor
 end
 
 -- Sets and companions are left where they are, tables of them would cost more than what is done with them.
@@ -127,18 +132,13 @@ end
 
 local function fence(row)
     local cached = cached_version(row, get(row.key))
+    raise_floor(row)
     if not cached or newer(row.version, cached) then
         forget(row)
-        raise_floor(row.key, row.version)
         for_each_set(row, drop_set)
     else
         for_each_set(row, drop_if_it_differs)
     end
-end
-
-local function below_floor(row)
-    local floor = get(row.key .. '<floor>')
-    return floor and newer(floor, row.version)
 end
 
 local apply = {}
@@ -149,7 +149,7 @@ function apply.set(row)
         return
     end
     local cached = cached_version(row, get(row.key))
-    if below_floor(row) then
+    if raise_floor(row) then
         for_each_set(row, drop_if_it_differs)
     elseif cached and newer(cached, row.version) then
         for_each_set(row, drop_if_it_differs)
@@ -165,6 +165,7 @@ end
 function apply.delete(row)
     local payload = get(row.key)
     local cached = cached_version(row, payload)
+    raise_floor(row)
     if cached and newer(cached, row.version) then
         for_each_set(row, drop_set)
         return
@@ -173,7 +174,6 @@ function apply.delete(row)
         changed = changed + 1
     end
     forget(row)
-    raise_floor(row.key, row.version)
     for_each_set(row, move_member)
 end
 
@@ -201,7 +201,7 @@ function apply.ghost(row)
     if (get(row.key) or '') == row.payload then
         changed = changed + 1
         forget(row)
-        raise_floor(row.key, row.version)
+        raise_floor(row)
         for_each_set(row, move_member)
     end
 end

@@ -5,15 +5,15 @@ tells Redis: a process that dies after its COMMIT. A thread of the first two may
 while everything else goes on: so two writers finish in either order, and what a reader found is filled in late.
 The probe that looks for a lost Redis in the background is the machine's own step here: nothing depends on the clock.
 
-What every reader may be told stands in cache_witness.py. After maintenance the cache is compared with the database raw,
-see cache_oracle.py.
+What happens to Redis stands in cache_faults.py, what every reader may be told in cache_witness.py. After maintenance
+the cache is compared with the database raw, see cache_oracle.py.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from itertools import count
 from typing import Any, Final
@@ -26,42 +26,22 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from nexgent_db import Transaction
 from nexgent_db.models import SOL_MINT
 from tests.integration.sync.factories import Owner
+from tests.support.cache_faults import ATTEMPTS, PICK, PROCESS, Faults, Flight
 from tests.support.cache_oracle import differences, missing
-from tests.support.cache_witness import PREFIX, TOKENS, Changed, Order, Process, Undone, Witness, refusals
+from tests.support.cache_witness import PREFIX, TOKENS, Changed, Order, Process, Undone, refusals
 from tests.support.held import Held
-
-
-@dataclass
-class Flight:
-    """A held thread: whose it is, what it changed before it was held or how to judge what it read."""
-
-    process: Process
-    held: Held
-    kind: str
-    changed: Changed
-    judge: Callable[[Any], None] | None = None
 
 
 def _delayed(began: Any, by_ms: int) -> Any:
     return began._replace(ms=began.ms - by_ms)
 
 
-FAULT: Final = st.sampled_from(
-    [
-        *("flush", "scripts", "evict", "evict", "five minutes", "five minutes", "full", "full", "alone"),
-        *("hung", "killed", "restored", "restart"),
-    ]
-)
 STATEMENT: Final = st.sampled_from(
     [
         *("peak", "balance", "no position", "no balance", "no transaction", "put back", "put back", "truncate"),
         *("agent", "token of balance", "token of position", "id of position", "id of agent", "wallet"),
     ]
 )
-PROCESS: Final = st.sampled_from([0, 1])
-"""Which of the two."""
-PICK: Final = st.integers(0, 7)
-"""One of what there is at the moment: modulo its number."""
 AMOUNT: Final = st.sampled_from(["0.000000000000000001", "1", "7.25", "1000"])
 TRADE: Final = st.tuples(
     st.sampled_from(["deposit", "withdraw", "buy", "buy", "dca_buy", "take_profit", "sell", "sell", "reset_wallet"]),
@@ -71,16 +51,13 @@ TRADE: Final = st.tuples(
 )
 
 
-class CacheMachine(Witness, RuleBasedStateMachine):
+class CacheMachine(Faults, RuleBasedStateMachine):
     """See the module. ``world`` is given by the test."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.flights: list[Flight] = []
         self.orders: list[Order] = []
         self.removed: list[tuple[str, dict[str, Any]]] = []
-        self.broken: str | None = None
-        self.mended_in = 0
         self.numbers = count(1)
 
     # --- What is there ------------------------------------------------------------------------------
@@ -100,7 +77,7 @@ class CacheMachine(Witness, RuleBasedStateMachine):
         for process in self.world.processes:
             process.sure = {}
             process.fail()
-            assert process.cache._recover()
+        self._everybody_finds_redis()
         self._observe()
         self._everybody_is_sure()
 
@@ -472,84 +449,6 @@ class CacheMachine(Witness, RuleBasedStateMachine):
         flight.held.go_on()
         self._landed(flight)
 
-    # --- Faults ---------------------------------------------------------------------------------------------
-
-    @rule(what=FAULT, pick=PICK, process=PROCESS)
-    def break_redis(self, what: str, pick: int, process: int) -> None:
-        """Something happens to Redis, or to a process; some of it lasts for a few steps."""
-        if self.broken is not None:
-            self._mend()
-        client = self.world.client
-        match what:
-            case "flush":
-                client.flushall()
-            case "five minutes":
-                self._five_minutes_pass()
-            case "scripts":
-                client.script_flush()
-            case "evict":
-                keys = sorted(key for key in client.scan_iter(f"{PREFIX}*", count=1000) if not key.endswith(":floor"))
-                if keys:
-                    client.unlink(keys[pick * 7 % len(keys)])
-            case "full":
-                client.config_set("maxmemory", "1")
-                self.broken, self.mended_in = "full", pick
-            case "alone":
-                client.config_set("min-replicas-to-write", "1")
-                self.broken, self.mended_in = "alone", pick
-            case "hung" if pick == 0:
-                self.world.valkey.hang()
-                self.broken, self.mended_in = "hung", 2
-            case "killed" if pick == 1:
-                self.world.valkey.kill()
-                self.broken, self.mended_in = "killed", 2
-            case "restored" if pick == 2:
-                self.world.valkey.save()
-                self.broken, self.mended_in = "restored", 4
-            case "restart" if pick == 3 and not any(
-                flight.process is self.world.processes[process] for flight in self.flights
-            ):
-                self.world.processes[process].start_again()
-
-    def _tick(self) -> None:
-        if self.broken is not None:
-            self.mended_in -= 1
-            if self.mended_in < 0:
-                self._mend()
-
-    def _mend(self) -> None:
-        broken, self.broken = self.broken, None
-        valkey = self.world.valkey
-        match broken:
-            case "full":
-                self.world.client.config_set("maxmemory", "0")
-            case "alone":
-                self.world.client.config_set("min-replicas-to-write", "0")
-            case "hung":
-                valkey.wake()
-            case "killed":
-                valkey.start()
-            case "restored":
-                valkey.kill()
-                valkey.start()
-                valkey.forget_saved()
-
-    @rule(process=PROCESS)
-    def probe(self, process: int) -> None:
-        """The half second until the next look for Redis is over."""
-        if not any(flight.kind == "drain" for flight in self.flights):
-            self.world.processes[process].cache._recover()
-
-    def _five_minutes_pass(self) -> None:
-        """What is remembered of deletions is forgotten; whoever is held has been so for as long."""
-        for flight in self.flights:
-            flight.held.delay_ms += 300_000
-        gone = [
-            key for end in ("floor", "filling", "resetter") for key in self.world.client.scan_iter(f"{PREFIX}*:{end}")
-        ]
-        if gone:
-            self.world.client.unlink(*gone)
-
     # --- What must be so --------------------------------------------------------------------------------------
 
     @rule()
@@ -559,16 +458,15 @@ class CacheMachine(Witness, RuleBasedStateMachine):
         for flight in [flight for flight in self.flights if flight.kind == "drain"]:
             self.flights.remove(flight)
             self._go_on(flight)
-        processes = self.world.processes
-        for _ in range(8):
-            waiting = sum(process.cache.maintain() for process in processes)
-            readable = [process.link.breaker.may_read or process.cache._recover() for process in processes]
-            if waiting == 0 and all(readable):
+        for _ in range(ATTEMPTS):
+            for process in self.world.processes:
+                process.cache.maintain()
+            self._everybody_finds_redis()
+            rows = self.world.psql.execute("SELECT version FROM cache_outbox").fetchall()
+            if not rows:
                 break
-        else:
-            raise AssertionError(f"maintenance finds no end: {[process.db.cache.metrics() for process in processes]}")
-        rows = self.world.psql.execute("SELECT version FROM cache_outbox").fetchall()
-        assert rows == [], rows
+            self._emptying_is_given_up()
+        assert rows == [], f"maintenance finds no end: {rows}"
         self._everybody_is_sure()
         found = differences(self.world.client, self.world.psql, PREFIX)
         assert found == [], found
@@ -584,16 +482,13 @@ class CacheMachine(Witness, RuleBasedStateMachine):
             for flight in self.flights:
                 flight.held.die()
 
-    def _openings(self) -> int:
-        return sum(process.link.breaker.openings for process in self.world.processes)
-
     def _end(self) -> None:
         self._mend()
         while self.flights:
             self._go_on(self.flights.pop())
         self.maintain()
         self._five_minutes_pass()
-        for _ in range(10):
+        for _ in range(ATTEMPTS):
             openings = self._openings()
             for number, (key, states) in enumerate(list(self.states.items())):
                 for kind in range(3 if states[-1] is not None else 1):

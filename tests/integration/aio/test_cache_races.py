@@ -137,6 +137,32 @@ async def test_a_truncation_stays_in_the_queue_until_the_cache_was_emptied(db: A
     assert await link.call("EXISTS", link.keys.position(position.id)) == 0
 
 
+# --- Evicted ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("told_by", ["the writer", "maintenance", "a repetition"])
+async def test_what_was_evicted_does_not_make_room_for_something_older(
+    db: AsyncDatabase, mortal: AsyncDatabase, owner: Owner, told_by: str
+) -> None:
+    link: Any = db.cache._link
+    began, late = link.now(), Batch(link.keys)
+    held = await db.balances.find_by_wallet_and_token(owner.wallet_address, SOL_MINT)
+    assert held is not None
+    late.balance(held, "fill")
+    order = owner.buy("1", "1000")
+    await (db if told_by == "the writer" else mortal).trades.buy(order)
+    if told_by == "maintenance":
+        assert await db.cache.maintain() > 0
+    elif told_by == "a repetition":  # of what another reader has found meanwhile
+        await link.call("UNLINK", link.keys.balance(owner.agent_id, owner.wallet_address, SOL_MINT))
+        assert await sol(db, owner) == 99
+        assert (await db.trades.buy(order)).replayed
+    assert await sol(db, owner) == 99
+    await link.call("UNLINK", link.keys.balance(owner.agent_id, owner.wallet_address, SOL_MINT))
+    await db.cache._send(late, began, missed=False)
+    assert await sol(db, owner) == 99
+
+
 # --- Without memory -------------------------------------------------------------------------------
 
 
