@@ -43,6 +43,7 @@ check: lint types  ## everything that must be green besides the tests
 	$(BIN)/python -m tests.support.protocols --check
 	$(BIN)/python -m tests.support.async_to_sync --check
 	$(BIN)/nexgent-db check --plans
+	$(BIN)/nexgent-db check --offline
 	$(BIN)/nexgent-db schema --check
 
 contract: $(STAMP)  ## prove every query against PostgreSQL and write sql/contract.json

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Final
@@ -44,7 +44,7 @@ def page(subject: Subject) -> str:
             *(_table(subject, table) for table in subject.tables),
             "</section>",
             '<section id="queries"><h2>Queries</h2>',
-            *(_query(each) for each in subject.queries),
+            *(_query(each, frozenset(subject.tables)) for each in subject.queries),
             "</section>",
             _findings(subject),
             "</main>",
@@ -121,7 +121,7 @@ def _used(index: ShownIndex) -> str:
 # --- Queries --------------------------------------------------------------------------------------
 
 
-def _query(shown: ShownQuery) -> str:
+def _query(shown: ShownQuery, tables: Collection[str]) -> str:
     query = shown.query
     rows = _ROWS.get(query.cardinality) or _ROWS_WITHOUT.get(query.cardinality, query.cardinality)
     parameters = [
@@ -155,7 +155,7 @@ def _query(shown: ShownQuery) -> str:
                 f'<pre class="plan">{_plan(plan.step)}</pre></details>'
                 for plan in shown.plans
             ),
-            f"<p><b>Reads</b> {_tables(query.reads)} <b>Changes</b> {_tables(query.writes)} "
+            f"<p><b>Reads</b> {_tables(query.reads, tables)} <b>Changes</b> {_tables(query.writes, tables)} "
             f"<b>By</b> {_linked('index', query.indexes)}</p>",
             "</article>",
         ]
@@ -260,14 +260,16 @@ def _queries(names: Sequence[str]) -> str:
     return _linked("query", names)
 
 
-def _tables(names: Sequence[str]) -> str:
-    return _linked("table", names)
+def _tables(names: Sequence[str], shown: Collection[str] | None = None) -> str:
+    """The migrations' books are read by a query, and are no tables of the page: no link leads there."""
+    return _linked("table", names, shown)
 
 
-def _linked(kind: str, names: Sequence[str]) -> str:
-    return ", ".join(_links(kind, names)) or '<span class="faint">nothing</span>'
+def _linked(kind: str, names: Sequence[str], shown: Collection[str] | None = None) -> str:
+    return ", ".join(_links(kind, names, shown)) or '<span class="faint">nothing</span>'
 
 
-def _links(kind: str, names: Sequence[str]) -> Iterator[str]:
+def _links(kind: str, names: Sequence[str], shown: Collection[str] | None = None) -> Iterator[str]:
     for name in names:
-        yield f'<a href="#{kind}-{escape(name)}"><code>{escape(name)}</code></a>'
+        text = f"<code>{escape(name)}</code>"
+        yield text if shown is not None and name not in shown else f'<a href="#{kind}-{escape(name)}">{text}</a>'

@@ -31,7 +31,7 @@ from nexgent_db.settings import Settings
 from nexgent_db.sqlfiles import Query, load_directory
 from tests.conftest import new_database
 from tests.integration.sync.factories import new_owner
-from tests.support.roles import RoledDatabase, new_prefix, roles_dropped
+from tests.support.roles import NOT_THE_TENANTS, RoledDatabase, new_prefix, roles_dropped
 from tests.support.state import broken_rules
 
 RUN: Final = CliRunner()
@@ -146,8 +146,6 @@ NOT_THE_WORKERS: Final = {
     "wallets": {"create", "delete"},
     "signals": {"create", "create_many", "delete"},
 }
-NOT_THE_TENANTS: Final = {"cache.take_changes", "cache.forget_changes"}
-"""The queue of changes is everybody's."""
 
 
 @cache

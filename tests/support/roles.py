@@ -15,6 +15,9 @@ from psycopg.conninfo import make_conninfo
 
 from nexgent_db.roles import ROLES, apply_roles
 
+NOT_THE_TENANTS: Final = {"cache.take_changes", "cache.forget_changes"}
+"""The queries that a tenant may not run: the queue of changes is everybody's."""
+
 _NUMBERS: Final = itertools.count(1)
 _PASSWORD: Final = "a password for tests"
 

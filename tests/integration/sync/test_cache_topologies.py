@@ -64,21 +64,24 @@ def test_after_a_failover_the_promoted_replica_is_reset_and_used(fresh_database_
         assert db.cache.metrics().state == "closed"
         owner = owner_with_a_position(db)
         assert_all_is_read_from_redis(db, owner)
+        (position,) = db.positions.list_by_agent(owner.agent_id)
+        assert is_replicated(group, CacheKeys(PREFIX).position(position.id)), "it will be old then"
+        resets = db.cache.metrics().resets
         group.master.kill()
         added = db.trades.dca_buy(owner.dca_buy("1", "500")).position  # nobody is there to be told
         assert added is not None
         group.wait_for_failover()
-        assert has_key(group, CacheKeys(PREFIX).position(added.id)), "what was replicated is old now"
-        resets = db.cache.metrics().resets
         recovered(db)
         assert db.cache.metrics().resets == resets + 1
         assert db.cache.position(added.id) == added
         assert_all_is_read_from_redis(db, owner)
 
 
-def has_key(group: SentinelGroup, key: str) -> bool:
-    with redis.Redis(port=group.ports[1], password=PASSWORD) as client:
-        return bool(client.exists(key))
+def is_replicated(group: SentinelGroup, key: str) -> bool:
+    with redis.Redis(port=group.ports[0], password=PASSWORD) as master:
+        master.execute_command("WAIT", 1, 5000)
+    with redis.Redis(port=group.ports[1], password=PASSWORD) as replica:
+        return bool(replica.exists(key))
 
 
 def test_a_demoted_master_is_left(fresh_database_url: str) -> None:
