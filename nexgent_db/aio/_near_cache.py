@@ -1,4 +1,8 @@
-"""A cache in this process before the one in Redis: the server tells of every change, or nothing is believed."""
+"""A cache in this process before the one in Redis: the server tells of every change, or nothing is believed.
+
+It is told by client tracking, redirected to the very connection that asked for it, as messages of a channel: answers
+that any client reads. The pushes of RESP3 say the same, but redis-py has no public way to them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from nexgent_db._background import AsyncBackground, async_deadline
@@ -21,6 +26,7 @@ BELIEVED_S: Final = 0.9
 _PING_S: Final = 0.2
 _PAUSE_S: Final = 0.5
 """Before the next attempt to listen."""
+_CHANNEL: Final = "__redis__:invalidate"
 _LOG: Final = logging.getLogger("nexgent_db.cache")
 
 
@@ -39,6 +45,7 @@ class NearCache:
         self._background = AsyncBackground()
         self._connection: Any = None
         self._closed = False
+        self._refused: str | None = None
 
     def start(self) -> None:
         """Listen from now on, beside; again after each failure."""
@@ -66,12 +73,13 @@ class NearCache:
         connection = None
         try:
             async with async_deadline(TIMEOUT_S):
-                connection = self._connection = await self._servers.connect(protocol=3)
-                # The client has no public way to hear of them on a connection of one's own.
-                connection._parser.set_invalidation_push_handler(self._told)
-                await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self._keys.prefix)
-                await connection.read_response()
+                connection = self._connection = await self._servers.connect()
+                me = await _ask(connection, "CLIENT", "ID")
+                await _ask(connection, "CLIENT", "TRACKING", "ON", "REDIRECT", me, "BCAST", "PREFIX", self._keys.prefix)
+                await _ask(connection, "SUBSCRIBE", _CHANNEL)
             await self._follow(connection, turn)
+        except ResponseError as error:  # a right is missing, or the server does not know of it
+            self._warn(str(error))
         except FAILURES as error:
             if self.rows.is_turn(turn):
                 _LOG.info("the near cache is off: %s", error)
@@ -81,6 +89,12 @@ class NearCache:
             if connection is not None:
                 await connection.disconnect(nowait=True)
         return self._closed
+
+    def _warn(self, reason: str) -> None:
+        """Once, though it is tried again and again."""
+        if reason != self._refused:
+            self._refused = reason
+            _LOG.warning("the near cache stays off, the server does not tell of changes: %s", reason)
 
     async def _follow(self, connection: Any, turn: object) -> None:
         """Take in what the server tells, and see that it lives. Raises when it does not."""
@@ -94,16 +108,22 @@ class NearCache:
                 await connection.send_command("PING", check_health=False)
             answer = None
             with suppress(RedisTimeoutError):
-                # One message at a time: else the client reads on by recursion, as deep as there are messages.
-                answer = await connection.read_response(timeout=_PING_S, disconnect_on_error=False, push_request=True)
-            if answer == b"PONG":  # what changed before it was asked for stands before it
-                waiting = False
-                self.rows.believe(turn, asked + BELIEVED_S)
+                answer = await connection.read_response(timeout=_PING_S, disconnect_on_error=False)
+            match answer:
+                case [b"message", _, changed]:
+                    self._told(changed)
+                case [b"pong", _]:  # what changed before it was asked for stands before it
+                    waiting, self._refused = False, None
+                    self.rows.believe(turn, asked + BELIEVED_S)
 
-    async def _told(self, message: list[Any]) -> None:
-        """``[b"invalidate", keys]``; without keys after FLUSHALL. The epoch is above all that was cached in it."""
-        changed = message[1]
+    def _told(self, changed: list[bytes] | None) -> None:
+        """The keys; None after FLUSHALL. The epoch is above all that was cached in it."""
         if changed is None or self._keys.epoch.encode() in changed:
             self.rows.clear()
         else:
             self.rows.forget(key.decode(errors="replace") for key in changed)
+
+
+async def _ask(connection: Any, *command: Any) -> Any:
+    await connection.send_command(*command)
+    return await connection.read_response()

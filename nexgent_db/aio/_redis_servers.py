@@ -13,6 +13,7 @@ from redis.exceptions import MovedError, RedisError
 
 from nexgent_db._background import async_socket_timeout_s
 from nexgent_db._redis_url import SentinelPlace, sentinel_place
+from nexgent_db.errors import ConfigurationError
 
 TIMEOUT_S: Final = 0.25
 FAILURES: Final = (RedisError, OSError, TimeoutError, ValueError, TypeError, IndexError, KeyError, UnicodeError)
@@ -20,7 +21,10 @@ FAILURES: Final = (RedisError, OSError, TimeoutError, ValueError, TypeError, Ind
 
 
 class RedisServers:
-    """Makes connections to the one server that is to be used now. ``greet`` is called with each before its use."""
+    """Makes connections to the one server that is to be used now. ``greet`` is called with each before its use.
+
+    Raises ConfigurationError for a URL whose options are wrong.
+    """
 
     def __init__(self, url: str, greet: Any) -> None:
         self._sentinel = sentinel_place(url)
@@ -31,16 +35,27 @@ class RedisServers:
             **_options(),
         }
         place = self._sentinel
-        if place is None:
-            self._client: Any = Redis.from_url(url, **options)
-        else:
-            login: dict[str, Any] = {"username": place.username, "password": place.password}
-            self._client = Redis(db=place.database, ssl=place.tls, **login, **options)
+        try:
+            if place is None:
+                self._client: Any = Redis.from_url(url, **options)
+            else:
+                login: dict[str, Any] = {"username": place.username, "password": place.password}
+                self._client = Redis(db=place.database, ssl=place.tls, **login, **options)
+            self._tls = getattr(self._new_connection(), "ssl_context", None)
+        except (RedisError, TypeError, ValueError):  # what they say may repeat a part of the URL
+            raise ConfigurationError(
+                "REDIS_URL has an option that is none, or one with a value that it cannot have"
+            ) from None
 
-    async def connect(self, **options: Any) -> Any:
-        """A new connection; with other ``options`` than they all have."""
+    def _new_connection(self) -> Any:
         pool = self._client.connection_pool
-        connection = pool.connection_class(**{**pool.connection_kwargs, **self._address, **options})
+        return pool.connection_class(**{**pool.connection_kwargs, **self._address})
+
+    async def connect(self) -> Any:
+        """A new connection."""
+        connection = self._new_connection()
+        if self._tls is not None:  # with one of its own it would read the system's certificates anew, which takes long
+            connection.ssl_context = self._tls
         await connection.connect()
         return connection
 

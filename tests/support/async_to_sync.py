@@ -39,6 +39,7 @@ DIFF_LINES: Final = 60
 NAMES: Final = {
     # ours
     "AsyncBackground": "Background",
+    "AsyncBell": "Bell",
     "AsyncCache": "Cache",
     "AsyncDatabase": "Database",
     "AsyncTransaction": "Transaction",

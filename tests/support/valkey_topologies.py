@@ -60,7 +60,7 @@ class SentinelGroup:
         """Until Sentinel names the replica, and that is a master."""
 
         def done() -> bool:
-            with self._sentinel() as sentinel, self._replica() as replica:
+            with self._sentinel() as sentinel, self.replica_client() as replica:
                 named = sentinel.sentinel_get_master_addr_by_name("nexgent")
                 return bool(int(named[1]) == self.ports[1] and replica.info("replication")["role"] == "master")
 
@@ -70,17 +70,18 @@ class SentinelGroup:
         """Until the replica follows, and Sentinel knows of it."""
 
         def known() -> bool:
-            with self._sentinel() as sentinel, self._replica() as replica:
+            with self._sentinel() as sentinel, self.replica_client() as replica:
                 state = sentinel.sentinel_master("nexgent")
                 return bool(state["num-slaves"] == 1 and replica.info("replication")["master_link_status"] == "up")
 
         wait_until(known, "Sentinel knows the replica")
 
+    def replica_client(self) -> redis.Redis:
+        """To look and to meddle."""
+        return redis.Redis(port=self.ports[1], password=PASSWORD, decode_responses=True)
+
     def _sentinel(self) -> redis.Redis:
         return redis.Redis(port=self.sentinel_port, password=SENTINEL_PASSWORD, decode_responses=True)
-
-    def _replica(self) -> redis.Redis:
-        return redis.Redis(port=self.ports[1], password=PASSWORD, decode_responses=True)
 
 
 @contextmanager

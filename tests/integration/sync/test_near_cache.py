@@ -3,72 +3,81 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
+import redis
 
 from nexgent_db import Database
 from nexgent_db.models import SOL_MINT, AgentPosition
 from nexgent_db.settings import Settings
 from nexgent_db.sync import _near_cache
 from tests.integration.sync.factories import TOKEN, Owner, new_owner
+from tests.support.bell import Bell
+from tests.support.tls_proxy import tls_proxy
 from tests.support.valkey_server import ValkeyServer, valkey_server
+from tests.support.valkey_topologies import sentinel_group
 
 ROWS = 10
+README = Path(__file__).resolve().parents[3] / "README.md"
 
 
 class Ear:
     """Waits for what the server tells a database's near cache."""
 
-    def __init__(self, db: Database, server: ValkeyServer) -> None:
+    def __init__(self, db: Database, client: Callable[[], redis.Redis]) -> None:
         link: Any = db.cache._link
         assert link.near is not None
         self.link = link
         self.rows = link.near.rows
-        self._server = server
-        self._heard = threading.Event()
+        self._client = client
+        self._bell = Bell()
         self._changed: set[object] = set()
         self._forget = self.rows.forget
         self.rows.forget = self._forgetting
         for name in ("believe", "clear", "close"):
             setattr(self.rows, name, self._noticing(getattr(self.rows, name)))
 
-    def until(self, condition: Any) -> None:
-        while True:
-            self._heard.clear()
-            if condition():
-                return
-            self._heard.wait()
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        self._bell.until(condition, what)
 
     def listening(self) -> None:
-        """The server tells of changes."""
-        self.until(lambda: self.rows._until > time.monotonic())
+        self.until(lambda: self.rows._until > time.monotonic(), "the server tells of changes")
 
     def told(self) -> None:
-        """Everything that changed until now was told."""
         mark = f"{self.link.keys.prefix}told:{uuid4()}"
-        with self._server.client() as client:
+        with self._client() as client:
             client.set(mark, "1")
-        self.until(lambda: mark in self._changed)
+        self.until(lambda: mark in self._changed, "everything that changed is told")
+
+    def holds(self, position: AgentPosition) -> bool:
+        return (self.link.keys.position(position.id),) in self.rows._answers
 
     def _forgetting(self, keys: Any) -> None:
         changed = set(keys)
         self._forget(changed)
         self._changed |= changed
-        self._heard.set()
+        self._bell.ring()
 
     def _noticing(self, inner: Any) -> Any:
         def noticed(*arguments: Any) -> None:
             inner(*arguments)
-            self._heard.set()
+            self._bell.ring()
 
         return noticed
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy for a second does not make the near cache doubt."""
+    monkeypatch.setattr(_near_cache, "BELIEVED_S", 30.0)
 
 
 @pytest.fixture
@@ -93,10 +102,22 @@ def db(settings: Settings) -> Iterator[Database]:
 @pytest.fixture
 def ear(db: Database, server: ValkeyServer) -> Ear:
     """The process's, which begins now."""
-    ear = Ear(db, server)
+    ear = Ear(db, server.client)
     db.open()
     ear.listening()
     return ear
+
+
+@pytest.fixture
+def deaf(settings: Settings) -> Iterator[Database]:
+    """A process with a near cache that believes itself told of everything, and is told of nothing."""
+    database = Database(settings)
+    ear = Ear(database, lambda: pytest.fail("it is told nothing"))
+    ear.link.near._told = lambda changed: None
+    database.open()
+    ear.listening()
+    yield database
+    database.close()
 
 
 @pytest.fixture
@@ -120,18 +141,20 @@ def position(other: Database, owner: Owner, db: Database, ear: Ear) -> AgentPosi
     assert made is not None
     ear.told()
     assert db.cache.position(made.id) == made
-    assert near(db, ear, made)
+    assert ear.holds(made)
     return made
-
-
-def near(db: Database, ear: Ear, position: AgentPosition) -> bool:
-    return (ear.link.keys.position(position.id),) in ear.rows._answers
 
 
 def bought_more(db: Database, owner: Owner) -> AgentPosition:
     made = db.trades.dca_buy(owner.dca_buy("1", "500")).position
     assert made is not None
     return made
+
+
+def raise_peak(db: Database, position: AgentPosition, peak: str) -> None:
+    """By hand: nobody brings it into the cache."""
+    with psycopg.connect(db.settings.conninfo, autocommit=True) as psql:
+        psql.execute("UPDATE agent_positions SET peak_price = %s WHERE id = %s", [peak, position.id])
 
 
 def test_a_hot_read_does_not_ask_redis(
@@ -176,41 +199,83 @@ def test_a_change_that_was_not_told_yet_is_seen_with_its_version(
     assert db.cache.position(position.id, at_least=changed.version) == changed
 
 
-def test_own_changes_are_seen_at_once_though_nothing_was_told(
-    db: Database, server: ValkeyServer, other: Database, owner: Owner
-) -> None:
-    def deaf(message: object) -> None:
-        pass
-
-    near: Any = Ear(db, server).link.near
-    near._told = deaf
-    listening = threading.Event()
-    believe = near.rows.believe
-
-    def believed(*arguments: Any) -> None:
-        believe(*arguments)
-        listening.set()
-
-    near.rows.believe = believed
-    db.open()
-    listening.wait()
-    position = db.trades.buy(owner.buy("1", "1000", TOKEN)).position
+def test_own_changes_are_seen_at_once_though_nothing_was_told(deaf: Database, other: Database, owner: Owner) -> None:
+    position = deaf.trades.buy(owner.buy("1", "1000", TOKEN)).position
     assert position is not None
     for _ in range(3):
-        assert db.cache.position(position.id) == position
-        assert db.cache.position(position.id) == position
-        position = bought_more(db, owner)
-    assert db.cache.metrics().near_hits == 3
-    assert db.cache.position(position.id) == position
+        assert deaf.cache.position(position.id) == position
+        assert deaf.cache.position(position.id) == position
+        position = bought_more(deaf, owner)
+    assert deaf.cache.metrics().near_hits == 3
+    assert deaf.cache.position(position.id) == position
     # Left to the outbox, and brought from there into the cache by another process.
-    with psycopg.connect(db.settings.conninfo, autocommit=True) as psql:
-        psql.execute("UPDATE agent_positions SET peak_price = 7 WHERE id = %s", [position.id])
-    db.cache.leave_to_outbox()
+    raise_peak(deaf, position, "7")
+    deaf.cache.leave_to_outbox()
     other.cache.maintain()
-    assert db.cache._recover()
-    found = db.cache.position(position.id)
+    assert deaf.cache._recover()
+    found = deaf.cache.position(position.id)
     assert found is not None
     assert found.peak_price == 7
+
+
+def test_a_version_that_is_asked_for_is_seen_though_nothing_was_told(
+    deaf: Database, other: Database, owner: Owner
+) -> None:
+    cache, agent_id = deaf.cache, owner.agent_id
+    held = deaf.trades.buy(owner.buy("1", "1000", TOKEN)).position
+    assert held is not None
+
+    def read(what: str, at_least: int = 0) -> Any:
+        match what:
+            case "position":
+                return cache.position(held.id, at_least=at_least)
+            case "balance":
+                return cache.balance(agent_id, owner.wallet_address, SOL_MINT, at_least=at_least)
+            case "flags":
+                return cache.trading_flags(agent_id, at_least=at_least).automated_trading_simulation
+        config = cache.config(agent_id, at_least=at_least)
+        assert config is not None
+        return config.signals.min_score
+
+    for score, what in enumerate(("position", "balance", "flags", "config"), 2):
+        read(what)
+        before, hits = read(what), cache.metrics().near_hits
+        bought = other.trades.dca_buy(owner.dca_buy("1", "500"))
+        other.agents.set_automated_trading(agent_id, "simulation", score % 2 == 0)
+        other.agents.update_config(agent_id, {"signals": {"minScore": score}})
+        agent = other.cache.trading_flags(agent_id)
+        sol = next(row for row in bought.balances if row.token_address == SOL_MINT)
+        after, version = {
+            "position": (bought.position, bought.position.version if bought.position else None),
+            "balance": (sol, sol.version),
+            "flags": (score % 2 == 0, agent.version),
+            "config": (score, agent.version),
+        }[what]
+        assert read(what) == before != after
+        assert cache.metrics().near_hits == hits + 1  # it is old because it is near
+        assert version is not None
+        assert read(what, version) == after
+
+
+def test_what_this_process_empties_is_not_read_here_meanwhile_though_nothing_was_told(
+    deaf: Database, owner: Owner
+) -> None:
+    position = deaf.trades.buy(owner.buy("1", "1000", TOKEN)).position
+    assert position is not None
+    assert deaf.cache.position(position.id) == position
+    raise_peak(deaf, position, "7")
+    link: Any = deaf.cache._link
+    call = link.call
+    found: list[Any] = []
+
+    def emptied(*command: Any, **options: Any) -> Any:
+        if command[0] == "SCAN":
+            found.append(deaf.cache.position(position.id))
+        return call(*command, **options)
+
+    link.call = emptied
+    link.reset()
+    assert [row.peak_price for row in found] == [7]
 
 
 def test_what_is_read_while_it_changes_is_not_kept(
@@ -243,7 +308,7 @@ def test_no_more_rows_are_kept_than_were_allowed(
         assert made is not None
         assert db.cache.position(made.id) == made
     assert len(ear.rows) == ROWS
-    assert not near(db, ear, position)
+    assert not ear.holds(position)
 
 
 def test_all_is_dropped_when_the_connection_is_lost_until_the_server_tells_again(
@@ -253,21 +318,21 @@ def test_all_is_dropped_when_the_connection_is_lost_until_the_server_tells_again
         for each in client.client_list():
             if "B" in each["flags"]:
                 client.client_kill_filter(_id=each["id"])
-    ear.until(lambda: len(ear.rows) == 0)
+    ear.until(lambda: len(ear.rows) == 0, "all is dropped")
     assert db.cache.position(position.id) == position
     assert len(ear.rows) == 0  # nobody would tell of a change
     changed = bought_more(other, owner)
     assert db.cache.position(position.id) == changed
     ear.listening()
     assert db.cache.position(position.id) == changed
-    assert near(db, ear, position)
+    assert ear.holds(position)
 
 
 def test_all_is_dropped_when_the_server_dies(
     db: Database, ear: Ear, server: ValkeyServer, position: AgentPosition
 ) -> None:
     server.kill()
-    ear.until(lambda: len(ear.rows) == 0)
+    ear.until(lambda: len(ear.rows) == 0, "all is dropped")
     assert db.cache.position(position.id) == position
     server.start()
     ear.listening()
@@ -284,12 +349,12 @@ def test_all_is_dropped_when_all_that_is_cached_is(
                 client.flushall()
         case "reset here":
             assert ear.link.reset()
-            assert not near(db, ear, position)  # before anything was told
+            assert not ear.holds(position)  # before anything was told
         case "reset elsewhere":
             assert elsewhere.reset()
         case "distrusted":
             elsewhere.distrust("a test")
-    ear.until(lambda: not near(db, ear, position))
+    ear.until(lambda: not ear.holds(position), "it is dropped")
     assert db.cache.position(position.id) == position
 
 
@@ -297,16 +362,143 @@ def test_a_hanging_server_is_believed_for_no_longer_than_the_bound(
     db: Database, ear: Ear, server: ValkeyServer, position: AgentPosition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_near_cache, "BELIEVED_S", 0.3)
-    last = ear.rows._until
-    ear.until(lambda: ear.rows._until > last and near(db, ear, position))
+    ear.until(lambda: ear.rows._until < time.monotonic() + 0.3 and ear.holds(position), "the bound holds")
     with server.hanging():
-        with psycopg.connect(db.settings.conninfo, autocommit=True) as psql:
-            psql.execute("UPDATE agent_positions SET peak_price = 7 WHERE id = %s", [position.id])
+        raise_peak(db, position, "7")
         assert ear.rows._until < time.monotonic() + 0.3
-        ear.until(lambda: not near(db, ear, position))
+        ear.until(lambda: not ear.holds(position), "what is kept is dropped")
         found = db.cache.position(position.id)
         assert found is not None
         assert found.peak_price == 7
+
+
+@contextmanager
+def near_at(database_url: str, redis_url: str, client: Callable[[], redis.Redis]) -> Iterator[tuple[Database, Ear]]:
+    """A process whose near cache is told of changes by the server of that URL."""
+    db = Database(replace(Settings.from_url(database_url), redis_url=redis_url, near_cache_rows=ROWS))
+    ear = Ear(db, client)
+    db.open()
+    try:
+        ear.listening()
+        yield db, ear
+    finally:
+        db.close()
+
+
+def assert_another_process_s_changes_are_seen(db: Database, ear: Ear, other: Database, owner: Owner) -> AgentPosition:
+    """A position that is in the near cache now, and was once more before it was changed."""
+    position = other.trades.buy(owner.buy("1", "1000", f"{TOKEN}{uuid4()}")).position
+    assert position is not None
+    for _ in range(2):
+        ear.told()
+        assert db.cache.position(position.id) == position
+        assert ear.holds(position)
+        order = owner.dca_buy("1", "500").model_copy(update={"token_address": position.token_address})
+        position = other.trades.dca_buy(order).position
+        assert position is not None
+    ear.told()
+    assert db.cache.position(position.id) == position
+    assert ear.holds(position)
+    return position
+
+
+def test_changes_are_told_over_tls(
+    fresh_database_url: str, server: ValkeyServer, other: Database, owner: Owner, tmp_path: Path
+) -> None:
+    with tls_proxy(server.socket, tmp_path) as proxy:
+        url = proxy.url(ssl_ca_certs=str(proxy.authority))
+        with near_at(fresh_database_url, url, server.client) as (db, ear):
+            assert_another_process_s_changes_are_seen(db, ear, other, owner)
+            assert proxy.versions
+
+
+def let_in(server: ValkeyServer, *without: str) -> str:
+    """A user with the rights that the README names, but these; the URL to log in with."""
+    named = [line.strip() for line in README.read_text().splitlines() if "ACL SETUSER nexgent" in line]
+    (rights,) = [line.partition("ACL SETUSER nexgent ")[2].split() for line in named]
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "nexgent", *rights, *without)
+    return f"unix://nexgent:secret@{server.socket}"
+
+
+def test_changes_are_told_to_a_user_with_the_rights_of_the_readme(
+    fresh_database_url: str, server: ValkeyServer, other: Database, owner: Owner
+) -> None:
+    with near_at(fresh_database_url, let_in(server), server.client) as (db, ear):
+        assert_another_process_s_changes_are_seen(db, ear, other, owner)
+        assert ear.link.reset()
+        db.cache.maintain()
+        assert db.cache.status().prefix == "nexgent:"
+        assert db.cache.metrics().state == "closed"
+        with server.client() as client:
+            refused = client.execute_command("ACL", "LOG")
+            assert [each for each in client.client_list() if "B" in each["flags"] and each["user"] == "nexgent"]
+        assert refused == []
+
+
+@pytest.mark.parametrize("right", ["-client|tracking", "-subscribe", "resetchannels"])
+def test_whoever_may_not_be_told_reads_through_redis_and_it_is_logged_once(
+    fresh_database_url: str,
+    server: ValkeyServer,
+    other: Database,
+    owner: Owner,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    right: str,
+) -> None:
+    monkeypatch.setattr(_near_cache, "_PAUSE_S", 0.02)
+    url = let_in(server, right)
+    db = Database(replace(Settings.from_url(fresh_database_url), redis_url=url, near_cache_rows=ROWS))
+    link: Any = db.cache._link
+    bell, tried = Bell(), []
+    connect = link._servers.connect
+
+    def connecting() -> Any:
+        if link.breaker.answers:
+            tried.append(1)
+            bell.ring()
+        return connect()
+
+    db.open()
+    link._servers.connect = connecting
+    bell.until(lambda: len(tried) >= 5, "it is tried again")
+    position = other.trades.buy(owner.buy("1", "1000", TOKEN)).position
+    assert position is not None
+    for _ in range(3):
+        assert db.cache.position(position.id) == position
+        position = bought_more(other, owner)
+    assert (db.cache.metrics().near_hits, db.cache.metrics().hits) == (0, 3)
+    db.close()
+    warned = [record.getMessage() for record in caplog.records if "near cache" in record.getMessage()]
+    assert len(warned) == 1
+    assert "no permission" in warned[0].lower() or "noperm" in warned[0].lower()
+    assert "secret" not in caplog.text
+
+
+def test_after_a_failover_the_promoted_replica_tells(fresh_database_url: str) -> None:
+    with sentinel_group() as group:
+        settings = replace(Settings.from_url(fresh_database_url), redis_url=group.url)
+        with (
+            Database(settings) as other,
+            near_at(fresh_database_url, group.url, group.replica_client) as (db, ear),
+        ):
+            owner = new_owner(other)
+            other.trades.deposit(owner.deposit("100"))
+            position = other.trades.buy(owner.buy("1", "1000", TOKEN)).position
+            assert position is not None
+            db.cache.position(position.id)
+            assert db.cache.position(position.id) == position
+            assert ear.holds(position)
+            group.master.kill()
+            ear.until(lambda: len(ear.rows) == 0, "all is dropped")
+            changed = bought_more(other, owner)
+            assert db.cache.position(position.id) == changed
+            group.wait_for_failover()
+            ear.listening()
+            for one in (other, db):
+                while one.cache.metrics().state != "closed":
+                    one.cache._recover()
+            assert_another_process_s_changes_are_seen(db, ear, other, owner)
 
 
 def test_without_the_setting_nobody_listens(other: Database, server: ValkeyServer, fresh_database_url: str) -> None:
