@@ -6,8 +6,8 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -129,23 +129,33 @@ class CacheUpkeep:
         self._recover_soon()
         return None
 
-    async def _send(self, batch: Batch, began: Moment, *, missed: bool) -> int:
-        """One round trip. A failure is kept to ourselves; ``missed`` says that a committed change was in it."""
+    async def _fill_in(self, batch: Batch, began: Moment) -> None:
+        """Bring in what a reader found in the database: one round trip. A failure is kept to ourselves."""
         link = self._link
         assert link is not None
-        if not missed and link.breaker.state is State.OPEN:  # since the reader looked
-            return 0
-        try:
-            changed = await link.write(batch, began, missed=missed)
+        if link.breaker.state is State.OPEN:  # since the reader looked
+            return
+        with self._kept_to_ourselves(link, missed=False):
+            await link.write(batch, began, missed=False)
+
+    async def _follow(self, batch: Batch, began: Moment) -> None:
+        """Send what was committed, on its way in the order of the calls. A failure is kept to ourselves."""
+        link = self._link
+        assert link is not None
+        with self._kept_to_ourselves(link, missed=True):
+            await link.post(batch, began)
             self._seen = (began.epoch, max(self.seen, batch.version))
-            return changed
+
+    @contextmanager
+    def _kept_to_ourselves(self, link: CacheLink, *, missed: bool) -> Iterator[None]:
+        try:
+            yield
         except CacheUnavailable:
             self._recover_soon()
         except Exception:
             _LOG.exception("the cache could not be written")
             link.breaker.fail("an error of the client", missed=missed)
             self._recover_soon()
-        return 0
 
     # --- Found again --------------------------------------------------------------------------------
 

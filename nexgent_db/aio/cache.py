@@ -60,10 +60,11 @@ class _Token:
 class AsyncCache(CacheWrites, CachePrices, CacheHelpers, CacheWhole):
     """Reads through the cache; every read falls back to the database, and what it finds there is cached.
 
-    A caller sees every write of this process that was acknowledged. In another process it does when it passes the
-    ``version`` that the writer was given as ``at_least``; else it sees them as soon as they were applied, within
-    milliseconds if nothing fails. Without Redis every read goes to the database. A Redis failure never raises and
-    delays one call by a quarter of a second at the most; until the next success Redis is not asked again.
+    A caller sees every write of this process, through the same database, that was acknowledged: what was sent is waited
+    for. In another process it does when it passes the ``version`` that the writer was given as ``at_least``; else it
+    sees them as soon as they were applied, within milliseconds if nothing fails. Without Redis every read goes to the
+    database. A Redis failure never raises and delays one call by a quarter of a second at the most; until the next
+    success Redis is not asked again.
 
     With ``near_cache_rows`` single rows, configurations and flags are also kept in this process for as long as the
     server tells of changes. What another process changed is still seen as soon as that was told, within milliseconds,
@@ -354,7 +355,7 @@ class AsyncCache(CacheWrites, CachePrices, CacheHelpers, CacheWhole):
             return
         batch = Batch(link.keys)
         fill(batch, link)
-        await self._send(batch, token.began, missed=False)
+        await self._fill_in(batch, token.began)
 
     async def _fill(self, looked: _Looked[Any], fill: Callable[[Batch], None]) -> None:
         link = self._link
@@ -362,7 +363,7 @@ class AsyncCache(CacheWrites, CachePrices, CacheHelpers, CacheWhole):
             return
         batch = Batch(link.keys)
         fill(batch)
-        await self._send(batch, looked.began, missed=False)
+        await self._fill_in(batch, looked.began)
 
     @staticmethod
     def _not_too_many(rows: Sequence[object], field: str) -> None:

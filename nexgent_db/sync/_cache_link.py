@@ -27,6 +27,7 @@ from nexgent_db._cache_rows import CLOSED, Batch, Moment
 from nexgent_db._cache_scripts import Script, script
 from nexgent_db.cache_keys import HELPERS, SWEEPER_MS, CacheKeys
 from nexgent_db.models.cache import DatabaseIdentity
+from nexgent_db.sync._cache_posts import Posts
 from nexgent_db.sync._near_cache import NearCache
 from nexgent_db.sync._redis_servers import FAILURES, TIMEOUT_S, RedisServers
 
@@ -54,10 +55,13 @@ class CacheLink:
         self._clock = 0.0  # what to add to the monotonic clock for the server's time, in ms
         self._idle: deque[Any] = deque()
         self._servers = RedisServers(url, self._greet)
+        self._posts = Posts(self._servers, self._written, lambda error: self._failed(error, missed=True))
         self.near = NearCache(near_rows, self._servers, keys, self._is_well) if near_rows else None
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, after what was sent was answered."""
+        with suppress(CacheUnavailable):
+            self._posts.settle()
         if self.near is not None:
             self.near.close()
         self._disconnect()
@@ -75,7 +79,9 @@ class CacheLink:
         return Moment(self._epoch, int(time.monotonic() * 1000 + self._clock))
 
     def call(self, *command: Any, missed: bool = False) -> Any:
-        """One round trip. Raises CacheUnavailable; ``missed`` tells the breaker that a change is lost then."""
+        """One round trip, after what was posted. Raises CacheUnavailable; ``missed`` tells the breaker that a change is
+        lost then."""
+        self._posts.settle()
         self.calls += 1
         packed = _packed(command)
         try:
@@ -85,7 +91,8 @@ class CacheLink:
             raise self._failed(error, missed=missed) from error
 
     def run(self, wanted: Script, keys: Sequence[str], *arguments: Any, missed: bool = False) -> Any:
-        """Run a script: one round trip; one more for a server that forgot it. Raises CacheUnavailable."""
+        """Run a script: as ``call``; one round trip more for a server that forgot it. Raises CacheUnavailable."""
+        self._posts.settle()
         self.calls += 1
         packed = _packed(("EVALSHA", wanted.sha, len(keys), *keys, *arguments))
         try:
@@ -128,6 +135,8 @@ class CacheLink:
 
     def _disconnect(self) -> None:
         """Close the connections, and those that are in use when they are given back."""
+        if self._posts.hang_up():
+            self.breaker.miss()
         kept, self._idle = self._idle, deque()
         for connection in kept:
             connection.disconnect(nowait=True)
@@ -159,6 +168,7 @@ class CacheLink:
     def read(self, *keys: str) -> list[bytes | None]:
         """The same, from the near cache if the server has told of no change since it answered to these keys."""
         if self.near is None:
+            self._settle()
             return self.get(*keys)
         rows, epoch = self.near.rows, self._epoch
         known = rows.find(epoch, keys)
@@ -166,11 +176,19 @@ class CacheLink:
             return [*known]
         mark = rows.begin(keys)
         try:
+            self._settle()
             values = self.get(*keys)
             rows.keep(epoch, keys, values, mark)
         finally:
             rows.end(keys, mark)
         return values
+
+    def _settle(self) -> None:
+        """See that every change of this process was applied. Raises CacheUnavailable, also when another caller found
+        that one was not."""
+        self._posts.settle()
+        if not self.breaker.may_read:
+            raise CacheUnavailable("a change of this process was not applied")
 
     def forget_near(self) -> None:
         """Ask Redis again for whatever is read from now on."""
@@ -179,6 +197,7 @@ class CacheLink:
 
     def get_set(self, key: str, tag: str, beginning: str) -> tuple[list[bytes] | None, bytes]:
         """A complete set's rows in one round trip; else None, and the token to complete it with."""
+        self._settle()
         answer = self.run(script("read_set"), [self.keys.epoch], self._epoch, key, tag, beginning, uuid4().hex)
         match answer:
             case [b"rows", list(rows)]:
@@ -204,28 +223,51 @@ class CacheLink:
 
         What began in an earlier epoch is not sent: the breaker is told that it was missed, if it matters.
         """
+        keys, arguments = self._to_write(batch, began, missed=missed)
+        sent = time.monotonic()
+        try:
+            answer = self.run(script("write"), keys, *arguments, missed=missed)
+        finally:
+            self._forget_near(batch)
+        try:
+            return self._written(answer, sent, time.monotonic())
+        except RedisConnectionError as error:
+            raise self._failed(error, missed=missed) from error
+
+    def post(self, batch: Batch, began: Moment) -> None:
+        """Send what was committed, as ``write`` does. Raises CacheUnavailable.
+
+        The answer is read by the next call; one that reads what is cached waits for it.
+        """
+        keys, arguments = self._to_write(batch, began, missed=True)
+        self.calls += 1
+        try:
+            self._posts.post(_packed(("EVALSHA", script("write").sha, len(keys), *keys, *arguments)))
+        finally:
+            self._forget_near(batch)
+
+    def _to_write(self, batch: Batch, began: Moment, *, missed: bool) -> tuple[list[str], list[Any]]:
         if began.epoch != self._epoch:
             if missed:
                 self.breaker.miss()
             raise CacheUnavailable("it began in an earlier epoch")
-        try:
-            answer = self.run(
-                script("write"),
-                [self.keys.epoch, self.keys.watermark],
-                began.epoch,
-                began.ms,
-                batch.version,
-                *batch.arguments,
-                missed=missed,
-            )
-        finally:
-            if self.near is not None:  # the server tells of it as well, but that may come after the writer went on
-                self.near.rows.forget(batch.arguments)
+        return [self.keys.epoch, self.keys.watermark], [began.epoch, began.ms, batch.version, *batch.arguments]
+
+    def _forget_near(self, batch: Batch) -> None:
+        """The server tells of it as well, but that may come after the writer went on."""
+        if self.near is not None:
+            self.near.rows.forget(batch.arguments)
+
+    def _written(self, answer: Any, sent: float, read: float) -> int:
+        """How many rows became newer. Raises RedisConnectionError for what is no success."""
         match answer:
             case [b"done", int(now), int(changed)]:
-                self._clock = now - time.monotonic() * 1000
+                # Between these two lies what the clocks differ by. The smaller is safe; close, unless it was read late.
+                least, most = now - read * 1000, now + 1 - sent * 1000
+                if not least <= self._clock <= most:
+                    self._clock = least
                 return changed
-        raise self._failed(RedisConnectionError(f"not written: {str(answer)[:200]}"), missed=missed)
+        raise RedisConnectionError(f"not written: {str(answer)[:200]}")
 
     # --- Whose it is ----------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ class CacheWrites(CacheUpkeep):
         return Moment(b"", 0) if self._link is None else self._link.now()
 
     def apply_trade(self, result: TradeResult | ResetResult, token_address: str | None, began: Moment) -> None:
-        """Bring what a committed trade changed into the cache, in one round trip. Never raises."""
+        """Send what a committed trade changed to the cache, in one message; the answer is read later. Never raises."""
         link = self._link
         if link is None:
             return
@@ -39,7 +39,7 @@ class CacheWrites(CacheUpkeep):
         batch = Batch(link.keys)
         batch.trade(result, token_address)
         if batch:
-            self._send(batch, began, missed=True)
+            self._follow(batch, began)
 
     def changes_of(self, session: Session, seen: int) -> list[Change]:
         """What the session's transaction changed, to be applied after its COMMIT: one round trip to the database."""
@@ -52,7 +52,7 @@ class CacheWrites(CacheUpkeep):
             self._recover_soon()
 
     def apply_changes(self, changes: Sequence[Change], replays: Sequence[Replay], began: Moment) -> None:
-        """Bring committed changes, and trades of earlier, into the cache, in one round trip. Never raises."""
+        """Send committed changes, and trades of earlier, as ``apply_trade`` does. Never raises."""
         link = self._link
         if link is None:
             return
@@ -67,4 +67,4 @@ class CacheWrites(CacheUpkeep):
         for result, token_address in replays:
             batch.trade(result, token_address)
         if batch:
-            self._send(batch, began, missed=True)
+            self._follow(batch, began)

@@ -286,7 +286,7 @@ class Database(_Repositories):
         not have been committed.
 
         With a cache, a block that wrote reads what it has changed before its COMMIT, in one round trip more, and
-        brings it into the cache afterwards.
+        sends it to the cache afterwards.
         """
         follow = self.settings.redis_url is not None and not read_only
         began = self._follower.now()

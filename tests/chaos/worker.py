@@ -56,7 +56,7 @@ def main() -> None:
 def _trade(db: Database, asked: dict[str, Any]) -> dict[str, Any]:
     order = _ORDERS[asked["trade"]].model_validate(asked["order"])
     if asked["dies"]:
-        db.cache._send = _die  # type: ignore[method-assign, assignment]
+        db.cache._follow = _die  # type: ignore[method-assign, assignment]
     result: TradeResult = getattr(db.trades, asked["trade"])(order)
     position = result.position
     return {
@@ -67,9 +67,8 @@ def _trade(db: Database, asked: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _die(*_: object, missed: bool) -> int:
+def _die(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
-    return 0
 
 
 def _stale(db: Database, result: TradeResult) -> str | None:

@@ -140,6 +140,7 @@ async def test_a_call_that_failed_is_not_repeated_and_nothing_more_is_asked_unti
     try:
         calls = db.cache.metrics().calls
         await db.trades.buy(owner.buy("1", "1000"))
+        await assert_told_what_the_database_says(db, owner)
         assert db.cache.metrics().calls == calls + 1
         for _ in range(5):
             await db.trades.dca_buy(owner.dca_buy("1", "500"))

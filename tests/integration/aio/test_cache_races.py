@@ -102,7 +102,7 @@ async def test_what_was_read_before_a_truncation_is_not_filled_in_after_it(db: A
     psql(db, "TRUNCATE agent_positions")
     await db.cache.maintain()
     assert db.cache.metrics().resets >= 2  # this very process has dealt with it: its epoch is the new one
-    await db.cache._send(late, began, missed=False)
+    await db.cache._fill_in(late, began)
     assert await db.cache.position(position.id) is None
 
 
@@ -114,7 +114,7 @@ async def test_a_trade_that_is_overtaken_by_a_truncation_does_not_come_back(db: 
     late.position(position)
     psql(db, "TRUNCATE agent_positions")
     await db.cache.maintain()
-    await db.cache._send(late, began, missed=True)
+    await db.cache._follow(late, began)
     assert await link.call("EXISTS", link.keys.position(position.id)) == 0
     assert db.cache.metrics().state == "catching up"
     assert await db.cache._recover()
@@ -159,7 +159,7 @@ async def test_what_was_evicted_does_not_make_room_for_something_older(
         assert (await db.trades.buy(order)).replayed
     assert await sol(db, owner) == 99
     await link.call("UNLINK", link.keys.balance(owner.agent_id, owner.wallet_address, SOL_MINT))
-    await db.cache._send(late, began, missed=False)
+    await db.cache._fill_in(late, began)
     assert await sol(db, owner) == 99
 
 
@@ -186,10 +186,10 @@ async def test_what_could_not_be_stored_again_for_want_of_memory_does_not_make_r
             with server.configured("maxmemory", "1"):
                 again = Batch(link.keys)
                 again.position(new, "fill")
-                await db.cache._send(again, link.now(), missed=False)
+                await db.cache._fill_in(again, link.now())
                 assert db.cache.metrics().state == "open"
             assert await db.cache._recover()
-            await db.cache._send(late, began, missed=False)
+            await db.cache._fill_in(late, began)
             assert await db.cache.position(new.id) == new
 
 
@@ -252,7 +252,7 @@ async def test_nothing_is_asked_of_redis_while_the_breaker_is_open(db: AsyncData
     calls = link.calls
     late = Batch(link.keys)
     late.position(position, "fill")
-    await db.cache._send(late, began, missed=False)
+    await db.cache._fill_in(late, began)
     await db.trades.dca_buy(owner.dca_buy("1", "500"))
     async with db.transaction() as tx:
         await tx.trades.sell(owner.sell("1500", "3"))

@@ -140,6 +140,7 @@ def test_a_call_that_failed_is_not_repeated_and_nothing_more_is_asked_until_the_
     try:
         calls = db.cache.metrics().calls
         db.trades.buy(owner.buy("1", "1000"))
+        assert_told_what_the_database_says(db, owner)
         assert db.cache.metrics().calls == calls + 1
         for _ in range(5):
             db.trades.dca_buy(owner.dca_buy("1", "500"))

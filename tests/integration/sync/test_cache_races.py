@@ -100,7 +100,7 @@ def test_what_was_read_before_a_truncation_is_not_filled_in_after_it(db: Databas
     psql(db, "TRUNCATE agent_positions")
     db.cache.maintain()
     assert db.cache.metrics().resets >= 2  # this very process has dealt with it: its epoch is the new one
-    db.cache._send(late, began, missed=False)
+    db.cache._fill_in(late, began)
     assert db.cache.position(position.id) is None
 
 
@@ -112,7 +112,7 @@ def test_a_trade_that_is_overtaken_by_a_truncation_does_not_come_back(db: Databa
     late.position(position)
     psql(db, "TRUNCATE agent_positions")
     db.cache.maintain()
-    db.cache._send(late, began, missed=True)
+    db.cache._follow(late, began)
     assert link.call("EXISTS", link.keys.position(position.id)) == 0
     assert db.cache.metrics().state == "catching up"
     assert db.cache._recover()
@@ -157,7 +157,7 @@ def test_what_was_evicted_does_not_make_room_for_something_older(
         assert db.trades.buy(order).replayed
     assert sol(db, owner) == 99
     link.call("UNLINK", link.keys.balance(owner.agent_id, owner.wallet_address, SOL_MINT))
-    db.cache._send(late, began, missed=False)
+    db.cache._fill_in(late, began)
     assert sol(db, owner) == 99
 
 
@@ -184,10 +184,10 @@ def test_what_could_not_be_stored_again_for_want_of_memory_does_not_make_room_fo
             with server.configured("maxmemory", "1"):
                 again = Batch(link.keys)
                 again.position(new, "fill")
-                db.cache._send(again, link.now(), missed=False)
+                db.cache._fill_in(again, link.now())
                 assert db.cache.metrics().state == "open"
             assert db.cache._recover()
-            db.cache._send(late, began, missed=False)
+            db.cache._fill_in(late, began)
             assert db.cache.position(new.id) == new
 
 
@@ -248,7 +248,7 @@ def test_nothing_is_asked_of_redis_while_the_breaker_is_open(db: Database, owner
     calls = link.calls
     late = Batch(link.keys)
     late.position(position, "fill")
-    db.cache._send(late, began, missed=False)
+    db.cache._fill_in(late, began)
     db.trades.dca_buy(owner.dca_buy("1", "500"))
     with db.transaction() as tx:
         tx.trades.sell(owner.sell("1500", "3"))

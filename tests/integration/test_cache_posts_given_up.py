@@ -1,0 +1,36 @@
+"""What only tasks can do to each other: a reader who is given up while he waits for a change to be applied."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from nexgent_db import AsyncDatabase
+from nexgent_db.settings import Settings
+from tests.integration.aio.factories import new_owner
+from tests.support.valkey_server import valkey_server
+
+
+async def test_a_reader_who_is_given_up_takes_nothing_from_the_others(database_url: str) -> None:
+    with valkey_server() as server:
+        async with AsyncDatabase(replace(Settings.from_url(database_url), redis_url=server.url)) as db:
+            owner = await new_owner(db)
+            await db.trades.deposit(owner.deposit("100"))
+            old = (await db.trades.buy(owner.buy("1", "1000"))).position
+            assert old is not None
+            assert await db.cache.position(old.id) == old
+            posts: Any = db.cache._link._posts  # type: ignore[union-attr]
+            with server.hanging():
+                new = (await db.trades.dca_buy(owner.dca_buy("1", "500"))).position
+                reader = asyncio.create_task(db.cache.position(old.id))
+                await asyncio.sleep(0)
+                assert posts._reading.locked()
+                reader.cancel()
+                with suppress(asyncio.CancelledError):
+                    await reader
+            assert reader.cancelled()
+            hits = db.cache.metrics().hits
+            assert await db.cache.position(old.id) == new
+            assert (db.cache.metrics().openings, db.cache.metrics().hits) == (0, hits + 1)
