@@ -26,14 +26,14 @@ class Breaker:
 
     It fences all of its reads then, not the keys it missed. That needs no memory while Redis is away, holds for sets,
     cascades and blocks whose changes it does not know, and lasts no longer: the outbox has to be drained past the
-    change in either case, and the process does that itself as soon as Redis is back. A process that has just begun
-    counts as having missed a change, so what it reads is never older than its beginning.
+    change in either case, and the process does that itself as soon as Redis is back. After every failure, and in a
+    process that has just begun: what it reads from then on is never older than when Redis was found.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._state = State.OPEN
-        self._missed = 1
+        self._missed = 0
         self.reason: str | None = "not connected yet"
         self.openings = 0
 
@@ -80,7 +80,7 @@ class Breaker:
         """The cache answers again, and is of this database."""
         with self._lock:
             if self._state is State.OPEN:
-                self._state = State.CATCHING_UP if self._missed else State.CLOSED
+                self._state = State.CATCHING_UP
                 self.reason = None
 
     @property

@@ -3,7 +3,8 @@
 
 The key ``epoch`` says of which Redis process and of which database everything below the prefix is. Every script
 compares it, every read fetches it beside the rows. A process that was started again with an old dump, a replica that
-was promoted, and a database that went back to an earlier state are all another epoch: what was cached is deleted first.
+was promoted, a master that was one for a while, and a database that went back to an earlier state are all another
+epoch: what was cached is deleted first.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ MOST_IDLE: Final = 32
 """How many connections are kept for later."""
 _SCANNED: Final = 1000
 _RESETTER_MS: Final = 5000
-_RUN_ID: Final = re.compile(rb"run_id:([0-9a-f]+)")
+_TOLD: Final = re.compile(rb"^(\w+):(\w+)", re.MULTILINE)
+_ANOTHER: Final = "another server, or the same started again or made to follow another"
 _LOG: Final = logging.getLogger("nexgent_db.cache")
 
 
@@ -50,7 +52,7 @@ class CacheLink:
         self.resets = 0
         self.calls = 0
         self._epoch = b""
-        self._run_id: bytes | None = None
+        self._server: bytes | None = None
         self._pattern = re.sub(r"([\\*?\[\]])", r"\\\1", keys.prefix) + "*"
         self._clock = 0.0  # what to add to the monotonic clock for the server's time, in ms
         self._idle: deque[Any] = deque()
@@ -149,7 +151,7 @@ class CacheLink:
         return answer
 
     def _is_well(self) -> bool:
-        return self.breaker.answers and self._run_id is not None
+        return self.breaker.answers and self._server is not None
 
     def _failed(self, error: BaseException, *, missed: bool) -> CacheUnavailable:
         reason = f"{type(error).__name__}: {error}"
@@ -276,24 +278,25 @@ class CacheLink:
         try:
             connection.on_connect()
             connection.send_command("INFO", "server")
+            connection.send_command("INFO", "replication")
             for name in ("read_set", "write", "swap"):
                 connection.send_command("SCRIPT", "LOAD", script(name).text)
-            found = _RUN_ID.search(connection.read_response())
+            told = connection.read_response() + connection.read_response()
             for _ in range(3):
                 connection.read_response()
         except BaseException:
             connection.disconnect()
             raise
-        if self._run_id is not None and (found is None or found[1] != self._run_id):
+        if self._server is not None and _server_of(dict(_TOLD.findall(told))) != self._server:
             connection.disconnect()
-            raise RedisConnectionError("another server, or the same started again")
+            raise RedisConnectionError(_ANOTHER)
 
     def check(self, identify: Callable[[], DatabaseIdentity]) -> bool:
         """Whether what is cached is this database's: opens the breaker's way back. Deletes first what is not.
 
         False while another process deletes. Raises CacheUnavailable, and what ``identify`` raises.
         """
-        self._run_id = None
+        self._server = None
         self._disconnect()
         if self.near is not None:
             self.near.cut()
@@ -301,17 +304,12 @@ class CacheLink:
             self._servers.find()
         except FAILURES as error:
             raise self._failed(error, missed=False) from error
-        server = self.call("INFO")
-        if not isinstance(server, dict) or "run_id" not in server:
-            raise self._failed(RedisConnectionError("the server does not tell its run_id"), missed=False)
-        if server.get("role") != "master":
-            raise self._failed(RedisConnectionError("the server is a replica"), missed=False)
-        self._run_id = str(server["run_id"]).encode()
+        self._server = self._identity()
         seconds, microseconds = self.call("TIME")
         self._clock = int(seconds) * 1000 + int(microseconds) // 1000 - time.monotonic() * 1000
         seen, watermark = self.call("MGET", self.keys.epoch, self.keys.watermark)
         database = self.database = identify()  # after the watermark: it may have risen
-        name = self._run_id + b" " + database.name.encode()
+        name = self._server + b" " + database.name.encode()
         went_back = _version(watermark) > database.last_version
         if seen is not None and seen.startswith(b"ready " + name + b" ") and not went_back:
             self._epoch = seen
@@ -326,11 +324,19 @@ class CacheLink:
 
     def check_server(self) -> None:
         """See that nothing between us and the server has put another in its place. Raises CacheUnavailable."""
-        server = self.call("INFO", "server")
-        if not isinstance(server, dict) or str(server.get("run_id")).encode() != self._run_id:
-            raise self._failed(RedisConnectionError("another server, or the same started again"), missed=False)
+        if self._identity() != self._server:
+            raise self._failed(RedisConnectionError(_ANOTHER), missed=False)
         if self._servers.moved():
             raise self._failed(RedisConnectionError("Sentinel names another master"), missed=False)
+
+    def _identity(self) -> bytes:
+        answer = self.call("INFO")
+        info = answer if isinstance(answer, dict) else {}
+        found = _server_of({str(name).encode(): str(value).encode() for name, value in info.items()})
+        if found is None:
+            reason = "the server is a replica, or does not tell its run_id"
+            raise self._failed(RedisConnectionError(reason), missed=False)
+        return found
 
     def watermark(self) -> int:
         """The highest version that was cached. Raises CacheUnavailable, also when another epoch has begun."""
@@ -366,8 +372,9 @@ class CacheLink:
         while True:
             cursor, found = self.call("SCAN", cursor, "MATCH", self._pattern, "COUNT", _SCANNED)
             gone = [key for key in found if not key.startswith(spared)]
-            if gone:
-                self.call("UNLINK", *gone)
+            # Whoever was stopped for longer than his lease may not delete what was cached since.
+            if gone and self.run(script("unlink"), [self.keys.epoch], resetting, *gone) != [b"done"]:
+                return False
             self.call("PEXPIRE", lease, _RESETTER_MS)
             if cursor == 0:
                 break
@@ -386,6 +393,16 @@ def _packed(command: tuple[Any, ...]) -> bytes:
     except UnicodeEncodeError:
         raise CacheUnavailable("text with half of a surrogate pair cannot be sent") from None
     return packed
+
+
+def _server_of(told: dict[bytes, bytes]) -> bytes | None:
+    """The server's process, and the history of its data: another one if it has followed a master meanwhile.
+
+    None for one that follows a master now.
+    """
+    if told.get(b"role") != b"master" or b"run_id" not in told:
+        return None
+    return told[b"run_id"] + b"." + told.get(b"master_replid", b"")
 
 
 def _version(watermark: bytes | None) -> int:

@@ -24,6 +24,7 @@ from tests.integration.aio.factories import TOKEN, Owner, new_owner
 from tests.support.cache_oracle import differences
 from tests.support.postgres_server import PostgresServer, postgres_server
 from tests.support.valkey_server import ValkeyServer, valkey_server
+from tests.support.valkey_topologies import older_copy
 
 REPAIRED_S: Final = 5.0
 """Within how many seconds everybody is told what is right: as promised."""
@@ -156,6 +157,20 @@ async def test_a_redis_that_was_started_with_an_old_dump_answers_everybody_right
     await brought_in(writer)
     server.kill()
     server.start()
+    await assert_repaired(server, reader, owner, sol=98, positions=[new], gone=[old])
+
+
+async def test_a_redis_that_followed_an_older_one_for_a_while_answers_everybody_right(
+    server: ValkeyServer, writer: AsyncDatabase, reader: AsyncDatabase, owner: Owner
+) -> None:
+    old = await bought(writer, owner, "1")
+    await told(reader, owner)
+    with older_copy(server) as follow_it_for_a_while:
+        await writer.trades.sell(owner.sell("1000", "2"))
+        new = await bought(writer, owner, "3")
+        await brought_in(writer)
+        follow_it_for_a_while()
+    assert any(str(old.id) in line for line in wrong(server, writer.settings))  # and it is the same process
     await assert_repaired(server, reader, owner, sol=98, positions=[new], gone=[old])
 
 

@@ -42,6 +42,8 @@ class FaultyProxy:
         self._fault = Fault()
         self._passed: dict[socket.socket, int] = {}
         self._unanswered: set[socket.socket] = set()
+        self.connections = 0
+        """How many were made, refused ones too."""
         self.round_trips = 0
         """How often a client sent something and waited for it: whatever it sends until an answer begins is one."""
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -63,6 +65,7 @@ class FaultyProxy:
         with suppress(OSError):  # closed: the end
             while True:
                 client, _ = self._listener.accept()
+                self.connections += 1
                 threading.Thread(target=self._connect, args=(client,), daemon=True).start()
 
     def _connect(self, client: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""Several Valkey servers on loopback ports: a master with a replica under Sentinel, and a cluster."""
+"""Several Valkey servers on loopback ports: one to follow, a master with a replica under Sentinel, and a cluster."""
 
 from __future__ import annotations
 
@@ -35,6 +35,23 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"in vain: {what}"
         time.sleep(0.02)
+
+
+@contextmanager
+def older_copy(server: ValkeyServer) -> Iterator[Callable[[], None]]:
+    """Another server with what ``server`` has now. What is yielded makes that one follow it for a while."""
+    server.save()
+    (port,) = free_ports(1)
+
+    def follow_it_for_a_while() -> None:
+        with server.client() as client:
+            client.replicaof("127.0.0.1", str(port))
+            wait_until(lambda: client.info("replication")["master_link_status"] == "up", "it follows")
+            client.replicaof("NO", "ONE")
+
+    at_once = ("--repl-diskless-sync-delay", "0")
+    with valkey_server("--port", str(port), "--dir", str(server.socket.parent), *at_once):
+        yield follow_it_for_a_while
 
 
 # --- Sentinel -----------------------------------------------------------------------------------

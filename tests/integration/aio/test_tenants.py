@@ -504,3 +504,26 @@ async def test_what_a_tenant_writes_is_in_everybodys_cache(roled: RoledDatabase,
         assert position is not None
         assert position.dca_count == 1
         assert not flags.automated_trading_simulation
+
+
+async def test_what_waits_for_the_cache_is_not_a_tenants_to_bring_in(
+    roled: RoledDatabase, redis_url: str, me: User
+) -> None:
+    named = replace(Settings.from_url(roled.url_of("app")), cache_prefix=f"{uuid4()}:")
+    async with AsyncDatabase(named) as without_cache:
+        await without_cache.trades.dca_buy(me.owner.dca_buy("1", "1", me.token))
+    asked: list[str] = []
+    settings = replace(named, redis_url=redis_url, near_cache_rows=10)
+    tenant = AsyncDatabase(settings, tenant=me.owner.user_id, on_query=lambda event: asked.append(event.name))
+    async with tenant as database, AsyncDatabase(settings) as everybody:
+        follower: Any = database._follower
+        assert follower.metrics().state == "closed"  # at once: of the queue it sees nothing, and does not try
+        follower._link.breaker.fail("a test", missed=True)
+        assert await follower._recover()
+        await database.trades.dca_buy(me.owner.dca_buy("1", "1", me.token))
+        position = await everybody.cache.position(me.position_id)
+        assert position is not None
+        assert position.dca_count == 2
+        assert follower._link.near is None
+    assert "cache.identity" in asked
+    assert "cache.take_changes" not in asked

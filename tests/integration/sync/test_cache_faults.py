@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
@@ -14,11 +15,13 @@ from nexgent_db import Database
 from nexgent_db.models import SOL_MINT
 from nexgent_db.models.cache import TokenPrice
 from nexgent_db.settings import Settings
+from nexgent_db.sync._cache_upkeep import PROBE_S
 from tests.integration.sync.factories import TOKEN, Owner, new_owner
 from tests.support.faulty_proxy import Fault, FaultyProxy, faulty_proxy
 from tests.support.valkey_server import ValkeyServer, valkey_server
+from tests.support.valkey_topologies import older_copy
 
-FAULTS: Final = ["killed", "hung", "refusing", "slow", "alone", "full", "garbage", "cut"]
+FAULTS: Final = ["killed", "hung", "refusing", "slow", "alone", "read-only", "full", "garbage", "cut"]
 
 
 @pytest.fixture
@@ -61,6 +64,8 @@ def broken(fault: str, server: ValkeyServer, proxy: FaultyProxy) -> None:
                 proxy.fault = Fault(delay_s=0.2)
             case "alone":
                 client.config_set("min-replicas-to-write", "1")
+            case "read-only":
+                client.replicaof("127.0.0.1", "1")  # a replica whose master is gone
             case "full":
                 client.config_set("maxmemory", "1")
             case "garbage":
@@ -76,6 +81,9 @@ def mended(fault: str, server: ValkeyServer, proxy: FaultyProxy) -> None:
             server.start()
         case "hung":
             server.wake()
+        case "read-only":
+            with server.client() as client:
+                client.replicaof("NO", "ONE")
         case "alone" | "full":
             with server.client() as client:
                 client.config_set("min-replicas-to-write", "0")
@@ -152,6 +160,71 @@ def test_a_call_that_failed_is_not_repeated_and_nothing_more_is_asked_until_the_
     assert_told_what_the_database_says(db, owner)
 
 
+def test_it_is_looked_for_every_half_second_and_no_more_often_whatever_is_read_meanwhile(
+    db: Database, owner: Owner, proxy: FaultyProxy
+) -> None:
+    proxy.fault = Fault(refuse=True)
+    connections, began = proxy.connections, time.monotonic()
+    db.trades.buy(owner.buy("1", "1000"))
+    calls, until = db.cache.metrics().calls, time.monotonic() + 60
+    while proxy.connections < connections + 4:
+        assert time.monotonic() < until, "nobody looks for it"
+        assert_told_what_the_database_says(db, owner)
+    looked, passed_s = db.cache.metrics().calls - calls, time.monotonic() - began
+    assert 3 <= looked <= passed_s / PROBE_S
+    proxy.fault = Fault()
+    while db.cache.metrics().state != "closed":
+        assert time.monotonic() < until, "it is not found again"
+        assert_told_what_the_database_says(db, owner)
+
+
+LOST: Final = {
+    "the set": ("",),
+    "its marker": (":complete",),
+    "the token to complete it": (":filling",),
+    "the set and its token": ("", ":filling"),
+    "its marker and the token": (":complete", ":filling"),
+    "the set and its marker": ("", ":complete"),
+}
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_a_set_of_which_a_part_is_lost_is_still_right(
+    db: Database, owner: Owner, server: ValkeyServer, lost: str
+) -> None:
+    sets = (
+        f"nexgent:agent:{owner.agent_id}:positions",
+        f"nexgent:token:{TOKEN.lower()}:positions",
+        f"nexgent:wallet:{owner.wallet_address}:balances",
+        "nexgent:active_agents",
+    )
+
+    def lose() -> None:
+        with server.client() as client:
+            client.unlink(*(name + part for name in sets for part in LOST[lost]))
+
+    def assert_all_is_right() -> None:
+        assert_told_what_the_database_says(db, owner)
+        positions = db.positions.list_by_agent(owner.agent_id)
+        for token in (TOKEN, "Another"):
+            assert db.cache.positions_of_token(token) == [row for row in positions if row.token_address == token]
+        assert db.cache.active_agents() == [owner.agent_id]
+
+    db.agents.set_automated_trading(owner.agent_id, "simulation", True)
+    db.trades.buy(owner.buy("1", "1000", "Another"))
+    assert_all_is_right()  # all are complete by now
+    lose()
+    db.trades.buy(owner.buy("1", "1000", TOKEN))  # moves what is left of them
+    assert_all_is_right()
+    lose()
+    assert_all_is_right()
+    db.trades.sell(owner.sell("1000", "2", TOKEN))
+    lose()
+    assert_all_is_right()
+    compared = db.cache.verify(patience_s=0.1)
+    assert (compared.different, compared.compared > 0) == ({}, True)
+
+
 def test_a_redis_that_was_started_with_an_old_dump_is_not_believed(
     db: Database, owner: Owner, server: ValkeyServer
 ) -> None:
@@ -172,6 +245,29 @@ def test_a_redis_that_was_started_with_an_old_dump_is_not_believed(
         assert another.cache.metrics().resets == 1
     assert db.cache.position(old.id) is None
     assert db.cache._recover()
+    assert_told_what_the_database_says(db, owner)
+
+
+@pytest.mark.parametrize("noticed", ["by maintenance", "by new connections"])
+def test_a_redis_that_followed_an_older_one_for_a_while_is_not_believed(
+    db: Database, owner: Owner, server: ValkeyServer, noticed: str
+) -> None:
+    db.trades.buy(owner.buy("1", "1000"))
+    assert_told_what_the_database_says(db, owner)
+    with older_copy(server) as follow_it_for_a_while:
+        db.trades.dca_buy(owner.dca_buy("1", "500"))
+        assert_told_what_the_database_says(db, owner)
+        follow_it_for_a_while()
+    if noticed == "by maintenance":
+        db.cache._next_check = 0.0
+        db.cache.maintain()
+    else:
+        with server.client() as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+    assert_told_what_the_database_says(db, owner)
+    while db.cache.metrics().state != "closed":
+        db.cache._recover()
+    assert db.cache.metrics().resets == 2
     assert_told_what_the_database_says(db, owner)
 
 

@@ -495,3 +495,24 @@ def test_what_a_tenant_writes_is_in_everybodys_cache(roled: RoledDatabase, redis
         assert position is not None
         assert position.dca_count == 1
         assert not flags.automated_trading_simulation
+
+
+def test_what_waits_for_the_cache_is_not_a_tenants_to_bring_in(roled: RoledDatabase, redis_url: str, me: User) -> None:
+    named = replace(Settings.from_url(roled.url_of("app")), cache_prefix=f"{uuid4()}:")
+    with Database(named) as without_cache:
+        without_cache.trades.dca_buy(me.owner.dca_buy("1", "1", me.token))
+    asked: list[str] = []
+    settings = replace(named, redis_url=redis_url, near_cache_rows=10)
+    tenant = Database(settings, tenant=me.owner.user_id, on_query=lambda event: asked.append(event.name))
+    with tenant as database, Database(settings) as everybody:
+        follower: Any = database._follower
+        assert follower.metrics().state == "closed"  # at once: of the queue it sees nothing, and does not try
+        follower._link.breaker.fail("a test", missed=True)
+        assert follower._recover()
+        database.trades.dca_buy(me.owner.dca_buy("1", "1", me.token))
+        position = everybody.cache.position(me.position_id)
+        assert position is not None
+        assert position.dca_count == 2
+        assert follower._link.near is None
+    assert "cache.identity" in asked
+    assert "cache.take_changes" not in asked
