@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo migrate rollback status test check contract schema lint types format sync chaos bench bench-upgrade clean
+.PHONY: help install demo migrate rollback status test check contract schema lint types format sync chaos bench bench-upgrade bench-warm clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ bench: $(STAMP)  ## measure against bare psycopg and pgbench; prints ratios
 
 bench-upgrade: $(STAMP)  ## migrate 5 million transactions while clients trade, print how long these waited (15 to 40 minutes)
 	$(BIN)/python -m tests.benchmarks.upgrade
+
+bench-warm: $(STAMP)  ## fill a cache from a million rows and compare all of it: rows/s, memory (ten minutes)
+	$(BIN)/python -m tests.benchmarks.warm
 
 clean:  ## remove what the targets above made, the embedded server's data aside
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
