@@ -17,6 +17,7 @@ from pytest_postgresql.janitor import DatabaseJanitor
 
 from nexgent_db.embedded import postgres, valkey
 from nexgent_db.migrations import Migrator
+from tests.support.in_memory import run_in_memory
 
 
 def _set_aside(name: str) -> str | None:
@@ -37,7 +38,7 @@ def server_url() -> Iterator[str]:
     if url := _SERVERS["DATABASE_URL"]:
         yield url
     else:
-        with postgres() as url:
+        with run_in_memory(postgres()) as url:
             yield url
 
 

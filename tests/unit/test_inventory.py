@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from nexgent_db.aio.trades import Trades
 TESTS = Path(__file__).resolve().parents[1] / "integration" / "aio"
 
 
+@cache
 def used() -> set[tuple[str, str]]:
     """``("wallets", "create")`` for every ``….wallets.create`` in the tests."""
     attributes = [

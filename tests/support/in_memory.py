@@ -1,0 +1,41 @@
+"""Throw-away servers whose files lie in memory: a database is then made in 40 ms, and on a disk in 250 to 1,200."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+_MEMORY: Final = Path("/dev/shm")  # Linux; other systems have their temporary directory
+_NEEDED_BYTES: Final = 4 << 30  # a container's own 64 MiB are not enough
+
+
+@contextmanager
+def in_memory() -> Iterator[None]:
+    """Temporary directories that the block makes are made in memory, where there is room for them."""
+    with pytest.MonkeyPatch.context() as patch:
+        if _has_room():
+            patch.setattr(tempfile, "tempdir", str(_MEMORY))
+        yield
+
+
+@contextmanager
+def run_in_memory(server: AbstractContextManager[str]) -> Iterator[str]:
+    """A throw-away server with its files there; its URL."""
+    with ExitStack() as running:
+        with in_memory():
+            url = running.enter_context(server)
+        yield url
+
+
+def _has_room() -> bool:
+    if not os.access(_MEMORY, os.W_OK | os.X_OK):
+        return False
+    status = os.statvfs(_MEMORY)
+    runs_programs = not status.f_flag & os.ST_NOEXEC  # copies, for an account that cannot reach the originals
+    return runs_programs and status.f_bavail * status.f_frsize >= _NEEDED_BYTES
