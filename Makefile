@@ -37,7 +37,7 @@ status: $(STAMP)  ## list the migrations, applied and pending
 	@$(BIN)/nexgent-db status || [ $$? = 2 ]
 
 test: $(STAMP)  ## run all tests, on embedded servers
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: lint types  ## everything that must be green besides the tests
 	$(BIN)/python -m tests.support.protocols --check

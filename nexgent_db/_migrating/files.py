@@ -11,6 +11,7 @@ import glob
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -142,7 +143,11 @@ _ENDS_THE_TRANSACTION: Final = {"begin", "start", "commit", "end", "abort", "rol
 
 def _read_script(path: Path, *, inherited: bool) -> tuple[Mapping[str, str], Script]:
     """The directives of the file's head, and the file; ``inherited``: transactional unless it says so itself?"""
-    text = read_sql(path)
+    return _understood(path, read_sql(path), inherited)
+
+
+@lru_cache(maxsize=1024)  # who migrates step by step reads the whole folder at every step
+def _understood(path: Path, text: str, inherited: bool) -> tuple[Mapping[str, str], Script]:
     head = _directives(path, text)
     script = Script(
         path,

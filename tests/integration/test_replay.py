@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -226,29 +227,68 @@ def test_one_agent_and_three_are_different_agents(fresh_database_url: str) -> No
 
 # --- Killed, repeated, at once ------------------------------------------------------------------
 
-_REPLAY = """
+_REPLAYS = """
+import os
 import sys
 from pathlib import Path
-from nexgent_db.replay import replay
+from nexgent_db.replay import replay, run
 from nexgent_db.sync.database import Database
-from nexgent_db.replay import run
-run._BLOCK_EVENTS = int(sys.argv[3])
-with Database(sys.argv[1]) as db:
-    print("connected", flush=True)
-    replay(db, Path(sys.argv[2]), agents=int(sys.argv[4]))
+url, path, block, agents = sys.argv[1:]
+run._BLOCK_EVENTS = int(block)
+for _ in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        with Database(url) as db:
+            print(os.getpid(), flush=True)
+            replay(db, Path(path), agents=int(agents))
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
-def started(url: str, path: Path, block: int, agents: int) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", _REPLAY, url, str(path), str(block), str(agents)],
-        cwd=CHECKOUT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "connected\n"
-    return process
+class Replays:
+    """Replays in processes of their own, one after the other: they are forked, as an import takes a second."""
+
+    def __init__(self, url: str, path: Path, block: int, agents: int) -> None:
+        self._parent = subprocess.Popen(
+            [sys.executable, "-c", _REPLAYS, url, str(path), str(block), str(agents)],
+            cwd=CHECKOUT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def started(self) -> int:
+        """The next one's pid, once it is connected."""
+        assert self._parent.stdin is not None
+        print(file=self._parent.stdin, flush=True)
+        return self._line()
+
+    def killed(self, pid: int) -> bool:
+        """Kills it; whether it had not ended before."""
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        status = self._line()
+        assert status in (0, -signal.SIGKILL)
+        return status != 0
+
+    def _line(self) -> int:
+        assert self._parent.stdout is not None
+        return int(self._parent.stdout.readline())
+
+    def __enter__(self) -> Replays:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._parent.communicate()
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def transactions(connection: psycopg.Connection[Row]) -> int:
@@ -265,21 +305,18 @@ def test_a_replay_that_is_killed_anywhere_goes_on_and_ends_as_an_undisturbed_one
     print(f"{seed=}")
     moments = random.Random(seed)
     kills, done, partly = 0, 0, 0
-    while kills < 15:
-        process = started(fresh_database_url, DEMO_HISTORY, 5, agents)
-        until = done + moments.choice([0, 1, 3, 9])
-        with connected(fresh_database_url) as connection:
-            while process.poll() is None and transactions(connection) < until:
+    with Replays(fresh_database_url, DEMO_HISTORY, 5, agents) as replays, connected(fresh_database_url) as connection:
+        while kills < 15:
+            process = replays.started()
+            until = done + moments.choice([0, 1, 3, 9])
+            while alive(process) and transactions(connection) < until:
                 time.sleep(0.005)
-        time.sleep(moments.uniform(0, 0.01))  # and somewhere in what it does next
-        process.kill()
-        process.communicate()
-        if process.returncode != -signal.SIGKILL:
-            break
-        kills += 1
-        with connected(fresh_database_url) as connection:
+            time.sleep(moments.uniform(0, 0.01))  # and somewhere in what it does next
+            if not replays.killed(process):
+                break
+            kills += 1
             done = transactions(connection)
-        partly += 0 < done < 100
+            partly += 0 < done < 100
     assert partly, "no run was killed half-way"
 
     report = run(fresh_database_url, DEMO_HISTORY, agents)

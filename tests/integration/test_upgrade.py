@@ -8,17 +8,21 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Final
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from nexgent_db._data import data_dir
 from nexgent_db._migrating.files import Migration, read_folder
 from nexgent_db._migrating.locks import MeasuredMigration, measured
 from nexgent_db.errors import ConnectionLost
 from nexgent_db.migrations import Migrator
+from tests.conftest import new_database
 from tests.support.many_rows import LAST_OF_HISTORY, REWRITING, Size, digest, fill, user_id
 from tests.support.old_client import OldClients
 
@@ -36,17 +40,26 @@ def ours() -> list[Migration]:
     return [migration for migration in read_folder(data_dir("migrations")) if migration.id > LAST_OF_HISTORY]
 
 
-@pytest.fixture
-def filled_database(empty_database: str) -> str:
-    """A database at the end of the history, with rows in every table."""
-    assert len(list(fill(empty_database, Size(5_000, 1_000)))) == 11
-    return empty_database
+@pytest.fixture(scope="module")
+def filled_template(pg_server: SimpleNamespace) -> Iterator[str]:
+    """The name of a database at the end of the history, with rows in every table."""
+    with new_database(pg_server, None) as url:
+        assert len(list(fill(url, Size(5_000, 1_000)))) == 11
+        yield str(conninfo_to_dict(url)["dbname"])
 
 
 @pytest.fixture
-def observed(filled_database: str) -> list[MeasuredMigration]:
-    """Every migration of ours, applied in its turn."""
-    return list(measured(filled_database, ours()))
+def filled_database(pg_server: SimpleNamespace, filled_template: str) -> Iterator[str]:
+    """A copy of it that is the test's own."""
+    with new_database(pg_server, filled_template) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def observed(pg_server: SimpleNamespace, filled_template: str) -> list[MeasuredMigration]:
+    """Every migration of ours, applied in its turn to another copy."""
+    with new_database(pg_server, filled_template) as url:
+        return list(measured(url, ours()))
 
 
 def test_only_listed_migrations_make_trades_wait_while_they_read_or_rewrite(observed: list[MeasuredMigration]) -> None:
