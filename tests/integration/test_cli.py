@@ -27,8 +27,8 @@ _NARROW = {"COLUMNS": "40"}
 
 def nexgent_db(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
     """The command in this process, which has imported everything: a process of its own takes a second for that."""
-    out, err = io.BytesIO(), io.BytesIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(_text(out)), redirect_stderr(_text(err)):
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         for name in ("DATABASE_URL", "REDIS_URL"):
             patch.delenv(name, raising=False)
         for name, value in (_NARROW | environ).items():
@@ -38,12 +38,9 @@ def nexgent_db(*arguments: str | Path, **environ: str) -> subprocess.CompletedPr
         with pytest.raises(SystemExit) as ended:
             main()
             sys.exit()
-    code = int(ended.value.code or 0)
-    return subprocess.CompletedProcess(arguments, code, out.getvalue().decode(), err.getvalue().decode())
-
-
-def _text(buffer: io.BytesIO) -> io.TextIOWrapper:
-    return io.TextIOWrapper(buffer, encoding="utf-8", write_through=True)
+    for said in (out, err):
+        said.seek(0)
+    return subprocess.CompletedProcess(arguments, int(ended.value.code or 0), out.read(), err.read())
 
 
 def in_a_process_of_its_own(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
