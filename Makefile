@@ -71,7 +71,7 @@ sync: $(STAMP)  ## write the Protocols, nexgent_db/sync and its tests from the a
 	$(BIN)/python -m tests.support.protocols
 	$(BIN)/python -m tests.support.async_to_sync
 
-chaos: $(STAMP)  ## for ten minutes, a machine and killed processes try to catch the cache lying; MINUTES=60 for longer
+chaos: $(STAMP)  ## for ten minutes, threads, killed processes and a machine try to catch the cache lying; MINUTES=60 for longer
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10)
 
 bench: $(STAMP)  ## measure against bare psycopg and pgbench; prints ratios

@@ -1,8 +1,8 @@
 """``python -m tests.chaos [--minutes N]``: try for as long as that to catch the cache lying. Exit code 1 when it did.
 
-Half of the time is the machine's, of tests/support/cache_machine.py: a round is 100 examples of 100 steps, with a seed
-that is printed when it finds something. The other half real processes trade while everything is killed that can be:
-tests/chaos/processes.py, 40 disturbances a round.
+A fifth of the time is for threads of one process: tests/chaos/threads.py. Two fifths real processes trade while all is
+killed that can be: tests/chaos/processes.py. 40 disturbances are a round of either. Two fifths are the machine's:
+tests/support/cache_machine.py. A round is 100 examples of 100 steps, its seed is printed when it finds something.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from nexgent_db.embedded import postgres
 from nexgent_db.migrations import Migrator
 from nexgent_db.sync import _redis_servers
 from tests.chaos.processes import Chaos, Found
+from tests.chaos.threads import Lied, Threads
 from tests.support.cache_machine import CacheMachine
 from tests.support.cache_witness import World
 from tests.support.postgres_server import postgres_server
@@ -37,10 +38,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, help="one round of the machine with this seed")
     options = parser.parse_args()
-    half_s = 30 * options.minutes
-    if not _machine(half_s, options.seed):
-        return 1
-    return 0 if options.seed is not None or _processes(half_s) else 1
+    fifth_s = 12 * options.minutes
+    if options.seed is not None:
+        return 0 if _machine(0, options.seed) else 1
+    return 0 if _threads(fifth_s) and _processes(2 * fifth_s) and _machine(2 * fifth_s, None) else 1
 
 
 def _machine(seconds: float, given: int | None) -> bool:
@@ -80,6 +81,27 @@ def _processes(seconds: float) -> bool:
             done += chaos.counted
             figures = ", ".join(f"{name}: {count:,}" for name, count in sorted(done.items()))
             print(f"{rounds} rounds with real processes: nothing wrong. {figures}", flush=True)
+    return True
+
+
+def _threads(seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    rounds = 0
+    with postgres() as url:
+        Migrator(url).migrate()
+        while rounds == 0 or time.monotonic() < until:
+            with valkey_server() as valkey:
+                threads = Threads(url, valkey, seed=random.randrange(2**32), near_rows=100 * (rounds % 2))
+                try:
+                    with threads.running():
+                        for _ in range(DISTURBANCES):
+                            threads.disturb()
+                except Lied as error:
+                    print(f"found: {error}", file=sys.stderr)
+                    return False
+            rounds += 1
+            metrics = threads.metrics()
+            print(f"{rounds} rounds with threads: nothing wrong. {metrics.hits:,} hits, {metrics.openings} openings")
     return True
 
 
