@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
+from nexgent_db._breaker import CacheUnavailable
 from tests.support.cache_witness import PREFIX, Changed, Process, Witness
 from tests.support.held import Held
 
@@ -43,6 +45,8 @@ class Faults(Witness):
     def __init__(self) -> None:
         super().__init__()
         self.flights: list[Flight] = []
+        self.posted: list[tuple[Any, int, Changed]] = []
+        """What was sent, by which link, and how often that had failed by then."""
         self.broken: str | None = None
         self.mended_in = 0
 
@@ -92,7 +96,19 @@ class Faults(Witness):
         keys = [key for key in self.world.client.scan_iter(f"{PREFIX}*", count=1000) if not key.endswith(":floor")]
         return sorted(keys, key=lambda key: [numbers.get(part, part) for part in key.split(":")])
 
-    def _tick(self) -> None:
+    def _tick(self, settle: bool = False) -> None:
+        """A step is over. Everybody knows of what was sent before when it was answered, at the latest now or later."""
+        posted, self.posted = self.posted, []
+        for link, openings, changed in posted:
+            if settle:
+                with suppress(CacheUnavailable):
+                    link._posts.settle()
+            if link.breaker.openings == openings and link.breaker.may_read:
+                wire = link._posts._wire
+                if wire is None or not wire.unanswered:
+                    self._everybody_is_sure(changed)
+                else:
+                    self.posted.append((link, openings, changed))
         if self.broken is not None:
             self.mended_in -= 1
             if self.mended_in < 0:

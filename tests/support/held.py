@@ -17,19 +17,21 @@ class Died(BaseException):
 
 
 class Gate:
-    """Before ``link.write`` of one process. Threads that were not started by :class:`Held` pass."""
+    """Before ``write`` and ``post`` of one process's link. Threads that were not started by :class:`Held` pass."""
 
     def __init__(self, link: Any) -> None:
-        self._write = link.write
-        link.write = self._pass
+        link.write, link.post = self._before(link.write), self._before(link.post)
         self.waiting: dict[threading.Thread, Held] = {}
 
-    def _pass(self, batch: Any, began: Any, *, missed: bool) -> Any:
-        held = self.waiting.get(threading.current_thread())
-        if held is not None:
-            held._stop_here()
-            began = held.delayed(began)
-        return self._write(batch, began, missed=missed)
+    def _before(self, send: Callable[..., Any]) -> Callable[..., Any]:
+        def passing(batch: Any, began: Any, **options: Any) -> Any:
+            held = self.waiting.get(threading.current_thread())
+            if held is not None:
+                held._stop_here()
+                began = held.delayed(began)
+            return send(batch, began, **options)
+
+        return passing
 
 
 class Held:
