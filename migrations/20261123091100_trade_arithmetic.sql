@@ -10,13 +10,14 @@ RETURN 'So11111111111111111111111111111111111111112';
 COMMENT ON FUNCTION sol_mint() IS 'How SOL is named as a token: the mint of wrapped SOL.';
 
 -- PostgreSQL divides to about 16 significant digits, and again rounds when it stores: this rounds once, to the
--- last digit. (The last step multiplies: a product of numerics is exact, a quotient is not.)
+-- last digit. (The last step multiplies: a product of numerics is exact, a quotient is not. What it multiplies by is
+-- one of few digits, and so exact; PostgreSQL 15 takes power(10, -18) for 0.)
 CREATE FUNCTION ratio(numerator numeric, denominator numeric, decimals integer) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN sign(numerator) * div(
     2 * abs(numerator) * power(10::numeric, decimals) + denominator,
     2 * denominator
-) * power(10::numeric, -decimals);
+) * (1 / power(10::numeric, decimals));
 
 COMMENT ON FUNCTION ratio(numeric, numeric, integer) IS
 'numerator / denominator (above zero), correctly rounded to so many decimals, halves away from zero.';

@@ -74,7 +74,7 @@ CREATE OR REPLACE FUNCTION ratio(numerator numeric, denominator numeric, decimal
  RETURNS numeric
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN ((sign(numerator) * div(((((2)::numeric * abs(numerator)) * power((10)::numeric, (decimals)::numeric)) + denominator), ((2)::numeric * denominator))) * power((10)::numeric, ((- decimals))::numeric));
+RETURN ((sign(numerator) * div(((((2)::numeric * abs(numerator)) * power((10)::numeric, (decimals)::numeric)) + denominator), ((2)::numeric * denominator))) * ((1)::numeric / power((10)::numeric, (decimals)::numeric)));
 COMMENT ON FUNCTION ratio(numeric,numeric,integer) IS 'numerator / denominator (above zero), correctly rounded to so many decimals, halves away from zero.';
 
 CREATE OR REPLACE FUNCTION set_row_version()
