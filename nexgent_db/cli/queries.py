@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from decimal import Decimal
+from functools import cache
 from typing import Annotated, Any, Final
 
 import psycopg
@@ -39,7 +40,7 @@ def register(app: typer.Typer) -> None:
 @_queries.command(name="list")
 def list_(as_json: AsJson = False) -> None:
     """Every query: its name, how many rows it gives, where it stands, what it promises. Needs no database."""
-    queries = described(all_sources(Repository), read())
+    queries = described(list(_sources().values()), read())
     if as_json:
         typer.echo(json.dumps({"queries": [_brief(query) for query in queries]}, ensure_ascii=False))
         return
@@ -100,7 +101,7 @@ def stats(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
     All variants of a query count together; of a stream, only its opening. Statements of other roles are seen by members
     of pg_read_all_stats.
     """
-    queries = [source.query for source in all_sources(Repository)]
+    queries = [source.query for source in _sources().values()]
     with target.opened(database_url) as where:
         try:
             with psycopg.connect(where.settings.conninfo, autocommit=True) as connection:
@@ -113,9 +114,15 @@ def stats(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
         _show_statistics(found)
 
 
+@cache
+def _sources() -> dict[str, Source]:
+    """Every query by its name, in order; read once."""
+    return {source.query.qualified_name: source for source in all_sources(Repository)}
+
+
 def _found(name: str) -> tuple[Source, NamedQuery]:
     """The query of this name. Raises InvalidInput with the nearest names."""
-    sources = {source.query.qualified_name: source for source in all_sources(Repository)}
+    sources = _sources()
     if name not in sources:
         near = difflib.get_close_matches(name, sources, _CLOSE, 0.6)
         near += [each for each in sources if name and name.rpartition(".")[2] == each.rpartition(".")[2]]

@@ -39,27 +39,32 @@ async def crowd(database_url: str) -> AsyncIterator[AsyncDatabase]:
         yield database
 
 
+METHODS = ("deposit", "deposit", "withdraw", "burn", "buy", "dca_buy", "take_profit", "sell", "swap")
+
+
 async def _random_order(db: AsyncDatabase, owner: Owner, dice: random.Random) -> tuple[str, Any]:
     """A random trade of forty tokens, with fees that do not divide evenly; about half are refused."""
-    token = f"token{dice.randrange(40)}"
-    position = await db.positions.find_by_wallet_and_token(owner.agent_id, owner.wallet_address, token)
-    remaining = "1" if position is None else str(position.remaining)
+    method, token = dice.choice(METHODS), f"token{dice.randrange(40)}"
     sol = str(Decimal(dice.randrange(1, 3_000_000)).scaleb(-9))
     amount = str(Decimal(dice.randrange(1, 50)) / 4)
     fees = {"network_fee_sol": "0.000005001", "protocol_fee_sol": "0.000000999"}
-    return dice.choice(
-        [
-            ("deposit", owner.deposit(sol, **fees)),
-            ("deposit", owner.deposit(amount, token)),
-            ("withdraw", owner.withdraw(sol, **fees)),
-            ("burn", owner.burn(amount, token)),
-            ("buy", owner.buy(sol, amount, token, **fees)),
-            ("dca_buy", owner.dca_buy(sol, amount, token, **fees)),
-            ("take_profit", owner.take_profit(amount, sol, token, **fees)),
-            ("sell", owner.sell(remaining, sol, token, **fees)),
-            ("swap", owner.swap(amount, token, amount, f"token{dice.randrange(40, 50)}", **fees)),
-        ]
-    )
+    match method:
+        case "deposit" if dice.random() < 0.5:
+            order: Any = owner.deposit(amount, token)
+        case "deposit" | "withdraw":
+            order = getattr(owner, method)(sol, **fees)
+        case "burn":
+            order = owner.burn(amount, token)
+        case "buy" | "dca_buy":
+            order = getattr(owner, method)(sol, amount, token, **fees)
+        case "take_profit":
+            order = owner.take_profit(amount, sol, token, **fees)
+        case "sell":
+            position = await db.positions.find_by_wallet_and_token(owner.agent_id, owner.wallet_address, token)
+            order = owner.sell("1" if position is None else str(position.remaining), sol, token, **fees)
+        case _:
+            order = owner.swap(amount, token, amount, f"token{dice.randrange(40, 50)}", **fees)
+    return method, order
 
 
 async def test_ten_thousand_mixed_trades_by_sixteen_writers_of_one_wallet(
