@@ -41,6 +41,9 @@ TOKENS: Final = ("TokenA", "tokena", "TokenB")
 """The first two share the key of their set."""
 TRADERS: Final = 3
 READERS: Final = 2
+SILENT: Final = 0.2
+"""How probable it is that an order is made past the cache: until maintenance has brought it in, only a reader who
+passes its version is told of it."""
 STUCK_S: Final = 120.0
 _MEANWHILE: Final = 10
 """Orders of every trader, while something is away."""
@@ -151,7 +154,7 @@ class Trader:
     def trade(self) -> None:
         """One order, repeated until it is acknowledged. Raises Found."""
         name, order, change = self._next()
-        dies = self.random.random() < self.deaths
+        dies, silent = self.random.random() < self.deaths, self.random.random() < SILENT
         token = order.token_address
         before = self.held.get(token)
         if name == "sell":
@@ -159,7 +162,8 @@ class Trader:
         while True:
             self.counted["orders sent"] += 1
             try:
-                answer = self.child.ask({"trade": name, "order": order.model_dump(mode="json"), "dies": dies})
+                asked = {"trade": name, "order": order.model_dump(mode="json"), "dies": dies, "silent": silent}
+                answer = self.child.ask(asked)
             except Killed:
                 self.counted["sent again after a death"] += 1
                 dies = False

@@ -2,8 +2,9 @@
 
 It takes one JSON document a line and answers with one. Servers and prefix come from the environment.
 
-- ``{"trade": "buy", "order": {...}, "dies": false}``: answers what the trade changed; having looked whether this very
-  process is told of it by the cache. ``dies`` makes it kill itself between COMMIT and cache.
+- ``{"trade": "buy", "order": {...}, "dies": false, "silent": false}``: answers what the trade changed; having looked
+  whether this very process is told of it by the cache. ``dies`` makes it kill itself between COMMIT and cache; when
+  ``silent`` it tells the cache nothing, as a process without one.
 - ``{"position": id, "version": n, "agent": id, "token": address}``: answers the versions that it is told of the
   position, by each of the three ways to ask for it.
 """
@@ -14,6 +15,9 @@ import json
 import os
 import signal
 import sys
+import time
+from contextlib import closing
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -41,16 +45,29 @@ _ORDERS: Final[dict[str, type[TradeOrder]]] = {
 
 
 def main() -> None:
-    with Database(Settings.from_env()) as db:
+    settings = Settings.from_env()
+    with closing(_opened(settings)) as db, closing(_opened(replace(settings, redis_url=None))) as silent:
         for line in sys.stdin:
             asked = json.loads(line)
             try:
-                answer = _trade(db, asked) if "trade" in asked else _read(db, asked)
+                answer = _trade(silent if asked["silent"] else db, asked) if "trade" in asked else _read(db, asked)
             except DatabaseError as error:
                 answer = {"failed": f"{type(error).__name__}: {error}"}
             except TradeRefused as error:
                 answer = {"wrong": f"refused: {error}"}
             print(json.dumps(answer), flush=True)
+
+
+def _opened(settings: Settings) -> Database:
+    """As soon as the server is there: it may be killed while this process starts."""
+    while True:
+        db = Database(settings)
+        try:
+            db.open()
+        except DatabaseError:
+            time.sleep(0.05)
+        else:
+            return db
 
 
 def _trade(db: Database, asked: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +80,7 @@ def _trade(db: Database, asked: dict[str, Any]) -> dict[str, Any]:
         "replayed": result.replayed,
         "position": None if position is None else str(position.id),
         "version": None if position is None else position.version,
-        "wrong": _stale(db, result),
+        "wrong": None if asked["silent"] else _stale(db, result),
     }
 
 
