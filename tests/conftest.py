@@ -17,7 +17,7 @@ from pytest_postgresql.janitor import DatabaseJanitor
 
 from nexgent_db.embedded import postgres, valkey
 from nexgent_db.migrations import Migrator
-from tests.support.in_memory import run_in_memory
+from tests.support.in_memory import in_memory
 
 
 def _set_aside(name: str) -> str | None:
@@ -32,14 +32,17 @@ _SERVERS = {name: _set_aside(name) for name in ("DATABASE_URL", "REDIS_URL")}
 _NUMBERS = itertools.count(1)
 _LONGEST = (
     "test_cache_properties.py",
-    "test_replay.py",
     "test_trades_concurrently.py",
-    "test_upgrade.py",
-    "test_unfit_rows.py",
+    "test_replay.py",
+    "test_chaos.py",
+    "test_migration_killed.py",
     "test_migration_history.py",
+    "test_unfit_rows.py",
+    "test_catalog.py",
+    "test_adopt.py",
+    "test_cli_queries.py",
     "test_embedded.py",
-    "test_long_lists.py",
-    "test_cache_upkeep.py",
+    "test_project.py",
 )
 """The files that take longest, in this order; the others are short."""
 
@@ -50,13 +53,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def temporary_directories_in_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Those of the servers that this process starts; a test's ``tmp_path``, which pytest keeps, stays on the disk."""
+    tmp_path_factory.getbasetemp()
+    with in_memory():
+        yield
+
+
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
     """A PostgreSQL server on which databases can be made."""
     if url := _SERVERS["DATABASE_URL"]:
         yield url
     else:
-        with run_in_memory(postgres()) as url:
+        with postgres() as url:
             yield url
 
 

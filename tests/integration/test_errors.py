@@ -45,7 +45,6 @@ from nexgent_db.errors import (
     translate,
 )
 from nexgent_db.migrations import Migrator
-from tests.support.in_memory import run_in_memory
 
 SECRET = "s3cret"
 
@@ -339,7 +338,7 @@ def guarded() -> Iterator[dict[str, Any]]:
         "local all nobody_here trust",
         "local all sleeper trust",
     ]
-    with run_in_memory(postgres()) as url:
+    with postgres() as url:
         with another(url) as connection:
             connection.execute(f"CREATE ROLE alice LOGIN PASSWORD '{SECRET}'".encode())
             connection.execute(sql.SQL("CREATE ROLE odd LOGIN PASSWORD {}").format(ODD_PASSWORD))

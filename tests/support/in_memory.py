@@ -1,11 +1,11 @@
-"""Throw-away servers whose files lie in memory: a database is then made in 40 ms, and on a disk in 250 to 1,200."""
+"""Servers whose files lie in memory: a database is then made in 40 ms, and on a disk in 250 to 1,200."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -22,15 +22,6 @@ def in_memory() -> Iterator[None]:
         if _has_room():
             patch.setattr(tempfile, "tempdir", str(_MEMORY))
         yield
-
-
-@contextmanager
-def run_in_memory(server: AbstractContextManager[str]) -> Iterator[str]:
-    """A throw-away server with its files there; its URL."""
-    with ExitStack() as running:
-        with in_memory():
-            url = running.enter_context(server)
-        yield url
 
 
 def _has_room() -> bool:

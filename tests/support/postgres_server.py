@@ -14,7 +14,6 @@ from pathlib import Path
 from nexgent_db.embedded import postgres
 from nexgent_db.embedded._lifetime import temporary_parent
 from nexgent_db.migrations import Migrator
-from tests.support.in_memory import in_memory
 
 
 class PostgresServer:
@@ -56,8 +55,7 @@ class PostgresServer:
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
     """A running and migrated server of the test's own, gone afterwards."""
-    with in_memory():
-        directory = Path(tempfile.mkdtemp(prefix="nexgent-postgres-", dir=temporary_parent()))
+    directory = Path(tempfile.mkdtemp(prefix="nexgent-postgres-", dir=temporary_parent()))
     server = PostgresServer(directory)
     try:
         if os.geteuid() == 0:
