@@ -280,7 +280,7 @@ def test_a_wrong_password_is_one_line_without_it(fresh_database_url: str) -> Non
     parts = conninfo_to_dict(fresh_database_url)
     with psycopg.connect(fresh_database_url, autocommit=True) as connection:
         ((method,),) = connection.execute(
-            "SELECT auth_method FROM pg_hba_file_rules WHERE auth_method <> 'reject' ORDER BY rule_number LIMIT 1"
+            "SELECT auth_method FROM pg_hba_file_rules WHERE auth_method <> 'reject' ORDER BY line_number LIMIT 1"
         ).fetchall()
         if method == "trust":  # the embedded server asks nobody: an unknown role is what it can refuse
             line = failure("status", DATABASE_URL=f"{fresh_database_url} user=nobody_here password=s3cret")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from nexgent_db.aio import _redis_servers
 from nexgent_db.aio._redis_servers import RedisServers
 from tests.support.tls_proxy import tls_proxy
 from tests.support.valkey_server import valkey_server
@@ -28,6 +29,7 @@ async def test_the_certificates_of_the_system_are_read_once_for_all_connections(
 
     with valkey_server() as server, tls_proxy(server.socket, tmp_path) as proxy:
         monkeypatch.setattr(ssl, "create_default_context", creating)
+        monkeypatch.setattr(_redis_servers, "TIMEOUT_S", 10)  # a busy machine takes its time to greet by TLS
         servers = RedisServers(proxy.url(ssl_ca_certs=str(proxy.authority)), greet)
         connections = [await servers.connect() for _ in range(3)]
         for connection in connections:
