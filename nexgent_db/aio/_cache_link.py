@@ -8,6 +8,7 @@ epoch: what was cached is deleted first.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -55,6 +56,7 @@ class CacheLink:
         self._pattern = re.sub(r"([\\*?\[\]])", r"\\\1", keys.prefix) + "*"
         self._clock = 0.0  # what to add to the monotonic clock for the server's time, in ms
         self._idle: deque[Any] = deque()
+        self._checking = asyncio.Lock()
         self._servers = RedisServers(url, self._greet)
         self._posts = Posts(self._servers, self._written, lambda error: self._failed(error, missed=True))
         self.near = NearCache(near_rows, self._servers, keys, self._is_well) if near_rows else None
@@ -295,6 +297,10 @@ class CacheLink:
 
         False while another process deletes. Raises CacheUnavailable, and what ``identify`` raises.
         """
+        async with self._checking:  # the probe, and whoever calls for the whole cache, may come at the same time
+            return self.breaker.answers or await self._check(identify)
+
+    async def _check(self, identify: Callable[[], Awaitable[DatabaseIdentity]]) -> bool:
         self._server = None
         await self._disconnect()
         if self.near is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -56,6 +57,7 @@ class CacheLink:
         self._pattern = re.sub(r"([\\*?\[\]])", r"\\\1", keys.prefix) + "*"
         self._clock = 0.0  # what to add to the monotonic clock for the server's time, in ms
         self._idle: deque[Any] = deque()
+        self._checking = threading.Lock()
         self._servers = RedisServers(url, self._greet)
         self._posts = Posts(self._servers, self._written, lambda error: self._failed(error, missed=True))
         self.near = NearCache(near_rows, self._servers, keys, self._is_well) if near_rows else None
@@ -296,6 +298,10 @@ class CacheLink:
 
         False while another process deletes. Raises CacheUnavailable, and what ``identify`` raises.
         """
+        with self._checking:  # the probe, and whoever calls for the whole cache, may come at the same time
+            return self.breaker.answers or self._check(identify)
+
+    def _check(self, identify: Callable[[], DatabaseIdentity]) -> bool:
         self._server = None
         self._disconnect()
         if self.near is not None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 import pytest
@@ -14,9 +15,10 @@ import pytest_asyncio
 from nexgent_db import AsyncDatabase
 from nexgent_db.aio._cache_upkeep import PROBE_S
 from nexgent_db.models import SOL_MINT
-from nexgent_db.models.cache import TokenPrice
+from nexgent_db.models.cache import DatabaseIdentity, TokenPrice
 from nexgent_db.settings import Settings
 from tests.integration.aio.factories import TOKEN, Owner, new_owner
+from tests.support.concurrently import concurrently_async
 from tests.support.faulty_proxy import Fault, FaultyProxy, faulty_proxy
 from tests.support.valkey_server import ValkeyServer, valkey_server
 from tests.support.valkey_topologies import older_copy
@@ -223,6 +225,35 @@ async def test_a_set_of_which_a_part_is_lost_is_still_right(
     await assert_all_is_right()
     compared = await db.cache.verify(patience_s=0.1)
     assert (compared.different, compared.compared > 0) == ({}, True)
+
+
+async def test_two_who_look_for_a_lost_redis_at_once_do_not_disturb_each_other(
+    db: AsyncDatabase, owner: Owner, server: ValkeyServer
+) -> None:
+    db.cache._recover_soon = lambda: None  # type: ignore[method-assign]
+    server.kill()
+    await db.trades.buy(owner.buy("1", "1000"))
+    await assert_told_what_the_database_says(db, owner)
+    server.start()
+    link: Any = db.cache._link
+    in_the_middle = asyncio.Event()
+
+    async def identify() -> DatabaseIdentity:
+        in_the_middle.set()
+        await asyncio.sleep(0.05)  # the other one begins meanwhile
+        return await db.cache._queries.identity()
+
+    async def check_first() -> bool:
+        return bool(await link.check(identify))
+
+    async def check_second() -> bool:
+        await in_the_middle.wait()
+        return bool(await link.check(db.cache._queries.identity))
+
+    assert await concurrently_async([check_first, check_second]) == [True, True]
+    assert await db.cache._recover()
+    assert (db.cache.metrics().state, db.cache.metrics().openings) == ("closed", 1)
+    await assert_told_what_the_database_says(db, owner)
 
 
 async def test_a_redis_that_was_started_with_an_old_dump_is_not_believed(

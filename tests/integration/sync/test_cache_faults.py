@@ -3,20 +3,22 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 import pytest
 
 from nexgent_db import Database
 from nexgent_db.models import SOL_MINT
-from nexgent_db.models.cache import TokenPrice
+from nexgent_db.models.cache import DatabaseIdentity, TokenPrice
 from nexgent_db.settings import Settings
 from nexgent_db.sync._cache_upkeep import PROBE_S
 from tests.integration.sync.factories import TOKEN, Owner, new_owner
+from tests.support.concurrently import concurrently
 from tests.support.faulty_proxy import Fault, FaultyProxy, faulty_proxy
 from tests.support.valkey_server import ValkeyServer, valkey_server
 from tests.support.valkey_topologies import older_copy
@@ -223,6 +225,35 @@ def test_a_set_of_which_a_part_is_lost_is_still_right(
     assert_all_is_right()
     compared = db.cache.verify(patience_s=0.1)
     assert (compared.different, compared.compared > 0) == ({}, True)
+
+
+def test_two_who_look_for_a_lost_redis_at_once_do_not_disturb_each_other(
+    db: Database, owner: Owner, server: ValkeyServer
+) -> None:
+    db.cache._recover_soon = lambda: None  # type: ignore[method-assign]
+    server.kill()
+    db.trades.buy(owner.buy("1", "1000"))
+    assert_told_what_the_database_says(db, owner)
+    server.start()
+    link: Any = db.cache._link
+    in_the_middle = threading.Event()
+
+    def identify() -> DatabaseIdentity:
+        in_the_middle.set()
+        time.sleep(0.05)  # the other one begins meanwhile
+        return db.cache._queries.identity()
+
+    def check_first() -> bool:
+        return bool(link.check(identify))
+
+    def check_second() -> bool:
+        in_the_middle.wait()
+        return bool(link.check(db.cache._queries.identity))
+
+    assert concurrently([check_first, check_second]) == [True, True]
+    assert db.cache._recover()
+    assert (db.cache.metrics().state, db.cache.metrics().openings) == ("closed", 1)
+    assert_told_what_the_database_says(db, owner)
 
 
 def test_a_redis_that_was_started_with_an_old_dump_is_not_believed(
