@@ -6,8 +6,8 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -135,27 +135,27 @@ class CacheUpkeep:
         assert link is not None
         if link.breaker.state is State.OPEN:  # since the reader looked
             return
-        with self._kept_to_ourselves(link, missed=False):
+        try:
             await link.write(batch, began, missed=False)
+        except Exception as error:
+            self._keep_to_ourselves(error, missed=False)
 
     async def _follow(self, batch: Batch, began: Moment) -> None:
         """Send what was committed, on its way in the order of the calls. A failure is kept to ourselves."""
         link = self._link
         assert link is not None
-        with self._kept_to_ourselves(link, missed=True):
+        try:
             await link.post(batch, began)
             self._seen = (began.epoch, max(self.seen, batch.version))
+        except Exception as error:
+            self._keep_to_ourselves(error, missed=True)
 
-    @contextmanager
-    def _kept_to_ourselves(self, link: CacheLink, *, missed: bool) -> Iterator[None]:
-        try:
-            yield
-        except CacheUnavailable:
-            self._recover_soon()
-        except Exception:
-            _LOG.exception("the cache could not be written")
-            link.breaker.fail("an error of the client", missed=missed)
-            self._recover_soon()
+    def _keep_to_ourselves(self, error: Exception, *, missed: bool) -> None:
+        """What was committed is committed, and what was read is right, whatever became of the cache."""
+        if not isinstance(error, CacheUnavailable) and self._link is not None:
+            _LOG.error("the cache could not be written", exc_info=error)
+            self._link.breaker.fail("an error of the client", missed=missed)
+        self._recover_soon()
 
     # --- Found again --------------------------------------------------------------------------------
 

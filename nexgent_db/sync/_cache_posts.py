@@ -16,6 +16,8 @@ from nexgent_db._background import deadline
 from nexgent_db._breaker import CacheUnavailable
 from nexgent_db.sync._redis_servers import FAILURES, TIMEOUT_S, RedisServers
 
+_MOST_UNANSWERED: Final = 32
+"""So many answers are left unread while nobody asks: to read them one by one would double what a post costs."""
 _FAILURES: Final = (*FAILURES, AttributeError)
 """The last is what the client makes of a connection that another thread has closed meanwhile."""
 
@@ -28,6 +30,10 @@ class _Wire:
         self.unanswered: deque[float] = deque()
         self.sent = self.answered = 0
         self.failed = False
+
+    def is_late(self) -> bool:
+        """Should the first answer have come by now?"""
+        return bool(self.unanswered) and time.monotonic() >= self.unanswered[0] + TIMEOUT_S
 
 
 class Posts:
@@ -94,25 +100,25 @@ class Posts:
         return bool(wire.unanswered)
 
     def _ready(self, wire: _Wire | None) -> _Wire:
-        """The connection, with what has come in by now read from it; another one when the server closed it idle."""
+        """The connection, now and then with what has come in read from it; another one when the server closed it."""
         if wire is not None:
-            if not self._reading.locked():
+            if wire.unanswered and not self._reading.locked():
                 with self._reading:
-                    self._read_what_came(wire)
+                    self._read_what_is_due(wire)
             if wire.unanswered or not _has_come(wire):
                 return wire
             wire.connection.disconnect(nowait=True)
         wire = self._wire = _Wire(self._servers.connect())
         return wire
 
-    def _read_what_came(self, wire: _Wire) -> None:
-        while wire.unanswered:
-            if _has_come(wire):
-                self._read(wire)
-            elif time.monotonic() < wire.unanswered[0] + TIMEOUT_S:
-                return
-            else:
-                raise RedisTimeoutError("a change was not answered in time")
+    def _read_what_is_due(self, wire: _Wire) -> None:
+        unanswered = wire.unanswered
+        if len(unanswered) < _MOST_UNANSWERED and not wire.is_late():
+            return
+        while unanswered and _has_come(wire):
+            self._read(wire)
+        if wire.is_late():
+            raise RedisTimeoutError("a change was not answered in time")
 
     def _read(self, wire: _Wire) -> None:
         # Given up in the middle, it can be read again.
