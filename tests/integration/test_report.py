@@ -123,11 +123,13 @@ def test_nothing_is_loaded_from_elsewhere(written: Path, parsed: Page) -> None:
     assert "http" not in text.replace("https", "http").split("<body>")[0]
 
 
-def test_the_same_database_gives_the_same_page(written: Path, database_url: str, tmp_path: Path) -> None:
-    again = tmp_path / "again.html"
-    done = CliRunner().invoke(app, ["report", "--out", str(again), "--database-url", database_url])
-    assert done.exit_code == 0
-    assert again.read_bytes() == written.read_bytes()
+def test_the_same_database_gives_the_same_page(fresh_database_url: str, tmp_path: Path) -> None:
+    """One of its own: the other tests fill the one of the session, and autovacuum counts its rows at any time."""
+    written = [tmp_path / "once.html", tmp_path / "again.html"]
+    for path in written:
+        done = CliRunner().invoke(app, ["report", "--out", str(path), "--database-url", fresh_database_url])
+        assert done.exit_code == 0
+    assert written[0].read_bytes() == written[1].read_bytes()
 
 
 def test_a_page_that_cannot_be_written_is_told(database_url: str, tmp_path: Path) -> None:
