@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from nexgent_db.aio._session import Session
 from nexgent_db.binding import BoundQuery, Call
 from nexgent_db.errors import translate
-from nexgent_db.models.trades import ResetResult, TradeOutcome, TradeResult
+from nexgent_db.models.trades import TradeOutcome
 from nexgent_db.observe._event import Hooks, QueryEvent
 from nexgent_db.sqlfiles import Cardinality
 
@@ -26,6 +26,7 @@ class ObservedSession(Session):
 
     def __init__(self, session: Session, hooks: Hooks, *, in_block: bool) -> None:
         self._session = session
+        self.replays = session.replays
         self._hooks = hooks
         self._in_block = in_block
 
@@ -55,9 +56,6 @@ class ObservedSession(Session):
             self._tell(bound, started, None, error)
             raise
         self._tell(bound, started, rows, None)
-
-    def note_replay(self, result: TradeResult | ResetResult, token_address: str | None) -> None:
-        self._session.note_replay(result, token_address)
 
     @asynccontextmanager
     async def block(self) -> AsyncIterator[Session]:

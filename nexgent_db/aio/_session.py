@@ -45,10 +45,9 @@ class Session(ABC):
     cache: TradeCache | None = None
     """What trades that are committed at once are told to; None without a cache, and in blocks, which tell it all."""
 
-    def note_replay(  # noqa: B027  # only a block has to remember it
-        self, result: TradeResult | ResetResult, token_address: str | None
-    ) -> None:
-        """A trade that had been made before was acknowledged again: its caller must see it after the block."""
+    replays: list[Replay] | None = None
+    """Trades of earlier that were acknowledged in a block, and in those within it that were not undone: their callers
+    must see them after it. None outside of blocks."""
 
     @abstractmethod
     async def run(self, bound: BoundQuery, call: Call) -> Any:
@@ -76,7 +75,6 @@ class BlockSession(Session):
         self.wrote_cached: bool | None = False
         """May the block have changed cached rows? None: nobody wants to know."""
         self.replays: list[Replay] = []
-        """Trades of earlier that were acknowledged in the block, and in those within it that were not undone."""
         self._around = around
 
     async def run(self, bound: BoundQuery, call: Call) -> Any:
@@ -97,9 +95,6 @@ class BlockSession(Session):
             self.wrote_cached = True
             if self._around is not None:
                 self._around._note_change()
-
-    def note_replay(self, result: TradeResult | ResetResult, token_address: str | None) -> None:
-        self.replays.append((result, token_address))
 
     async def stream(self, bound: BoundQuery, call: Call) -> AsyncGenerator[Any, None]:
         if self.ended:

@@ -161,9 +161,7 @@ class AsyncDatabase(_Repositories):
             return AsyncCache(None, session, self._block_session)
         from nexgent_db.aio._cache_link import CacheLink  # imports redis
 
-        near_rows = (
-            self.settings.near_cache_rows if self.tenant is None else 0
-        )  # a tenant's only follows what it writes
+        near_rows = self.settings.near_cache_rows if self.tenant is None else 0  # a tenant's reads nothing
         link = CacheLink(self.settings.redis_url, CacheKeys(self.settings.cache_prefix), near_rows)
         return AsyncCache(link, session, self._block_session)
 

@@ -98,7 +98,7 @@ class CacheLink:
         """Run a script: as ``call``; one round trip more for a server that forgot it. Raises CacheUnavailable."""
         self._posts.settle()
         self.calls += 1
-        packed = _packed(("EVALSHA", wanted.sha, len(keys), *keys, *arguments))
+        packed = _packed_run(wanted, keys, arguments)
         try:
             with deadline(TIMEOUT_S):
                 try:
@@ -246,7 +246,7 @@ class CacheLink:
         keys, arguments = self._to_write(batch, began, missed=True)
         self.calls += 1
         try:
-            self._posts.post(_packed(("EVALSHA", script("write").sha, len(keys), *keys, *arguments)))
+            self._posts.post(_packed_run(script("write"), keys, arguments))
         finally:
             self._forget_near(batch)
 
@@ -399,6 +399,11 @@ def _packed(command: tuple[Any, ...]) -> bytes:
     except UnicodeEncodeError:
         raise CacheUnavailable("text with half of a surrogate pair cannot be sent") from None
     return packed
+
+
+def _packed_run(wanted: Script, keys: Sequence[str], arguments: Sequence[Any]) -> bytes:
+    """A script's run as it is sent to a server that knows it."""
+    return _packed(("EVALSHA", wanted.sha, len(keys), *keys, *arguments))
 
 
 def _server_of(told: dict[bytes, bytes]) -> bytes | None:

@@ -13,7 +13,7 @@ from psycopg import Connection
 
 from nexgent_db.binding import BoundQuery, Call
 from nexgent_db.errors import translate
-from nexgent_db.models.trades import ResetResult, TradeOutcome, TradeResult
+from nexgent_db.models.trades import TradeOutcome
 from nexgent_db.observe._event import Hooks, QueryEvent
 from nexgent_db.sqlfiles import Cardinality
 from nexgent_db.sync._session import Session
@@ -27,6 +27,7 @@ class ObservedSession(Session):
 
     def __init__(self, session: Session, hooks: Hooks, *, in_block: bool) -> None:
         self._session = session
+        self.replays = session.replays
         self._hooks = hooks
         self._in_block = in_block
 
@@ -56,9 +57,6 @@ class ObservedSession(Session):
             self._tell(bound, started, None, error)
             raise
         self._tell(bound, started, rows, None)
-
-    def note_replay(self, result: TradeResult | ResetResult, token_address: str | None) -> None:
-        self._session.note_replay(result, token_address)
 
     @contextmanager
     def block(self) -> Iterator[Session]:

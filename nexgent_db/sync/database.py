@@ -162,9 +162,7 @@ class Database(_Repositories):
             return Cache(None, session, self._block_session)
         from nexgent_db.sync._cache_link import CacheLink  # imports redis
 
-        near_rows = (
-            self.settings.near_cache_rows if self.tenant is None else 0
-        )  # a tenant's only follows what it writes
+        near_rows = self.settings.near_cache_rows if self.tenant is None else 0  # a tenant's reads nothing
         link = CacheLink(self.settings.redis_url, CacheKeys(self.settings.cache_prefix), near_rows)
         return Cache(link, session, self._block_session)
 

@@ -154,8 +154,8 @@ class Trades:
         result = result_of(order, self._make(statement, order, sent))
         if cache is not None and began is not None:
             cache.apply_trade(result, getattr(order, "token_address", None), began)
-        elif result.replayed:
-            self._session.note_replay(result, getattr(order, "token_address", None))
+        elif result.replayed and self._session.replays is not None:
+            self._session.replays.append((result, getattr(order, "token_address", None)))
         return result
 
     def _make(

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -14,6 +11,7 @@ from statistics import median
 from typing import Final
 
 from nexgent_db.replay import OUTCOMES
+from tests.benchmarks.child import nexgent_db
 from tests.benchmarks.result import Result
 
 HISTORY: Final = Path(__file__).parents[3] / "shared/data/wallet_history/events.jsonl"
@@ -33,16 +31,10 @@ def run(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[Res
 
 
 def _replay(url: str) -> tuple[float, float]:
-    command = [sys.executable, "-m", "nexgent_db.cli", "replay", str(HISTORY), "--json", "--database-url", url]
     started = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None
-        answer = child.stdout.read()
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
+    ended = nexgent_db("replay", str(HISTORY), "--json", "--database-url", url)
     elapsed = time.perf_counter() - started
-    if child.returncode:
-        raise RuntimeError(f"the replay ended with exit code {child.returncode}")
-    document = json.loads(answer)
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
-    return sum(document[outcome] for outcome in OUTCOMES) / elapsed, usage.ru_maxrss * unit / 1e6
+    if ended.exit_code:
+        raise RuntimeError(f"the replay ended with exit code {ended.exit_code}")
+    document = json.loads(ended.said)
+    return sum(document[outcome] for outcome in OUTCOMES) / elapsed, ended.memory_mb

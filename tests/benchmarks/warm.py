@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ from rich.table import Table
 
 from nexgent_db.embedded import postgres
 from nexgent_db.migrations import Migrator
+from tests.benchmarks.child import nexgent_db
 from tests.support.valkey_server import valkey_server
 
 _MORE_MEMORY: Final = 1.3
@@ -99,16 +98,10 @@ def _filled(server: str, rows: int) -> Iterator[str]:
 
 
 def _run(command: str, url: str, redis_url: str) -> Run:
-    arguments = ["cache", command, "--json", "--database-url", url, "--redis-url", redis_url]
-    with subprocess.Popen([sys.executable, "-m", "nexgent_db.cli", *arguments], stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None
-        said = child.stdout.read()
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode not in (0, 1):
-        raise RuntimeError(f"cache {command} ended with exit code {child.returncode}")
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
-    return Run(json.loads(said.splitlines()[-1]), usage.ru_maxrss * unit / 1e6)
+    ended = nexgent_db("cache", command, "--json", "--database-url", url, "--redis-url", redis_url)
+    if ended.exit_code not in (0, 1):
+        raise RuntimeError(f"cache {command} ended with exit code {ended.exit_code}")
+    return Run(json.loads(ended.said.splitlines()[-1]), ended.memory_mb)
 
 
 if __name__ == "__main__":
