@@ -1,4 +1,4 @@
-"""A folder of migrations of the test's own; a database with roles; one that Prisma made."""
+"""A folder of migrations of the test's own; a database with roles; one that Prisma made; a Valkey to be disturbed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import pytest
 from pytest_postgresql.executors import NoopExecutor
 
 from tests.conftest import new_database
+from tests.support.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.support.migrating import Write
 from tests.support.prisma import Prisma, make_as_prisma_does
 from tests.support.roles import RoledDatabase, new_prefix, roles_dropped
+from tests.support.valkey_server import ValkeyServer, valkey_server
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +27,20 @@ def roled(server_url: str, migrated_template: NoopExecutor) -> Iterator[RoledDat
         database = RoledDatabase(url, prefix)
         database.apply()
         yield database
+
+
+@pytest.fixture
+def server() -> Iterator[ValkeyServer]:
+    """A Valkey of the test's own, to be killed and started."""
+    with valkey_server() as running:
+        yield running
+
+
+@pytest.fixture
+def proxy(server: ValkeyServer) -> Iterator[FaultyProxy]:
+    """A way to it that can be disturbed."""
+    with faulty_proxy(server.socket) as between:
+        yield between
 
 
 @pytest.fixture

@@ -20,20 +20,14 @@ from nexgent_db import AsyncDatabase
 from nexgent_db.errors import DatabaseError
 from nexgent_db.models import SOL_MINT, AgentPosition
 from nexgent_db.settings import Settings
-from tests.integration.aio.factories import TOKEN, Owner, new_owner
+from tests.integration.aio.factories import TOKEN, Owner, funded_owner
 from tests.support.cache_oracle import differences
 from tests.support.postgres_server import PostgresServer, postgres_server
-from tests.support.valkey_server import ValkeyServer, valkey_server
+from tests.support.valkey_server import ValkeyServer
 from tests.support.valkey_topologies import older_copy
 
 REPAIRED_S: Final = 5.0
 """Within how many seconds everybody is told what is right: as promised."""
-
-
-@pytest.fixture
-def server() -> Iterator[ValkeyServer]:
-    with valkey_server() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +67,7 @@ async def maintenance(settings: Settings) -> AsyncIterator[None]:
 @pytest_asyncio.fixture
 async def owner(writer: AsyncDatabase, reader: AsyncDatabase) -> Owner:
     """An agent with 100 SOL, which are cached."""
-    made = await new_owner(writer)
-    await writer.trades.deposit(made.deposit("100"))
+    made = await funded_owner(writer)
     await told(reader, made)
     return made
 

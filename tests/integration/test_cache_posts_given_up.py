@@ -9,15 +9,14 @@ from typing import Any
 
 from nexgent_db import AsyncDatabase
 from nexgent_db.settings import Settings
-from tests.integration.aio.factories import new_owner
+from tests.integration.aio.factories import funded_owner
 from tests.support.valkey_server import valkey_server
 
 
 async def test_a_reader_who_is_given_up_takes_nothing_from_the_others(database_url: str) -> None:
     with valkey_server() as server:
         async with AsyncDatabase(replace(Settings.from_url(database_url), redis_url=server.url)) as db:
-            owner = await new_owner(db)
-            await db.trades.deposit(owner.deposit("100"))
+            owner = await funded_owner(db)
             old = (await db.trades.buy(owner.buy("1", "1000"))).position
             assert old is not None
             assert await db.cache.position(old.id) == old

@@ -10,7 +10,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.support.faulty_proxy import Fault, FaultyProxy, faulty_proxy
+from tests.support.faulty_proxy import Fault, FaultyProxy
 from tests.support.valkey_server import ValkeyServer, valkey_server
 
 TIMEOUT_S = 0.3
@@ -21,13 +21,6 @@ def server() -> Iterator[ValkeyServer]:
     """A server that every test leaves running and answering."""
     with valkey_server() as running:
         yield running
-
-
-@pytest.fixture
-def proxy(server: ValkeyServer) -> Iterator[FaultyProxy]:
-    """A way to it that can be disturbed."""
-    with faulty_proxy(server.socket) as between:
-        yield between
 
 
 def impatient(url: str) -> redis.Redis:

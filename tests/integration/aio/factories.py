@@ -94,6 +94,13 @@ async def new_owner(db: AsyncDatabase, wallet_type: TradingMode = "simulation") 
     return Owner(user.id, agent.id, wallet.wallet_address)
 
 
+async def funded_owner(db: AsyncDatabase) -> Owner:
+    """The same, with 100 SOL in the wallet."""
+    owner = await new_owner(db)
+    await db.trades.deposit(owner.deposit("100"))
+    return owner
+
+
 async def balance_of(db: AsyncDatabase, owner: Owner, token: str = SOL_MINT) -> Decimal:
     """What the wallet holds of the token; 0 when it never held any."""
     found: AgentBalance | None = await db.balances.find_by_wallet_and_token(owner.wallet_address, token)

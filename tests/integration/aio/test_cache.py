@@ -15,7 +15,7 @@ from nexgent_db import AsyncDatabase
 from nexgent_db._cache_rows import POSITION, Batch, Moment
 from nexgent_db.models import SOL_MINT, AgentPosition
 from nexgent_db.settings import Settings
-from tests.integration.aio.factories import TOKEN, Owner, new_owner
+from tests.integration.aio.factories import TOKEN, Owner, funded_owner, new_owner
 
 
 @pytest_asyncio.fixture
@@ -30,9 +30,7 @@ async def db(fresh_database_url: str, redis_url: str) -> AsyncIterator[AsyncData
 @pytest_asyncio.fixture
 async def owner(db: AsyncDatabase) -> Owner:
     """An agent with 100 SOL."""
-    made = await new_owner(db)
-    await db.trades.deposit(made.deposit("100"))
-    return made
+    return await funded_owner(db)
 
 
 async def bought(db: AsyncDatabase, owner: Owner, token: str = TOKEN) -> AgentPosition:
@@ -301,8 +299,7 @@ async def test_what_was_missed_is_made_up_for_before_the_cache_is_read_again(db:
 
 async def test_without_redis_the_cache_reads_the_database(database_url: str) -> None:
     async with AsyncDatabase(database_url) as db:
-        owner = await new_owner(db)
-        await db.trades.deposit(owner.deposit("100"))
+        owner = await funded_owner(db)
         position = await bought(db, owner)
         assert await db.cache.position(position.id) == position
         assert await db.cache.positions_of_agent(owner.agent_id) == [position]

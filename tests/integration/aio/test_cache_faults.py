@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, Final
 
@@ -17,25 +17,13 @@ from nexgent_db.aio._cache_upkeep import PROBE_S
 from nexgent_db.models import SOL_MINT
 from nexgent_db.models.cache import DatabaseIdentity, TokenPrice
 from nexgent_db.settings import Settings
-from tests.integration.aio.factories import TOKEN, Owner, new_owner
+from tests.integration.aio.factories import TOKEN, Owner, funded_owner, new_owner
 from tests.support.concurrently import concurrently_async
-from tests.support.faulty_proxy import Fault, FaultyProxy, faulty_proxy
-from tests.support.valkey_server import ValkeyServer, valkey_server
+from tests.support.faulty_proxy import Fault, FaultyProxy
+from tests.support.valkey_server import ValkeyServer
 from tests.support.valkey_topologies import older_copy
 
 FAULTS: Final = ["killed", "hung", "refusing", "slow", "alone", "read-only", "full", "garbage", "cut"]
-
-
-@pytest.fixture
-def server() -> Iterator[ValkeyServer]:
-    with valkey_server() as running:
-        yield running
-
-
-@pytest.fixture
-def proxy(server: ValkeyServer) -> Iterator[FaultyProxy]:
-    with faulty_proxy(server.socket) as between:
-        yield between
 
 
 @pytest_asyncio.fixture
@@ -47,9 +35,7 @@ async def db(fresh_database_url: str, proxy: FaultyProxy) -> AsyncIterator[Async
 
 @pytest_asyncio.fixture
 async def owner(db: AsyncDatabase) -> Owner:
-    made = await new_owner(db)
-    await db.trades.deposit(made.deposit("100"))
-    return made
+    return await funded_owner(db)
 
 
 def broken(fault: str, server: ValkeyServer, proxy: FaultyProxy) -> None:

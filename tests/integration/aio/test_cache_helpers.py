@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -14,13 +14,7 @@ from nexgent_db import AsyncDatabase
 from nexgent_db.cache_keys import EXECUTION_MS, IDEMPOTENCY_MS, LOCK_MS, SIGNAL_CREATE_MS
 from nexgent_db.errors import InvalidInput, LockLost, LockNotAcquired
 from nexgent_db.settings import Settings
-from tests.support.valkey_server import ValkeyServer, valkey_server
-
-
-@pytest.fixture
-def server() -> Iterator[ValkeyServer]:
-    with valkey_server() as running:
-        yield running
+from tests.support.valkey_server import ValkeyServer
 
 
 @pytest_asyncio.fixture

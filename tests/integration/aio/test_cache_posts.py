@@ -16,7 +16,7 @@ from nexgent_db._cache_rows import POSITION
 from nexgent_db.aio._redis_servers import TIMEOUT_S
 from nexgent_db.models import AgentPosition
 from nexgent_db.settings import Settings
-from tests.integration.aio.factories import Owner, new_owner
+from tests.integration.aio.factories import Owner, funded_owner, new_owner
 from tests.support.concurrently import concurrently_async
 from tests.support.valkey_server import ValkeyServer, valkey_server
 
@@ -42,9 +42,7 @@ async def db(database_url: str, server: ValkeyServer) -> AsyncIterator[AsyncData
 
 @pytest_asyncio.fixture
 async def owner(db: AsyncDatabase) -> Owner:
-    made = await new_owner(db)
-    await db.trades.deposit(made.deposit("100"))
-    return made
+    return await funded_owner(db)
 
 
 async def bought(db: AsyncDatabase, owner: Owner) -> AgentPosition:

@@ -16,7 +16,7 @@ from nexgent_db._cache_rows import Batch
 from nexgent_db.models import SOL_MINT, AgentPosition
 from nexgent_db.models.cache import DatabaseIdentity
 from nexgent_db.settings import Settings
-from tests.integration.aio.factories import TOKEN, Owner, new_owner
+from tests.integration.aio.factories import TOKEN, Owner, funded_owner
 from tests.support.valkey_server import valkey_server
 
 
@@ -38,8 +38,7 @@ async def mortal(db: AsyncDatabase) -> AsyncIterator[AsyncDatabase]:
 @pytest_asyncio.fixture
 async def owner(db: AsyncDatabase) -> Owner:
     """An agent with 100 SOL, which are cached."""
-    made = await new_owner(db)
-    await db.trades.deposit(made.deposit("100"))
+    made = await funded_owner(db)
     assert await sol(db, made) == 100
     return made
 
@@ -172,8 +171,7 @@ async def test_what_could_not_be_stored_again_for_want_of_memory_does_not_make_r
     with valkey_server() as server:
         settings = replace(Settings.from_url(fresh_database_url), redis_url=server.url)
         async with AsyncDatabase(settings) as db:
-            owner = await new_owner(db)
-            await db.trades.deposit(owner.deposit("100"))
+            owner = await funded_owner(db)
             link: Any = db.cache._link
             old = await bought(db, owner)
             late = Batch(link.keys)  # of a reader who read the database now, and is slow

@@ -16,7 +16,7 @@ from nexgent_db.aio import _cache_whole
 from nexgent_db.errors import CacheUnreachable, ConfigurationError
 from nexgent_db.models import SOL_MINT
 from nexgent_db.settings import Settings
-from tests.integration.aio.factories import TOKEN, Owner, new_owner
+from tests.integration.aio.factories import TOKEN, Owner, funded_owner
 from tests.support.tls_proxy import TlsProxy, tls_proxy
 from tests.support.valkey_server import ValkeyServer, valkey_server
 
@@ -43,8 +43,7 @@ async def opened(database_url: str, redis_url: str) -> AsyncIterator[AsyncDataba
 
 
 async def owner_with_a_position(db: AsyncDatabase) -> Owner:
-    owner = await new_owner(db)
-    await db.trades.deposit(owner.deposit("100"))
+    owner = await funded_owner(db)
     await db.trades.buy(owner.buy("1", "1000", TOKEN))
     return owner
 

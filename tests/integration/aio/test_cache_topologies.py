@@ -15,7 +15,7 @@ from nexgent_db import AsyncDatabase
 from nexgent_db.cache_keys import CacheKeys, key_slot
 from nexgent_db.models import SOL_MINT
 from nexgent_db.settings import Settings
-from tests.integration.aio.factories import TOKEN, Owner, new_owner
+from tests.integration.aio.factories import TOKEN, Owner, funded_owner
 from tests.support.valkey_topologies import PASSWORD, SENTINEL_PASSWORD, SentinelGroup, sentinel_group, valkey_cluster
 
 PREFIX = "{nexgent}:"
@@ -44,8 +44,7 @@ async def assert_all_is_read_from_redis(db: AsyncDatabase, owner: Owner) -> None
 
 
 async def owner_with_a_position(db: AsyncDatabase) -> Owner:
-    owner = await new_owner(db)
-    await db.trades.deposit(owner.deposit("100"))
+    owner = await funded_owner(db)
     await db.trades.buy(owner.buy("1", "1000"))
     return owner
 

@@ -19,7 +19,7 @@ from nexgent_db.errors import ConfigurationError
 from nexgent_db.models import SOL_MINT, AgentPosition
 from nexgent_db.models.cache import CacheDifference
 from nexgent_db.settings import Settings
-from tests.integration.aio.factories import TOKEN, Owner, new_owner
+from tests.integration.aio.factories import TOKEN, Owner, funded_owner, new_owner
 from tests.support.concurrently import concurrently_async
 
 
@@ -38,8 +38,7 @@ async def db(settings: Settings) -> AsyncIterator[AsyncDatabase]:
 @pytest_asyncio.fixture
 async def owner(db: AsyncDatabase) -> Owner:
     """An agent with 99 SOL and a position, whose sets are cached."""
-    made = await new_owner(db)
-    await db.trades.deposit(made.deposit("100"))
+    made = await funded_owner(db)
     await db.trades.buy(made.buy("1", "1000"))
     await read_all(db, made)
     return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +19,10 @@ from nexgent_db import AsyncDatabase
 from nexgent_db.aio import _near_cache
 from nexgent_db.models import SOL_MINT, AgentPosition
 from nexgent_db.settings import Settings
-from tests.integration.aio.factories import TOKEN, Owner, new_owner
+from tests.integration.aio.factories import TOKEN, Owner, funded_owner
 from tests.support.bell import AsyncBell
 from tests.support.tls_proxy import tls_proxy
-from tests.support.valkey_server import ValkeyServer, valkey_server
+from tests.support.valkey_server import ValkeyServer
 from tests.support.valkey_topologies import sentinel_group
 
 ROWS = 10
@@ -81,12 +81,6 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def server() -> Iterator[ValkeyServer]:
-    with valkey_server() as running:
-        yield running
-
-
-@pytest.fixture
 def settings(fresh_database_url: str, server: ValkeyServer) -> Settings:
     return replace(Settings.from_url(fresh_database_url), redis_url=server.url, near_cache_rows=ROWS)
 
@@ -129,9 +123,7 @@ async def other(settings: Settings) -> AsyncIterator[AsyncDatabase]:
 
 @pytest_asyncio.fixture
 async def owner(other: AsyncDatabase) -> Owner:
-    made = await new_owner(other)
-    await other.trades.deposit(made.deposit("100"))
-    return made
+    return await funded_owner(other)
 
 
 @pytest_asyncio.fixture
@@ -488,8 +480,7 @@ async def test_after_a_failover_the_promoted_replica_tells(fresh_database_url: s
             AsyncDatabase(settings) as other,
             near_at(fresh_database_url, group.url, group.replica_client) as (db, ear),
         ):
-            owner = await new_owner(other)
-            await other.trades.deposit(owner.deposit("100"))
+            owner = await funded_owner(other)
             position = (await other.trades.buy(owner.buy("1", "1000", TOKEN))).position
             assert position is not None
             await db.cache.position(position.id)

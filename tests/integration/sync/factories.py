@@ -95,6 +95,13 @@ def new_owner(db: Database, wallet_type: TradingMode = "simulation") -> Owner:
     return Owner(user.id, agent.id, wallet.wallet_address)
 
 
+def funded_owner(db: Database) -> Owner:
+    """The same, with 100 SOL in the wallet."""
+    owner = new_owner(db)
+    db.trades.deposit(owner.deposit("100"))
+    return owner
+
+
 def balance_of(db: Database, owner: Owner, token: str = SOL_MINT) -> Decimal:
     """What the wallet holds of the token; 0 when it never held any."""
     found: AgentBalance | None = db.balances.find_by_wallet_and_token(owner.wallet_address, token)

@@ -15,7 +15,7 @@ from nexgent_db import Database
 from nexgent_db._cache_rows import POSITION, Batch, Moment
 from nexgent_db.models import SOL_MINT, AgentPosition
 from nexgent_db.settings import Settings
-from tests.integration.sync.factories import TOKEN, Owner, new_owner
+from tests.integration.sync.factories import TOKEN, Owner, funded_owner, new_owner
 
 
 @pytest.fixture
@@ -30,9 +30,7 @@ def db(fresh_database_url: str, redis_url: str) -> Iterator[Database]:
 @pytest.fixture
 def owner(db: Database) -> Owner:
     """An agent with 100 SOL."""
-    made = new_owner(db)
-    db.trades.deposit(made.deposit("100"))
-    return made
+    return funded_owner(db)
 
 
 def bought(db: Database, owner: Owner, token: str = TOKEN) -> AgentPosition:
@@ -300,8 +298,7 @@ def test_what_was_missed_is_made_up_for_before_the_cache_is_read_again(db: Datab
 
 def test_without_redis_the_cache_reads_the_database(database_url: str) -> None:
     with Database(database_url) as db:
-        owner = new_owner(db)
-        db.trades.deposit(owner.deposit("100"))
+        owner = funded_owner(db)
         position = bought(db, owner)
         assert db.cache.position(position.id) == position
         assert db.cache.positions_of_agent(owner.agent_id) == [position]

@@ -17,25 +17,13 @@ from nexgent_db.models import SOL_MINT
 from nexgent_db.models.cache import DatabaseIdentity, TokenPrice
 from nexgent_db.settings import Settings
 from nexgent_db.sync._cache_upkeep import PROBE_S
-from tests.integration.sync.factories import TOKEN, Owner, new_owner
+from tests.integration.sync.factories import TOKEN, Owner, funded_owner, new_owner
 from tests.support.concurrently import concurrently
-from tests.support.faulty_proxy import Fault, FaultyProxy, faulty_proxy
-from tests.support.valkey_server import ValkeyServer, valkey_server
+from tests.support.faulty_proxy import Fault, FaultyProxy
+from tests.support.valkey_server import ValkeyServer
 from tests.support.valkey_topologies import older_copy
 
 FAULTS: Final = ["killed", "hung", "refusing", "slow", "alone", "read-only", "full", "garbage", "cut"]
-
-
-@pytest.fixture
-def server() -> Iterator[ValkeyServer]:
-    with valkey_server() as running:
-        yield running
-
-
-@pytest.fixture
-def proxy(server: ValkeyServer) -> Iterator[FaultyProxy]:
-    with faulty_proxy(server.socket) as between:
-        yield between
 
 
 @pytest.fixture
@@ -47,9 +35,7 @@ def db(fresh_database_url: str, proxy: FaultyProxy) -> Iterator[Database]:
 
 @pytest.fixture
 def owner(db: Database) -> Owner:
-    made = new_owner(db)
-    db.trades.deposit(made.deposit("100"))
-    return made
+    return funded_owner(db)
 
 
 def broken(fault: str, server: ValkeyServer, proxy: FaultyProxy) -> None:

@@ -16,7 +16,7 @@ from nexgent_db._cache_rows import POSITION
 from nexgent_db.models import AgentPosition
 from nexgent_db.settings import Settings
 from nexgent_db.sync._redis_servers import TIMEOUT_S
-from tests.integration.sync.factories import Owner, new_owner
+from tests.integration.sync.factories import Owner, funded_owner, new_owner
 from tests.support.concurrently import concurrently
 from tests.support.valkey_server import ValkeyServer, valkey_server
 
@@ -42,9 +42,7 @@ def db(database_url: str, server: ValkeyServer) -> Iterator[Database]:
 
 @pytest.fixture
 def owner(db: Database) -> Owner:
-    made = new_owner(db)
-    db.trades.deposit(made.deposit("100"))
-    return made
+    return funded_owner(db)
 
 
 def bought(db: Database, owner: Owner) -> AgentPosition:

@@ -16,7 +16,7 @@ from nexgent_db._cache_rows import Batch
 from nexgent_db.models import SOL_MINT, AgentPosition
 from nexgent_db.models.cache import DatabaseIdentity
 from nexgent_db.settings import Settings
-from tests.integration.sync.factories import TOKEN, Owner, new_owner
+from tests.integration.sync.factories import TOKEN, Owner, funded_owner
 from tests.support.valkey_server import valkey_server
 
 
@@ -38,8 +38,7 @@ def mortal(db: Database) -> Iterator[Database]:
 @pytest.fixture
 def owner(db: Database) -> Owner:
     """An agent with 100 SOL, which are cached."""
-    made = new_owner(db)
-    db.trades.deposit(made.deposit("100"))
+    made = funded_owner(db)
     assert sol(db, made) == 100
     return made
 
@@ -170,8 +169,7 @@ def test_what_could_not_be_stored_again_for_want_of_memory_does_not_make_room_fo
     with valkey_server() as server:
         settings = replace(Settings.from_url(fresh_database_url), redis_url=server.url)
         with Database(settings) as db:
-            owner = new_owner(db)
-            db.trades.deposit(owner.deposit("100"))
+            owner = funded_owner(db)
             link: Any = db.cache._link
             old = bought(db, owner)
             late = Batch(link.keys)  # of a reader who read the database now, and is slow

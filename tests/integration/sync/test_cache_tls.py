@@ -17,7 +17,7 @@ from nexgent_db.errors import CacheUnreachable, ConfigurationError
 from nexgent_db.models import SOL_MINT
 from nexgent_db.settings import Settings
 from nexgent_db.sync import _cache_whole
-from tests.integration.sync.factories import TOKEN, Owner, new_owner
+from tests.integration.sync.factories import TOKEN, Owner, funded_owner
 from tests.support.tls_proxy import TlsProxy, tls_proxy
 from tests.support.valkey_server import ValkeyServer, valkey_server
 
@@ -44,8 +44,7 @@ def opened(database_url: str, redis_url: str) -> Iterator[Database]:
 
 
 def owner_with_a_position(db: Database) -> Owner:
-    owner = new_owner(db)
-    db.trades.deposit(owner.deposit("100"))
+    owner = funded_owner(db)
     db.trades.buy(owner.buy("1", "1000", TOKEN))
     return owner
 

@@ -16,7 +16,7 @@ from nexgent_db import Database
 from nexgent_db.cache_keys import CacheKeys, key_slot
 from nexgent_db.models import SOL_MINT
 from nexgent_db.settings import Settings
-from tests.integration.sync.factories import TOKEN, Owner, new_owner
+from tests.integration.sync.factories import TOKEN, Owner, funded_owner
 from tests.support.valkey_topologies import PASSWORD, SENTINEL_PASSWORD, SentinelGroup, sentinel_group, valkey_cluster
 
 PREFIX = "{nexgent}:"
@@ -45,8 +45,7 @@ def assert_all_is_read_from_redis(db: Database, owner: Owner) -> None:
 
 
 def owner_with_a_position(db: Database) -> Owner:
-    owner = new_owner(db)
-    db.trades.deposit(owner.deposit("100"))
+    owner = funded_owner(db)
     db.trades.buy(owner.buy("1", "1000"))
     return owner
 

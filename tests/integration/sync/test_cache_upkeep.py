@@ -19,7 +19,7 @@ from nexgent_db.models import SOL_MINT, AgentPosition
 from nexgent_db.models.cache import CacheDifference
 from nexgent_db.settings import Settings
 from nexgent_db.sync import _cache_sweep
-from tests.integration.sync.factories import TOKEN, Owner, new_owner
+from tests.integration.sync.factories import TOKEN, Owner, funded_owner, new_owner
 from tests.support.concurrently import concurrently
 
 
@@ -38,8 +38,7 @@ def db(settings: Settings) -> Iterator[Database]:
 @pytest.fixture
 def owner(db: Database) -> Owner:
     """An agent with 99 SOL and a position, whose sets are cached."""
-    made = new_owner(db)
-    db.trades.deposit(made.deposit("100"))
+    made = funded_owner(db)
     db.trades.buy(made.buy("1", "1000"))
     read_all(db, made)
     return made

@@ -19,10 +19,10 @@ from nexgent_db import Database
 from nexgent_db.models import SOL_MINT, AgentPosition
 from nexgent_db.settings import Settings
 from nexgent_db.sync import _near_cache
-from tests.integration.sync.factories import TOKEN, Owner, new_owner
+from tests.integration.sync.factories import TOKEN, Owner, funded_owner
 from tests.support.bell import Bell
 from tests.support.tls_proxy import tls_proxy
-from tests.support.valkey_server import ValkeyServer, valkey_server
+from tests.support.valkey_server import ValkeyServer
 from tests.support.valkey_topologies import sentinel_group
 
 ROWS = 10
@@ -81,12 +81,6 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def server() -> Iterator[ValkeyServer]:
-    with valkey_server() as running:
-        yield running
-
-
-@pytest.fixture
 def settings(fresh_database_url: str, server: ValkeyServer) -> Settings:
     return replace(Settings.from_url(fresh_database_url), redis_url=server.url, near_cache_rows=ROWS)
 
@@ -129,9 +123,7 @@ def other(settings: Settings) -> Iterator[Database]:
 
 @pytest.fixture
 def owner(other: Database) -> Owner:
-    made = new_owner(other)
-    other.trades.deposit(made.deposit("100"))
-    return made
+    return funded_owner(other)
 
 
 @pytest.fixture
@@ -482,8 +474,7 @@ def test_after_a_failover_the_promoted_replica_tells(fresh_database_url: str) ->
             Database(settings) as other,
             near_at(fresh_database_url, group.url, group.replica_client) as (db, ear),
         ):
-            owner = new_owner(other)
-            other.trades.deposit(owner.deposit("100"))
+            owner = funded_owner(other)
             position = other.trades.buy(owner.buy("1", "1000", TOKEN)).position
             assert position is not None
             db.cache.position(position.id)
