@@ -84,14 +84,29 @@ class SentinelGroup:
         wait_until(done, "the replica is promoted")
 
     def wait_until_known(self) -> None:
-        """Until the replica follows, and Sentinel knows of it."""
+        """Until Sentinel has heard from the replica itself that it follows: before that it would not promote it."""
 
         def known() -> bool:
-            with self._sentinel() as sentinel, self.replica_client() as replica:
-                state = sentinel.sentinel_master("nexgent")
-                return bool(state["num-slaves"] == 1 and replica.info("replication")["master_link_status"] == "up")
+            with self._sentinel() as sentinel:
+                replicas = sentinel.sentinel_slaves("nexgent")
+                return [(it["flags"], it["master-link-status"]) for it in replicas] == [("slave", "ok")]
 
         wait_until(known, "Sentinel knows the replica")
+
+    def fail_over(self) -> None:
+        """As an operator does, while both live. Refused for as long as Sentinel has not heard the replica lately."""
+
+        def begun() -> bool:
+            with self._sentinel() as sentinel:
+                try:
+                    sentinel.execute_command("SENTINEL FAILOVER", "nexgent")
+                except redis.ResponseError as error:
+                    assert str(error).startswith("NOGOODSLAVE"), error
+                    return False
+                return True
+
+        wait_until(begun, "Sentinel begins a failover")
+        self.wait_for_failover()
 
     def replica_client(self) -> redis.Redis:
         """To look and to meddle."""

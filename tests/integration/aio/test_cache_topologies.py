@@ -88,9 +88,7 @@ async def test_a_demoted_master_is_left(fresh_database_url: str) -> None:
         async with opened(fresh_database_url, group.url) as db:
             owner = await owner_with_a_position(db)
             await db.cache._link.check_server()  # type: ignore[union-attr]
-            with redis.Redis(port=group.sentinel_port, password=SENTINEL_PASSWORD) as sentinel:
-                sentinel.execute_command("SENTINEL FAILOVER", "nexgent")
-            group.wait_for_failover()
+            group.fail_over()
             await db.cache.maintain()  # once a second it asks Sentinel; the master still answers
             assert db.cache.metrics().state == "open"
             await recovered(db)

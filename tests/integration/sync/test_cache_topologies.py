@@ -87,9 +87,7 @@ def test_a_demoted_master_is_left(fresh_database_url: str) -> None:
     with sentinel_group() as group, opened(fresh_database_url, group.url) as db:
         owner = owner_with_a_position(db)
         db.cache._link.check_server()  # type: ignore[union-attr]
-        with redis.Redis(port=group.sentinel_port, password=SENTINEL_PASSWORD) as sentinel:
-            sentinel.execute_command("SENTINEL FAILOVER", "nexgent")
-        group.wait_for_failover()
+        group.fail_over()
         db.cache.maintain()  # once a second it asks Sentinel; the master still answers
         assert db.cache.metrics().state == "open"
         recovered(db)
