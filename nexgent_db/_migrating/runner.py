@@ -73,7 +73,12 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
         self._conninfo = conninfo
         self._limits = limits
         self._tell = tell
+        self._spare: Runner | None = None
         super().__init__("postgresql+psycopg:", default_migration_table)  # never a URI with a password in it
+
+    def __exit__(self, *_: object) -> None:
+        for runner in filter(None, (self, self._spare)):
+            runner.connection.close()
 
     def connect(self, dburi: str) -> psycopg.Connection[Any]:
         """A connection of ours: yoyo asks for one."""
@@ -197,13 +202,17 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
 
     @contextmanager
     def _session(self, migration: Migration, script: Script) -> Iterator[Runner]:
-        """A connection for one attempt at one file, so that a SET in it ends with it."""
+        """A session for one attempt at one file, as good as new: what a file before it has SET ended with that.
+
+        (With a connection for each, most of the time for all files went into connecting.)
+        """
 
         def tell_notice(notice: pg.Diagnostic) -> None:
             _log.info("%s: %s", notice.severity, notice.message_primary)
             self._tell(migration.id, f"{notice.severity}: {notice.message_primary}")
 
-        with self.copy() as session:
+        session, self._spare = self._spare or self.copy(), None
+        try:
             session._internal_schema_updated = True
             conn = session.connection
             conn.prepare_threshold = None
@@ -216,6 +225,13 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
             pid = conn.info.backend_pid
             with watched(self._conninfo, pid, lambda text: self._tell(migration.id, text)), translated(conn, script):
                 yield session
+            conn.remove_notice_handler(tell_notice)
+            with suppress(psycopg.Error):  # the file is done, whatever becomes of the session
+                conn.execute("DISCARD ALL")
+                self._spare = session
+        finally:
+            if self._spare is not session:
+                session.connection.close()
 
     def _run_in_transaction(self, migration: Migration, script: Script, operation: _Operation) -> None:
         """The whole file, its log entry and its mark: one transaction.

@@ -245,11 +245,33 @@ def test_a_session_that_the_server_ends_leaves_nothing(empty_database: str, writ
     assert Migrator(empty_database, folder).pending() == ["0001_a"]
 
 
-def test_settings_of_one_file_do_not_reach_the_next(empty_database: str, write: Write, folder: Path) -> None:
-    write("0001_a", "CREATE SCHEMA other;\nSET search_path = other;\nSET standard_conforming_strings = off;")
-    write("0002_b", "CREATE TABLE b (n int);")
+def test_nothing_of_a_files_session_reaches_the_next(empty_database: str, write: Write, folder: Path) -> None:
+    write(
+        "0001_a",
+        "CREATE SCHEMA other;\nSET search_path = other;\nSET standard_conforming_strings = off;\n"
+        "CREATE TEMPORARY TABLE kept (n int);\nPREPARE kept AS SELECT 1;\nLISTEN kept;\n"
+        "DECLARE kept CURSOR WITH HOLD FOR SELECT 1;\nSELECT pg_advisory_lock(1);\nSET ROLE pg_read_all_data;",
+    )
+    write(
+        "0002_b",
+        """
+        CREATE TABLE b AS
+        SELECT
+            current_user = session_user AS own_role,
+            current_setting('search_path') AS search_path,
+            current_setting('standard_conforming_strings') AS strings,
+            to_regclass('pg_temp.kept')::text AS temporary,
+            (SELECT count(*) FROM pg_prepared_statements) AS prepared,
+            (SELECT count(*) FROM pg_cursors) AS cursors,
+            (SELECT count(*) FROM pg_listening_channels()) AS channels,
+            (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) AS locks;
+        """,
+    )
     Migrator(empty_database, folder).migrate()
     assert tables(empty_database) == ["b"]
+    with psycopg.connect(empty_database) as conn:
+        left = conn.execute("SELECT * FROM b").fetchone()
+    assert left == (True, '"$user", public', "on", None, 0, 0, 0, 0)
 
 
 def test_a_long_file_is_sent_whole(empty_database: str, write: Write, folder: Path) -> None:
