@@ -84,11 +84,15 @@ class _Parameter:
 
 
 class Call(NamedTuple):
-    """A statement ready to be sent: its text, the values of ``$1 … $n``, and what makes rows of the answer."""
+    """A statement ready to be sent: its text, the values of ``$1 … $n``, and what makes rows of the answer.
+
+    Where there is a ``first``, that one is run before it, in the same transaction and the same round trip.
+    """
 
     text: bytes
     values: tuple[Any, ...]
     row_factory: Any
+    first: Call | None = None
 
 
 @dataclass(frozen=True, slots=True)

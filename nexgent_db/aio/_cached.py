@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -16,11 +16,8 @@ class CachedSession(Session):
     """A pool's session. Of a trade the cache learns by the result; any other change of cached rows is made in a block,
     which reads before its COMMIT what it has changed."""
 
-    def __init__(
-        self, session: Session, cache: AsyncCache, trade_block: Callable[[], AbstractAsyncContextManager[Session]]
-    ) -> None:
+    def __init__(self, session: Session, cache: AsyncCache) -> None:
         self._session = session
-        self._trade_block = trade_block
         self.cache = cache
 
     async def run(self, bound: BoundQuery, call: Call) -> Any:
@@ -34,6 +31,3 @@ class CachedSession(Session):
 
     def block(self) -> AbstractAsyncContextManager[Session]:
         return self._session.block()
-
-    def trade_block(self) -> AbstractAsyncContextManager[Session]:
-        return self._trade_block()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import select
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
-from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8Dumper
 from psycopg_pool import AsyncConnectionPool
 
-from nexgent_db.aio._session import BlockSession, Session, execute, execute_as, of_tenant
+from nexgent_db.aio._session import BlockSession, Session, execute, of_tenant
 from nexgent_db.binding import BoundQuery, Call
 from nexgent_db.errors import DatabaseUnavailable, SchemaChanged, translate
 from nexgent_db.settings import Settings
@@ -150,12 +149,11 @@ class PoolSession(Session):
         self._give_back = give_back
         self._block = block
         self._tenant = tenant
-        self._execute = execute if tenant is None else partial(execute_as, tenant)
 
     async def run(self, bound: BoundQuery, call: Call) -> Any:
         connection = await self._take()
         try:
-            return await self._execute(connection, bound, call)
+            return await execute(connection, bound, call, tenant=self._tenant)
         except psycopg.Error as error:
             translated = translate(error, bound.name)
             if not isinstance(translated, SchemaChanged):
@@ -168,7 +166,7 @@ class PoolSession(Session):
         """After a migration changed what a prepared statement returns."""
         try:
             await connection.execute("DEALLOCATE ALL")
-            return await self._execute(connection, bound, call)
+            return await execute(connection, bound, call, tenant=self._tenant)
         except psycopg.Error as error:
             raise translate(error, bound.name) from error
 

@@ -57,10 +57,6 @@ class Session(ABC):
     def stream(self, bound: BoundQuery, call: Call) -> AsyncGenerator[Any, None]:
         """Send one query and hand out its rows as they are fetched. Raises DatabaseError at any row."""
 
-    def trade_block(self) -> AbstractAsyncContextManager[Session]:
-        """The same for one trade, of which the cache is told by its result."""
-        return self.block()
-
     @abstractmethod
     def block(self) -> AbstractAsyncContextManager[Session]:
         """The session of a transaction block: this one inside a block, else that of a new block."""
@@ -72,8 +68,8 @@ class BlockSession(Session):
     def __init__(self, connection: AsyncConnection[Any], around: BlockSession | None = None) -> None:
         self._connection = connection
         self.ended = False
-        self.wrote_cached: bool | None = False
-        """May the block have changed cached rows? None: nobody wants to know."""
+        self.wrote_cached = False
+        """May the block have changed cached rows?"""
         self.replays: list[Replay] = []
         self._around = around
 
@@ -91,7 +87,7 @@ class BlockSession(Session):
             raise translated from error
 
     def _note_change(self) -> None:
-        if self.wrote_cached is False:
+        if not self.wrote_cached:
             self.wrote_cached = True
             if self._around is not None:
                 self._around._note_change()
@@ -114,43 +110,43 @@ class BlockSession(Session):
         yield self
 
 
-async def execute(connection: AsyncConnection[Any], bound: BoundQuery, call: Call) -> Any:
-    """Run one call on a connection and shape what comes back. The driver's errors pass through.
+async def execute(
+    connection: AsyncConnection[Any], bound: BoundQuery, call: Call, *, tenant: UUID | None = None
+) -> Any:
+    """Run one call on a connection, for one user where there is a ``tenant``, and shape what comes back.
 
-    Raises InvalidInput for text that is not Unicode.
+    The driver's errors pass through. Raises InvalidInput for text that is not Unicode.
     """
     cursor = AsyncRawCursor(connection, row_factory=call.row_factory)
     try:
-        await cursor.execute(call.text, call.values)
+        if tenant is None and call.first is None:
+            await cursor.execute(call.text, call.values)
+        else:
+            await _execute_together(connection, cursor, call, tenant)
     except UnicodeEncodeError:  # nothing was sent
         raise InvalidInput(bound.name, "text with half of a surrogate pair cannot be stored") from None
-    return await _shaped(cursor, bound)
+    if bound.shape is not None:
+        return bound.shape(await cursor.fetchall(), bound.name)
+    return cursor.rowcount if bound.counts else None
 
 
-async def execute_as(tenant: UUID, connection: AsyncConnection[Any], bound: BoundQuery, call: Call) -> Any:
-    """The same for one user, in a transaction of its own and still one round trip.
-
-    What a pipeline sends up to its end is one transaction to the server, without BEGIN and COMMIT.
-    """
-    cursor = AsyncRawCursor(connection, row_factory=call.row_factory)
+async def _execute_together(
+    connection: AsyncConnection[Any], cursor: AsyncRawCursor[Any], call: Call, tenant: UUID | None
+) -> None:
+    """What a pipeline sends up to its end is one transaction to the server, without BEGIN and COMMIT."""
+    around = connection.pgconn.pipeline_status
     try:
         async with connection.pipeline():
-            await AsyncRawCursor(connection).execute(_OF_TENANT, [str(tenant)])
+            if tenant is not None:
+                await AsyncRawCursor(connection).execute(_OF_TENANT, [str(tenant)])
+            if call.first is not None:
+                await AsyncRawCursor(connection).execute(call.first.text, call.first.values)
             await cursor.execute(call.text, call.values)
-    except UnicodeEncodeError:
-        raise InvalidInput(bound.name, "text with half of a surrogate pair cannot be stored") from None
     finally:
-        if connection.pgconn.pipeline_status:  # it was given up in the middle: nobody shall get it again
+        if connection.pgconn.pipeline_status and not around:  # given up in the middle: nobody shall get it again
             await connection.close()
-    return await _shaped(cursor, bound)
 
 
 def of_tenant(tenant: UUID) -> bytes:
     """The statement that gives a transaction block to one user."""
     return f"SET LOCAL nexgent.user_id = '{tenant}'".encode()
-
-
-async def _shaped(cursor: AsyncRawCursor[Any], bound: BoundQuery) -> Any:
-    if bound.shape is not None:
-        return bound.shape(await cursor.fetchall(), bound.name)
-    return cursor.rowcount if bound.counts else None

@@ -152,7 +152,7 @@ class AsyncDatabase(_Repositories):
         # What is in Redis is of all users: a tenant has no way to read it.
         self.cache = self._follower if tenant is None else AsyncCache(None, session, self._block_session)
         if self.settings.redis_url is not None:
-            session = CachedSession(session, self._follower, self._trade_block_session)
+            session = CachedSession(session, self._follower)
         self._session = session
         super().__init__(session)
 
@@ -350,13 +350,6 @@ class AsyncDatabase(_Repositories):
     @asynccontextmanager
     async def _block_session(self) -> AsyncIterator[Session]:
         async with self.transaction() as transaction:
-            yield transaction._session
-
-    @asynccontextmanager
-    async def _trade_block_session(self) -> AsyncIterator[Session]:
-        """A block of which the cache is told otherwise."""
-        async with self.transaction() as transaction:
-            transaction._block.wrote_cached = None
             yield transaction._session
 
     async def _meet(self, connection: AsyncConnection[Any]) -> None:

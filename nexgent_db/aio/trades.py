@@ -68,6 +68,9 @@ class _Statements(Repository, sql="trades"):
         ...
 
 
+_Statement = Callable[[_Statements, Sent, bytes], Awaitable[TradeOutcome]]
+
+
 class Trades:
     """What moves value. Every method is one atomic unit: it happens whole, or not at all.
 
@@ -85,7 +88,6 @@ class Trades:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._statements = _Statements(session)
 
     async def deposit(self, order: DepositOrder) -> TradeResult:
         """Add an amount to the wallet."""
@@ -132,17 +134,12 @@ class Trades:
         """
         return await self._settled(_Statements.reset_wallet, order, order, reset_result)
 
-    async def _trade(
-        self,
-        statement: Callable[[_Statements, Sent, bytes], Awaitable[TradeOutcome]],
-        order: WalletOrder,
-        sent: Sent,
-    ) -> TradeResult:
+    async def _trade(self, statement: _Statement[Sent], order: WalletOrder, sent: Sent) -> TradeResult:
         return await self._settled(statement, order, sent, trade_result)
 
     async def _settled(
         self,
-        statement: Callable[[_Statements, Sent, bytes], Awaitable[TradeOutcome]],
+        statement: _Statement[Sent],
         order: WalletOrder,
         sent: Sent,
         result_of: Callable[[WalletOrder, TradeOutcome], Result],
@@ -157,21 +154,15 @@ class Trades:
             self._session.replays.append((result, getattr(order, "token_address", None)))
         return result
 
-    async def _make(
-        self,
-        statement: Callable[[_Statements, Sent, bytes], Awaitable[TradeOutcome]],
-        order: WalletOrder,
-        sent: Sent,
-    ) -> TradeOutcome:
-        digest = content_digest(order)
+    async def _make(self, statement: _Statement[Sent], order: WalletOrder, sent: Sent) -> TradeOutcome:
+        bound = _Statements.queries[statement.__name__]
+        call = bound.call((sent, content_digest(order)), {})
         try:
-            outcome = await statement(self._statements, sent, digest)
-            if outcome.outcome != "stale":
-                return outcome
-            # It waited for another trade of this wallet and saw the time before. With the lock held, it is its turn.
-            async with self._session.trade_block() as session:
-                statements = _Statements(session)
-                await statements.lock_wallet(order.agent_id, order.wallet_address)
-                return await statement(statements, sent, digest)
+            outcome: TradeOutcome = await self._session.run(bound, call)
+            if outcome.outcome == "stale":
+                # It waited for another trade of this wallet and saw the time before. Behind the lock, it is its turn.
+                lock = _Statements.queries["lock_wallet"].call((order.agent_id, order.wallet_address), {})
+                outcome = await self._session.run(bound, call._replace(first=lock))
         except UniqueViolation as error:
             raise race_lost(order, error) from error
+        return outcome

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -17,11 +17,8 @@ class CachedSession(Session):
     """A pool's session. Of a trade the cache learns by the result; any other change of cached rows is made in a block,
     which reads before its COMMIT what it has changed."""
 
-    def __init__(
-        self, session: Session, cache: Cache, trade_block: Callable[[], AbstractContextManager[Session]]
-    ) -> None:
+    def __init__(self, session: Session, cache: Cache) -> None:
         self._session = session
-        self._trade_block = trade_block
         self.cache = cache
 
     def run(self, bound: BoundQuery, call: Call) -> Any:
@@ -35,6 +32,3 @@ class CachedSession(Session):
 
     def block(self) -> AbstractContextManager[Session]:
         return self._session.block()
-
-    def trade_block(self) -> AbstractContextManager[Session]:
-        return self._trade_block()

@@ -6,7 +6,6 @@ from __future__ import annotations
 import select
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, closing, suppress
-from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -20,7 +19,7 @@ from psycopg_pool import ConnectionPool
 from nexgent_db.binding import BoundQuery, Call
 from nexgent_db.errors import DatabaseUnavailable, SchemaChanged, translate
 from nexgent_db.settings import Settings
-from nexgent_db.sync._session import BlockSession, Session, execute, execute_as, of_tenant
+from nexgent_db.sync._session import BlockSession, Session, execute, of_tenant
 
 MIN_SERVER_VERSION: Final = 150000
 
@@ -151,12 +150,11 @@ class PoolSession(Session):
         self._give_back = give_back
         self._block = block
         self._tenant = tenant
-        self._execute = execute if tenant is None else partial(execute_as, tenant)
 
     def run(self, bound: BoundQuery, call: Call) -> Any:
         connection = self._take()
         try:
-            return self._execute(connection, bound, call)
+            return execute(connection, bound, call, tenant=self._tenant)
         except psycopg.Error as error:
             translated = translate(error, bound.name)
             if not isinstance(translated, SchemaChanged):
@@ -169,7 +167,7 @@ class PoolSession(Session):
         """After a migration changed what a prepared statement returns."""
         try:
             connection.execute("DEALLOCATE ALL")
-            return self._execute(connection, bound, call)
+            return execute(connection, bound, call, tenant=self._tenant)
         except psycopg.Error as error:
             raise translate(error, bound.name) from error
 

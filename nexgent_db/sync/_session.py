@@ -58,10 +58,6 @@ class Session(ABC):
     def stream(self, bound: BoundQuery, call: Call) -> Generator[Any, None, None]:
         """Send one query and hand out its rows as they are fetched. Raises DatabaseError at any row."""
 
-    def trade_block(self) -> AbstractContextManager[Session]:
-        """The same for one trade, of which the cache is told by its result."""
-        return self.block()
-
     @abstractmethod
     def block(self) -> AbstractContextManager[Session]:
         """The session of a transaction block: this one inside a block, else that of a new block."""
@@ -73,8 +69,8 @@ class BlockSession(Session):
     def __init__(self, connection: Connection[Any], around: BlockSession | None = None) -> None:
         self._connection = connection
         self.ended = False
-        self.wrote_cached: bool | None = False
-        """May the block have changed cached rows? None: nobody wants to know."""
+        self.wrote_cached = False
+        """May the block have changed cached rows?"""
         self.replays: list[Replay] = []
         self._around = around
 
@@ -92,7 +88,7 @@ class BlockSession(Session):
             raise translated from error
 
     def _note_change(self) -> None:
-        if self.wrote_cached is False:
+        if not self.wrote_cached:
             self.wrote_cached = True
             if self._around is not None:
                 self._around._note_change()
@@ -115,43 +111,39 @@ class BlockSession(Session):
         yield self
 
 
-def execute(connection: Connection[Any], bound: BoundQuery, call: Call) -> Any:
-    """Run one call on a connection and shape what comes back. The driver's errors pass through.
+def execute(connection: Connection[Any], bound: BoundQuery, call: Call, *, tenant: UUID | None = None) -> Any:
+    """Run one call on a connection, for one user where there is a ``tenant``, and shape what comes back.
 
-    Raises InvalidInput for text that is not Unicode.
+    The driver's errors pass through. Raises InvalidInput for text that is not Unicode.
     """
     cursor = RawCursor(connection, row_factory=call.row_factory)
     try:
-        cursor.execute(call.text, call.values)
+        if tenant is None and call.first is None:
+            cursor.execute(call.text, call.values)
+        else:
+            _execute_together(connection, cursor, call, tenant)
     except UnicodeEncodeError:  # nothing was sent
         raise InvalidInput(bound.name, "text with half of a surrogate pair cannot be stored") from None
-    return _shaped(cursor, bound)
+    if bound.shape is not None:
+        return bound.shape(cursor.fetchall(), bound.name)
+    return cursor.rowcount if bound.counts else None
 
 
-def execute_as(tenant: UUID, connection: Connection[Any], bound: BoundQuery, call: Call) -> Any:
-    """The same for one user, in a transaction of its own and still one round trip.
-
-    What a pipeline sends up to its end is one transaction to the server, without BEGIN and COMMIT.
-    """
-    cursor = RawCursor(connection, row_factory=call.row_factory)
+def _execute_together(connection: Connection[Any], cursor: RawCursor[Any], call: Call, tenant: UUID | None) -> None:
+    """What a pipeline sends up to its end is one transaction to the server, without BEGIN and COMMIT."""
+    around = connection.pgconn.pipeline_status
     try:
         with connection.pipeline():
-            RawCursor(connection).execute(_OF_TENANT, [str(tenant)])
+            if tenant is not None:
+                RawCursor(connection).execute(_OF_TENANT, [str(tenant)])
+            if call.first is not None:
+                RawCursor(connection).execute(call.first.text, call.first.values)
             cursor.execute(call.text, call.values)
-    except UnicodeEncodeError:
-        raise InvalidInput(bound.name, "text with half of a surrogate pair cannot be stored") from None
     finally:
-        if connection.pgconn.pipeline_status:  # it was given up in the middle: nobody shall get it again
+        if connection.pgconn.pipeline_status and not around:  # given up in the middle: nobody shall get it again
             connection.close()
-    return _shaped(cursor, bound)
 
 
 def of_tenant(tenant: UUID) -> bytes:
     """The statement that gives a transaction block to one user."""
     return f"SET LOCAL nexgent.user_id = '{tenant}'".encode()
-
-
-def _shaped(cursor: RawCursor[Any], bound: BoundQuery) -> Any:
-    if bound.shape is not None:
-        return bound.shape(cursor.fetchall(), bound.name)
-    return cursor.rowcount if bound.counts else None

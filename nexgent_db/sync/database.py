@@ -153,7 +153,7 @@ class Database(_Repositories):
         # What is in Redis is of all users: a tenant has no way to read it.
         self.cache = self._follower if tenant is None else Cache(None, session, self._block_session)
         if self.settings.redis_url is not None:
-            session = CachedSession(session, self._follower, self._trade_block_session)
+            session = CachedSession(session, self._follower)
         self._session = session
         super().__init__(session)
 
@@ -351,13 +351,6 @@ class Database(_Repositories):
     @contextmanager
     def _block_session(self) -> Iterator[Session]:
         with self.transaction() as transaction:
-            yield transaction._session
-
-    @contextmanager
-    def _trade_block_session(self) -> Iterator[Session]:
-        """A block of which the cache is told otherwise."""
-        with self.transaction() as transaction:
-            transaction._block.wrote_cached = None
             yield transaction._session
 
     def _meet(self, connection: Connection[Any]) -> None:

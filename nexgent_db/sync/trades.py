@@ -69,6 +69,9 @@ class _Statements(Repository, sql="trades"):
         ...
 
 
+_Statement = Callable[[_Statements, Sent, bytes], TradeOutcome]
+
+
 class Trades:
     """What moves value. Every method is one atomic unit: it happens whole, or not at all.
 
@@ -86,7 +89,6 @@ class Trades:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._statements = _Statements(session)
 
     def deposit(self, order: DepositOrder) -> TradeResult:
         """Add an amount to the wallet."""
@@ -133,17 +135,12 @@ class Trades:
         """
         return self._settled(_Statements.reset_wallet, order, order, reset_result)
 
-    def _trade(
-        self,
-        statement: Callable[[_Statements, Sent, bytes], TradeOutcome],
-        order: WalletOrder,
-        sent: Sent,
-    ) -> TradeResult:
+    def _trade(self, statement: _Statement[Sent], order: WalletOrder, sent: Sent) -> TradeResult:
         return self._settled(statement, order, sent, trade_result)
 
     def _settled(
         self,
-        statement: Callable[[_Statements, Sent, bytes], TradeOutcome],
+        statement: _Statement[Sent],
         order: WalletOrder,
         sent: Sent,
         result_of: Callable[[WalletOrder, TradeOutcome], Result],
@@ -158,21 +155,15 @@ class Trades:
             self._session.replays.append((result, getattr(order, "token_address", None)))
         return result
 
-    def _make(
-        self,
-        statement: Callable[[_Statements, Sent, bytes], TradeOutcome],
-        order: WalletOrder,
-        sent: Sent,
-    ) -> TradeOutcome:
-        digest = content_digest(order)
+    def _make(self, statement: _Statement[Sent], order: WalletOrder, sent: Sent) -> TradeOutcome:
+        bound = _Statements.queries[statement.__name__]
+        call = bound.call((sent, content_digest(order)), {})
         try:
-            outcome = statement(self._statements, sent, digest)
-            if outcome.outcome != "stale":
-                return outcome
-            # It waited for another trade of this wallet and saw the time before. With the lock held, it is its turn.
-            with self._session.trade_block() as session:
-                statements = _Statements(session)
-                statements.lock_wallet(order.agent_id, order.wallet_address)
-                return statement(statements, sent, digest)
+            outcome: TradeOutcome = self._session.run(bound, call)
+            if outcome.outcome == "stale":
+                # It waited for another trade of this wallet and saw the time before. Behind the lock, it is its turn.
+                lock = _Statements.queries["lock_wallet"].call((order.agent_id, order.wallet_address), {})
+                outcome = self._session.run(bound, call._replace(first=lock))
         except UniqueViolation as error:
             raise race_lost(order, error) from error
+        return outcome
