@@ -189,7 +189,7 @@ CREATE TABLE agent_balances (
     CONSTRAINT agent_balances_agent_id_wallet_address_fkey FOREIGN KEY (agent_id, wallet_address) REFERENCES agent_wallets(agent_id, wallet_address) ON UPDATE CASCADE ON DELETE CASCADE
 );
 CREATE INDEX agent_balances_agent_id_wallet_address_idx ON agent_balances (agent_id, wallet_address);
-CREATE INDEX agent_balances_token_address_idx ON agent_balances (token_address);
+CREATE INDEX agent_balances_token_address_wallet_address_idx ON agent_balances (token_address, wallet_address);
 CREATE UNIQUE INDEX agent_balances_wallet_address_token_address_key ON agent_balances (wallet_address, token_address);
 CREATE TRIGGER agent_balances_set_first_row_version BEFORE INSERT ON agent_balances FOR EACH ROW EXECUTE FUNCTION set_row_version();
 CREATE TRIGGER agent_balances_set_row_version BEFORE UPDATE ON agent_balances FOR EACH ROW EXECUTE FUNCTION set_row_version();
@@ -353,7 +353,7 @@ CREATE TABLE agent_positions (
 );
 CREATE UNIQUE INDEX agent_positions_agent_id_wallet_address_token_address_key ON agent_positions (agent_id, wallet_address, token_address);
 CREATE UNIQUE INDEX agent_positions_purchase_transaction_id_key ON agent_positions (purchase_transaction_id);
-CREATE INDEX agent_positions_token_address_idx ON agent_positions (token_address);
+CREATE INDEX agent_positions_token_address_agent_id_idx ON agent_positions (token_address, agent_id);
 CREATE TRIGGER agent_positions_set_first_row_version BEFORE INSERT ON agent_positions FOR EACH ROW EXECUTE FUNCTION set_row_version();
 CREATE TRIGGER agent_positions_set_row_version BEFORE UPDATE ON agent_positions FOR EACH ROW EXECUTE FUNCTION set_row_version();
 CREATE TRIGGER agent_positions_to_cache_outbox AFTER INSERT OR DELETE OR UPDATE ON agent_positions FOR EACH ROW EXECUTE FUNCTION agent_positions_to_cache_outbox();

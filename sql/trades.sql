@@ -10,10 +10,14 @@
 --            wallet reads a snapshot from before the wait; when a trade was made meanwhile (trade_count tells) this
 --            one does nothing and is sent again.
 --   go       the wallet, when nothing speaks against the trade. Every write below reads from it.
+--   due      the effect of a trade that is made: whose balance of which token changes, and by how much.
 --   moved    the balances after the writes, which are relative; the table's CHECK keeps them at zero or above.
 --   ledger   the transaction.
 --   made     the request and its result. Should a write have found no row although its guard had passed (somebody
 --            edits balances by hand), the result is NULL, which the table refuses: the whole statement is undone.
+--
+-- A wallet may hold thousands of tokens, and a token be held by every wallet. So balances and positions are looked up by
+-- both at once: by parameters, or by one CTE that has both. (From two the planner may take all that is another's too.)
 --
 -- Lock order: agent, wallet, position, balances. Every writer of these tables keeps to it.
 -- Amounts are whole tokens (SOL, not lamports); what ends in _sol is SOL.
@@ -66,12 +70,14 @@ effect AS (
     SELECT
         e.token_address,
         e.change,
-        coalesce(b.balance, 0) AS balance
+        coalesce((
+            SELECT b.balance
+            FROM agent_balances AS b
+            WHERE b.wallet_address = :wallet_address AND b.token_address = e.token_address
+        ), 0) AS balance
     FROM transaction_effects(
         :transaction_type, :input_mint, :input_amount, :output_mint, :output_amount, :protocol_fee_sol, :network_fee_sol
     ) AS e
-    LEFT JOIN agent_balances AS b
-        ON b.wallet_address = :wallet_address AND b.token_address = e.token_address
     WHERE e.change <> 0
 ),
 
@@ -130,32 +136,41 @@ go AS (
     WHERE NOT EXISTS (SELECT FROM refusal)
 ),
 
+due AS (
+    SELECT
+        go.agent_id,
+        go.wallet_address,
+        effect.token_address,
+        effect.change
+    FROM go, effect
+),
+
 debited AS (
     UPDATE agent_balances AS b
     SET
-        balance = b.balance + effect.change,
+        balance = b.balance + due.change,
         last_updated = now()
-    FROM go, effect
-    WHERE b.wallet_address = go.wallet_address
-        AND b.token_address = effect.token_address
-        AND effect.change < 0
+    FROM due
+    WHERE b.wallet_address = due.wallet_address
+        AND b.token_address = due.token_address
+        AND due.change < 0
     RETURNING to_jsonb(b) AS balance
 ),
 
 credited AS (
     INSERT INTO agent_balances AS b (agent_id, wallet_address, token_address, token_symbol, balance)
     SELECT
-        go.agent_id,
-        go.wallet_address,
-        effect.token_address,
-        CASE effect.token_address
+        agent_id,
+        wallet_address,
+        token_address,
+        CASE token_address
             WHEN :output_mint THEN :output_symbol
             WHEN :input_mint THEN :input_symbol
             ELSE 'SOL'
         END,
-        effect.change
-    FROM go, effect
-    WHERE effect.change > 0
+        change
+    FROM due
+    WHERE change > 0
     ON CONFLICT (wallet_address, token_address) DO UPDATE
         SET
             balance = b.balance + excluded.balance,
@@ -293,12 +308,14 @@ effect AS (
     SELECT
         e.token_address,
         e.change,
-        coalesce(b.balance, 0) AS balance
+        coalesce((
+            SELECT b.balance
+            FROM agent_balances AS b
+            WHERE b.wallet_address = :wallet_address AND b.token_address = e.token_address
+        ), 0) AS balance
     FROM transaction_effects(
         'SWAP', sol_mint(), :sol_amount, :token_address, :token_amount, :protocol_fee_sol, :network_fee_sol
     ) AS e
-    LEFT JOIN agent_balances AS b
-        ON b.wallet_address = :wallet_address AND b.token_address = e.token_address
     WHERE e.change <> 0
 ),
 
@@ -344,8 +361,8 @@ refusal AS (
         jsonb_build_object('remaining', coalesce(p.remaining_amount, p.purchase_amount)),
         6
     FROM wallet
-    JOIN agent_positions AS p ON p.agent_id = wallet.agent_id AND p.wallet_address = wallet.wallet_address
-    WHERE p.token_address = :token_address
+    JOIN agent_positions AS p
+        ON p.agent_id = :agent_id AND p.wallet_address = :wallet_address AND p.token_address = :token_address
     UNION ALL
     SELECT
         'insufficient_balance',
@@ -365,28 +382,37 @@ go AS (
     WHERE NOT EXISTS (SELECT FROM refusal)
 ),
 
+due AS (
+    SELECT
+        go.agent_id,
+        go.wallet_address,
+        effect.token_address,
+        effect.change
+    FROM go, effect
+),
+
 debited AS (
     UPDATE agent_balances AS b
     SET
-        balance = b.balance + effect.change,
+        balance = b.balance + due.change,
         last_updated = now()
-    FROM go, effect
-    WHERE b.wallet_address = go.wallet_address
-        AND b.token_address = effect.token_address
-        AND effect.change < 0
+    FROM due
+    WHERE b.wallet_address = due.wallet_address
+        AND b.token_address = due.token_address
+        AND due.change < 0
     RETURNING to_jsonb(b) AS balance
 ),
 
 credited AS (
     INSERT INTO agent_balances AS b (agent_id, wallet_address, token_address, token_symbol, balance)
     SELECT
-        go.agent_id,
-        go.wallet_address,
-        effect.token_address,
-        CASE effect.token_address WHEN :token_address THEN :token_symbol ELSE 'SOL' END,
-        effect.change
-    FROM go, effect
-    WHERE effect.change > 0
+        agent_id,
+        wallet_address,
+        token_address,
+        CASE token_address WHEN :token_address THEN :token_symbol ELSE 'SOL' END,
+        change
+    FROM due
+    WHERE change > 0
     ON CONFLICT (wallet_address, token_address) DO UPDATE
         SET
             balance = b.balance + excluded.balance,
@@ -556,8 +582,8 @@ position AS (
         p.id,
         p.dca_count
     FROM wallet
-    JOIN agent_positions AS p ON p.agent_id = wallet.agent_id AND p.wallet_address = wallet.wallet_address
-    WHERE p.token_address = :token_address
+    JOIN agent_positions AS p
+        ON p.agent_id = :agent_id AND p.wallet_address = :wallet_address AND p.token_address = :token_address
     FOR NO KEY UPDATE OF p
 ),
 
@@ -565,12 +591,14 @@ effect AS (
     SELECT
         e.token_address,
         e.change,
-        coalesce(b.balance, 0) AS balance
+        coalesce((
+            SELECT b.balance
+            FROM agent_balances AS b
+            WHERE b.wallet_address = :wallet_address AND b.token_address = e.token_address
+        ), 0) AS balance
     FROM transaction_effects(
         'SWAP', sol_mint(), :sol_amount, :token_address, :token_amount, :protocol_fee_sol, :network_fee_sol
     ) AS e
-    LEFT JOIN agent_balances AS b
-        ON b.wallet_address = :wallet_address AND b.token_address = e.token_address
     WHERE e.change <> 0
 ),
 
@@ -643,28 +671,37 @@ go AS (
     WHERE NOT EXISTS (SELECT FROM refusal)
 ),
 
+due AS (
+    SELECT
+        go.agent_id,
+        go.wallet_address,
+        effect.token_address,
+        effect.change
+    FROM go, effect
+),
+
 debited AS (
     UPDATE agent_balances AS b
     SET
-        balance = b.balance + effect.change,
+        balance = b.balance + due.change,
         last_updated = now()
-    FROM go, effect
-    WHERE b.wallet_address = go.wallet_address
-        AND b.token_address = effect.token_address
-        AND effect.change < 0
+    FROM due
+    WHERE b.wallet_address = due.wallet_address
+        AND b.token_address = due.token_address
+        AND due.change < 0
     RETURNING to_jsonb(b) AS balance
 ),
 
 credited AS (
     INSERT INTO agent_balances AS b (agent_id, wallet_address, token_address, token_symbol, balance)
     SELECT
-        go.agent_id,
-        go.wallet_address,
-        effect.token_address,
-        CASE effect.token_address WHEN :token_address THEN :token_symbol ELSE 'SOL' END,
-        effect.change
-    FROM go, effect
-    WHERE effect.change > 0
+        agent_id,
+        wallet_address,
+        token_address,
+        CASE token_address WHEN :token_address THEN :token_symbol ELSE 'SOL' END,
+        change
+    FROM due
+    WHERE change > 0
     ON CONFLICT (wallet_address, token_address) DO UPDATE
         SET
             balance = b.balance + excluded.balance,
@@ -844,9 +881,9 @@ position AS (
         purchase.transaction_time AS purchase_time,
         purchase.signal_id
     FROM wallet
-    JOIN agent_positions AS p ON p.agent_id = wallet.agent_id AND p.wallet_address = wallet.wallet_address
+    JOIN agent_positions AS p
+        ON p.agent_id = :agent_id AND p.wallet_address = :wallet_address AND p.token_address = :token_address
     JOIN agent_transactions AS purchase ON purchase.id = p.purchase_transaction_id
-    WHERE p.token_address = :token_address
     FOR NO KEY UPDATE OF p
 ),
 
@@ -877,12 +914,14 @@ effect AS (
     SELECT
         e.token_address,
         e.change,
-        coalesce(b.balance, 0) AS balance
+        coalesce((
+            SELECT b.balance
+            FROM agent_balances AS b
+            WHERE b.wallet_address = :wallet_address AND b.token_address = e.token_address
+        ), 0) AS balance
     FROM transaction_effects(
         'SWAP', :token_address, :token_amount, sol_mint(), :sol_amount, :protocol_fee_sol, :network_fee_sol
     ) AS e
-    LEFT JOIN agent_balances AS b
-        ON b.wallet_address = :wallet_address AND b.token_address = e.token_address
     WHERE e.change <> 0
 ),
 
@@ -987,28 +1026,37 @@ go AS (
     WHERE NOT EXISTS (SELECT FROM refusal)
 ),
 
+due AS (
+    SELECT
+        go.agent_id,
+        go.wallet_address,
+        effect.token_address,
+        effect.change
+    FROM go, effect
+),
+
 debited AS (
     UPDATE agent_balances AS b
     SET
-        balance = b.balance + effect.change,
+        balance = b.balance + due.change,
         last_updated = now()
-    FROM go, effect
-    WHERE b.wallet_address = go.wallet_address
-        AND b.token_address = effect.token_address
-        AND effect.change < 0
+    FROM due
+    WHERE b.wallet_address = due.wallet_address
+        AND b.token_address = due.token_address
+        AND due.change < 0
     RETURNING to_jsonb(b) AS balance
 ),
 
 credited AS (
     INSERT INTO agent_balances AS b (agent_id, wallet_address, token_address, token_symbol, balance)
     SELECT
-        go.agent_id,
-        go.wallet_address,
-        effect.token_address,
-        CASE effect.token_address WHEN :token_address THEN :token_symbol ELSE 'SOL' END,
-        effect.change
-    FROM go, effect
-    WHERE effect.change > 0
+        agent_id,
+        wallet_address,
+        token_address,
+        CASE token_address WHEN :token_address THEN :token_symbol ELSE 'SOL' END,
+        change
+    FROM due
+    WHERE change > 0
     ON CONFLICT (wallet_address, token_address) DO UPDATE
         SET
             balance = b.balance + excluded.balance,

@@ -1,0 +1,133 @@
+"""How many rows a trade reads: as many in a wallet of a thousand tokens, of a token that a thousand hold, as in any.
+
+That does not depend on what the planner knows of the tables: nothing, as in a new database, or all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from psycopg.rows import tuple_row
+from pytest_postgresql.executors import NoopExecutor
+
+from nexgent_db import Database, Transaction
+from nexgent_db.models import SOL_MINT
+from nexgent_db.models._base import Order
+from tests.conftest import new_database
+from tests.integration.sync.factories import Owner, new_owner
+
+MANY = 1000
+FEW = 10
+HOT = "everybodys"
+OWN = "nobodyelses"
+
+_CROWD = f"""
+    INSERT INTO users (id, email) VALUES (md5('crowd')::uuid, 'crowd@example.org');
+    INSERT INTO agents (id, user_id, name)
+    SELECT md5(n::text)::uuid, md5('crowd')::uuid, 'one of many' FROM generate_series(1, {MANY}) AS n;
+    INSERT INTO agent_wallets (wallet_address, agent_id, wallet_type)
+    SELECT 'crowd' || n, md5(n::text)::uuid, 'simulation' FROM generate_series(1, {MANY}) AS n;
+    INSERT INTO agent_balances (agent_id, wallet_address, token_address, token_symbol, balance)
+    SELECT w.agent_id, w.wallet_address, token.address, 'T', 10
+    FROM
+        agent_wallets AS w,
+        LATERAL (
+            VALUES ('{SOL_MINT}'), ('{HOT}'), (w.wallet_address || 'a'), (w.wallet_address || 'b'),
+                (w.wallet_address || 'c'), (w.wallet_address || 'd'), (w.wallet_address || 'e')
+        ) AS token (address)
+    WHERE w.wallet_address LIKE 'crowd%';
+    INSERT INTO agent_transactions
+        (id, agent_id, wallet_address, transaction_type, transaction_value_usd, transaction_time)
+    SELECT id, agent_id, wallet_address, 'SWAP', 1, now() FROM agent_balances WHERE wallet_address LIKE 'crowd%';
+    INSERT INTO agent_positions
+        (agent_id, wallet_address, token_address, token_symbol, purchase_transaction_id, purchase_price,
+         purchase_amount, total_invested_sol)
+    SELECT agent_id, wallet_address, token_address, 'T', id, 1, 10, 10
+    FROM agent_balances WHERE wallet_address LIKE 'crowd%' AND token_address <> '{SOL_MINT}';
+"""
+"""Everybody has SOL, one token that all have, and five that nobody else has."""
+
+_OF_THE_OWNER = """
+    INSERT INTO agent_balances (agent_id, wallet_address, token_address, token_symbol, balance)
+    SELECT %(agent)s, %(wallet)s, 'held' || n, 'T', 1000 FROM generate_series(1, %(many)s) AS n
+"""
+
+_READ = "SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables"
+
+
+@pytest.fixture(scope="module", params=["nothing is known", "all is known"])
+def trader(request: pytest.FixtureRequest, migrated_template: NoopExecutor) -> Iterator[tuple[Database, Owner]]:
+    """An agent with many tokens among many agents, and how much the planner knows of them."""
+    with new_database(migrated_template, migrated_template.template_dbname) as url, Database(url) as db:
+        owner = new_owner(db)
+        db.trades.deposit(owner.deposit("100000"))
+        with psycopg.connect(url, autocommit=True) as connection:
+            if request.param == "nothing is known":
+                for table in ("agent_balances", "agent_positions", "agent_transactions", "agent_wallets", "agents"):
+                    connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)".encode())
+            connection.execute(_CROWD.encode())
+            values = {"agent": owner.agent_id, "wallet": owner.wallet_address, "many": MANY}
+            connection.execute(_OF_THE_OWNER, values)
+            if request.param == "all is known":
+                connection.execute("ANALYZE")
+        yield db, owner
+
+
+Step = tuple[str, Callable[[Owner], Order]]
+
+STEPS: dict[str, tuple[Step, ...]] = {
+    "deposit": (("deposit", lambda owner: owner.deposit("1")),),
+    "withdraw": (("withdraw", lambda owner: owner.withdraw("1")),),
+    "swap": (("swap", lambda owner: owner.swap("1", "held1", "1", "held2")),),
+    **{
+        f"{token}, bought and sold": (
+            ("buy", lambda owner, token=token: owner.buy("1", "10", token)),
+            ("dca_buy", lambda owner, token=token: owner.dca_buy("1", "10", token)),
+            ("take_profit", lambda owner, token=token: owner.take_profit("5", "1", token)),
+            ("sell", lambda owner, token=token: owner.sell("15", "1", token)),
+        )
+        for token in (HOT, OWN)
+    },
+}
+
+
+@contextmanager
+def rows_read(db: Database) -> Iterator[tuple[Transaction, Counter[str]]]:
+    """A block, and how many rows of each table it has read once it is left."""
+    read = Counter[str]()
+    with db.transaction() as tx:
+        before = _counted(tx)
+        yield tx, read
+        read.update(_counted(tx))
+        read.subtract(before)
+
+
+def _counted(tx: Transaction) -> dict[str, int]:
+    """What the session has counted and not yet reported, of the transactions before as well."""
+    cursor = tx._connection.cursor(row_factory=tuple_row)
+    return dict(cursor.execute(_READ).fetchall())
+
+
+@pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
+def test_a_trade_reads_only_the_rows_that_it_is_about(trader: tuple[Database, Owner], steps: tuple[Step, ...]) -> None:
+    db, owner = trader
+    for _ in range(12):  # more often than a plan is made for the values at hand
+        for name, order in steps:
+            with rows_read(db) as (tx, read):
+                getattr(tx.trades, name)(order(owner))
+            assert 0 < read["agent_balances"] <= FEW, (name, read)
+            assert read["agent_positions"] <= FEW, (name, read)
+
+
+@pytest.mark.parametrize("token", [SOL_MINT, HOT, "held1"])
+def test_a_look_up_by_wallet_and_token_reads_one_row(trader: tuple[Database, Owner], token: str) -> None:
+    db, owner = trader
+    for _ in range(12):
+        with rows_read(db) as (tx, read):
+            assert tx.balances.find_by_wallet_and_token("crowd1", token if token != "held1" else "crowd1a")
+            assert tx.positions.find_by_wallet_and_token(owner.agent_id, owner.wallet_address, token) is None
+        assert (read["agent_balances"], read["agent_positions"]) == (1, 0), read
