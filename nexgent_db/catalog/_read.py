@@ -251,10 +251,11 @@ WHERE c.relkind IN ('r', 'p', 'f')
 """
 
 _REFERENCES: Final = """
-SELECT DISTINCT c.name, r.name
+SELECT DISTINCT c.name, quote_ident(r.relname)
 FROM pg_constraint AS k
 INNER JOIN rel AS c ON c.oid = k.conrelid
-INNER JOIN rel AS r ON r.oid = k.confrelid
+INNER JOIN pg_class AS r ON r.oid = k.confrelid AND r.relnamespace = c.relnamespace
+WHERE k.contype = 'f'
 """
 
 _COLUMNS: Final = """
