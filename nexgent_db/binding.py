@@ -259,9 +259,13 @@ def _parameters(query: Query, method: Callable[..., object], hints: Mapping[str,
         raise _disagree(query, method, "the query lacks " + ", ".join(f":{name}" for name in surplus))
 
 
+@cache  # a few annotations are those of most arguments, in both flavours of every repository
+def _validator(annotation: Any) -> Callable[[Any], Any]:
+    return TypeAdapter[Any](annotation, config=ConfigDict(strict=True)).validate_python
+
+
 def _value_filler(name: str, annotation: Any, *, may_be_left_out: bool) -> Callable[[Any], tuple[Any, ...]]:
-    adapter = TypeAdapter[Any](annotation, config=ConfigDict(strict=True))
-    validate = adapter.validate_python
+    validate = _validator(annotation)
     prepare = _prepare(annotation)
 
     def fill(value: Any) -> tuple[Any, ...]:
