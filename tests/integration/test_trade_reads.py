@@ -79,19 +79,22 @@ def trader(request: pytest.FixtureRequest, migrated_template: NoopExecutor) -> I
 
 Step = tuple[str, Callable[[Owner], Order]]
 
+
+def bought_and_sold(token: str) -> tuple[Step, ...]:
+    return (
+        ("buy", lambda owner: owner.buy("1", "10", token)),
+        ("dca_buy", lambda owner: owner.dca_buy("1", "10", token)),
+        ("take_profit", lambda owner: owner.take_profit("5", "1", token)),
+        ("sell", lambda owner: owner.sell("15", "1", token)),
+    )
+
+
 STEPS: dict[str, tuple[Step, ...]] = {
     "deposit": (("deposit", lambda owner: owner.deposit("1")),),
     "withdraw": (("withdraw", lambda owner: owner.withdraw("1")),),
     "swap": (("swap", lambda owner: owner.swap("1", "held1", "1", "held2")),),
-    **{
-        f"{token}, bought and sold": (
-            ("buy", lambda owner, token=token: owner.buy("1", "10", token)),
-            ("dca_buy", lambda owner, token=token: owner.dca_buy("1", "10", token)),
-            ("take_profit", lambda owner, token=token: owner.take_profit("5", "1", token)),
-            ("sell", lambda owner, token=token: owner.sell("15", "1", token)),
-        )
-        for token in (HOT, OWN)
-    },
+    "a token that everybody holds": bought_and_sold(HOT),
+    "a token that nobody else holds": bought_and_sold(OWN),
 }
 
 
