@@ -463,6 +463,7 @@ class CacheMachine(Faults, RuleBasedStateMachine):
             self._go_on(flight)
         for _ in range(ATTEMPTS):
             for process in self.world.processes:
+                process.cache._next_check = 0.0  # a second has passed: it sees whether the server is still the same
                 process.cache.maintain()
             self._everybody_finds_redis()
             rows = self.world.psql.execute("SELECT version FROM cache_outbox").fetchall()
