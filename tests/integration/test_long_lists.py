@@ -11,16 +11,19 @@ from uuid import UUID
 import psycopg
 import pytest
 from psycopg import RawCursor
+from pytest_postgresql.executors import NoopExecutor
 
 from nexgent_db import Database
 from nexgent_db.models import SignalFilter, SwapFilter, TransactionFilter
 from nexgent_db.models.pages import BeforeNumber, BeforeUuid
 from nexgent_db.sync._session import ROWS_AT_ONCE
+from tests.conftest import new_database
 from tests.integration.sync.factories import Owner, new_owner
 
 ROWS = 100_100
 A_PAGE = 10
-START = datetime(2100, 1, 1, tzinfo=UTC)  # after whatever other tests leave; row n is n seconds later
+START = datetime(2100, 1, 1, tzinfo=UTC)
+"""Row n is n seconds later."""
 
 _FILL = """
 INSERT INTO agent_transactions (
@@ -43,11 +46,12 @@ ANALYZE agent_transactions, agent_historical_swaps, trading_signals;
 
 
 @pytest.fixture(scope="module")
-def filled(database_url: str) -> Iterator[tuple[Database, Owner]]:
+def filled(migrated_template: NoopExecutor) -> Iterator[tuple[Database, Owner]]:
     """An owner with a long history of everything."""
-    with Database(database_url) as db:
+    with new_database(migrated_template, migrated_template.template_dbname) as url, Database(url) as db:
         owner = new_owner(db)
-        with psycopg.connect(database_url) as connection:
+        with psycopg.connect(url) as connection:
+            connection.execute("SET session_replication_role = replica")  # no triggers, which take most of the time
             values = {
                 "agent": owner.agent_id,
                 "wallet": owner.wallet_address,
@@ -57,7 +61,6 @@ def filled(database_url: str) -> Iterator[tuple[Database, Owner]]:
             }
             psycopg.ClientCursor(connection).execute(_FILL, values)
         yield db, owner
-        db.users.delete(owner.user_id)
 
 
 def cost(db: Database, text: bytes, values: tuple[object, ...]) -> tuple[int, int]:
@@ -151,11 +154,11 @@ def test_a_stream_holds_no_more_when_there_is_more(filled: tuple[Database, Owner
     assert many < 1.2 * few
 
 
-def test_a_stream_reads_from_a_cursor_of_the_server(filled: tuple[Database, Owner], database_url: str) -> None:
+def test_a_stream_reads_from_a_cursor_of_the_server(filled: tuple[Database, Owner]) -> None:
     db, owner = filled
     stream = db.transactions.stream_by_agent(owner.agent_id)
     next(iter(stream))
-    with psycopg.connect(database_url) as connection:
+    with psycopg.connect(db.settings.conninfo) as connection:
         found = connection.execute(
             "SELECT query FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()"
         )
