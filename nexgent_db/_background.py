@@ -15,11 +15,14 @@ class AsyncBackground:
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
-    def start(self, step: Callable[[], Awaitable[bool]], pause_s: float) -> None:
-        """Run ``step`` now and then every ``pause_s`` until it returns True. Nothing when one is running already."""
+    def start(self, step: Callable[[], Awaitable[bool]], pause_s: float, *, at_once: bool) -> None:
+        """Run ``step`` every ``pause_s`` until it returns True, the first time now or after such a pause.
+
+        Nothing when one is running already.
+        """
         if self._closed or (self._task is not None and not self._task.done()):
             return
-        self._task = asyncio.get_running_loop().create_task(_repeat(step, pause_s))
+        self._task = asyncio.get_running_loop().create_task(_repeat(step, pause_s, at_once=at_once))
 
     def open(self) -> None:
         """Let it be started."""
@@ -35,7 +38,9 @@ class AsyncBackground:
                 await task
 
 
-async def _repeat(step: Callable[[], Awaitable[bool]], pause_s: float) -> None:
+async def _repeat(step: Callable[[], Awaitable[bool]], pause_s: float, *, at_once: bool) -> None:
+    if not at_once:
+        await asyncio.sleep(pause_s)
     while not await step():  # noqa: ASYNC110  # nothing tells when the time has come
         await asyncio.sleep(pause_s)
 
@@ -48,13 +53,18 @@ class Background:
         self._stop = threading.Event()
         self._lock = threading.Lock()
 
-    def start(self, step: Callable[[], bool], pause_s: float) -> None:
-        """Run ``step`` now and then every ``pause_s`` until it returns True. Nothing when one is running already."""
+    def start(self, step: Callable[[], bool], pause_s: float, *, at_once: bool) -> None:
+        """Run ``step`` every ``pause_s`` until it returns True, the first time now or after such a pause.
+
+        Nothing when one is running already.
+        """
         with self._lock:
             if self._stop.is_set() or (self._thread is not None and self._thread.is_alive()):
                 return
 
             def repeat() -> None:
+                if not at_once:
+                    self._stop.wait(pause_s)
                 while not self._stop.is_set() and not step():
                     self._stop.wait(pause_s)
 

@@ -160,11 +160,7 @@ class CacheUpkeep:
     # --- Found again --------------------------------------------------------------------------------
 
     def _recover_soon(self) -> None:
-        self._background.start(self._recover_later, 0)
-
-    def _recover_later(self) -> bool:
-        time.sleep(PROBE_S)
-        return self._recover()
+        self._background.start(self._recover, PROBE_S, at_once=False)
 
     def _recover(self, patience_s: float = math.inf) -> bool:
         """One attempt to find Redis well and to make up for what it missed, within so long; whether it succeeded."""

@@ -52,7 +52,7 @@ class NearCache:
         """Listen from now on, beside; again after each failure."""
         self._closed = False
         self._background.open()
-        self._background.start(self._listen, _PAUSE_S)
+        self._background.start(self._listen, _PAUSE_S, at_once=True)
 
     def cut(self) -> None:
         """Forget all and hang up: it may be another server from here on."""
