@@ -10,21 +10,31 @@ from nexgent_db._background import AsyncBackground, Background
 AN_HOUR = 3600.0
 
 
+class Steps:
+    """A step that says when it was made, and never that it is done."""
+
+    def __init__(self) -> None:
+        self.made = threading.Event()
+
+    def __call__(self) -> bool:
+        self.made.set()
+        return False
+
+
 def test_a_thread_begins_at_once_and_ends_in_its_pause() -> None:
-    background, stepped = Background(), threading.Event()
-    background.start(lambda: stepped.set() is not None, AN_HOUR, at_once=True)
-    assert stepped.wait(10)
+    background, step = Background(), Steps()
+    background.start(step, AN_HOUR, at_once=True)
+    assert step.made.wait(10)
     background.close()
 
 
 def test_a_thread_that_begins_after_a_pause_ends_in_it() -> None:
-    background, stepped = Background(), threading.Event()
-    background.start(lambda: stepped.set() is None, AN_HOUR, at_once=False)
+    background, step = Background(), Steps()
+    background.start(step, AN_HOUR, at_once=False)
     background.close()
-    assert not stepped.is_set()
-    background.start(lambda: stepped.set() is None, 0, at_once=True)  # closed: not any more
+    background.start(step, AN_HOUR, at_once=True)  # closed: not any more
     background.close()
-    assert not stepped.is_set()
+    assert not step.made.is_set()
 
 
 def test_a_thread_goes_on_until_it_is_done() -> None:
