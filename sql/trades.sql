@@ -8,7 +8,7 @@
 --   effect   what the trade does to the wallet, by token, beside what the wallet holds.
 --   refusal  the first reason not to trade, in order of precedence. `stale` is one of them: whoever waited for the
 --            wallet reads a snapshot from before the wait; when a trade was made meanwhile (trade_count tells) this
---            one does nothing and is sent again.
+--            one does nothing and is sent again together with lock_wallet, in one transaction.
 --   go       the wallet, when nothing speaks against the trade. Every write below reads from it.
 --   due      the effect of a trade that is made: whose balance of which token changes, and by how much.
 --   moved    the balances after the writes, which are relative; the table's CHECK keeps them at zero or above.
@@ -16,8 +16,9 @@
 --   made     the request and its result. Should a write have found no row although its guard had passed (somebody
 --            edits balances by hand), the result is NULL, which the table refuses: the whole statement is undone.
 --
--- A wallet may hold thousands of tokens, and a token be held by every wallet. So balances and positions are looked up by
--- both at once: by parameters, or by one CTE that has both. (From two the planner may take all that is another's too.)
+-- A wallet may hold thousands of tokens, and a token may be in every wallet. So balances and positions are looked up by
+-- wallet and token at once: by parameters, or by one CTE that has both. (Joined to two, all of the wallet or all of the
+-- token may be read first.)
 --
 -- Lock order: agent, wallet, position, balances. Every writer of these tables keeps to it.
 -- Amounts are whole tokens (SOL, not lamports); what ends in _sol is SOL.

@@ -475,9 +475,9 @@ class TradeRequestRepositoryProtocol(Protocol):
 class TradesProtocol(Protocol):
     """What moves value. Every method is one atomic unit: it happens whole, or not at all.
 
-    Alone, a trade is one round trip and is durable when the method returns; in a block it becomes so with the
-    block. Repeating an order returns its first result with ``replayed`` set, so it is safe to send one again when
-    its answer was lost.
+    Alone, a trade is one round trip, or two when it had to wait for another one of its wallet, and is durable when the
+    method returns; in a block it becomes so with the block. Repeating an order returns its first result with
+    ``replayed`` set, so it is safe to send one again when its answer was lost.
 
     Each raises, in this order, and changes nothing then: what a query raises before and at sending; WalletNotFound;
     IdempotencyConflict; what is said at the method; InsufficientBalance (fees included). NumericOverflow when a
