@@ -8,6 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Compiled files are kept, whatever this shell says: without them every command takes half a second longer to start.
+# They are made when they are first used, not at installation: most of what is installed never is.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
