@@ -7,15 +7,21 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS := $(VENV)/.installed-docs
+PEERS := $(VENV)/.installed-bench
+POSTGRES_BIN ?= /usr/lib/postgresql/15/bin
+DATABASE_TESTS := tests/contract tests/integration/aio \
+    $(patsubst %,tests/integration/test_%.py,migrations legacy_migrations schema roles errors indexes) \
+    $(patsubst %,tests/integration/test_%.py,trade_reads trade_coverage pooler)
 # Compiled files are kept, whatever this shell says: without them every command takes half a second longer to start.
 # They are made when they are first used, not at installation: most of what is installed never is.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo migrate rollback status test check proofs contract schema lint types format sync chaos bench bench-upgrade bench-warm clean
+.PHONY: help install demo migrate rollback status test test-oldest test-pythons check docs proofs lint types format contract schema errors sync picture chaos race bench bench-upgrade bench-warm clean
 
 help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -24,6 +30,14 @@ $(STAMP): pyproject.toml constraints.txt
 	    { echo "$(PYTHON) is too old: Python 3.11 or newer is needed; say which with make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,dev]'
+	@touch $@
+
+$(DOCS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+$(PEERS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	@touch $@
 
 demo: $(STAMP)  ## migrate an embedded server, replay a made-up trading history, show what came of it
@@ -41,20 +55,16 @@ status: $(STAMP)  ## list the migrations, applied and pending
 test: $(STAMP)  ## run all tests, on embedded servers
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-check: lint types proofs  ## everything that must be green besides the tests; --jobs 2 takes half the time
+test-oldest: $(STAMP)  ## what talks to the database, on PostgreSQL 15 as Debian installs it; POSTGRES_BIN= for another
+	TESTS_POSTGRES_BIN=$(POSTGRES_BIN) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(DATABASE_TESTS)
 
-proofs: $(STAMP)  ## generated files are fresh, and every query is right
-	$(BIN)/python -m tests.support.protocols --check
-	$(BIN)/python -m tests.support.async_to_sync --check
-	$(BIN)/nexgent-db check --plans
-	$(BIN)/nexgent-db check --offline
-	$(BIN)/nexgent-db schema --check
+test-pythons: $(STAMP)  ## cancel and fork on Python 3.12, 3.13 and 3.14, where there, and with uvloop; PYTHONS=3.13 for one
+	$(BIN)/python -m tests.support.pythons $(PYTHONS)
 
-contract: $(STAMP)  ## prove every query against PostgreSQL and write sql/contract.json
-	$(BIN)/nexgent-db check --plans --write
+check: lint types proofs docs  ## everything that must be green besides the tests; --jobs 2 takes half the time
 
-schema: $(STAMP)  ## write sql/schema.sql: what all migrations make, in one file to read
-	$(BIN)/nexgent-db schema --out sql/schema.sql
+errors: $(STAMP)  ## write the table of docs/pages/reference/errors.md from the docstrings
+	$(BIN)/python -m tests.codegen.error_table
 
 lint: $(STAMP)  ## style of the code and of the SQL
 	$(BIN)/ruff check
@@ -65,18 +75,42 @@ lint: $(STAMP)  ## style of the code and of the SQL
 types: $(STAMP)  ## mypy --strict
 	$(BIN)/mypy
 
+proofs: $(STAMP)  ## generated files are fresh, and every query is right
+	$(BIN)/python -m tests.codegen.protocols --check
+	$(BIN)/python -m tests.codegen.async_to_sync --check
+	$(BIN)/python -m tests.codegen.error_table --check
+	$(BIN)/nexgent-db check --plans
+	$(BIN)/nexgent-db check --offline
+	$(BIN)/nexgent-db schema --check
+
+docs: $(DOCS)  ## build the site into build/site; a warning or a broken link is an error
+	@# (With --quiet, mkdocs does not count warnings.)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file docs/mkdocs.yml
+
 format: $(STAMP)  ## format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-sync: $(STAMP)  ## write the Protocols, nexgent_db/sync and its tests from the asynchronous sources
-	$(BIN)/python -m tests.support.protocols
-	$(BIN)/python -m tests.support.async_to_sync
+contract: $(STAMP)  ## prove every query against PostgreSQL and write sql/contract.json
+	$(BIN)/nexgent-db check --plans --write
 
-chaos: $(STAMP)  ## for ten minutes, threads, killed processes and a machine try to catch the cache lying; MINUTES=60 for longer
+schema: $(STAMP)  ## write sql/schema.sql: what all migrations make, in one file to read
+	$(BIN)/nexgent-db schema --out sql/schema.sql
+
+sync: $(STAMP)  ## write the Protocols, nexgent_db/sync and its tests from the asynchronous sources
+	$(BIN)/python -m tests.codegen.protocols
+	$(BIN)/python -m tests.codegen.async_to_sync
+
+picture: $(STAMP)  ## write docs/pages/assets/demo.svg: what make demo shows
+	$(BIN)/python -m tests.codegen.demo_picture
+
+chaos: $(STAMP)  ## break PostgreSQL down in every way, then try for ten minutes to catch the cache lying; MINUTES=60 for longer
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10)
 
-bench: $(STAMP)  ## measure against bare psycopg and pgbench; prints ratios
+race: $(PEERS)  ## measure beside psycopg, asyncpg, SQLAlchemy, aiosql and pgbench; ratios (20 minutes); RACE="--only buy"
+	$(BIN)/python -m tests.benchmarks.race $(RACE)
+
+bench: $(STAMP)  ## count round trips, measure trades while Redis is dead and a replay (two minutes)
 	$(BIN)/python -m tests.benchmarks
 
 bench-upgrade: $(STAMP)  ## migrate 5 million transactions while clients trade, print how long these waited (15 to 40 minutes)

@@ -234,11 +234,12 @@ DECLARE
         FROM (
             VALUES (
                 NULL::numeric, NULL::numeric, NULL::numeric, NULL::numeric,
-                NULL::integer, NULL::integer, NULL::integer, NULL::integer
+                NULL::integer, NULL::integer, NULL::integer, NULL::integer, NULL::text[], NULL::text[]
             )
         ) AS absent (
             total_invested_sol, remaining_amount, moon_bag_amount, realized_profit_sol,
-            dca_count, take_profit_levels_hit, tp_batch_start_level, total_take_profit_levels
+            dca_count, take_profit_levels_hit, tp_batch_start_level, total_take_profit_levels,
+            dca_transaction_ids, take_profit_transaction_ids
         )
         CROSS JOIN LATERAL (
             SELECT
@@ -254,7 +255,9 @@ DECLARE
                 dca_count,
                 take_profit_levels_hit,
                 tp_batch_start_level,
-                total_take_profit_levels
+                total_take_profit_levels,
+                dca_transaction_ids::text[] AS dca_transaction_ids,
+                take_profit_transaction_ids::text[] AS take_profit_transaction_ids
             FROM agent_positions
         ) AS p
         LEFT JOIN agent_wallets AS w ON w.wallet_address = p.wallet_address
@@ -275,6 +278,15 @@ DECLARE
                 OR abs(round(p.purchase_price * p.purchase_amount, 8)) < 1e12 AS invested_has_room,
                 -- The proceeds of what was sold in part are this profit and the cost basis.
                 NOT (p.remaining_amount < p.purchase_amount AND p.realized_profit_sol = 'NaN') AS realized_profit_sol,
+                -- Every text that PostgreSQL reads as a uuid: a hyphen may stand behind each four digits.
+                NOT EXISTS (
+                    SELECT FROM unnest(p.dca_transaction_ids) AS listed (id)
+                    WHERE id !~* '^(([0-9a-f]{4}-?){7}[0-9a-f]{4}|\{([0-9a-f]{4}-?){7}[0-9a-f]{4}\})$'
+                ) AS dca_transaction_ids,
+                NOT EXISTS (
+                    SELECT FROM unnest(p.take_profit_transaction_ids) AS listed (id)
+                    WHERE id !~* '^(([0-9a-f]{4}-?){7}[0-9a-f]{4}|\{([0-9a-f]{4}-?){7}[0-9a-f]{4}\})$'
+                ) AS take_profit_transaction_ids,
                 coalesce(w.agent_id = p.agent_id, false) AS own_wallet
         ) AS holds
         CROSS JOIN LATERAL (
@@ -335,6 +347,16 @@ DECLARE
                 'set it to what the sales so far have earned'
             ),
             (
+                'dca_transaction_ids', p.dca_transaction_ids::text, holds.dca_transaction_ids,
+                '20261123090300_widen_position_numbers',
+                'write the id of a transaction (a UUID), or take it from the list'
+            ),
+            (
+                'take_profit_transaction_ids', p.take_profit_transaction_ids::text, holds.take_profit_transaction_ids,
+                '20261123090300_widen_position_numbers',
+                'write the id of a transaction (a UUID), or take it from the list'
+            ),
+            (
                 'wallet_address', p.wallet_address, holds.own_wallet,
                 'agent_positions_agent_id_wallet_address_fkey',
                 format(
@@ -347,7 +369,8 @@ DECLARE
             holds.purchase_price AND holds.purchase_amount AND holds.total_invested_sol AND holds.remaining_amount
             AND holds.moon_bag_amount AND holds.dca_count AND holds.take_profit_levels_hit
             AND holds.tp_batch_start_level AND holds.total_take_profit_levels AND holds.invested_has_room
-            AND holds.realized_profit_sol AND holds.own_wallet
+            AND holds.realized_profit_sol AND holds.dca_transaction_ids AND holds.take_profit_transaction_ids
+            AND holds.own_wallet
         ) AND NOT r.holds
         ORDER BY key, r.column_name, r.rule
     $agent_positions$],

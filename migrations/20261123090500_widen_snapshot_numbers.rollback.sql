@@ -1,3 +1,5 @@
+LOCK TABLE agent_balance_snapshots IN ACCESS EXCLUSIVE MODE;
+
 DO $$
 BEGIN
     IF EXISTS (

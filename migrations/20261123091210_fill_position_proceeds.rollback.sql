@@ -1,4 +1,4 @@
 -- transactional: true
--- Nothing to undo: the figures go with their column.
+-- Nothing to undo: the amounts are dropped with their column.
 
 SELECT;

@@ -1,4 +1,4 @@
 -- transactional: true
--- Nothing to undo: the numbers go with their column.
+-- Nothing to undo: the numbers are dropped with their column.
 
 SELECT;

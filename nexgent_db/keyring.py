@@ -1,8 +1,8 @@
 """The wallets' private keys: from the environment into memory, and nowhere else.
 
-An ed25519 key of Solana is 64 bytes: the private seed, 32, and the public key, 32, whose base58 is the address. The
-public key is derived here in plain Python, after RFC 8032, section 5.1.5, to see that the two halves belong together.
-That takes milliseconds and not always the same: it is done at start-up only, and nothing is signed with it.
+An ed25519 key of Solana is 64 bytes: the private seed, 32, and the public key, 32, whose base58 is the address.
+PyNaCl derives the public key from the seed, which shows that the two halves belong together. Nothing is signed here.
+PyNaCl and base58 are the extra ``keys``; a process without keys needs neither.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from hashlib import sha512
 from typing import Final, NoReturn, SupportsIndex, TypeVar, final
 
 from nexgent_db.errors import ConfigurationError, WalletKeyMissing
@@ -29,7 +28,7 @@ _LONGEST_TEXT: Final = 1000
 class WalletKeyring:
     """The keys of WALLET_1, WALLET_2, …, each under its wallet's address. ``WalletKeyring()`` has none.
 
-    A key is handed to the function given to :meth:`use`, and shown nowhere else: it stands in no repr, error, log or
+    A key is handed to the function given to :meth:`use`, and shown nowhere else: it is in no repr, error, log or
     ``vars()``, and a keyring is neither copied nor pickled. Safe to share: it does not change.
     """
 
@@ -44,11 +43,12 @@ class WalletKeyring:
         """The keys of the numbered variables of ``environ``, by default the process's. Gaps and empty ones are skipped.
 
         A key is a base58 string or a JSON array of 64 bytes: private seed, then public key. Raises ConfigurationError,
-        which names every variable at fault and shows nothing of what is in it: what is neither of the two; not 64
-        bytes; a public half that is not the private half's; a key that is there already.
+        which shows no part of a key: when there are keys and the extra ``keys`` is not installed; else it names every
+        variable at fault: neither base58 nor a JSON array; not 64 bytes; a public half that is not the private half's;
+        a key that an earlier variable holds.
         """
         keys, problems = _read(os.environ if environ is None else environ)
-        del environ  # who prints the locals of an error's frames shall find no key in ours
+        del environ  # a tool that prints the locals of an error's frames must find no key in this one
         if problems:
             del keys
             raise ConfigurationError("; ".join(problems))
@@ -103,15 +103,16 @@ def _closed(keys: dict[str, bytes]) -> Callable[[str], bytes]:
 
 
 def _read(environ: Mapping[str, str]) -> tuple[dict[str, bytes], list[str]]:
-    """The keys by address, and what is wrong. Raises nothing: an error's frames and context would carry the text."""
-    numbers = sorted(int(found[1]) for name in environ if (found := _VARIABLE.fullmatch(name)))
+    """The keys by address, and the problems. Raises nothing: an error's frames and context would carry the text."""
+    numbers = sorted(int(match[1]) for name in environ if (match := _VARIABLE.fullmatch(name)))
     keys: dict[str, bytes] = {}
     variables: dict[str, str] = {}
     problems: list[str] = []
-    for variable in (f"WALLET_{number}" for number in numbers):
+    names = [name for number in numbers if environ[name := f"WALLET_{number}"].strip()]
+    if names and not _has_libraries():
+        return {}, [f"{names[0]} holds a key, and reading keys needs the extra 'keys': pip install 'nexgent-db[keys]'"]
+    for variable in names:
         text = environ[variable].strip()
-        if not text:
-            continue
         key = _bytes_of(text)
         if key is None:
             problems.append(f"{variable} is neither base58 nor a JSON array of bytes")
@@ -140,64 +141,38 @@ def _bytes_of(text: str) -> bytes | None:
         return None
 
 
-# --- Base58 -------------------------------------------------------------------------------------
+# --- The extra ----------------------------------------------------------------------------------
 
-_ALPHABET: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-_DIGITS: Final = {character: value for value, character in enumerate(_ALPHABET)}
+
+def _has_libraries() -> bool:
+    """Whether the extra ``keys`` is installed. The imports below are in functions, because only keys need it."""
+    try:
+        import base58  # noqa: F401
+        import nacl.signing  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def _base58(data: bytes) -> str:
     """Base58 as Bitcoin and Solana write it: a leading zero byte is a leading ``1``."""
-    number = int.from_bytes(data, "big")
-    text = ""
-    while number:
-        number, digit = divmod(number, 58)
-        text = _ALPHABET[digit] + text
-    return "1" * (len(data) - len(data.lstrip(b"\0"))) + text
+    from base58 import b58encode
+
+    return b58encode(data).decode()
 
 
 def _bytes_of_base58(text: str) -> bytes | None:
-    """The bytes that ``text`` stands for; None when it is not base58."""
-    number = 0
-    for character in text:
-        digit = _DIGITS.get(character)
-        if digit is None:
-            return None
-        number = number * 58 + digit
-    return b"\0" * (len(text) - len(text.lstrip("1"))) + number.to_bytes((number.bit_length() + 7) // 8, "big")
+    """The bytes of a base58 text; None when it is not base58."""
+    from base58 import b58decode
 
-
-# --- Ed25519 (RFC 8032): the public key of a private one ----------------------------------------
-
-_Point = tuple[int, int, int, int]  # extended homogeneous coordinates: x = X/Z, y = Y/Z, x·y = T/Z
-
-_P: Final = 2**255 - 19
-_D: Final = -121665 * pow(121666, -1, _P) % _P
-_BASE_Y: Final = 4 * pow(5, -1, _P) % _P
-_BASE_X: Final = 15112221349535400772501151409588531511454012693041857206046113283949847762202
-_BASE: Final[_Point] = (_BASE_X, _BASE_Y, 1, _BASE_X * _BASE_Y % _P)
-
-
-def _sum(one: _Point, other: _Point) -> _Point:
-    a = (one[1] - one[0]) * (other[1] - other[0]) % _P
-    b = (one[1] + one[0]) * (other[1] + other[0]) % _P
-    c = 2 * one[3] * other[3] * _D % _P
-    d = 2 * one[2] * other[2] % _P
-    e, f, g, h = b - a, d - c, d + c, b + a
-    return e * f % _P, g * h % _P, f * g % _P, e * h % _P
+    try:
+        return b58decode(text)
+    except ValueError:
+        return None
 
 
 def _public_key(seed: bytes) -> bytes:
-    """The ed25519 public key, 32 bytes, of a private seed of 32 bytes."""
-    scalar = int.from_bytes(sha512(seed).digest()[:32], "little")
-    scalar = scalar & ((1 << 254) - 8) | (1 << 254)
-    point: _Point = (0, 1, 1, 0)
-    doubled = _BASE
-    while scalar:
-        if scalar & 1:
-            point = _sum(point, doubled)
-        doubled = _sum(doubled, doubled)
-        scalar >>= 1
-    inverse = pow(point[2], -1, _P)
-    x, y = point[0] * inverse % _P, point[1] * inverse % _P
-    return (y | (x & 1) << 255).to_bytes(32, "little")
+    """The ed25519 public key, 32 bytes, of a private seed of 32 bytes, as libsodium derives it."""
+    from nacl.signing import SigningKey
+
+    return bytes(SigningKey(seed).verify_key)

@@ -1,24 +1,25 @@
-"""Where the servers are and how patiently to wait for them; read from the environment once.
+"""The servers' addresses and the limits of waiting, read once from the environment.
 
 | variable | meaning | default |
 |---|---|---|
 | ``DATABASE_URL`` | PostgreSQL, as a URL or libpq keywords; ``?schema=name`` sets the search path | required |
 | ``REDIS_URL`` | Redis or Valkey; without it everything works, uncached | none |
 | | through Sentinel: ``redis+sentinel://user:password@host1:26379,host2/master-name/0`` | |
-| ``NEXGENT_DB_CACHE_PREFIX`` | what every Redis key begins with; on a cluster ``{nexgent}:`` | nexgent: |
-| ``NEXGENT_DB_NEAR_CACHE_ROWS`` | answers of Redis kept in this process, at most; 0: none | 0 |
-| ``NEXGENT_DB_POOL_MIN_SIZE``, ``…_POOL_MAX_SIZE`` | connections kept, connections at most | 1, 10 |
+| ``NEXGENT_DB_CACHE_PREFIX`` | start of every Redis key; on a cluster ``{nexgent}:`` | nexgent: |
+| ``NEXGENT_DB_LOCAL_CACHE_ROWS`` | size of the local cache in rows; 0: none | 0 |
+| ``NEXGENT_DB_POOL_MIN_SIZE``, ``…_POOL_MAX_SIZE`` | connections kept open, connections at most | 1, 10 |
 | ``NEXGENT_DB_POOL_TIMEOUT_S`` | how long a caller waits for a connection | 5 |
 | ``NEXGENT_DB_POOL_MAX_WAITING`` | how many callers may wait at once | 100 |
 | ``NEXGENT_DB_CONNECT_TIMEOUT_S`` | how long one attempt to connect may take | 5 |
 | ``NEXGENT_DB_STATEMENT_TIMEOUT_S`` | longest statement | 30 |
 | ``NEXGENT_DB_LOCK_TIMEOUT_S`` | longest wait for a lock | 5 |
-| ``NEXGENT_DB_IDLE_IN_TRANSACTION_TIMEOUT_S`` | longest pause inside a block | 30 |
+| ``NEXGENT_DB_IDLE_IN_TRANSACTION_TIMEOUT_S`` | longest pause inside a transaction | 30 |
 | ``NEXGENT_DB_PREPARE_THRESHOLD`` | executions before a statement is prepared; ``none``: never | 2 |
 
-What is kept in the process (``NEAR_CACHE_ROWS``) is dropped when the server tells of a change, within milliseconds; a
-server that hangs is believed for 0.9 seconds at the most. So a pause by another process may be missed for as long.
-Each such process has one connection more, and is told the name of every key that changes below the prefix.
+``NEXGENT_DB_LOCAL_CACHE_ROWS`` adds an in-process cache. Redis client tracking invalidates a changed row within
+milliseconds. When the server hangs, the process uses its rows for 0.9 seconds at most, so for that long it may not see
+that another process has paused an agent. Each such process has one more connection to Redis, which receives the name of
+every changed key with the prefix.
 """
 
 from __future__ import annotations
@@ -29,29 +30,28 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
-from urllib.parse import unquote_plus
+from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from nexgent_db._redis_url import FORMS, is_redis_url
 from nexgent_db.errors import ConfigurationError
 
 _PREFIX: Final = "NEXGENT_DB_"
 _LOOKS_LIKE: Final = "it should look like postgresql://user:password@host:5432/database"
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
-# As libpq reads one: the role and password end at the first @ that no / comes before.
+# As libpq reads a URL: the role and password end at the first @ without a / before it.
 _URL: Final = re.compile(r"(?P<role>postgres(?:ql)?://(?:[^@/]*@)?)(?P<place>[^?]*)(?:\?(?P<query>.*))?", re.DOTALL)
 _BAD_ESCAPE: Final = re.compile("%(?![0-9a-f]{2})", re.IGNORECASE)
 _LONGEST_S: Final = (2**31 - 1) // 1000
 """PostgreSQL counts timeouts in milliseconds, in 32 bits."""
 _LONGEST_IDENTIFIER: Final = 63
-"""In bytes. PostgreSQL cuts longer ones off, which could make it another schema."""
+"""In bytes. PostgreSQL truncates longer names, so one could name another schema."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that a :class:`~nexgent_db.Database` needs to know. Times are seconds.
+    """All settings of a :class:`~nexgent_db.Database`. Times are seconds.
 
     ``conninfo`` is a libpq connection string and may hold a password: neither it nor ``redis_url``
     appears in the repr.
@@ -60,7 +60,7 @@ class Settings:
     conninfo: str = field(repr=False)
     redis_url: str | None = field(default=None, repr=False)
     cache_prefix: str = "nexgent:"
-    near_cache_rows: int = 0
+    local_cache_rows: int = 0
     pool_min_size: int = 1
     pool_max_size: int = 10
     pool_timeout_s: float = 5.0
@@ -101,7 +101,7 @@ class Settings:
 
     @classmethod
     def from_url(cls, database_url: str, environ: Mapping[str, str] = os.environ) -> Settings:
-        """The same with the database given by the caller; the other settings come from ``environ``."""
+        """Settings with this database; all others come from ``environ``. Raises ConfigurationError as above."""
         given: dict[str, int | float | None] = {}
         for item in fields(cls):
             if (text := environ.get(_PREFIX + item.name.upper(), "").strip()) and item.name not in _TEXTS:
@@ -117,14 +117,14 @@ class Settings:
 
 _TEXTS: Final = {"conninfo", "redis_url", "cache_prefix"}
 _WHOLE: Final = {
-    "near_cache_rows",
+    "local_cache_rows",
     "pool_min_size",
     "pool_max_size",
     "pool_max_waiting",
     "connect_timeout_s",
     "prepare_threshold",
 }
-_MAY_BE_ZERO: Final = {"near_cache_rows", "pool_min_size", "prepare_threshold"}
+_MAY_BE_ZERO: Final = {"local_cache_rows", "pool_min_size", "prepare_threshold"}
 
 
 def _number(name: str, text: str, *, whole: bool) -> int | float | None:
@@ -139,8 +139,8 @@ def _number(name: str, text: str, *, whole: bool) -> int | float | None:
 def parse_database_url(url: str) -> str:
     """A libpq connection string for ``url``, which may be a URL or libpq keywords already.
 
-    The public system's ``?schema=name`` becomes ``search_path``. Raises ConfigurationError, which never
-    repeats the URL, its password, or what libpq says of them.
+    The public system's ``?schema=name`` becomes ``search_path``. Raises ConfigurationError, whose message contains
+    neither the URL nor its password nor libpq's message about them.
     """
     schema = None
     if (scheme := _SCHEME.match(url)) is not None:
@@ -158,14 +158,15 @@ def parse_database_url(url: str) -> str:
 
 
 def _parsed(conninfo: str) -> dict[str, Any] | None:
-    """What libpq makes of it; None when it is malformed. What libpq says then may quote the password: not kept."""
+    """The parts as libpq parses them; None for a malformed string. libpq's message is dropped: it may quote the
+    password."""
     if "\0" in conninfo:
         return None
     try:
         parts = conninfo_to_dict(conninfo)
     except (psycopg.Error, UnicodeError):
         return None
-    # In a URL a password with a bare / makes its beginning the port, which libpq's complaint would quote.
+    # In a URL whose password contains a bare /, libpq takes its start for the port, and would quote it in an error.
     ports = str(parts.get("port") or "").split(",")
     return parts if all(re.fullmatch("[0-9]{0,5}", port) for port in ports) else None
 
@@ -191,7 +192,7 @@ def _split_schema(url: str) -> tuple[str, str | None]:
 
 
 def _schema_name(text: str) -> str | None:
-    """``text`` decoded; None when it is not the name of a schema."""
+    """``text`` decoded; None when no schema can have this name."""
     if _BAD_ESCAPE.search(text):
         return None
     try:
@@ -209,15 +210,88 @@ def _search_path_option(schema: str) -> str:
 
 
 def check_redis_url(url: str) -> str:
-    """``url`` itself when its form is one that can be connected to; else ConfigurationError, without the URL."""
+    """Returns ``url`` when its form is a known one. Raises ConfigurationError, whose message does not contain it."""
     if not is_redis_url(url):
-        raise ConfigurationError(f"REDIS_URL is malformed: it should look like {FORMS}")
+        raise ConfigurationError(f"REDIS_URL is malformed: it should look like {REDIS_FORMS}")
     return url
 
 
 def describe(conninfo: str) -> str:
-    """Who connects where, for messages and logs: role, hosts and database, never the password."""
+    """The role, the hosts and the database, for messages and logs; never the password."""
     parts = conninfo_to_dict(conninfo)
     host = parts.get("host") or parts.get("hostaddr") or "the local socket"
     port = f":{parts['port']}" if parts.get("port") else ""
     return f"{parts.get('user') or 'the default role'} at {host}{port}, database {parts.get('dbname') or 'default'}"
+
+
+# --- REDIS_URL: the forms that redis-py knows, and Sentinel's. No message repeats the URL. -----------
+
+REDIS_FORMS: Final = "redis://host:6379/0, unix:///path.sock or redis+sentinel://host1,host2/master-name/0"
+
+_PLAIN_REDIS: Final = ("redis", "rediss", "unix")
+_SENTINEL: Final = ("redis+sentinel", "rediss+sentinel")
+_SENTINEL_PORT: Final = 26379
+_HOST: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:\[\]@/,]+)(?::([0-9]{1,5}))?")
+_PATH: Final = re.compile(r"/([^/@]+)(?:/([0-9]{1,5}))?")
+_SENTINEL_OPTIONS: Final = {"sentinel_username", "sentinel_password"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentinelPlace:
+    """The name of a master, the Sentinels that know its address, and the logins for both."""
+
+    hosts: tuple[tuple[str, int], ...]
+    master: str
+    database: int
+    tls: bool
+    username: str | None = field(repr=False)
+    password: str | None = field(repr=False)
+    sentinel_username: str | None = field(repr=False)
+    sentinel_password: str | None = field(repr=False)
+
+
+def is_redis_url(url: str) -> bool:
+    """Is the URL's form a known one?"""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in _SENTINEL:
+            return sentinel_place(url) is not None
+        _ = parts.port  # raises where a bare / in a password makes the port no number
+    except ValueError:
+        return False
+    return parts.scheme in _PLAIN_REDIS and (parts.scheme == "unix" or "@" not in parts.path)
+
+
+def sentinel_place(url: str) -> SentinelPlace | None:
+    """The parts of ``redis+sentinel://user:password@host1:26379,host2/master-name/0?sentinel_password=…``.
+
+    None for a URL of another scheme. Raises ValueError for a malformed one.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in _SENTINEL:
+        return None
+    login, _, places = parts.netloc.rpartition("@")
+    username, _, password = login.partition(":")
+    hosts = [_HOST.fullmatch(place) for place in places.split(",")]
+    path = _PATH.fullmatch(parts.path)
+    given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    options = dict(given)
+    if path is None or parts.fragment or options.keys() - _SENTINEL_OPTIONS or len(options) < len(given):
+        raise ValueError("malformed")
+    return SentinelPlace(
+        hosts=tuple(_host(found) for found in hosts),
+        master=unquote(path[1]),
+        database=int(path[2] or 0),
+        tls=parts.scheme == "rediss+sentinel",
+        username=unquote(username) or None,
+        password=unquote(password) or None,
+        sentinel_username=options.get("sentinel_username") or None,
+        sentinel_password=options.get("sentinel_password") or None,
+    )
+
+
+def _host(found: re.Match[str] | None) -> tuple[str, int]:
+    port = int(found[2] or _SENTINEL_PORT) if found is not None else 0
+    if found is None or not 0 < port < 65536:
+        raise ValueError("malformed")
+    return found[1].strip("[]"), port

@@ -1,8 +1,9 @@
--- Agents: one row for each agent of a user. Models: Agent, AgentWallet.
--- Lock order: an agent's row comes before its wallets'.
+-- Agents: one row per agent of a user. Models: Agent, AgentWallet.
+-- Lock order: an agent's row before the rows of its wallets.
 
 -- name: list_with_wallets_by_id :many
--- The agent beside each of its wallets, simulation first; beside NULLs when it has none. No row: no such agent.
+-- The agent, once per wallet, simulation first; once with NULLs when it has no wallet. No row comes back when there is
+-- no such agent.
 SELECT
     a.id,
     a.user_id,
@@ -18,8 +19,7 @@ SELECT
     w.agent_id,
     w.wallet_type,
     w.created_at,
-    w.updated_at,
-    w.trade_count
+    w.updated_at
 FROM agents AS a
 LEFT JOIN agent_wallets AS w ON w.agent_id = a.id
 WHERE a.id = :agent_id
@@ -51,40 +51,37 @@ SELECT
     agent_id,
     wallet_type,
     created_at,
-    updated_at,
-    trade_count
+    updated_at
 FROM agent_wallets
 WHERE agent_id = :agent_id AND wallet_type = :wallet_type;
 
 -- name: find_wallet_by_address :optional
--- The wallet of this address, whosever it is.
+-- The wallet of this address, of any agent.
 SELECT
     wallet_address,
     agent_id,
     wallet_type,
     created_at,
-    updated_at,
-    trade_count
+    updated_at
 FROM agent_wallets
 WHERE wallet_address = :wallet_address;
 
 -- name: find_default_wallet :optional
--- The wallet of the mode that the agent trades in.
+-- The wallet whose type is the agent's trading mode.
 SELECT
     w.wallet_address,
     w.agent_id,
     w.wallet_type,
     w.created_at,
-    w.updated_at,
-    w.trade_count
+    w.updated_at
 FROM agents AS a
 INNER JOIN agent_wallets AS w ON w.agent_id = a.id AND w.wallet_type = a.trading_mode
 WHERE a.id = :agent_id;
 
 -- name: create :one
--- A new agent. Refused by agents_user_id_fkey when there is no such user.
+-- Creates an agent. Violates agents_user_id_fkey when there is no such user.
 INSERT INTO agents (id, user_id, name, trading_mode)
-VALUES (coalesce(:agent_id, gen_random_uuid()), :user_id, :name, :trading_mode)
+VALUES (coalesce(:agent_id, new_id()), :user_id, :name, :trading_mode)
 RETURNING
     id,
     user_id,
@@ -98,7 +95,7 @@ RETURNING
     version;
 
 -- name: update :optional
--- Changes what is given, leaves the rest. No row comes back when there is no such agent.
+-- Updates the columns whose parameters are given. No row comes back when there is no such agent.
 UPDATE agents
 SET
     updated_at = now()
@@ -120,8 +117,8 @@ RETURNING
     version;
 
 -- name: set_automated_trading :optional
--- Lets the agent trade by itself in one mode, or stops it; the other mode stays as it is. No row comes back when there
--- is no such agent.
+-- Turns automated trading in one mode on or off; the other mode stays as it is. No row comes back when there is no such
+-- agent.
 UPDATE agents
 SET
     automated_trading_simulation = CASE WHEN :mode = 'simulation' THEN :enabled ELSE automated_trading_simulation END,
@@ -141,20 +138,21 @@ RETURNING
     version;
 
 -- name: find_config :optional
--- The stored configuration as text, so that its numbers stay exact; an empty document stands for none.
+-- The stored configuration as text, so that its numbers stay exact; '{}' when none is stored.
 SELECT coalesce(trading_config, '{}')::text AS trading_config
 FROM agents
 WHERE id = :agent_id;
 
 -- name: lock_config :optional
--- The same, and nobody changes the agent until the end of the transaction. Trades go on.
+-- The stored configuration as find_config returns it. Locks the agent's row against updates until the end of the
+-- transaction; trades do not wait.
 SELECT coalesce(trading_config, '{}')::text AS trading_config
 FROM agents
 WHERE id = :agent_id
 FOR NO KEY UPDATE;
 
 -- name: store_config :rows
--- Puts the document in the place of the stored one. What it holds was checked before.
+-- Replaces the stored configuration. The caller has validated the document.
 UPDATE agents
 SET
     trading_config = :document::text::jsonb,
@@ -162,6 +160,6 @@ SET
 WHERE id = :agent_id;
 
 -- name: delete :rows
--- The agent goes, and with it its wallets, positions, balances and ledger.
+-- Deletes the agent with its wallets, positions, balances and transactions.
 DELETE FROM agents
 WHERE id = :agent_id;

@@ -1,9 +1,9 @@
--- API keys: one row for each key of a user. Models: ApiKey, VerifiedApiKey.
--- Lock order: a key's row alone; nobody waits for one to record its use.
+-- API keys: one row per key of a user. Models: ApiKey, VerifiedApiKey.
+-- Lock order: one key's row and no other. verify_hash never waits for a lock.
 
 -- name: store :one
--- A new key, known by its hash. Refused by api_keys_user_id_fkey when there is no such user, and by
--- api_keys_expires_at_check when it would have expired already.
+-- Stores a new key by its hash. Violates api_keys_user_id_fkey when there is no such user, and
+-- api_keys_expires_at_check when expires_at has passed.
 INSERT INTO api_keys (user_id, name, key_hash, key_prefix, scopes, expires_at)
 VALUES (:user_id, :name, :key_hash, :key_prefix, :scopes, :expires_at)
 RETURNING
@@ -19,10 +19,10 @@ RETURNING
     last_used_at;
 
 -- name: verify_hash :optional
--- Whose key this is and what it may do; no row comes back when it is unknown, expired or revoked. Its use is recorded
--- once a minute at the most, by one caller: the others pass by and do not wait.
+-- The key's owner and scopes. No row comes back when the key is unknown, expired or revoked. last_used_at is updated at
+-- most once a minute; while one caller updates it, other callers skip the update and do not wait.
 WITH
-found AS (
+valid_key AS (
     SELECT
         id,
         user_id,
@@ -32,27 +32,27 @@ found AS (
         AND revoked_at IS NULL
         AND (expires_at IS NULL OR expires_at > statement_timestamp())
 ),
-due AS (
+outdated_use AS (
     SELECT k.id
     FROM api_keys AS k
-    INNER JOIN found ON found.id = k.id
+    INNER JOIN valid_key ON valid_key.id = k.id
     WHERE k.last_used_at IS NULL OR k.last_used_at < statement_timestamp() - interval '1 minute'
     FOR NO KEY UPDATE OF k SKIP LOCKED
 ),
-used AS (
+updated_use AS (
     UPDATE api_keys
     SET last_used_at = statement_timestamp()
-    FROM due
-    WHERE api_keys.id = due.id
+    FROM outdated_use
+    WHERE api_keys.id = outdated_use.id
 )
 SELECT
     id,
     user_id,
     coalesce(scopes, ARRAY[]::text[]) AS scopes
-FROM found;
+FROM valid_key;
 
 -- name: list_by_user :many
--- The user's keys, newest first, with those that have expired or were revoked.
+-- The user's keys, newest first, including expired and revoked ones.
 SELECT
     id,
     user_id,
@@ -70,8 +70,7 @@ ORDER BY created_at DESC, id DESC
 LIMIT :limit;
 
 -- name: revoke :optional
--- The key opens nothing from now on. The first time stays when it is revoked again. No row comes back when the user has
--- no such key.
+-- Revokes the key at once. Revoking it again keeps the first time. No row comes back when the user has no such key.
 UPDATE api_keys
 SET revoked_at = coalesce(revoked_at, statement_timestamp())
 WHERE id = :key_id AND user_id = :user_id

@@ -1,8 +1,9 @@
--- Balance snapshots: one row for each wallet and hour. Model: AgentBalanceSnapshot.
--- Written hourly, read as a curve, pruned by age.
+-- Balance snapshots: one row per wallet and time. Model: AgentBalanceSnapshot.
+-- A service writes one per hour, reads them as a time series, and deletes old ones.
+-- Lock order: snapshots' rows only.
 
 -- name: upsert :one
--- The wallet's worth at this time; a second one for the same time replaces the first.
+-- Stores the wallet's value at this time; a second snapshot of the same time replaces the first.
 INSERT INTO agent_balance_snapshots (
     agent_id,
     wallet_address,
@@ -41,7 +42,7 @@ RETURNING
     wallet_address;
 
 -- name: upsert_many :rows
--- Many wallets' worths in one statement; of two for the same wallet and time, the last given stays.
+-- Stores many snapshots in one statement; of two for the same wallet and time, the later in the lists wins.
 INSERT INTO agent_balance_snapshots (
     agent_id,
     wallet_address,
@@ -75,9 +76,9 @@ FROM unnest(
     sol_balance,
     positions_value_sol,
     unrealized_pnl_sol,
-    place
+    ordinal
 )
-ORDER BY given.agent_id, given.wallet_address, given.snapshot_timestamp, given.place DESC
+ORDER BY given.agent_id, given.wallet_address, given.snapshot_timestamp, given.ordinal DESC
 ON CONFLICT (agent_id, wallet_address, snapshot_timestamp) DO UPDATE
     SET
         portfolio_balance_sol = excluded.portfolio_balance_sol,
@@ -87,7 +88,7 @@ ON CONFLICT (agent_id, wallet_address, snapshot_timestamp) DO UPDATE
         updated_at = now();
 
 -- name: list_hourly :many
--- The wallet's snapshots since this time, oldest first.
+-- The wallet's snapshots at or after this time, oldest first.
 SELECT
     id,
     agent_id,
@@ -107,7 +108,7 @@ ORDER BY snapshot_timestamp, id
 LIMIT :limit;
 
 -- name: list_daily :many
--- The wallet's snapshots of 00:00 UTC, whatever the session's time zone, oldest first.
+-- The wallet's snapshots of 00:00 UTC, independent of the session's time zone, oldest first.
 SELECT
     id,
     agent_id,
@@ -127,7 +128,7 @@ ORDER BY snapshot_timestamp, id
 LIMIT :limit;
 
 -- name: find_latest :optional
--- The wallet's last snapshot.
+-- The wallet's latest snapshot.
 SELECT
     id,
     agent_id,
@@ -146,9 +147,9 @@ ORDER BY snapshot_timestamp DESC
 LIMIT 1;
 
 -- name: delete_older_than :rows
--- Deletes up to `limit` snapshots from before this time, oldest first; call it until it deletes fewer. Rows that
--- somebody else is deleting are passed over.
--- An array, not IN: however many the limit may let through, they are found by primary key.
+-- Deletes up to :limit snapshots from before this time, oldest first; repeat it until it deletes fewer. It skips rows
+-- that another session has locked.
+-- ANY(ARRAY(...)) instead of IN: the plan uses the primary key at every limit.
 WITH old AS (
     SELECT id
     FROM agent_balance_snapshots

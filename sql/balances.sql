@@ -1,8 +1,9 @@
--- Balances: one row for each wallet and token it ever held. Model: AgentBalance.
--- They change by trades only (sql/trades.sql), under the wallet's lock: each is the sum of its transactions' effects.
+-- Balances: one row per wallet and token that the wallet holds or once held. Model: AgentBalance.
+-- Only trades change balances (sql/trades.sql). A balance is the sum of the changes by the wallet's transactions.
+-- Lock order: after the wallet's row and the position's.
 
 -- name: find_by_wallet_and_token :optional
--- The wallet's holding of this token, if it ever had any.
+-- The wallet's balance of this token. No row comes back when the wallet never held it.
 SELECT
     id,
     agent_id,
@@ -16,7 +17,7 @@ FROM agent_balances
 WHERE wallet_address = :wallet_address AND token_address = :token_address;
 
 -- name: list_by_wallet :many
--- What the wallet holds, by token address; what it held once has the balance 0.
+-- The wallet's balances by token address, including those that are 0 now.
 SELECT
     id,
     agent_id,
@@ -29,5 +30,37 @@ SELECT
 FROM agent_balances
 WHERE agent_id = :agent_id
     AND wallet_address = :wallet_address
+ORDER BY token_address
+LIMIT :limit;
+
+-- name: list_ledger_differences :many
+-- The balances of the wallet that are not the sum of the changes by its transactions; without errors there are none. Reads
+-- the ledger of one wallet, so it ends in time on a database of any size; checks.sql has the same for all wallets.
+-- check: order: the balances and the sums have each token once
+-- check: not null token_address: one of the two sides is there
+SELECT
+    coalesce(b.token_address, l.token_address) AS token_address,
+    coalesce(b.balance, 0) AS balance,
+    coalesce(l.total, 0) AS ledger_total
+FROM (
+    SELECT
+        token_address,
+        balance
+    FROM agent_balances
+    WHERE wallet_address = :wallet_address
+) AS b
+FULL JOIN (
+    SELECT
+        e.token_address,
+        sum(e.change) AS total
+    FROM agent_transactions AS t
+    CROSS JOIN LATERAL transaction_effects(
+        t.transaction_type, t.input_mint, t.input_amount, t.output_mint, t.output_amount,
+        t.protocol_fee_sol, t.network_fee_sol
+    ) AS e
+    WHERE t.wallet_address = :wallet_address
+    GROUP BY e.token_address
+) AS l ON l.token_address = b.token_address
+WHERE coalesce(b.balance, 0) <> coalesce(l.total, 0)
 ORDER BY token_address
 LIMIT :limit;

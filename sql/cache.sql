@@ -1,19 +1,21 @@
--- The cache: what it is told of changes, and what it reads to catch up. Models: CacheChange, CachedAgent,
--- DatabaseIdentity. A row of cache_outbox is a committed change that the cache may not show yet. Triggers write it, in
--- the transaction of the change; whoever has brought the row, as it is by then, into the cache deletes it.
--- Lock order: none is taken but on rows of cache_outbox, which nobody waits for.
+-- The cache's queries: its outbox, and the rows that it caches. Models: CacheChange, CachedAgent, DatabaseIdentity. A row
+-- of cache_outbox is a committed change that the cache may not hold yet. Trades and triggers write it, in the transaction
+-- of the change; the relay deletes it after it has applied the current row to the cache.
+-- Lock order: only rows of cache_outbox are locked, with SKIP LOCKED: no query waits for them.
 
 -- name: own_changes :many
--- What this transaction has changed so far, and the rows as they are now; beside NULLs what is gone. Nothing below
--- :seen can be its own: a version that was seen before it began.
+-- The changes of this transaction so far, with the current rows; NULLs stand for a deleted row. :seen is a version that
+-- was given before the transaction began: all of its changes have higher ones.
+-- check: order: an entry has each balance and position once
+-- check: values entity: an entry's own, but for a trade's, which becomes these two
 SELECT
     o.version,
-    o.entity,
-    o.deleted,
-    o.row_id,
+    c.entity,
+    c.deleted,
+    coalesce(c.row_id, b.id) AS row_id,
     o.agent_id,
     o.wallet_address,
-    o.token_address,
+    c.token_address,
     p.id,
     p.agent_id,
     p.wallet_address,
@@ -58,16 +60,42 @@ SELECT
     coalesce(a.trading_config, '{}')::text AS trading_config,
     a.version
 FROM cache_outbox AS o
-LEFT JOIN agent_positions AS p ON o.entity = 'position' AND p.id = o.row_id
-LEFT JOIN agent_balances AS b ON o.entity = 'balance' AND b.id = o.row_id
-LEFT JOIN agents AS a ON o.entity = 'agent' AND a.id = o.row_id
+CROSS JOIN LATERAL (
+    SELECT
+        o.entity,
+        o.deleted,
+        o.row_id,
+        o.token_address
+    WHERE o.entity <> 'trade'
+    UNION ALL
+    SELECT
+        'position',
+        o.deleted,
+        position.id,
+        position.token
+    FROM unnest(o.position_ids, o.position_tokens) AS position (id, token)
+    UNION ALL
+    SELECT
+        'balance',
+        false,
+        NULL,
+        balance.token
+    FROM unnest(o.token_addresses) AS balance (token)
+) AS c
+LEFT JOIN agent_positions AS p ON c.entity = 'position' AND p.id = c.row_id
+LEFT JOIN agent_balances AS b
+    ON c.entity = 'balance' AND b.wallet_address = o.wallet_address AND b.token_address = c.token_address
+LEFT JOIN agents AS a ON c.entity = 'agent' AND a.id = c.row_id
 WHERE o.version > :seen AND o.xid = pg_current_xact_id_if_assigned()
-ORDER BY o.version
+ORDER BY o.version, c.entity, c.row_id, c.token_address
 LIMIT :limit;
 
 -- name: take_changes :many
--- The oldest changes, taken off the queue for good when this transaction commits, and the rows as they are now. What
--- another process is taking at this moment is passed over.
+-- The oldest changes, deleted from the outbox when this transaction commits, with the current rows. Skips changes that
+-- another process is relaying. A trade's entry becomes one row for each balance and position that it changed.
+-- check: limit: the changes of :limit entries; none of these may be left out
+-- check: order: an entry has each balance and position once
+-- check: values entity: an entry's own, but for a trade's, which becomes these two
 WITH oldest AS (
     SELECT version
     FROM cache_outbox
@@ -86,17 +114,20 @@ o AS (
         row_id,
         agent_id,
         wallet_address,
-        token_address
+        token_address,
+        token_addresses,
+        position_ids,
+        position_tokens
 )
 
 SELECT
     o.version,
-    o.entity,
-    o.deleted,
-    o.row_id,
+    c.entity,
+    c.deleted,
+    coalesce(c.row_id, b.id) AS row_id,
     o.agent_id,
     o.wallet_address,
-    o.token_address,
+    c.token_address,
     p.id,
     p.agent_id,
     p.wallet_address,
@@ -141,14 +172,36 @@ SELECT
     coalesce(a.trading_config, '{}')::text AS trading_config,
     a.version
 FROM o
-LEFT JOIN agent_positions AS p ON o.entity = 'position' AND p.id = o.row_id
-LEFT JOIN agent_balances AS b ON o.entity = 'balance' AND b.id = o.row_id
-LEFT JOIN agents AS a ON o.entity = 'agent' AND a.id = o.row_id
-ORDER BY o.version
-LIMIT :limit;
+CROSS JOIN LATERAL (
+    SELECT
+        o.entity,
+        o.deleted,
+        o.row_id,
+        o.token_address
+    WHERE o.entity <> 'trade'
+    UNION ALL
+    SELECT
+        'position',
+        o.deleted,
+        position.id,
+        position.token
+    FROM unnest(o.position_ids, o.position_tokens) AS position (id, token)
+    UNION ALL
+    SELECT
+        'balance',
+        false,
+        NULL,
+        balance.token
+    FROM unnest(o.token_addresses) AS balance (token)
+) AS c
+LEFT JOIN agent_positions AS p ON c.entity = 'position' AND p.id = c.row_id
+LEFT JOIN agent_balances AS b
+    ON c.entity = 'balance' AND b.wallet_address = o.wallet_address AND b.token_address = c.token_address
+LEFT JOIN agents AS a ON c.entity = 'agent' AND a.id = c.row_id
+ORDER BY o.version, c.entity, c.row_id, c.token_address;
 
 -- name: has_changes :one
--- Whether a change up to this version waits to be brought into the cache.
+-- Does the outbox hold a change up to this version?
 SELECT
     coalesce(
         (
@@ -161,7 +214,7 @@ SELECT
     ) AS has_changes;
 
 -- name: lag :one
--- For how many seconds the oldest change has waited; 0 when none does.
+-- The age in seconds of the oldest change; 0 when the outbox is empty.
 SELECT
     coalesce(
         (
@@ -174,7 +227,7 @@ SELECT
     )::double precision AS seconds;
 
 -- name: count_changes :one
--- How many changes wait, counted up to a limit.
+-- The number of changes in the outbox, counted up to a limit.
 SELECT count(*) AS changes
 FROM (
     SELECT true AS one
@@ -183,9 +236,9 @@ FROM (
     LIMIT :limit
 ) AS waiting;
 
--- name: forget_changes :one
--- Puts one change of everything in the place of the oldest, where nobody has taken them for so long: whoever has a cache
--- later empties it first. How many were forgotten.
+-- name: compact_outbox :one
+-- Replaces the oldest changes that are older than :age_s by one flush entry: a process with a cache empties the cache when
+-- it relays the entry. Returns the number of replaced changes.
 WITH oldest AS (
     SELECT
         version,
@@ -233,7 +286,8 @@ SELECT count(*) AS changes
 FROM gone;
 
 -- name: identity :one
--- The database: its cluster, the timeline that a failover or restore begins anew, its own number; and the last version.
+-- The database's identity: its cluster, its timeline (a failover or a restore starts a new one) and its OID; and the
+-- last version.
 -- check: not null name: a running primary has all three
 SELECT
     (pg_control_system()).system_identifier || '.'
@@ -242,7 +296,7 @@ SELECT
     coalesce(pg_sequence_last_value('row_version_seq'), 0) AS last_version;
 
 -- name: find_agent :optional
--- What is cached of an agent.
+-- The cached columns of an agent.
 SELECT
     id,
     trading_mode,
@@ -254,7 +308,7 @@ FROM agents
 WHERE id = :agent_id;
 
 -- name: list_active_agents :many
--- The agents that trade by themselves in the mode that they are in.
+-- The agents whose automated trading is on in their trading mode.
 SELECT id
 FROM agents
 WHERE CASE trading_mode WHEN 'live' THEN automated_trading_live ELSE automated_trading_simulation END
@@ -262,7 +316,7 @@ ORDER BY id
 LIMIT :limit;
 
 -- name: list_positions_of_token :many
--- The open positions in a token, of all agents, newest first.
+-- All agents' open positions in a token, newest first.
 SELECT
     id,
     agent_id,
@@ -298,10 +352,10 @@ WHERE token_address = :token_address
 ORDER BY created_at DESC, id DESC
 LIMIT :limit;
 
--- Compared with what is cached, after that was read.
+-- For comparisons with cached entries, which are read before.
 
 -- name: list_positions :many
--- The open ones among these positions.
+-- Those of these positions that are open.
 SELECT
     id,
     agent_id,
@@ -338,8 +392,8 @@ ORDER BY id
 LIMIT :limit;
 
 -- name: list_balances :many
--- The holdings of these wallets and tokens, pair by pair.
--- check: order: a pair that is named once comes once
+-- The balances of these pairs of wallet and token.
+-- check: order: a pair that is given once returns at most one row
 SELECT
     b.id,
     b.agent_id,
@@ -355,7 +409,7 @@ ORDER BY b.id
 LIMIT :limit;
 
 -- name: list_agents :many
--- What is cached of these agents.
+-- The cached columns of these agents.
 SELECT
     id,
     trading_mode,
@@ -369,7 +423,7 @@ ORDER BY id
 LIMIT :limit;
 
 -- name: list_members_of_agents :many
--- The agents' open positions, each by its id.
+-- The ids of these agents' open positions.
 SELECT
     agent_id::text AS owner,
     id::text AS member
@@ -379,7 +433,7 @@ ORDER BY agent_id, wallet_address, token_address
 LIMIT :limit;
 
 -- name: list_members_of_tokens :many
--- The open positions in the tokens, each by its id.
+-- The ids of the open positions in these tokens.
 SELECT
     token_address AS owner,
     id::text AS member
@@ -389,7 +443,7 @@ ORDER BY token_address, id
 LIMIT :limit;
 
 -- name: list_members_of_wallets :many
--- The wallets' holdings, each by its token. The owner is the agent and the wallet.
+-- The tokens of these wallets' balances. The owner is the agent's id and the wallet's address.
 SELECT
     agent_id || ' ' || wallet_address AS owner,
     token_address AS member
@@ -398,11 +452,11 @@ WHERE wallet_address = ANY(:wallet_addresses)
 ORDER BY wallet_address, token_address
 LIMIT :limit;
 
--- Page by page for a cache that is to be filled. Each page is a snapshot of its own: what is read too long before it is
--- cached is not cached, so no cursor over all of it would do.
+-- Pages for the warming of the cache. Each page is a snapshot of its own: a row that was read too long ago is not cached,
+-- so one cursor over all rows would not do.
 
 -- name: count_rows :one
--- How much there is to be cached. By columns that no index has: freshly vacuumed or not, the plan is the same.
+-- The number of cacheable rows. Counts columns that no index has: freshly vacuumed or not, the plan is the same.
 -- check: seq scan agents: all are counted
 -- check: seq scan agent_balances: all are counted
 -- check: seq scan agent_positions: all are counted
@@ -414,7 +468,7 @@ SELECT
     (SELECT count(updated_at) FROM agent_positions) AS positions;
 
 -- name: page_of_positions :many
--- The next positions by id.
+-- The next page of positions, by id.
 SELECT
     id,
     agent_id,
@@ -451,7 +505,7 @@ ORDER BY id
 LIMIT :limit;
 
 -- name: page_of_balances :many
--- The next balances by id.
+-- The next page of balances, by id.
 SELECT
     id,
     agent_id,
@@ -467,7 +521,7 @@ ORDER BY id
 LIMIT :limit;
 
 -- name: page_of_agents :many
--- The next agents by id.
+-- The next page of agents, by id.
 SELECT
     id,
     trading_mode,
@@ -481,7 +535,7 @@ ORDER BY id
 LIMIT :limit;
 
 -- name: page_of_wallets :many
--- The next wallets by address.
+-- The next page of wallets, by address.
 SELECT
     wallet_address,
     agent_id
@@ -491,7 +545,7 @@ ORDER BY wallet_address
 LIMIT :limit;
 
 -- name: page_of_tokens :many
--- The next tokens that positions are open in, by address.
+-- The next page of tokens with open positions, by address.
 SELECT token_address
 FROM agent_positions
 WHERE token_address > :after

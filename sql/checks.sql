@@ -1,12 +1,12 @@
--- Checks: what must hold at all times. Every query returns the rows that break its rule, so none must return any.
--- Run them whenever you like: psql -f sql/checks.sql. The tests run them after each scenario. What an adopted database
--- brought along was not written by these trades and may show here.
+-- Checks: rules that always hold. Each query returns the rows that break its rule; without errors it returns none.
+-- Run them at any time: psql -f sql/checks.sql. The tests run them after each scenario. Rows that an adopted database
+-- had before its adoption were not written by these trades and may break a rule.
 
 -- name: balances_equal_their_ledger :many
--- For every wallet and token, the balance is the sum of the effects of the wallet's transactions.
--- check: order: the ledger is grouped by wallet and token, and each balance is of one wallet and token
--- check: seq scan agent_balances: every balance is looked at
--- check: seq scan agent_transactions: the whole ledger is summed
+-- Each balance is the sum of the changes by the wallet's transactions in that token.
+-- check: order: transactions are grouped by wallet and token, and both are unique in agent_balances
+-- check: seq scan agent_balances: the check reads every balance
+-- check: seq scan agent_transactions: the check sums every transaction
 SELECT
     coalesce(b.wallet_address, l.wallet_address) AS wallet_address,
     coalesce(b.token_address, l.token_address) AS token_address,
@@ -31,26 +31,26 @@ ORDER BY wallet_address, token_address
 LIMIT 100;
 
 -- name: positions_have_something_left :many
--- A position of which nothing remains is closed, not kept.
--- check: seq scan agent_positions: every position is looked at
+-- Each position has a remaining amount above zero; the trade that sells the rest deletes the position.
+-- check: seq scan agent_positions: the check reads every position
 SELECT
     id,
     wallet_address,
     token_address
 FROM agent_positions
-WHERE coalesce(remaining_amount, purchase_amount) = 0
+WHERE remaining_amount = 0
 ORDER BY id
 LIMIT 100;
 
 -- name: positions_equal_their_transactions :many
--- What a position bought, invested and received is what its purchase, its DCA buys and its take-profits say.
+-- A position's amounts equal the sums over its purchase, its DCA buys and its take-profits.
 SELECT
     p.id,
     p.purchase_amount,
     t.bought,
     p.total_invested_sol,
     t.invested_sol,
-    coalesce(p.remaining_amount, p.purchase_amount) AS remaining,
+    p.remaining_amount,
     t.sold,
     p.proceeds_sol,
     t.received_sol,
@@ -72,14 +72,14 @@ CROSS JOIN LATERAL (
 ) AS t
 WHERE p.purchase_amount <> t.bought
     OR p.total_invested_sol <> t.invested_sol
-    OR coalesce(p.remaining_amount, p.purchase_amount) <> t.bought - t.sold
+    OR p.remaining_amount <> t.bought - t.sold
     OR p.proceeds_sol <> t.received_sol
     OR p.realized_profit_sol <> t.realized_sol
 ORDER BY p.id
 LIMIT 100;
 
 -- name: swaps_have_no_open_position :many
--- A purchase is open or closed, never both.
+-- A purchase has an open position or a historical swap, never both.
 SELECT
     s.id,
     p.id AS position_id

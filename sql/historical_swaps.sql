@@ -1,8 +1,8 @@
--- Historical swaps: one row for each closed position. Model: AgentHistoricalSwap.
--- Written by the sale that closes the position (sql/trades.sql), in its transaction.
+-- Historical swaps: one row per closed position. Model: AgentHistoricalSwap.
+-- The sale that closes the position inserts the row, in the same transaction (sql/trades.sql). No query locks it.
 
 -- name: find_by_id :optional
--- The closed trade of this id.
+-- The historical swap of this id.
 SELECT
     id,
     agent_id,
@@ -26,7 +26,7 @@ FROM agent_historical_swaps
 WHERE id = :swap_id;
 
 -- name: list_by_agent :many
--- The agent's closed trades, newest first, from the given place on.
+-- The agent's historical swaps, newest first; the page after the cursor when one is given.
 SELECT
     id,
     agent_id,
@@ -65,7 +65,7 @@ ORDER BY sale_time DESC, id DESC
 LIMIT :limit;
 
 -- name: stream_by_agent :stream
--- The agent's closed trades, newest first, all of them.
+-- All of the agent's historical swaps, newest first.
 SELECT
     id,
     agent_id,
@@ -102,7 +102,7 @@ WHERE agent_id = :agent_id
 ORDER BY sale_time DESC, id DESC;
 
 -- name: count_by_agent :one
--- How many the agent's closed trades are.
+-- The number of the agent's historical swaps.
 SELECT count(*) AS total
 FROM agent_historical_swaps
 WHERE agent_id = :agent_id
@@ -120,7 +120,7 @@ WHERE agent_id = :agent_id
     AND profit_loss_sol <= :max_profit_loss_sol; -- if given
 
 -- name: total_by_wallet :one
--- How many trades the wallet has closed, and what they brought in SOL.
+-- The number of the wallet's historical swaps, and their total profit in SOL.
 SELECT
     count(*) AS closed,
     coalesce(sum(profit_loss_sol), 0) AS profit_loss_sol

@@ -1,9 +1,9 @@
--- The books of the migrations: which are applied, by yoyo's mark, and beside each the checksum of the text that was.
--- Model: AppliedMigration. The migrator writes both tables; a service reads them when it starts.
+-- The migrations' history tables: one row per applied migration, yoyo's mark with our checksum of the applied text.
+-- Model: AppliedMigration. The migrator writes both tables; a service reads them when it starts. No query locks them.
 
 -- name: list_applied :many
--- Every migration that the database has. The checksum is NULL when nobody recorded the text, or when the mark is newer.
--- check: not null name: yoyo marks by name
+-- Every applied migration. The checksum is NULL when no text was recorded, or when yoyo's mark is newer than the text.
+-- check: not null name: yoyo writes the name with every mark
 SELECT
     y.migration_id AS name,
     n.checksum

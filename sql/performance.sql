@@ -1,8 +1,9 @@
--- Performance: what an agent, or one of its wallets, has earned. Model: Performance. Reads only.
+-- Performance: the profit of an agent, or of one of its wallets. Model: Performance. The query only reads.
 
 -- name: summarise :one
--- Realised profit is that of the trades closed since the given time (ever, when none is given) and of the take-profits
--- made since then of positions that are still open. Returns are each closed trade's change in percent.
+-- Realised profit is the sum over positions closed since :since (all of them when it is not given) and over
+-- take-profits since then of positions that are still open. average_return_percent is the mean change_percent of closed
+-- positions.
 -- check: numeric win_rate_percent: ratio() rounds to four decimals
 -- check: numeric average_return_percent: ratio() rounds to four decimals
 -- check: numeric cost_basis_sol: ratio() rounds to eighteen decimals
@@ -30,7 +31,7 @@ FROM (
 CROSS JOIN (
     SELECT coalesce(sum(t.realized_profit_sol), 0) AS profit_loss_sol
     FROM agent_positions AS p
-    JOIN agent_transactions AS t ON t.id = ANY(p.take_profit_transaction_ids::uuid[])
+    JOIN agent_transactions AS t ON t.id = ANY(p.take_profit_transaction_ids)
     WHERE p.agent_id = :agent_id
         AND p.wallet_address = :wallet_address -- if given
         AND t.transaction_time >= :since -- if given
@@ -40,9 +41,7 @@ CROSS JOIN (
         count(*) AS total,
         coalesce(
             sum(
-                ratio(
-                    coalesce(remaining_amount, purchase_amount) * total_invested_sol, purchase_amount, 18
-                )
+                ratio(remaining_amount * total_invested_sol, purchase_amount, 18)
             ),
             0
         ) AS cost_basis_sol

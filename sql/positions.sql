@@ -1,8 +1,8 @@
--- Positions: one row for each token a wallet has bought and not yet sold. Model: AgentPosition.
--- Trades open, change and delete them (sql/trades.sql). Lock order: after the wallet's row, before its balances.
+-- Positions: one row per wallet and token that was bought and is not sold out. Model: AgentPosition.
+-- Trades insert, update and delete them (sql/trades.sql). Lock order: after the wallet's row, before its balances.
 
 -- name: find_by_id :optional
--- The open position, or nothing once it is closed.
+-- The open position of this id; no row comes back once it is closed.
 SELECT
     id,
     agent_id,
@@ -37,7 +37,7 @@ FROM agent_positions
 WHERE id = :position_id;
 
 -- name: find_by_wallet_and_token :optional
--- The wallet's open position in this token; there is one at the most.
+-- The wallet's open position in this token, of which there is at most one.
 SELECT
     id,
     agent_id,
@@ -74,7 +74,7 @@ WHERE agent_id = :agent_id
     AND token_address = :token_address;
 
 -- name: list_by_agent :many
--- The agent's open positions, of one wallet or of all, newest first.
+-- The agent's open positions, newest first; those of one wallet when it is given.
 SELECT
     id,
     agent_id,
@@ -112,7 +112,7 @@ ORDER BY created_at DESC, id DESC
 LIMIT :limit;
 
 -- name: total_by_wallet :one
--- How many positions the wallet has open, and what their take-profits have brought so far, in SOL.
+-- The number of the wallet's open positions, and the profit that their take-profits have realised, in SOL.
 SELECT
     count(*) AS open,
     coalesce(sum(realized_profit_sol), 0) AS realized_profit_sol

@@ -1,19 +1,21 @@
--- Who may do what: roles, grants, row-level security. Optional, and no part of the migrations: `nexgent-db roles apply`
--- runs this file, `nexgent-db roles apply --check` says what it would change. With psql: `psql -1 -f sql/roles.sql`.
+-- Roles, grants and row-level security. Optional; the migrations do not depend on it. `nexgent-db roles apply` runs
+-- this file, `nexgent-db roles apply --check` reports what it would change. With psql: `psql -1 -f sql/roles.sql`.
 --
---   nexgent_owner     owns the tables; nobody logs in as it
---   nexgent_migrator  logs in to migrate, and is the owner then
---   nexgent_app       what every query of this package needs, for all users: no DDL, no change of the ledger
---   nexgent_tenant    the same for one user at a time: the one of the setting nexgent.user_id; nobody when it is not set
---   nexgent_worker    trading and the cache's upkeep: users' accounts and API keys are not its business
---   nexgent_readonly  reads everything but the hashes of passwords and API keys
+--   nexgent_owner     owns the tables; cannot log in
+--   nexgent_migrator  logs in to migrate; its sessions act as the owner
+--   nexgent_app       runs every query of this package for all users; no DDL, no update of the ledger
+--   nexgent_tenant    the same, for the user of the setting nexgent.user_id only; sees no row when it is not set
+--   nexgent_worker    trades and maintains the cache; no access to users' accounts and API keys
+--   nexgent_readonly  reads everything except the hashes of passwords and API keys
 --
--- They are made without a password: \password nexgent_app. Another prefix is put in the place of "nexgent" by --prefix.
+-- The roles are created without a password; set one with \password nexgent_app. --prefix replaces "nexgent" in the
+-- names.
 --
--- Run by a superuser, or by the owner of the database and of the tables who may CREATE ROLE; once the roles exist, by
--- the migrator as well: after each migrate. What is right already is left alone, so a second run changes nothing.
--- Locks: the first time ACCESS EXCLUSIVE on one table after the other, all held to the end: milliseconds, but up to two
--- seconds of waiting for each, in which trades wait too. So in a quiet hour; it gives up whole. Later ones take none.
+-- Run it as a superuser, or as the owner of the database and of the tables with CREATEROLE; once the roles exist, also
+-- as the migrator, after each migrate. It changes only what differs, so a second run changes nothing.
+-- Locks: the first run takes ACCESS EXCLUSIVE on one table after another and holds all of them to its end. That takes
+-- milliseconds, but each lock may wait up to two seconds, and trades wait behind it: run it in a quiet hour. On a
+-- timeout the whole run is rolled back. Later runs take no such lock.
 
 SET LOCAL lock_timeout = '2s';
 SELECT pg_advisory_xact_lock(hashtextextended('nexgent-db roles', 0));
@@ -31,7 +33,7 @@ BEGIN
             VALUES
             ('nexgent_owner', 'NOLOGIN'),
             ('nexgent_migrator', 'LOGIN NOINHERIT'),
-            ('nexgent_app', 'LOGIN NOINHERIT'), -- it may become the tenant, and is not one until then
+            ('nexgent_app', 'LOGIN NOINHERIT'), -- may SET ROLE nexgent_tenant, inherits nothing from it
             ('nexgent_tenant', 'LOGIN'),
             ('nexgent_worker', 'LOGIN'),
             ('nexgent_readonly', 'LOGIN')
@@ -41,7 +43,7 @@ BEGIN
         EXECUTE format('CREATE ROLE %I %s', wanted.role, wanted.login);
     END LOOP;
 
-    -- What would let one of them past everything below.
+    -- Remove attributes that would bypass the grants and policies below.
     FOR wanted IN
         SELECT *
         FROM pg_roles
@@ -65,7 +67,7 @@ BEGIN
         END LOOP;
     END LOOP;
 
-    -- Which of them may become another one: these two pairs.
+    -- Only these two memberships among the roles stay.
     FOR wanted IN
         SELECT g.rolname AS become, m.rolname AS member
         FROM pg_auth_members AS a
@@ -83,7 +85,7 @@ BEGIN
     IF NOT pg_has_role('nexgent_app', 'nexgent_tenant', 'MEMBER') THEN
         GRANT nexgent_tenant TO nexgent_app;
     END IF;
-    -- Whoever hands the tables over has to be able to be their owner.
+    -- ALTER TABLE ... OWNER TO requires membership in the new owner.
     IF NOT pg_has_role('nexgent_owner', 'USAGE') THEN
         EXECUTE format('GRANT nexgent_owner TO %I', current_user);
     END IF;
@@ -129,7 +131,7 @@ BEGIN
         EXECUTE format('GRANT CREATE ON SCHEMA %I TO nexgent_owner', this_schema);
     END IF;
 
-    -- REVOKE only warns of what it may not do.
+    -- REVOKE without the right to do so only warns, so look at the result.
     SELECT string_agg(role, ', ' ORDER BY role) INTO missing
     FROM unnest(ARRAY['nexgent_app', 'nexgent_tenant', 'nexgent_worker', 'nexgent_readonly']) AS role
     WHERE has_schema_privilege(role, this_schema, 'CREATE') OR has_database_privilege(role, current_database(), 'TEMPORARY');
@@ -140,7 +142,7 @@ BEGIN
 END
 $$;
 
--- The migrator's sessions in this database begin as the owner, so what a migration makes belongs to the owner.
+-- The migrator's sessions in this database start as nexgent_owner, which then owns what a migration creates.
 DO $$
 BEGIN
     IF NOT EXISTS (
@@ -168,7 +170,7 @@ BEGIN
             AND c.relname IN (
                 'users', 'api_keys', 'agents', 'agent_wallets', 'agent_balances', 'agent_balance_snapshots',
                 'agent_positions', 'agent_transactions', 'agent_historical_swaps', 'trading_signals',
-                'signal_executions', 'trade_requests', 'cache_outbox', 'row_version_seq',
+                'signal_executions', 'trade_requests', 'ledger_purges', 'cache_outbox', 'row_version_seq',
                 '_yoyo_log', '_yoyo_migration', '_yoyo_version', 'yoyo_lock', '_nexgent_migration', '_nexgent_repair'
             )
             AND c.relowner <> 'nexgent_owner'::regrole
@@ -182,8 +184,13 @@ BEGIN
         FROM pg_proc AS p
         WHERE p.pronamespace = quote_ident(current_schema())::regnamespace
             AND p.proname IN (
-                'set_row_version', 'agents_to_cache_outbox', 'agent_balances_to_cache_outbox',
-                'agent_positions_to_cache_outbox', 'truncated_to_cache_outbox', 'ratio', 'sol_mint', 'transaction_effects'
+                'agents_to_cache_outbox', 'agent_balances_to_cache_outbox', 'agent_positions_to_cache_outbox',
+                'truncated_to_cache_outbox', 'new_id', 'ratio', 'sol_mint', 'transaction_effects',
+                'act_for_every_user', 'caller_acts_for', 'begin_trade_v1', 'first_result_v1', 'record_trade_v1',
+                'finish_trade_v1', 'opened_position_v1', 'lock_wallets_v1', 'trade_record_transaction_v1',
+                'trade_buy_v1', 'trade_dca_buy_v1', 'trade_sell_v1', 'trade_reset_wallet_v1',
+                'prune_trade_requests_v1', 'purge_agent_v1', 'protect_ledger', 'protect_whole_ledger',
+                'require_wallet', 'require_own_purchase'
             )
             AND p.proowner <> 'nexgent_owner'::regrole
     LOOP
@@ -194,20 +201,31 @@ BEGIN
     ) THEN
         ALTER TYPE "TransactionType" OWNER TO nexgent_owner;
     END IF;
+    IF EXISTS (
+        SELECT FROM pg_type WHERE oid = to_regtype('trade_result_v1') AND typowner <> 'nexgent_owner'::regrole
+    ) THEN
+        ALTER TYPE trade_result_v1 OWNER TO nexgent_owner;
+    END IF;
 END
 $$;
 
 -- Grants -----------------------------------------------------------------------------------------
--- What is not said here is taken away. UPDATE names its columns, so that nobody can move a row to another owner, and a
--- ledger with it (its foreign keys say ON UPDATE CASCADE). Locking a row needs the right to update one of its columns.
--- The outbox is written by triggers as whoever makes the change: a made-up row there makes the cache read again, no more.
--- The ledger goes only whole, with its wallet, agent or user: what a foreign key deletes, the tables' owner deletes.
+-- Rights that are not granted here are revoked. UPDATE is granted by column, so that no role can move a row to another
+-- owner and its ledger with it (the foreign keys are ON UPDATE CASCADE). Balances, the money of positions and the ledger
+-- are written by the functions of trades alone, which run with the rights of their owner; a role that may execute
+-- act_for_every_user trades with every wallet, the tenants' role with its user's. Triggers insert into the outbox with
+-- the rights of the role that makes the change; a forged row only makes the cache read again.
 
 REVOKE ALL ON
 users, api_keys, agents, agent_wallets, agent_balances, agent_balance_snapshots, agent_positions, agent_transactions,
-agent_historical_swaps, trading_signals, signal_executions, trade_requests, cache_outbox
+agent_historical_swaps, trading_signals, signal_executions, trade_requests, ledger_purges, cache_outbox
 FROM public, nexgent_migrator, nexgent_app, nexgent_tenant, nexgent_worker, nexgent_readonly;
 REVOKE ALL ON SEQUENCE row_version_seq, trading_signals_id_seq
+FROM public, nexgent_migrator, nexgent_app, nexgent_tenant, nexgent_worker, nexgent_readonly;
+REVOKE ALL ON FUNCTION
+act_for_every_user, begin_trade_v1, first_result_v1, record_trade_v1, finish_trade_v1, opened_position_v1,
+lock_wallets_v1, trade_record_transaction_v1, trade_buy_v1, trade_dca_buy_v1, trade_sell_v1, trade_reset_wallet_v1,
+prune_trade_requests_v1, purge_agent_v1
 FROM public, nexgent_migrator, nexgent_app, nexgent_tenant, nexgent_worker, nexgent_readonly;
 
 -- People
@@ -222,33 +240,15 @@ GRANT SELECT, UPDATE (automated_trading_simulation, automated_trading_live, upda
 ON agents TO nexgent_worker;
 
 -- Trading
-GRANT SELECT, INSERT, DELETE, UPDATE (trade_count) ON agent_wallets TO nexgent_app, nexgent_tenant;
-GRANT SELECT, UPDATE (trade_count) ON agent_wallets TO nexgent_worker;
-GRANT SELECT, INSERT, UPDATE (balance, last_updated)
-ON agent_balances TO nexgent_app, nexgent_tenant, nexgent_worker;
-GRANT SELECT, INSERT, DELETE, UPDATE (
-    purchase_price,
-    purchase_amount,
-    total_invested_sol,
-    remaining_amount,
-    peak_price,
-    lowest_price,
-    dca_count,
-    dca_transaction_ids,
-    last_dca_time,
-    proceeds_sol,
-    realized_profit_sol,
-    take_profit_levels_hit,
-    take_profit_transaction_ids,
-    last_take_profit_time,
-    moon_bag_activated,
-    moon_bag_amount,
-    tp_batch_start_level,
-    total_take_profit_levels,
-    updated_at
-) ON agent_positions TO nexgent_app, nexgent_tenant, nexgent_worker;
-GRANT SELECT, INSERT
-ON agent_transactions, agent_historical_swaps, trade_requests TO nexgent_app, nexgent_tenant, nexgent_worker;
+GRANT SELECT, INSERT, DELETE ON agent_wallets TO nexgent_app, nexgent_tenant;
+GRANT SELECT ON agent_wallets TO nexgent_worker;
+GRANT SELECT
+ON agent_balances, agent_positions, agent_transactions, agent_historical_swaps, trade_requests
+TO nexgent_app, nexgent_tenant, nexgent_worker;
+GRANT EXECUTE ON FUNCTION
+lock_wallets_v1, trade_record_transaction_v1, trade_buy_v1, trade_dca_buy_v1, trade_sell_v1, trade_reset_wallet_v1
+TO nexgent_app, nexgent_tenant, nexgent_worker;
+GRANT EXECUTE ON FUNCTION act_for_every_user, prune_trade_requests_v1 TO nexgent_app, nexgent_worker;
 GRANT SELECT, INSERT, DELETE, UPDATE (
     portfolio_balance_sol, sol_balance, positions_value_sol, unrealized_pnl_sol, updated_at
 ) ON agent_balance_snapshots TO nexgent_app, nexgent_tenant, nexgent_worker;
@@ -260,7 +260,7 @@ GRANT USAGE ON SEQUENCE trading_signals_id_seq TO nexgent_app, nexgent_tenant;
 GRANT SELECT, INSERT, UPDATE (status, transaction_id, error, executed_at)
 ON signal_executions TO nexgent_app, nexgent_tenant, nexgent_worker;
 
--- The cache. Which database it is of tells the last version.
+-- Cache. The sequence's last value is part of the database's identity.
 GRANT SELECT, INSERT ON cache_outbox TO nexgent_tenant;
 GRANT SELECT, INSERT, DELETE, UPDATE (created_at) ON cache_outbox TO nexgent_app, nexgent_worker; -- UPDATE: to lock
 GRANT USAGE ON SEQUENCE row_version_seq TO nexgent_app, nexgent_tenant, nexgent_worker;
@@ -271,42 +271,43 @@ GRANT SELECT (id, user_id, name, key_prefix, scopes, created_at, expires_at, rev
 ON api_keys TO nexgent_readonly;
 GRANT SELECT ON
 agents, agent_wallets, agent_balances, agent_balance_snapshots, agent_positions, agent_transactions,
-agent_historical_swaps, trading_signals, signal_executions, trade_requests, cache_outbox
+agent_historical_swaps, trading_signals, signal_executions, trade_requests, ledger_purges, cache_outbox
 TO nexgent_readonly;
 ALTER DEFAULT PRIVILEGES FOR ROLE nexgent_owner GRANT SELECT ON TABLES TO nexgent_readonly;
 
--- Which migrations were applied: services look at their start. The texts of the files hold no data.
+-- Migration history: services read it when they start. The recorded texts of the migrations hold no data.
 DO $$
 DECLARE
-    book text;
+    history_table text;
 BEGIN
-    FOREACH book IN ARRAY ARRAY[
+    FOREACH history_table IN ARRAY ARRAY[
         '_yoyo_log', '_yoyo_migration', '_yoyo_version', 'yoyo_lock', '_nexgent_migration', '_nexgent_repair'
     ]
     LOOP
-        IF to_regclass(format('%I.%I', current_schema(), book)) IS NOT NULL THEN
+        IF to_regclass(format('%I.%I', current_schema(), history_table)) IS NOT NULL THEN
             EXECUTE format(
                 'REVOKE ALL ON %I FROM PUBLIC, nexgent_migrator, nexgent_app, nexgent_tenant, nexgent_worker,'
-                ' nexgent_readonly', book
+                ' nexgent_readonly', history_table
             );
-            EXECUTE format('GRANT SELECT ON %I TO nexgent_app, nexgent_tenant, nexgent_worker, nexgent_readonly', book);
+            EXECUTE format('GRANT SELECT ON %I TO nexgent_app, nexgent_tenant, nexgent_worker, nexgent_readonly', history_table);
         END IF;
     END LOOP;
 END
 $$;
 
 -- Row-level security -----------------------------------------------------------------------------
--- Each table has two policies. "everyone" lets grants decide, as without row-level security; "tenant" restricts
--- nexgent_tenant, and nobody else, to the rows of one user. The setting is the transaction's own; where it was never
--- set, or a transaction that had it has ended ('' then), no row is to be seen. What belongs to an agent is the tenant's when
--- the agent is: agents have a policy of their own, which holds inside the others. Sub-selects are read once a statement.
--- Foreign keys and what they cascade to are not restricted: they are the owner's.
--- The conditions stand as PostgreSQL prints them: so they are compared, and left alone when they are the same.
+-- Each table has two policies. "everyone" allows every row, so that grants decide as without row-level security;
+-- "tenant" restricts nexgent_tenant, and no other role, to the rows of one user. The setting nexgent.user_id is local
+-- to the transaction; when it was never set, or is '' after a transaction that had set it, no row is visible. A row of
+-- an agent is visible when the agent is: the policy on agents applies inside the other policies. PostgreSQL evaluates
+-- the sub-selects once per statement. Foreign-key checks and cascades are not restricted: they run as the tables'
+-- owner. The conditions are written as PostgreSQL prints them, so that they can be compared and left alone when they
+-- are equal.
 
 DO $$
 DECLARE
     one_user text := '( SELECT (NULLIF(current_setting(''nexgent.user_id''::text, true), ''''::text))::uuid AS "nullif")';
-    own_agent text := E'(agent_id = ANY (ARRAY( SELECT a.id\n   FROM agents a)))'; -- of those that the tenant sees
+    own_agent text := E'(agent_id = ANY (ARRAY( SELECT a.id\n   FROM agents a)))'; -- the policy on agents restricts these
     own_transaction text := '(xid = pg_current_xact_id_if_assigned())';
     wanted record;
 BEGIN
@@ -342,6 +343,7 @@ BEGIN
                 ('agent_historical_swaps', own_agent, NULL),
                 ('signal_executions', own_agent, NULL),
                 ('trade_requests', own_agent, NULL),
+                ('ledger_purges', own_agent, NULL),
                 (
                     'cache_outbox',
                     own_transaction,
@@ -354,7 +356,7 @@ BEGIN
             WHERE relname IN (
                 'users', 'api_keys', 'agents', 'trading_signals', 'agent_wallets', 'agent_balances',
                 'agent_balance_snapshots', 'agent_positions', 'agent_transactions', 'agent_historical_swaps',
-                'signal_executions', 'trade_requests', 'cache_outbox'
+                'signal_executions', 'trade_requests', 'ledger_purges', 'cache_outbox'
             )
                 AND relnamespace = quote_ident(current_schema())::regnamespace
         ) AS v

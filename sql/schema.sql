@@ -5,68 +5,174 @@ CREATE TYPE "TransactionType" AS ENUM ('DEPOSIT', 'WITHDRAWAL', 'SWAP', 'BURN');
 
 CREATE SEQUENCE row_version_seq START 2;
 
-CREATE SEQUENCE trading_signals_id_seq AS integer;
+CREATE SEQUENCE trading_signals_id_seq;
+
+CREATE OR REPLACE FUNCTION act_for_every_user()
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'public', 'pg_temp'
+RETURN true;
+COMMENT ON FUNCTION act_for_every_user() IS 'A right in the form of a function: roles that may execute it trade with every wallet, all others with their own user''s.';
 
 CREATE OR REPLACE FUNCTION agent_balances_to_cache_outbox()
  RETURNS trigger
  LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
 AS $function$
 BEGIN
     IF TG_OP = 'DELETE' OR (
-        TG_OP = 'UPDATE'
-        AND (NEW.agent_id, NEW.wallet_address, NEW.token_address)
-        <> (OLD.agent_id, OLD.wallet_address, OLD.token_address)
+        TG_OP = 'UPDATE' AND (NEW.agent_id, NEW.wallet_address, NEW.token_address) <> (OLD.agent_id, OLD.wallet_address, OLD.token_address)
     ) THEN
         INSERT INTO cache_outbox (version, entity, deleted, row_id, agent_id, wallet_address, token_address)
-        VALUES (
-            nextval('row_version_seq'), 'balance', true,
-            OLD.id, OLD.agent_id, OLD.wallet_address, OLD.token_address
-        );
+        VALUES (nextval('row_version_seq'), 'balance', true, OLD.id, OLD.agent_id, OLD.wallet_address, OLD.token_address);
     END IF;
-    IF TG_OP <> 'DELETE' THEN
-        INSERT INTO cache_outbox (version, entity, deleted, row_id, agent_id, wallet_address, token_address)
-        VALUES (NEW.version, 'balance', false, NEW.id, NEW.agent_id, NEW.wallet_address, NEW.token_address);
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
     END IF;
-    RETURN NULL;
+    NEW.version := nextval('row_version_seq');
+    INSERT INTO cache_outbox (version, entity, deleted, row_id, agent_id, wallet_address, token_address)
+    VALUES (NEW.version, 'balance', false, NEW.id, NEW.agent_id, NEW.wallet_address, NEW.token_address);
+    RETURN NEW;
 END
 $function$;
 
 CREATE OR REPLACE FUNCTION agent_positions_to_cache_outbox()
  RETURNS trigger
  LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
 AS $function$
 BEGIN
     IF TG_OP = 'DELETE' OR (
         TG_OP = 'UPDATE' AND (NEW.id, NEW.agent_id, NEW.token_address) <> (OLD.id, OLD.agent_id, OLD.token_address)
     ) THEN
         INSERT INTO cache_outbox (version, entity, deleted, row_id, agent_id, wallet_address, token_address)
-        VALUES (
-            nextval('row_version_seq'), 'position', true,
-            OLD.id, OLD.agent_id, OLD.wallet_address, OLD.token_address
-        );
+        VALUES (nextval('row_version_seq'), 'position', true, OLD.id, OLD.agent_id, OLD.wallet_address, OLD.token_address);
     END IF;
-    IF TG_OP <> 'DELETE' THEN
-        INSERT INTO cache_outbox (version, entity, deleted, row_id, agent_id, wallet_address, token_address)
-        VALUES (NEW.version, 'position', false, NEW.id, NEW.agent_id, NEW.wallet_address, NEW.token_address);
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
     END IF;
-    RETURN NULL;
+    NEW.version := nextval('row_version_seq');
+    INSERT INTO cache_outbox (version, entity, deleted, row_id, agent_id, wallet_address, token_address)
+    VALUES (NEW.version, 'position', false, NEW.id, NEW.agent_id, NEW.wallet_address, NEW.token_address);
+    RETURN NEW;
 END
 $function$;
 
 CREATE OR REPLACE FUNCTION agents_to_cache_outbox()
  RETURNS trigger
  LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
 AS $function$
 BEGIN
-    IF TG_OP = 'DELETE' OR (TG_OP = 'UPDATE' AND NEW.id <> OLD.id) THEN
+    IF TG_OP = 'DELETE' OR (
+        TG_OP = 'UPDATE' AND NEW.id <> OLD.id
+    ) THEN
         INSERT INTO cache_outbox (version, entity, deleted, row_id, agent_id)
         VALUES (nextval('row_version_seq'), 'agent', true, OLD.id, OLD.id);
     END IF;
-    IF TG_OP <> 'DELETE' THEN
-        INSERT INTO cache_outbox (version, entity, deleted, row_id, agent_id)
-        VALUES (NEW.version, 'agent', false, NEW.id, NEW.id);
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
     END IF;
-    RETURN NULL;
+    NEW.version := nextval('row_version_seq');
+    INSERT INTO cache_outbox (version, entity, deleted, row_id, agent_id)
+    VALUES (NEW.version, 'agent', false, NEW.id, NEW.id);
+    RETURN NEW;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION caller_acts_for(user_id uuid)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+RETURN (has_function_privilege((CASE current_setting('role'::text) WHEN 'none'::text THEN (SESSION_USER)::text ELSE current_setting('role'::text) END)::name, ('act_for_every_user()'::regprocedure)::oid, 'EXECUTE'::text) OR (user_id = (NULLIF(current_setting('nexgent.user_id'::text, true), ''::text))::uuid));
+COMMENT ON FUNCTION caller_acts_for(uuid) IS 'May the role that called a SECURITY DEFINER function act for this user? Looks at the role, not at current_user, which is the function''s owner.';
+
+CREATE OR REPLACE FUNCTION lock_wallets_v1(p_agent_ids uuid[], p_wallet_addresses text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+BEGIN
+    PERFORM
+    FROM agents AS a
+    WHERE a.id = ANY(p_agent_ids) AND caller_acts_for(a.user_id)
+    ORDER BY a.id
+    FOR KEY SHARE;
+    PERFORM
+    FROM agent_wallets AS w
+    JOIN agents AS a ON a.id = w.agent_id
+    JOIN unnest(p_agent_ids, p_wallet_addresses) AS asked (agent_id, wallet_address)
+        ON asked.agent_id = w.agent_id AND asked.wallet_address = w.wallet_address
+    WHERE caller_acts_for(a.user_id)
+    ORDER BY w.wallet_address COLLATE "C"
+    FOR NO KEY UPDATE OF w;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION new_id()
+ RETURNS uuid
+ LANGUAGE sql
+ PARALLEL SAFE
+RETURN uuidv7();
+COMMENT ON FUNCTION new_id() IS 'A new id: a UUID v7, which rises with the time. The server''s version decides its body.';
+
+CREATE OR REPLACE FUNCTION protect_ledger()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+BEGIN
+    IF TG_OP = 'UPDATE' AND NEW.signal_id IS NULL THEN
+        OLD.signal_id := NULL;
+        IF NEW *= OLD THEN
+            RETURN NEW;
+        END IF;
+    END IF;
+    PERFORM FROM ledger_purges AS l WHERE l.agent_id = OLD.agent_id AND l.xid = pg_current_xact_id_if_assigned();
+    IF FOUND THEN
+        RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+    END IF;
+    RAISE EXCEPTION 'the ledger is append-only: % of % % is refused', TG_OP, TG_TABLE_NAME, OLD.id
+        USING ERRCODE = 'restrict_violation', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME,
+            CONSTRAINT = TG_NAME, HINT = 'An agent with its ledger is deleted by purge_agent_v1(agent_id, reason).';
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION protect_whole_ledger()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+BEGIN
+    RAISE EXCEPTION 'the ledger is append-only: TRUNCATE of % is refused', TG_TABLE_NAME
+        USING ERRCODE = 'restrict_violation', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, CONSTRAINT = replace(TG_NAME, '_whole', '');
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION prune_trade_requests_v1(p_before timestamp with time zone, p_limit bigint)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    pruned bigint;
+BEGIN
+    WITH old AS (
+        SELECT r.id
+        FROM trade_requests AS r
+        WHERE r.created_at < p_before AND r.operation <> 'reset_wallet'
+        ORDER BY r.created_at
+        LIMIT p_limit
+        FOR UPDATE SKIP LOCKED
+    )
+
+    DELETE FROM trade_requests AS r
+    WHERE r.id = ANY(ARRAY(SELECT o.id FROM old AS o));
+    GET DIAGNOSTICS pruned = ROW_COUNT;
+    RETURN pruned;
 END
 $function$;
 
@@ -77,16 +183,37 @@ CREATE OR REPLACE FUNCTION ratio(numerator numeric, denominator numeric, decimal
 RETURN ((sign(numerator) * div(((((2)::numeric * abs(numerator)) * power((10)::numeric, (decimals)::numeric)) + denominator), ((2)::numeric * denominator))) * ((1)::numeric / power((10)::numeric, (decimals)::numeric)));
 COMMENT ON FUNCTION ratio(numeric,numeric,integer) IS 'numerator / denominator (above zero), correctly rounded to so many decimals, halves away from zero.';
 
-CREATE OR REPLACE FUNCTION set_row_version()
+CREATE OR REPLACE FUNCTION require_own_purchase()
  RETURNS trigger
  LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
 AS $function$
 BEGIN
-    NEW.version := nextval('row_version_seq');
+    PERFORM
+    FROM agent_transactions AS t
+    WHERE t.id = NEW.purchase_transaction_id
+        AND t.agent_id = NEW.agent_id
+        AND t.wallet_address = NEW.wallet_address;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'transaction % is no purchase of agent % and wallet %',
+            NEW.purchase_transaction_id, NEW.agent_id, NEW.wallet_address
+            USING ERRCODE = 'foreign_key_violation', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME,
+                CONSTRAINT = TG_NAME;
+    END IF;
     RETURN NEW;
 END
 $function$;
-COMMENT ON FUNCTION set_row_version() IS 'Gives an inserted or updated row the next version.';
+
+CREATE OR REPLACE FUNCTION require_wallet()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+BEGIN
+    RAISE EXCEPTION 'an entry of the ledger needs a wallet'
+        USING ERRCODE = 'not_null_violation', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'wallet_address';
+END
+$function$;
 
 CREATE OR REPLACE FUNCTION sol_mint()
  RETURNS text
@@ -95,9 +222,32 @@ CREATE OR REPLACE FUNCTION sol_mint()
 RETURN 'So11111111111111111111111111111111111111112'::text;
 COMMENT ON FUNCTION sol_mint() IS 'How SOL is named as a token: the mint of wrapped SOL.';
 
+CREATE OR REPLACE FUNCTION transaction_effects(transaction_type "TransactionType", input_mint text, input_amount numeric, output_mint text, output_amount numeric, protocol_fee_sol numeric, network_fee_sol numeric)
+ RETURNS TABLE(token_address text, change numeric)
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+ SELECT effect.token_address,
+     sum(effect.change) AS change
+    FROM ( VALUES (transaction_effects.input_mint,
+                 CASE
+                     WHEN (transaction_effects.transaction_type = 'DEPOSIT'::"TransactionType") THEN transaction_effects.input_amount
+                     ELSE (- transaction_effects.input_amount)
+                 END), (transaction_effects.output_mint,
+                 CASE
+                     WHEN (transaction_effects.transaction_type = 'SWAP'::"TransactionType") THEN transaction_effects.output_amount
+                     ELSE NULL::numeric
+                 END), (sol_mint(),(- transaction_effects.protocol_fee_sol)), (sol_mint(),(- transaction_effects.network_fee_sol))) effect(token_address, change)
+   WHERE (effect.change IS NOT NULL)
+   GROUP BY effect.token_address;
+END;
+COMMENT ON FUNCTION transaction_effects("TransactionType",text,numeric,text,numeric,numeric,numeric) IS 'What a transaction does to its wallet, by token: a deposit adds the input, others take it; a swap adds the output;
+fees come off SOL.';
+
 CREATE OR REPLACE FUNCTION truncated_to_cache_outbox()
  RETURNS trigger
  LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
 AS $function$
 BEGIN
     INSERT INTO cache_outbox (version, entity, deleted) VALUES (nextval('row_version_seq'), 'everything', true);
@@ -106,7 +256,7 @@ END
 $function$;
 
 CREATE TABLE users (
-    id                    uuid NOT NULL DEFAULT gen_random_uuid(),
+    id                    uuid NOT NULL DEFAULT new_id(),
     email                 character varying(255) NOT NULL,
     password_hash         character varying(255),
     created_at            timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
@@ -118,7 +268,7 @@ CREATE UNIQUE INDEX users_email_key ON users (email);
 CREATE UNIQUE INDEX users_lower_email_key ON users (lower(email::text));
 
 CREATE TABLE agents (
-    id                           uuid NOT NULL DEFAULT gen_random_uuid(),
+    id                           uuid NOT NULL DEFAULT new_id(),
     user_id                      uuid NOT NULL,
     name                         character varying(255) NOT NULL,
     trading_mode                 character varying(20) NOT NULL DEFAULT 'simulation'::character varying,
@@ -127,17 +277,13 @@ CREATE TABLE agents (
     updated_at                   timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     automated_trading_simulation boolean NOT NULL DEFAULT true,
     automated_trading_live       boolean NOT NULL DEFAULT true,
-    version                      bigint NOT NULL DEFAULT nextval('row_version_seq'::regclass),
+    version                      bigint NOT NULL DEFAULT 1,
     CONSTRAINT agents_pkey PRIMARY KEY (id),
     CONSTRAINT agents_trading_mode_check CHECK (trading_mode::text = ANY (ARRAY['simulation'::text, 'live'::text])),
     CONSTRAINT agents_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON UPDATE CASCADE ON DELETE CASCADE
 );
-CREATE INDEX agents_automated_trading_live_idx ON agents (automated_trading_live);
-CREATE INDEX agents_automated_trading_simulation_idx ON agents (automated_trading_simulation);
 CREATE INDEX agents_user_id_idx ON agents (user_id);
-CREATE TRIGGER agents_set_first_row_version BEFORE INSERT ON agents FOR EACH ROW EXECUTE FUNCTION set_row_version();
-CREATE TRIGGER agents_set_row_version BEFORE UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION set_row_version();
-CREATE TRIGGER agents_to_cache_outbox AFTER INSERT OR DELETE OR UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION agents_to_cache_outbox();
+CREATE TRIGGER agents_to_cache_outbox BEFORE INSERT OR DELETE OR UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION agents_to_cache_outbox();
 CREATE TRIGGER agents_truncated_to_cache_outbox AFTER TRUNCATE ON agents FOR EACH STATEMENT EXECUTE FUNCTION truncated_to_cache_outbox();
 
 CREATE TABLE agent_wallets (
@@ -146,17 +292,15 @@ CREATE TABLE agent_wallets (
     wallet_type    character varying(20) NOT NULL,
     created_at     timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     updated_at     timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
-    trade_count    bigint NOT NULL DEFAULT 0,
     CONSTRAINT agent_wallets_pkey PRIMARY KEY (wallet_address),
     CONSTRAINT agent_wallets_agent_id_wallet_address_key UNIQUE (agent_id, wallet_address),
     CONSTRAINT agent_wallets_wallet_type_check CHECK (wallet_type::text = ANY (ARRAY['simulation'::text, 'live'::text])),
     CONSTRAINT agent_wallets_agent_id_fkey FOREIGN KEY (agent_id) REFERENCES agents(id) ON UPDATE CASCADE ON DELETE CASCADE
 );
 CREATE UNIQUE INDEX agent_wallets_agent_id_wallet_type_key ON agent_wallets (agent_id, wallet_type);
-COMMENT ON COLUMN agent_wallets.trade_count IS 'How many trades this wallet has made. A trade that finds it above its snapshot''s value waited for another one and starts over.';
 
 CREATE TABLE agent_balance_snapshots (
-    id                    uuid NOT NULL DEFAULT gen_random_uuid(),
+    id                    uuid NOT NULL DEFAULT new_id(),
     agent_id              uuid NOT NULL,
     snapshot_timestamp    timestamp with time zone NOT NULL,
     portfolio_balance_sol numeric(38,18) NOT NULL,
@@ -167,37 +311,31 @@ CREATE TABLE agent_balance_snapshots (
     updated_at            timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     wallet_address        character varying(44) NOT NULL,
     CONSTRAINT agent_balance_snapshots_pkey PRIMARY KEY (id),
-    CONSTRAINT agent_balance_snapshots_agent_id_fkey FOREIGN KEY (agent_id) REFERENCES agents(id) ON UPDATE CASCADE ON DELETE CASCADE,
     CONSTRAINT agent_balance_snapshots_agent_id_wallet_address_fkey FOREIGN KEY (agent_id, wallet_address) REFERENCES agent_wallets(agent_id, wallet_address) ON UPDATE CASCADE ON DELETE CASCADE
 );
 CREATE UNIQUE INDEX abs_agent_wallet_timestamp_key ON agent_balance_snapshots (agent_id, wallet_address, snapshot_timestamp);
-CREATE INDEX abs_wallet_address_idx ON agent_balance_snapshots (wallet_address);
 CREATE INDEX agent_balance_snapshots_snapshot_timestamp_idx ON agent_balance_snapshots (snapshot_timestamp);
 
 CREATE TABLE agent_balances (
-    id             uuid NOT NULL DEFAULT gen_random_uuid(),
+    id             uuid NOT NULL DEFAULT new_id(),
     agent_id       uuid NOT NULL,
     wallet_address character varying(44) NOT NULL,
     token_address  character varying(255) NOT NULL,
     token_symbol   character varying(20) NOT NULL,
     balance        numeric(38,18) NOT NULL,
     last_updated   timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
-    version        bigint NOT NULL DEFAULT nextval('row_version_seq'::regclass),
+    version        bigint NOT NULL DEFAULT 1,
     CONSTRAINT agent_balances_pkey PRIMARY KEY (id),
     CONSTRAINT agent_balances_balance_check CHECK (balance >= 0::numeric AND balance <> 'NaN'::numeric),
-    CONSTRAINT agent_balances_agent_id_fkey FOREIGN KEY (agent_id) REFERENCES agents(id) ON UPDATE CASCADE ON DELETE CASCADE,
     CONSTRAINT agent_balances_agent_id_wallet_address_fkey FOREIGN KEY (agent_id, wallet_address) REFERENCES agent_wallets(agent_id, wallet_address) ON UPDATE CASCADE ON DELETE CASCADE
 );
-CREATE INDEX agent_balances_agent_id_wallet_address_idx ON agent_balances (agent_id, wallet_address);
 CREATE INDEX agent_balances_token_address_wallet_address_idx ON agent_balances (token_address, wallet_address);
 CREATE UNIQUE INDEX agent_balances_wallet_address_token_address_key ON agent_balances (wallet_address, token_address);
-CREATE TRIGGER agent_balances_set_first_row_version BEFORE INSERT ON agent_balances FOR EACH ROW EXECUTE FUNCTION set_row_version();
-CREATE TRIGGER agent_balances_set_row_version BEFORE UPDATE ON agent_balances FOR EACH ROW EXECUTE FUNCTION set_row_version();
-CREATE TRIGGER agent_balances_to_cache_outbox AFTER INSERT OR DELETE OR UPDATE ON agent_balances FOR EACH ROW EXECUTE FUNCTION agent_balances_to_cache_outbox();
+CREATE TRIGGER agent_balances_to_cache_outbox BEFORE INSERT OR DELETE OR UPDATE ON agent_balances FOR EACH ROW WHEN (current_setting('nexgent.trade'::text, true) IS DISTINCT FROM 'on'::text) EXECUTE FUNCTION agent_balances_to_cache_outbox();
 CREATE TRIGGER agent_balances_truncated_to_cache_outbox AFTER TRUNCATE ON agent_balances FOR EACH STATEMENT EXECUTE FUNCTION truncated_to_cache_outbox();
 
 CREATE TABLE trading_signals (
-    id                integer NOT NULL DEFAULT nextval('trading_signals_id_seq'::regclass),
+    id                bigint NOT NULL DEFAULT nextval('trading_signals_id_seq'::regclass),
     created_at        timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     updated_at        timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     token_address     character varying(255) NOT NULL,
@@ -212,20 +350,18 @@ CREATE TABLE trading_signals (
     CONSTRAINT trading_signals_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON UPDATE CASCADE ON DELETE SET NULL
 );
 ALTER SEQUENCE trading_signals_id_seq OWNED BY trading_signals.id;
-CREATE INDEX trading_signals_created_at_idx ON trading_signals (created_at);
-CREATE INDEX trading_signals_signal_type_idx ON trading_signals (signal_type);
 CREATE INDEX trading_signals_token_address_idx ON trading_signals (token_address);
 CREATE INDEX trading_signals_user_id_created_at_id_idx ON trading_signals (user_id, created_at, id);
 
 CREATE TABLE agent_transactions (
-    id                    uuid NOT NULL DEFAULT gen_random_uuid(),
+    id                    uuid NOT NULL DEFAULT new_id(),
     agent_id              uuid NOT NULL,
     wallet_address        character varying(44),
     transaction_type      "TransactionType" NOT NULL,
     transaction_value_usd numeric(20,8) NOT NULL,
     transaction_time      timestamp with time zone NOT NULL,
     destination_address   character varying(255),
-    signal_id             integer,
+    signal_id             bigint,
     fees                  numeric(38,18),
     routes                jsonb,
     input_mint            character varying(255),
@@ -263,13 +399,14 @@ CREATE INDEX agent_transactions_agent_id_transaction_time_idx ON agent_transacti
 CREATE INDEX agent_transactions_agent_id_transaction_type_idx ON agent_transactions (agent_id, transaction_type);
 CREATE INDEX agent_transactions_agent_id_wallet_address_idx ON agent_transactions (agent_id, wallet_address);
 CREATE INDEX agent_transactions_signal_id_idx ON agent_transactions (signal_id);
-CREATE INDEX agent_transactions_transaction_time_idx ON agent_transactions (transaction_time);
-CREATE INDEX agent_transactions_transaction_type_idx ON agent_transactions (transaction_type);
+CREATE TRIGGER agent_transactions_append_only BEFORE DELETE OR UPDATE ON agent_transactions FOR EACH ROW EXECUTE FUNCTION protect_ledger();
+CREATE TRIGGER agent_transactions_append_only_whole BEFORE TRUNCATE ON agent_transactions FOR EACH STATEMENT EXECUTE FUNCTION protect_whole_ledger();
+CREATE TRIGGER agent_transactions_wallet_required BEFORE INSERT ON agent_transactions FOR EACH ROW WHEN (new.wallet_address IS NULL) EXECUTE FUNCTION require_wallet();
 COMMENT ON COLUMN agent_transactions.realized_profit_sol IS 'What this sale added to the profit of its position, net of fees; NULL for other transactions, and for sales before this column.';
 COMMENT ON COLUMN agent_transactions.transaction_leg IS 'Which movement of the on-chain transaction this is, from 0.';
 
 CREATE TABLE agent_historical_swaps (
-    id                      uuid NOT NULL DEFAULT gen_random_uuid(),
+    id                      uuid NOT NULL DEFAULT new_id(),
     agent_id                uuid NOT NULL,
     wallet_address          character varying(44),
     token_address           character varying(255) NOT NULL,
@@ -284,7 +421,7 @@ CREATE TABLE agent_historical_swaps (
     sale_time               timestamp with time zone NOT NULL,
     purchase_transaction_id uuid,
     sale_transaction_id     uuid,
-    signal_id               integer,
+    signal_id               bigint,
     created_at              timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     close_reason            character varying(20),
     CONSTRAINT agent_historical_swaps_pkey PRIMARY KEY (id),
@@ -297,22 +434,19 @@ CREATE TABLE agent_historical_swaps (
     CONSTRAINT agent_historical_swaps_sale_transaction_id_fkey FOREIGN KEY (sale_transaction_id) REFERENCES agent_transactions(id) ON UPDATE CASCADE ON DELETE SET NULL,
     CONSTRAINT agent_historical_swaps_signal_id_fkey FOREIGN KEY (signal_id) REFERENCES trading_signals(id) ON UPDATE CASCADE ON DELETE SET NULL
 );
-CREATE INDEX agent_historical_swaps_agent_id_created_at_idx ON agent_historical_swaps (agent_id, created_at);
 CREATE INDEX agent_historical_swaps_agent_id_purchase_time_idx ON agent_historical_swaps (agent_id, purchase_time);
 CREATE INDEX agent_historical_swaps_agent_id_sale_time_idx ON agent_historical_swaps (agent_id, sale_time);
 CREATE INDEX agent_historical_swaps_agent_id_signal_id_idx ON agent_historical_swaps (agent_id, signal_id);
 CREATE INDEX agent_historical_swaps_agent_id_token_address_idx ON agent_historical_swaps (agent_id, token_address);
 CREATE INDEX agent_historical_swaps_agent_id_wallet_address_idx ON agent_historical_swaps (agent_id, wallet_address);
-CREATE INDEX agent_historical_swaps_purchase_time_idx ON agent_historical_swaps (purchase_time);
 CREATE INDEX agent_historical_swaps_purchase_transaction_id_idx ON agent_historical_swaps (purchase_transaction_id);
-CREATE INDEX agent_historical_swaps_sale_time_idx ON agent_historical_swaps (sale_time);
 CREATE INDEX agent_historical_swaps_sale_transaction_id_idx ON agent_historical_swaps (sale_transaction_id);
 CREATE INDEX agent_historical_swaps_signal_id_idx ON agent_historical_swaps (signal_id);
-CREATE INDEX agent_historical_swaps_token_address_idx ON agent_historical_swaps (token_address);
-CREATE INDEX agent_historical_swaps_wallet_address_idx ON agent_historical_swaps (wallet_address);
+CREATE TRIGGER agent_historical_swaps_append_only BEFORE DELETE OR UPDATE ON agent_historical_swaps FOR EACH ROW EXECUTE FUNCTION protect_ledger();
+CREATE TRIGGER agent_historical_swaps_append_only_whole BEFORE TRUNCATE ON agent_historical_swaps FOR EACH STATEMENT EXECUTE FUNCTION protect_whole_ledger();
 
 CREATE TABLE agent_positions (
-    id                           uuid NOT NULL DEFAULT gen_random_uuid(),
+    id                           uuid NOT NULL DEFAULT new_id(),
     agent_id                     uuid NOT NULL,
     wallet_address               character varying(44) NOT NULL,
     token_address                character varying(255) NOT NULL,
@@ -326,42 +460,40 @@ CREATE TABLE agent_positions (
     created_at                   timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     updated_at                   timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     dca_count                    integer NOT NULL DEFAULT 0,
-    dca_transaction_ids          text[] DEFAULT ARRAY[]::text[],
+    dca_transaction_ids          uuid[] NOT NULL DEFAULT '{}'::uuid[],
     last_dca_time                timestamp with time zone,
     lowest_price                 numeric(38,18),
     total_invested_sol           numeric(38,18) NOT NULL DEFAULT 0,
-    remaining_amount             numeric(38,18),
+    remaining_amount             numeric(38,18) NOT NULL,
     take_profit_levels_hit       integer NOT NULL DEFAULT 0,
-    take_profit_transaction_ids  text[] NOT NULL DEFAULT '{}'::text[],
+    take_profit_transaction_ids  uuid[] NOT NULL DEFAULT '{}'::uuid[],
     last_take_profit_time        timestamp with time zone,
     moon_bag_activated           boolean NOT NULL DEFAULT false,
     moon_bag_amount              numeric(38,18),
     realized_profit_sol          numeric(38,18) NOT NULL DEFAULT 0,
     tp_batch_start_level         integer NOT NULL DEFAULT 0,
     total_take_profit_levels     integer,
-    version                      bigint NOT NULL DEFAULT nextval('row_version_seq'::regclass),
     proceeds_sol                 numeric(38,18) NOT NULL DEFAULT 0,
+    version                      bigint NOT NULL DEFAULT 1,
     CONSTRAINT agent_positions_pkey PRIMARY KEY (id),
     CONSTRAINT agent_positions_counters_check CHECK (dca_count >= 0 AND take_profit_levels_hit >= 0 AND tp_batch_start_level >= 0 AND total_take_profit_levels >= 0),
-    CONSTRAINT agent_positions_moon_bag_amount_check CHECK (moon_bag_amount >= 0::numeric AND moon_bag_amount <= COALESCE(remaining_amount, purchase_amount)),
+    CONSTRAINT agent_positions_moon_bag_amount_check CHECK (moon_bag_amount >= 0::numeric AND moon_bag_amount <= remaining_amount),
     CONSTRAINT agent_positions_proceeds_sol_check CHECK (proceeds_sol <> 'NaN'::numeric),
     CONSTRAINT agent_positions_purchase_check CHECK (purchase_price >= 0::numeric AND purchase_price <> 'NaN'::numeric AND purchase_amount > 0::numeric AND purchase_amount <> 'NaN'::numeric AND total_invested_sol >= 0::numeric AND total_invested_sol <> 'NaN'::numeric),
     CONSTRAINT agent_positions_remaining_amount_check CHECK (remaining_amount >= 0::numeric AND remaining_amount <= purchase_amount),
-    CONSTRAINT agent_positions_agent_id_fkey FOREIGN KEY (agent_id) REFERENCES agents(id) ON UPDATE CASCADE ON DELETE CASCADE,
     CONSTRAINT agent_positions_agent_id_wallet_address_fkey FOREIGN KEY (agent_id, wallet_address) REFERENCES agent_wallets(agent_id, wallet_address) ON UPDATE CASCADE ON DELETE CASCADE,
-    CONSTRAINT agent_positions_purchase_transaction_id_fkey FOREIGN KEY (purchase_transaction_id) REFERENCES agent_transactions(id) ON UPDATE CASCADE ON DELETE CASCADE
+    CONSTRAINT agent_positions_purchase_transaction_id_fkey FOREIGN KEY (purchase_transaction_id) REFERENCES agent_transactions(id) ON UPDATE CASCADE ON DELETE RESTRICT
 );
 CREATE UNIQUE INDEX agent_positions_agent_id_wallet_address_token_address_key ON agent_positions (agent_id, wallet_address, token_address);
 CREATE UNIQUE INDEX agent_positions_purchase_transaction_id_key ON agent_positions (purchase_transaction_id);
 CREATE INDEX agent_positions_token_address_agent_id_idx ON agent_positions (token_address, agent_id);
-CREATE TRIGGER agent_positions_set_first_row_version BEFORE INSERT ON agent_positions FOR EACH ROW EXECUTE FUNCTION set_row_version();
-CREATE TRIGGER agent_positions_set_row_version BEFORE UPDATE ON agent_positions FOR EACH ROW EXECUTE FUNCTION set_row_version();
-CREATE TRIGGER agent_positions_to_cache_outbox AFTER INSERT OR DELETE OR UPDATE ON agent_positions FOR EACH ROW EXECUTE FUNCTION agent_positions_to_cache_outbox();
+CREATE TRIGGER agent_positions_own_purchase BEFORE INSERT OR UPDATE OF agent_id, wallet_address, purchase_transaction_id ON agent_positions FOR EACH ROW WHEN (current_setting('nexgent.trade'::text, true) IS DISTINCT FROM 'on'::text) EXECUTE FUNCTION require_own_purchase();
+CREATE TRIGGER agent_positions_to_cache_outbox BEFORE INSERT OR DELETE OR UPDATE ON agent_positions FOR EACH ROW WHEN (current_setting('nexgent.trade'::text, true) IS DISTINCT FROM 'on'::text) EXECUTE FUNCTION agent_positions_to_cache_outbox();
 CREATE TRIGGER agent_positions_truncated_to_cache_outbox AFTER TRUNCATE ON agent_positions FOR EACH STATEMENT EXECUTE FUNCTION truncated_to_cache_outbox();
 COMMENT ON COLUMN agent_positions.proceeds_sol IS 'SOL received for what was sold so far, net of fees.';
 
 CREATE TABLE api_keys (
-    id           uuid NOT NULL DEFAULT gen_random_uuid(),
+    id           uuid NOT NULL DEFAULT new_id(),
     user_id      uuid NOT NULL,
     name         character varying(100) NOT NULL,
     key_hash     character varying(255) NOT NULL,
@@ -379,24 +511,45 @@ CREATE UNIQUE INDEX api_keys_key_hash_key ON api_keys (key_hash);
 CREATE INDEX api_keys_user_id_idx ON api_keys (user_id);
 
 CREATE TABLE cache_outbox (
-    version        bigint NOT NULL,
-    xid            xid8 NOT NULL DEFAULT pg_current_xact_id(),
-    entity         character varying(10) NOT NULL,
-    deleted        boolean NOT NULL,
-    row_id         uuid,
-    agent_id       uuid,
-    wallet_address character varying(44),
-    token_address  character varying(255),
-    created_at     timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    version         bigint NOT NULL,
+    xid             xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    entity          character varying(10) NOT NULL,
+    deleted         boolean NOT NULL,
+    row_id          uuid,
+    agent_id        uuid,
+    wallet_address  character varying(44),
+    token_address   character varying(255),
+    token_addresses text[],
+    position_ids    uuid[],
+    position_tokens text[],
+    created_at      timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     CONSTRAINT cache_outbox_pkey PRIMARY KEY (version),
-    CONSTRAINT cache_outbox_entity_check CHECK (entity::text = ANY (ARRAY['agent'::text, 'balance'::text, 'position'::text, 'everything'::text]))
+    CONSTRAINT cache_outbox_entity_check CHECK (entity::text = ANY (ARRAY['agent'::text, 'balance'::text, 'position'::text, 'trade'::text, 'everything'::text]))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=100000, autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
+COMMENT ON COLUMN cache_outbox.position_ids IS 'Of a trade: the positions that it opened or changed, or, where deleted, closed.';
+COMMENT ON COLUMN cache_outbox.position_tokens IS 'The tokens of position_ids, in the same order.';
+COMMENT ON COLUMN cache_outbox.token_addresses IS 'Of a trade: the tokens whose balances it changed.';
 COMMENT ON COLUMN cache_outbox.xid IS 'The transaction that made the change: before its COMMIT it reads its own rows here.';
-COMMENT ON TABLE cache_outbox IS 'Changes that the cache may not show yet: which row, and the version the change gave it. Never a reason to lose one: delete none by hand.';
+COMMENT ON TABLE cache_outbox IS 'Changes that the cache may not show yet: which rows, and the version the change gave them. Delete none by hand.';
+
+CREATE TABLE ledger_purges (
+    id               uuid NOT NULL DEFAULT new_id(),
+    agent_id         uuid NOT NULL,
+    reason           text NOT NULL,
+    transactions     bigint NOT NULL,
+    historical_swaps bigint NOT NULL,
+    purged_by        text NOT NULL DEFAULT SESSION_USER,
+    purged_at        timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    xid              xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    CONSTRAINT ledger_purges_pkey PRIMARY KEY (id),
+    CONSTRAINT ledger_purges_reason_check CHECK (btrim(reason) <> ''::text)
+);
+COMMENT ON COLUMN ledger_purges.xid IS 'The purge''s transaction: only in it may the agent''s ledger be deleted.';
+COMMENT ON TABLE ledger_purges IS 'One row for each agent whose ledger was deleted: why, by whom, and how much it was.';
 
 CREATE TABLE signal_executions (
-    id             uuid NOT NULL DEFAULT gen_random_uuid(),
-    signal_id      integer NOT NULL,
+    id             uuid NOT NULL DEFAULT new_id(),
+    signal_id      bigint NOT NULL,
     agent_id       uuid NOT NULL,
     status         character varying(20) NOT NULL,
     transaction_id uuid,
@@ -414,40 +567,875 @@ CREATE UNIQUE INDEX signal_executions_signal_id_agent_id_key ON signal_execution
 CREATE INDEX signal_executions_transaction_id_idx ON signal_executions (transaction_id);
 
 CREATE TABLE trade_requests (
-    id             uuid NOT NULL,
-    agent_id       uuid NOT NULL,
-    wallet_address character varying(44) NOT NULL,
-    operation      character varying(20) NOT NULL,
-    content_digest bytea NOT NULL,
-    result         jsonb NOT NULL,
-    created_at     timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    id              uuid NOT NULL,
+    agent_id        uuid NOT NULL,
+    wallet_address  character varying(44) NOT NULL,
+    operation       character varying(20) NOT NULL,
+    content_digest  bytea NOT NULL,
+    version         bigint NOT NULL,
+    balance_ids     uuid[] NOT NULL DEFAULT '{}'::uuid[],
+    balances        numeric(38,18)[] NOT NULL DEFAULT '{}'::numeric[],
+    position_ids    uuid[] NOT NULL DEFAULT '{}'::uuid[],
+    position_values jsonb,
+    transaction_ids uuid[],
+    created_at      timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     CONSTRAINT trade_requests_pkey PRIMARY KEY (id),
-    CONSTRAINT trade_requests_operation_check CHECK (operation::text = ANY (ARRAY['deposit'::text, 'withdrawal'::text, 'burn'::text, 'swap'::text, 'buy'::text, 'dca_buy'::text, 'take_profit'::text, 'sell'::text, 'reset_wallet'::text])),
-    CONSTRAINT trade_requests_agent_id_wallet_address_fkey FOREIGN KEY (agent_id, wallet_address) REFERENCES agent_wallets(agent_id, wallet_address) ON UPDATE CASCADE ON DELETE CASCADE
+    CONSTRAINT trade_requests_content_digest_check CHECK (octet_length(content_digest) = 32),
+    CONSTRAINT trade_requests_operation_check CHECK (operation::text = ANY (ARRAY['deposit'::text, 'withdrawal'::text, 'burn'::text, 'swap'::text, 'buy'::text, 'dca_buy'::text, 'take_profit'::text, 'sell'::text, 'reset_wallet'::text]))
 );
-CREATE INDEX trade_requests_agent_id_wallet_address_idx ON trade_requests (agent_id, wallet_address);
-COMMENT ON TABLE trade_requests IS 'One row for each trade made: what was asked for (a SHA-256) and what came of it. Old rows may be deleted.';
+CREATE INDEX trade_requests_created_at_idx ON trade_requests (created_at) WHERE operation::text <> 'reset_wallet'::text;
+COMMENT ON COLUMN trade_requests.balance_ids IS 'The changed balances, in the order of their tokens, by address.';
+COMMENT ON COLUMN trade_requests.balances IS 'The changed balances after the trade, in the same order.';
+COMMENT ON COLUMN trade_requests.position_ids IS 'The positions that the trade opened, changed or closed.';
+COMMENT ON COLUMN trade_requests.position_values IS 'The position after a DCA buy or a take-profit: the columns that later trades change.';
+COMMENT ON COLUMN trade_requests.transaction_ids IS 'The transactions of a wallet''s reset; NULL for other trades, whose transaction has the request''s id.';
+COMMENT ON COLUMN trade_requests.version IS 'The version that the trade gave to every row it changed.';
+COMMENT ON TABLE trade_requests IS 'One row for each trade made: what was asked for (a SHA-256), and what its result needs that no other row keeps.';
 
-CREATE OR REPLACE FUNCTION transaction_effects(transaction_type "TransactionType", input_mint text, input_amount numeric, output_mint text, output_amount numeric, protocol_fee_sol numeric, network_fee_sol numeric)
- RETURNS TABLE(token_address text, change numeric)
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-BEGIN ATOMIC
- SELECT effect.token_address,
-     sum(effect.change) AS change
-    FROM ( VALUES (transaction_effects.input_mint,
-                 CASE
-                     WHEN (transaction_effects.transaction_type = 'DEPOSIT'::"TransactionType") THEN transaction_effects.input_amount
-                     ELSE (- transaction_effects.input_amount)
-                 END), (transaction_effects.output_mint,
-                 CASE
-                     WHEN (transaction_effects.transaction_type = 'SWAP'::"TransactionType") THEN transaction_effects.output_amount
-                     ELSE NULL::numeric
-                 END), (sol_mint(),(- transaction_effects.protocol_fee_sol)), (sol_mint(),(- transaction_effects.network_fee_sol))) effect(token_address, change)
-   WHERE (effect.change IS NOT NULL)
-   GROUP BY effect.token_address;
-END;
-COMMENT ON FUNCTION transaction_effects("TransactionType",text,numeric,text,numeric,numeric,numeric) IS 'What a transaction does to its wallet, by token: a deposit adds the input, others take it; a swap adds the output;
-fees come off SOL.';
+ALTER TABLE agent_transactions ADD CONSTRAINT agent_transactions_sides_check CHECK (input_mint IS NOT NULL AND input_amount IS NOT NULL AND (transaction_type = 'SWAP'::"TransactionType") = (output_mint IS NOT NULL) AND (transaction_type = 'SWAP'::"TransactionType") = (output_amount IS NOT NULL)) NOT VALID;
+
+ALTER TABLE agent_transactions ADD CONSTRAINT agent_transactions_transaction_value_usd_check CHECK (transaction_value_usd >= 0::numeric AND transaction_value_usd <> 'NaN'::numeric) NOT VALID;
+
+CREATE TYPE trade_result_v1 AS (outcome text, details jsonb, transaction agent_transactions, open_position agent_positions, swap agent_historical_swaps, closed_position_id uuid, version bigint, balance_ids uuid[], token_addresses text[], token_symbols text[], balances numeric(38,18)[]);
+
+CREATE OR REPLACE FUNCTION begin_trade_v1(p_request_id uuid, p_content_digest bytea, p_agent_id uuid, p_wallet_address text, p_transaction_hash text, p_transaction_leg bigint, p_expires_at timestamp with time zone)
+ RETURNS trade_result_v1
+ LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    trade trade_result_v1;
+    request trade_requests;
+    taken_by uuid;
+BEGIN
+    -- A deletion of the agent comes first, or waits.
+    PERFORM
+    FROM agents AS a
+    JOIN agent_wallets AS w ON w.agent_id = a.id
+    WHERE a.id = p_agent_id AND w.wallet_address = p_wallet_address AND caller_acts_for(a.user_id)
+    FOR KEY SHARE OF a
+    FOR NO KEY UPDATE OF w;
+    IF NOT FOUND THEN
+        trade.outcome := 'wallet_not_found';
+        RETURN trade;
+    END IF;
+
+    SELECT r.* INTO request FROM trade_requests AS r WHERE r.id = p_request_id;
+    IF FOUND AND request.content_digest = p_content_digest THEN
+        RETURN first_result_v1(request);
+    ELSIF FOUND THEN
+        trade.outcome := 'idempotency_conflict';
+        trade.details := jsonb_build_object('taken_by', 'another order of this id');
+        RETURN trade;
+    END IF;
+
+    SELECT t.id INTO taken_by FROM agent_transactions AS t WHERE t.id = p_request_id;
+    IF FOUND THEN
+        trade.outcome := 'idempotency_conflict';
+        trade.details := jsonb_build_object('taken_by', 'transaction ' || taken_by);
+        RETURN trade;
+    END IF;
+
+    IF p_transaction_hash IS NOT NULL THEN
+        SELECT t.id INTO taken_by
+        FROM agent_transactions AS t
+        WHERE t.wallet_address = p_wallet_address
+            AND t.transaction_hash = p_transaction_hash
+            AND t.transaction_leg = p_transaction_leg;
+        IF FOUND THEN
+            trade.outcome := 'idempotency_conflict';
+            trade.details := jsonb_build_object('taken_by', 'transaction ' || taken_by || ' of the same hash');
+            RETURN trade;
+        END IF;
+    END IF;
+
+    -- The clock after the wait for the lock, where now() would be the time before it.
+    IF clock_timestamp() >= p_expires_at THEN
+        trade.outcome := 'order_expired';
+        trade.details := jsonb_build_object('now', clock_timestamp());
+    END IF;
+    RETURN trade;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION finish_trade_v1(trade trade_result_v1, p_request_id uuid, p_operation text, p_content_digest bytea, p_agent_id uuid, p_wallet_address text, p_position_ids uuid[] DEFAULT '{}'::uuid[], p_position_tokens text[] DEFAULT '{}'::text[], p_closed boolean DEFAULT false, p_transaction_ids uuid[] DEFAULT NULL::uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+BEGIN
+    INSERT INTO trade_requests (
+        id, agent_id, wallet_address, operation, content_digest, version, balance_ids, balances, position_ids,
+        position_values, transaction_ids
+    )
+    VALUES (
+        p_request_id,
+        p_agent_id,
+        p_wallet_address,
+        p_operation,
+        p_content_digest,
+        trade.version,
+        coalesce(trade.balance_ids, '{}'),
+        coalesce(trade.balances, '{}'),
+        p_position_ids,
+        CASE
+            WHEN p_operation IN ('dca_buy', 'take_profit') AND NOT p_closed
+                THEN jsonb_strip_nulls(
+                to_jsonb(trade.open_position) - '{id, agent_id, wallet_address, version, updated_at}'::text[]
+            )
+        END,
+        p_transaction_ids
+    );
+    INSERT INTO cache_outbox (
+        version, entity, deleted, agent_id, wallet_address, token_addresses, position_ids, position_tokens
+    )
+    VALUES (
+        trade.version, 'trade', p_closed, p_agent_id, p_wallet_address, trade.token_addresses, p_position_ids,
+        p_position_tokens
+    );
+    PERFORM set_config('nexgent.trade', 'off', true);
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION first_result_v1(request trade_requests)
+ RETURNS trade_result_v1
+ LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    trade trade_result_v1;
+    entry agent_transactions;
+    held agent_positions;
+    swap agent_historical_swaps;
+BEGIN
+    SELECT t.* INTO entry FROM agent_transactions AS t WHERE t.id = request.id;
+    trade.outcome := 'duplicate';
+    trade.transaction := entry;
+    trade.version := request.version;
+    SELECT array_agg(e.token_address ORDER BY e.token_address COLLATE "C") INTO trade.token_addresses
+    FROM transaction_effects(
+        entry.transaction_type, entry.input_mint, entry.input_amount, entry.output_mint, entry.output_amount,
+        entry.protocol_fee_sol, entry.network_fee_sol
+    ) AS e
+    WHERE e.change <> 0;
+    trade.balance_ids := request.balance_ids;
+    trade.balances := request.balances;
+    SELECT
+        array_agg(
+            coalesce(
+                b.token_symbol,
+                CASE changed.token_address
+                    WHEN entry.output_mint THEN entry.output_symbol
+                    WHEN entry.input_mint THEN entry.input_symbol
+                    ELSE 'SOL'
+                END
+            )
+            ORDER BY changed.place
+        )
+    INTO trade.token_symbols
+    FROM unnest(trade.token_addresses) WITH ORDINALITY AS changed (token_address, place)
+    LEFT JOIN agent_balances AS b
+        ON b.wallet_address = entry.wallet_address AND b.token_address = changed.token_address;
+
+    IF request.position_values IS NOT NULL THEN
+        held := jsonb_populate_record(NULL::agent_positions, request.position_values);
+        held.id := request.position_ids[1];
+        held.agent_id := request.agent_id;
+        held.wallet_address := request.wallet_address;
+        held.version := request.version;
+        held.updated_at := request.created_at;
+        trade.open_position := held;
+    ELSIF request.operation IN ('take_profit', 'sell') THEN
+        trade.closed_position_id := request.position_ids[1];
+        SELECT s.* INTO swap FROM agent_historical_swaps AS s WHERE s.sale_transaction_id = request.id;
+        trade.swap := swap;
+    END IF;
+    RETURN trade;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION opened_position_v1(p_id uuid, purchase agent_transactions, p_version bigint, p_token_symbol text, p_stop_loss_percentage numeric, p_take_profit_levels bigint, OUT opened agent_positions)
+ RETURNS agent_positions
+ LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+BEGIN
+    opened.id := p_id;
+    opened.agent_id := purchase.agent_id;
+    opened.wallet_address := purchase.wallet_address;
+    opened.token_address := purchase.output_mint;
+    opened.token_symbol := p_token_symbol;
+    opened.purchase_transaction_id := purchase.id;
+    opened.purchase_price := purchase.output_price;
+    opened.purchase_amount := purchase.output_amount;
+    opened.current_stop_loss_percentage := p_stop_loss_percentage;
+    opened.peak_price := purchase.output_price;
+    opened.lowest_price := purchase.output_price;
+    opened.created_at := purchase.created_at;
+    opened.updated_at := purchase.created_at;
+    opened.dca_count := 0;
+    opened.dca_transaction_ids := '{}';
+    opened.total_invested_sol := purchase.input_amount
+        + coalesce(purchase.protocol_fee_sol, 0) + coalesce(purchase.network_fee_sol, 0);
+    opened.remaining_amount := purchase.output_amount;
+    opened.take_profit_levels_hit := 0;
+    opened.take_profit_transaction_ids := '{}';
+    opened.moon_bag_activated := false;
+    opened.realized_profit_sol := 0;
+    opened.proceeds_sol := 0;
+    opened.tp_batch_start_level := 0;
+    opened.total_take_profit_levels := p_take_profit_levels;
+    opened.version := p_version;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION purge_agent_v1(p_agent_id uuid, p_reason text)
+ RETURNS ledger_purges
+ LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    purge ledger_purges;
+BEGIN
+    PERFORM FROM agents AS a WHERE a.id = p_agent_id FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no agent %', p_agent_id USING ERRCODE = 'no_data_found';
+    END IF;
+    INSERT INTO ledger_purges (agent_id, reason, transactions, historical_swaps)
+    VALUES (
+        p_agent_id,
+        p_reason,
+        (SELECT count(*) FROM agent_transactions AS t WHERE t.agent_id = p_agent_id),
+        (SELECT count(*) FROM agent_historical_swaps AS s WHERE s.agent_id = p_agent_id)
+    )
+    RETURNING * INTO purge;
+    DELETE FROM agent_positions AS p WHERE p.agent_id = p_agent_id;
+    DELETE FROM agent_historical_swaps AS s WHERE s.agent_id = p_agent_id;
+    DELETE FROM agent_transactions AS t WHERE t.agent_id = p_agent_id;
+    DELETE FROM trade_requests AS r WHERE r.agent_id = p_agent_id;
+    DELETE FROM agents AS a WHERE a.id = p_agent_id;
+    RETURN purge;
+END
+$function$;
+COMMENT ON FUNCTION purge_agent_v1(uuid,text) IS 'Deletes an agent and all that belongs to it, ledger included, and records it in ledger_purges.';
+
+CREATE OR REPLACE FUNCTION record_trade_v1(entry agent_transactions)
+ RETURNS trade_result_v1
+ LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    trade trade_result_v1;
+    tokens text[];
+    changes numeric[];
+    new_version bigint;
+    balance numeric;
+    balance_id uuid;
+    symbol text;
+BEGIN
+    SELECT
+        array_agg(e.token_address ORDER BY e.token_address COLLATE "C"),
+        array_agg(e.change ORDER BY e.token_address COLLATE "C")
+    INTO tokens, changes
+    FROM transaction_effects(
+        entry.transaction_type, entry.input_mint, entry.input_amount, entry.output_mint, entry.output_amount,
+        entry.protocol_fee_sol, entry.network_fee_sol
+    ) AS e
+    WHERE e.change <> 0;
+
+    FOR place IN 1 .. coalesce(cardinality(changes), 0) LOOP
+        SELECT b.balance INTO balance
+        FROM agent_balances AS b
+        WHERE b.wallet_address = entry.wallet_address AND b.token_address = tokens[place]
+        FOR NO KEY UPDATE;
+        IF coalesce(balance, 0) + changes[place] < 0 THEN
+            trade.outcome := 'insufficient_balance';
+            trade.details := jsonb_build_object(
+                'token_address', tokens[place],
+                'balance', coalesce(balance, 0),
+                'required', trim_scale(-changes[place])
+            );
+            RETURN trade;
+        END IF;
+    END LOOP;
+
+    -- Behind the locks, so that a row's later version is the higher one.
+    new_version := nextval('row_version_seq');
+    PERFORM set_config('nexgent.trade', 'on', true);
+
+    FOR place IN 1 .. coalesce(cardinality(changes), 0) LOOP
+        UPDATE agent_balances AS b
+        SET
+            balance = b.balance + changes[place],
+            last_updated = now(),
+            version = new_version
+        WHERE b.wallet_address = entry.wallet_address AND b.token_address = tokens[place]
+        RETURNING b.id, b.token_symbol, b.balance INTO balance_id, symbol, balance;
+        IF NOT FOUND THEN
+            symbol := CASE tokens[place]
+                WHEN entry.output_mint THEN entry.output_symbol
+                WHEN entry.input_mint THEN entry.input_symbol
+                ELSE 'SOL'
+            END;
+            INSERT INTO agent_balances AS b (
+                agent_id, wallet_address, token_address, token_symbol, balance, last_updated, version
+            )
+            VALUES (
+                entry.agent_id, entry.wallet_address, tokens[place], symbol, changes[place], now(), new_version
+            )
+            ON CONFLICT (wallet_address, token_address) DO NOTHING
+            RETURNING b.id, b.balance INTO balance_id, balance;
+            IF NOT FOUND THEN
+                RAISE EXCEPTION 'a writer without the wallet''s lock inserted the balance of % in %',
+                    tokens[place], entry.wallet_address
+                    USING ERRCODE = 'serialization_failure';
+            END IF;
+        END IF;
+        trade.balance_ids := trade.balance_ids || balance_id;
+        trade.token_symbols := trade.token_symbols || symbol;
+        trade.balances := trade.balances || balance;
+    END LOOP;
+
+    entry.is_dca := coalesce(entry.is_dca, false);
+    entry.is_take_profit := coalesce(entry.is_take_profit, false);
+    entry.transaction_leg := coalesce(entry.transaction_leg, 0);
+    entry.transaction_time := coalesce(entry.transaction_time, now());
+    entry.created_at := now();
+    entry.updated_at := now();
+    INSERT INTO agent_transactions AS t SELECT entry.* RETURNING t.* INTO entry;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'a trigger or rule discarded transaction %', entry.id USING ERRCODE = 'restrict_violation';
+    END IF;
+    trade.outcome := 'made';
+    trade.transaction := entry;
+    trade.version := new_version;
+    trade.token_addresses := tokens;
+    RETURN trade;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION trade_buy_v1(p_request_id uuid, p_content_digest bytea, p_agent_id uuid, p_wallet_address text, p_transaction_time timestamp with time zone, p_expires_at timestamp with time zone, p_transaction_value_usd numeric, p_signal_id bigint, p_transaction_hash text, p_transaction_leg bigint, p_protocol_fee_sol numeric, p_network_fee_sol numeric, p_slippage numeric, p_price_impact numeric, p_routes jsonb, p_swap_payload jsonb, p_token_address text, p_token_symbol text, p_sol_amount numeric, p_token_amount numeric, p_stop_loss_percentage numeric, p_take_profit_levels bigint)
+ RETURNS trade_result_v1
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    trade trade_result_v1;
+    entry agent_transactions;
+    opened agent_positions;
+    remaining numeric;
+BEGIN
+    trade := begin_trade_v1(
+        p_request_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
+    );
+    IF trade.outcome = 'duplicate' THEN
+        SELECT r.position_ids[1] INTO opened.id FROM trade_requests AS r WHERE r.id = p_request_id;
+        trade.open_position := opened_position_v1(
+            opened.id, trade.transaction, trade.version, p_token_symbol, p_stop_loss_percentage, p_take_profit_levels
+        );
+    END IF;
+    IF trade.outcome IS NOT NULL THEN
+        RETURN trade;
+    END IF;
+
+    SELECT p.remaining_amount INTO remaining
+    FROM agent_positions AS p
+    WHERE p.agent_id = p_agent_id AND p.wallet_address = p_wallet_address AND p.token_address = p_token_address;
+    IF FOUND THEN
+        trade.outcome := 'position_exists';
+        trade.details := jsonb_build_object('remaining', remaining);
+        RETURN trade;
+    END IF;
+
+    entry.id := p_request_id;
+    entry.agent_id := p_agent_id;
+    entry.wallet_address := p_wallet_address;
+    entry.transaction_type := 'SWAP';
+    entry.transaction_value_usd := p_transaction_value_usd;
+    entry.transaction_time := p_transaction_time;
+    entry.signal_id := p_signal_id;
+    entry.routes := p_routes;
+    entry.input_mint := sol_mint();
+    entry.input_symbol := 'SOL';
+    entry.input_amount := p_sol_amount;
+    entry.input_price := 1;
+    entry.output_mint := p_token_address;
+    entry.output_symbol := p_token_symbol;
+    entry.output_amount := p_token_amount;
+    entry.output_price := ratio(p_sol_amount, p_token_amount, 18);
+    entry.slippage := p_slippage;
+    entry.price_impact := p_price_impact;
+    entry.transaction_hash := p_transaction_hash;
+    entry.transaction_leg := p_transaction_leg;
+    entry.swap_payload := p_swap_payload;
+    entry.protocol_fee_sol := p_protocol_fee_sol;
+    entry.network_fee_sol := p_network_fee_sol;
+    trade := record_trade_v1(entry);
+    IF trade.outcome <> 'made' THEN
+        RETURN trade;
+    END IF;
+
+    opened := opened_position_v1(
+        new_id(), trade.transaction, trade.version, p_token_symbol, p_stop_loss_percentage, p_take_profit_levels
+    );
+    INSERT INTO agent_positions AS p SELECT opened.* RETURNING p.* INTO opened;
+    trade.open_position := opened;
+    PERFORM finish_trade_v1(
+        trade, p_request_id, 'buy', p_content_digest, p_agent_id, p_wallet_address,
+        ARRAY[opened.id], ARRAY[p_token_address]
+    );
+    RETURN trade;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION trade_dca_buy_v1(p_request_id uuid, p_content_digest bytea, p_agent_id uuid, p_wallet_address text, p_transaction_time timestamp with time zone, p_expires_at timestamp with time zone, p_transaction_value_usd numeric, p_signal_id bigint, p_transaction_hash text, p_transaction_leg bigint, p_protocol_fee_sol numeric, p_network_fee_sol numeric, p_slippage numeric, p_price_impact numeric, p_routes jsonb, p_swap_payload jsonb, p_token_address text, p_token_symbol text, p_sol_amount numeric, p_token_amount numeric, p_take_profit_levels bigint, p_expected_dca_count bigint)
+ RETURNS trade_result_v1
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    trade trade_result_v1;
+    held agent_positions;
+    entry agent_transactions;
+    price numeric := ratio(p_sol_amount, p_token_amount, 18);
+    spent_sol numeric := p_sol_amount + coalesce(p_protocol_fee_sol, 0) + coalesce(p_network_fee_sol, 0);
+BEGIN
+    trade := begin_trade_v1(
+        p_request_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
+    );
+    IF trade.outcome IS NOT NULL THEN
+        RETURN trade;
+    END IF;
+
+    SELECT p.* INTO held
+    FROM agent_positions AS p
+    WHERE p.agent_id = p_agent_id AND p.wallet_address = p_wallet_address AND p.token_address = p_token_address
+    FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        trade.outcome := 'position_not_found';
+        RETURN trade;
+    END IF;
+    IF held.dca_count <> p_expected_dca_count THEN
+        trade.outcome := 'stale_position';
+        trade.details := jsonb_build_object(
+            'counter', 'dca_count', 'expected', p_expected_dca_count, 'actual', held.dca_count
+        );
+        RETURN trade;
+    END IF;
+
+    entry.id := p_request_id;
+    entry.agent_id := p_agent_id;
+    entry.wallet_address := p_wallet_address;
+    entry.transaction_type := 'SWAP';
+    entry.transaction_value_usd := p_transaction_value_usd;
+    entry.transaction_time := p_transaction_time;
+    entry.signal_id := p_signal_id;
+    entry.routes := p_routes;
+    entry.input_mint := sol_mint();
+    entry.input_symbol := 'SOL';
+    entry.input_amount := p_sol_amount;
+    entry.input_price := 1;
+    entry.output_mint := p_token_address;
+    entry.output_symbol := p_token_symbol;
+    entry.output_amount := p_token_amount;
+    entry.output_price := ratio(p_sol_amount, p_token_amount, 18);
+    entry.slippage := p_slippage;
+    entry.price_impact := p_price_impact;
+    entry.is_dca := true;
+    entry.transaction_hash := p_transaction_hash;
+    entry.transaction_leg := p_transaction_leg;
+    entry.swap_payload := p_swap_payload;
+    entry.protocol_fee_sol := p_protocol_fee_sol;
+    entry.network_fee_sol := p_network_fee_sol;
+    trade := record_trade_v1(entry);
+    IF trade.outcome <> 'made' THEN
+        RETURN trade;
+    END IF;
+
+    UPDATE agent_positions AS p
+    SET
+        purchase_price = ratio(p.total_invested_sol + spent_sol, p.purchase_amount + p_token_amount, 18),
+        purchase_amount = p.purchase_amount + p_token_amount,
+        total_invested_sol = p.total_invested_sol + spent_sol,
+        remaining_amount = p.remaining_amount + p_token_amount,
+        peak_price = greatest(p.peak_price, price),
+        lowest_price = least(p.lowest_price, price),
+        dca_count = p.dca_count + 1,
+        dca_transaction_ids = array_append(p.dca_transaction_ids, p_request_id),
+        last_dca_time = (trade.transaction).transaction_time,
+        tp_batch_start_level = p.take_profit_levels_hit,
+        total_take_profit_levels = coalesce(
+            p.take_profit_levels_hit + p_take_profit_levels, p.total_take_profit_levels
+        ),
+        updated_at = now(),
+        version = trade.version
+    WHERE p.id = held.id
+    RETURNING p.* INTO held;
+    trade.open_position := held;
+    PERFORM finish_trade_v1(
+        trade, p_request_id, 'dca_buy', p_content_digest, p_agent_id, p_wallet_address,
+        ARRAY[held.id], ARRAY[p_token_address]
+    );
+    RETURN trade;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION trade_record_transaction_v1(p_request_id uuid, p_content_digest bytea, p_agent_id uuid, p_wallet_address text, p_transaction_time timestamp with time zone, p_expires_at timestamp with time zone, p_transaction_value_usd numeric, p_signal_id bigint, p_transaction_hash text, p_transaction_leg bigint, p_protocol_fee_sol numeric, p_network_fee_sol numeric, p_slippage numeric, p_price_impact numeric, p_routes jsonb, p_swap_payload jsonb, p_transaction_type "TransactionType", p_destination_address text, p_input_mint text, p_input_symbol text, p_input_amount numeric, p_input_price numeric, p_output_mint text, p_output_symbol text, p_output_amount numeric, p_output_price numeric)
+ RETURNS trade_result_v1
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    trade trade_result_v1;
+    entry agent_transactions;
+BEGIN
+    trade := begin_trade_v1(
+        p_request_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
+    );
+    IF trade.outcome IS NOT NULL THEN
+        RETURN trade;
+    END IF;
+
+    entry.id := p_request_id;
+    entry.agent_id := p_agent_id;
+    entry.wallet_address := p_wallet_address;
+    entry.transaction_type := p_transaction_type;
+    entry.transaction_value_usd := p_transaction_value_usd;
+    entry.transaction_time := p_transaction_time;
+    entry.destination_address := p_destination_address;
+    entry.signal_id := p_signal_id;
+    entry.routes := p_routes;
+    entry.input_mint := p_input_mint;
+    entry.input_symbol := p_input_symbol;
+    entry.input_amount := p_input_amount;
+    entry.input_price := p_input_price;
+    entry.output_mint := p_output_mint;
+    entry.output_symbol := p_output_symbol;
+    entry.output_amount := p_output_amount;
+    entry.output_price := p_output_price;
+    entry.slippage := p_slippage;
+    entry.price_impact := p_price_impact;
+    entry.transaction_hash := p_transaction_hash;
+    entry.transaction_leg := p_transaction_leg;
+    entry.swap_payload := p_swap_payload;
+    entry.protocol_fee_sol := p_protocol_fee_sol;
+    entry.network_fee_sol := p_network_fee_sol;
+    trade := record_trade_v1(entry);
+    IF trade.outcome <> 'made' THEN
+        RETURN trade;
+    END IF;
+    PERFORM finish_trade_v1(
+        trade, p_request_id, lower(p_transaction_type::text COLLATE "C"), p_content_digest, p_agent_id, p_wallet_address
+    );
+    RETURN trade;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION trade_reset_wallet_v1(p_request_id uuid, p_content_digest bytea, p_agent_id uuid, p_wallet_address text, p_transaction_time timestamp with time zone, p_expires_at timestamp with time zone, p_opening_sol numeric, OUT trade trade_result_v1, OUT transactions agent_transactions[], OUT closed_position_ids uuid[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    closed_tokens text[];
+    transaction_ids uuid[];
+    wallet_type text;
+BEGIN
+    trade := begin_trade_v1(p_request_id, p_content_digest, p_agent_id, p_wallet_address, NULL, NULL, p_expires_at);
+    IF trade.outcome = 'duplicate' THEN
+        SELECT r.position_ids, r.transaction_ids INTO closed_position_ids, transaction_ids
+        FROM trade_requests AS r
+        WHERE r.id = p_request_id;
+        SELECT array_agg(t ORDER BY t.transaction_type DESC, t.input_mint COLLATE "C") INTO transactions
+        FROM agent_transactions AS t
+        WHERE t.id = ANY(transaction_ids);
+        SELECT
+            array_agg(c.token_address ORDER BY c.token_address COLLATE "C"),
+            array_agg(coalesce(b.token_symbol, c.token_symbol) ORDER BY c.token_address COLLATE "C")
+        INTO trade.token_addresses, trade.token_symbols
+        FROM (
+            SELECT
+                t.input_mint AS token_address,
+                min(t.input_symbol) AS token_symbol
+            FROM unnest(transactions) AS t
+            GROUP BY t.input_mint
+            HAVING sum(CASE t.transaction_type WHEN 'DEPOSIT' THEN t.input_amount ELSE -t.input_amount END) <> 0
+        ) AS c
+        LEFT JOIN agent_balances AS b
+            ON b.wallet_address = p_wallet_address AND b.token_address = c.token_address;
+    END IF;
+    IF trade.outcome IS NOT NULL THEN
+        RETURN;
+    END IF;
+
+    SELECT w.wallet_type INTO wallet_type FROM agent_wallets AS w WHERE w.wallet_address = p_wallet_address;
+    IF wallet_type <> 'simulation' THEN
+        trade.outcome := 'wallet_not_simulated';
+        trade.details := jsonb_build_object('wallet_type', wallet_type);
+        RETURN;
+    END IF;
+
+    PERFORM
+    FROM agent_positions AS p
+    WHERE p.agent_id = p_agent_id AND p.wallet_address = p_wallet_address
+    ORDER BY p.token_address
+    FOR UPDATE;
+    PERFORM
+    FROM agent_balances AS b
+    WHERE b.wallet_address = p_wallet_address
+    ORDER BY b.token_address
+    FOR NO KEY UPDATE;
+    trade.version := nextval('row_version_seq');
+    PERFORM set_config('nexgent.trade', 'on', true);
+
+    WITH abandoned AS (
+        DELETE FROM agent_positions AS p
+        WHERE p.agent_id = p_agent_id AND p.wallet_address = p_wallet_address
+        RETURNING
+            p.id,
+            p.token_address
+    )
+
+    SELECT
+        coalesce(array_agg(a.id ORDER BY a.id), '{}'),
+        coalesce(array_agg(a.token_address ORDER BY a.id), '{}')
+    INTO closed_position_ids, closed_tokens
+    FROM abandoned AS a;
+
+    WITH inserted AS (
+        INSERT INTO agent_transactions AS t (
+            id, agent_id, wallet_address, transaction_type, transaction_value_usd, transaction_time,
+            input_mint, input_symbol, input_amount, updated_at
+        )
+        SELECT
+            new_id(), p_agent_id, p_wallet_address, e.transaction_type, 0, coalesce(p_transaction_time, now()),
+            e.token_address, e.token_symbol, e.amount, now()
+        FROM (
+            SELECT
+                'BURN'::"TransactionType" AS transaction_type,
+                b.token_address,
+                b.token_symbol,
+                b.balance AS amount
+            FROM agent_balances AS b
+            WHERE b.wallet_address = p_wallet_address AND b.balance > 0
+            UNION ALL
+            SELECT
+                'DEPOSIT',
+                sol_mint(),
+                'SOL',
+                p_opening_sol
+            WHERE p_opening_sol > 0
+        ) AS e
+        RETURNING t.*
+    )
+
+    SELECT
+        array_agg(i::agent_transactions ORDER BY i.transaction_type DESC, i.input_mint COLLATE "C"),
+        coalesce(array_agg(i.id), '{}')
+    INTO transactions, transaction_ids
+    FROM inserted AS i;
+
+    IF p_opening_sol > 0 THEN
+        INSERT INTO agent_balances (agent_id, wallet_address, token_address, token_symbol, balance, version)
+        VALUES (p_agent_id, p_wallet_address, sol_mint(), 'SOL', 0, trade.version)
+        ON CONFLICT (wallet_address, token_address) DO NOTHING;
+    END IF;
+    WITH changed AS (
+        UPDATE agent_balances AS b
+        SET
+            balance = after.balance,
+            last_updated = now(),
+            version = trade.version
+        FROM (
+            SELECT
+                h.id,
+                CASE h.token_address WHEN sol_mint() THEN coalesce(p_opening_sol, 0) ELSE 0 END AS balance
+            FROM agent_balances AS h
+            WHERE h.wallet_address = p_wallet_address
+        ) AS after
+        WHERE b.id = after.id AND b.balance <> after.balance
+        RETURNING b.*
+    )
+
+    SELECT
+        array_agg(c.id ORDER BY c.token_address COLLATE "C"),
+        array_agg(c.token_address ORDER BY c.token_address COLLATE "C"),
+        array_agg(c.token_symbol ORDER BY c.token_address COLLATE "C"),
+        array_agg(c.balance ORDER BY c.token_address COLLATE "C")
+    INTO trade.balance_ids, trade.token_addresses, trade.token_symbols, trade.balances
+    FROM changed AS c;
+
+    trade.outcome := 'made';
+    PERFORM finish_trade_v1(
+        trade, p_request_id, 'reset_wallet', p_content_digest, p_agent_id, p_wallet_address, closed_position_ids,
+        closed_tokens, true, transaction_ids
+    );
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION trade_sell_v1(p_request_id uuid, p_content_digest bytea, p_agent_id uuid, p_wallet_address text, p_transaction_time timestamp with time zone, p_expires_at timestamp with time zone, p_transaction_value_usd numeric, p_signal_id bigint, p_transaction_hash text, p_transaction_leg bigint, p_protocol_fee_sol numeric, p_network_fee_sol numeric, p_slippage numeric, p_price_impact numeric, p_routes jsonb, p_swap_payload jsonb, p_token_address text, p_token_symbol text, p_sol_amount numeric, p_token_amount numeric, p_is_take_profit boolean, p_levels_hit bigint, p_moon_bag_amount numeric, p_expected_levels_hit bigint, p_close_reason text)
+ RETURNS trade_result_v1
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    trade trade_result_v1;
+    entry agent_transactions;
+    held agent_positions;
+    purchase agent_transactions;
+    left_over numeric;
+    received_sol numeric := p_sol_amount - coalesce(p_protocol_fee_sol, 0) - coalesce(p_network_fee_sol, 0);
+    profit_sol numeric;
+    swap agent_historical_swaps;
+BEGIN
+    trade := begin_trade_v1(
+        p_request_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
+    );
+    IF trade.outcome IS NOT NULL THEN
+        RETURN trade;
+    END IF;
+
+    SELECT p.* INTO held
+    FROM agent_positions AS p
+    WHERE p.agent_id = p_agent_id AND p.wallet_address = p_wallet_address AND p.token_address = p_token_address
+    FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        trade.outcome := 'position_not_found';
+        RETURN trade;
+    END IF;
+    SELECT t.* INTO purchase FROM agent_transactions AS t WHERE t.id = held.purchase_transaction_id;
+    left_over := held.remaining_amount - p_token_amount;
+    IF held.take_profit_levels_hit <> p_expected_levels_hit THEN
+        trade.outcome := 'stale_position';
+        trade.details := jsonb_build_object(
+            'counter', 'take_profit_levels_hit',
+            'expected', p_expected_levels_hit,
+            'actual', held.take_profit_levels_hit
+        );
+    ELSIF left_over < 0 THEN
+        trade.outcome := 'oversell';
+        trade.details := jsonb_build_object('remaining', held.remaining_amount, 'requested', p_token_amount);
+    ELSIF NOT p_is_take_profit AND left_over > 0 THEN
+        trade.outcome := 'not_a_full_sale';
+        trade.details := jsonb_build_object('remaining', held.remaining_amount, 'requested', p_token_amount);
+    ELSIF p_is_take_profit AND coalesce(p_moon_bag_amount, held.moon_bag_amount) > left_over THEN
+        trade.outcome := 'moon_bag_too_large';
+        trade.details := jsonb_build_object(
+            'remaining', left_over, 'requested', coalesce(p_moon_bag_amount, held.moon_bag_amount)
+        );
+    ELSIF p_transaction_time < purchase.transaction_time THEN
+        trade.outcome := 'sale_before_purchase';
+        trade.details := jsonb_build_object('purchase_time', purchase.transaction_time, 'sale_time', p_transaction_time);
+    END IF;
+    IF trade.outcome IS NOT NULL THEN
+        RETURN trade;
+    END IF;
+
+    entry.id := p_request_id;
+    entry.agent_id := p_agent_id;
+    entry.wallet_address := p_wallet_address;
+    entry.transaction_type := 'SWAP';
+    entry.transaction_value_usd := p_transaction_value_usd;
+    entry.transaction_time := coalesce(p_transaction_time, greatest(now(), purchase.transaction_time));
+    entry.signal_id := p_signal_id;
+    entry.routes := p_routes;
+    entry.input_mint := p_token_address;
+    entry.input_symbol := p_token_symbol;
+    entry.input_amount := p_token_amount;
+    entry.input_price := ratio(p_sol_amount, p_token_amount, 18);
+    entry.output_mint := sol_mint();
+    entry.output_symbol := 'SOL';
+    entry.output_amount := p_sol_amount;
+    entry.output_price := 1;
+    entry.slippage := p_slippage;
+    entry.price_impact := p_price_impact;
+    entry.is_take_profit := p_is_take_profit;
+    entry.transaction_hash := p_transaction_hash;
+    entry.transaction_leg := p_transaction_leg;
+    entry.swap_payload := p_swap_payload;
+    entry.protocol_fee_sol := p_protocol_fee_sol;
+    entry.network_fee_sol := p_network_fee_sol;
+    profit_sol := held.proceeds_sol + received_sol - held.total_invested_sol;
+    entry.realized_profit_sol := CASE
+        WHEN left_over = 0 THEN profit_sol - held.realized_profit_sol
+        ELSE received_sol - ratio(p_token_amount * held.total_invested_sol, held.purchase_amount, 18)
+    END;
+    trade := record_trade_v1(entry);
+    IF trade.outcome <> 'made' THEN
+        RETURN trade;
+    END IF;
+
+    IF left_over > 0 THEN
+        UPDATE agent_positions AS p
+        SET
+            remaining_amount = left_over,
+            proceeds_sol = p.proceeds_sol + received_sol,
+            realized_profit_sol = p.realized_profit_sol + entry.realized_profit_sol,
+            take_profit_levels_hit = p.take_profit_levels_hit + p_levels_hit,
+            take_profit_transaction_ids = array_append(p.take_profit_transaction_ids, p_request_id),
+            last_take_profit_time = (trade.transaction).transaction_time,
+            moon_bag_activated = p.moon_bag_activated OR p_moon_bag_amount IS NOT NULL,
+            moon_bag_amount = coalesce(p_moon_bag_amount, p.moon_bag_amount),
+            updated_at = now(),
+            version = trade.version
+        WHERE p.id = held.id
+        RETURNING p.* INTO held;
+        trade.open_position := held;
+    ELSE
+        DELETE FROM agent_positions AS p WHERE p.id = held.id;
+        trade.closed_position_id := held.id;
+        INSERT INTO agent_historical_swaps AS s (
+            agent_id,
+            wallet_address,
+            token_address,
+            token_symbol,
+            amount,
+            purchase_price,
+            sale_price,
+            change_percent,
+            profit_loss_usd,
+            profit_loss_sol,
+            purchase_time,
+            sale_time,
+            purchase_transaction_id,
+            sale_transaction_id,
+            signal_id,
+            close_reason
+        )
+        VALUES (
+            p_agent_id,
+            p_wallet_address,
+            p_token_address,
+            held.token_symbol,
+            held.purchase_amount,
+            held.purchase_price,
+            entry.input_price,
+            coalesce(ratio(100 * profit_sol, nullif(held.purchase_price * held.purchase_amount, 0), 4), 0),
+            ratio(profit_sol * p_transaction_value_usd, p_sol_amount, 8),
+            profit_sol,
+            purchase.transaction_time,
+            entry.transaction_time,
+            purchase.id,
+            p_request_id,
+            purchase.signal_id,
+            p_close_reason
+        )
+        RETURNING s.* INTO swap;
+        trade.swap := swap;
+    END IF;
+    PERFORM finish_trade_v1(
+        trade, p_request_id, CASE WHEN p_is_take_profit THEN 'take_profit' ELSE 'sell' END, p_content_digest,
+        p_agent_id, p_wallet_address, ARRAY[held.id], ARRAY[p_token_address], left_over = 0
+    );
+    RETURN trade;
+END
+$function$;
 
 COMMENT ON SEQUENCE row_version_seq IS 'Versions of cached rows. Must stay at CACHE 1: that a later version is a larger number is relied upon.';
+
+COMMENT ON TYPE trade_result_v1 IS 'What a trade returns. outcome: made, duplicate, or the reason not to trade, with its details. Then the rows as the trade left them; of each changed balance the id, token and amount, in the order of the tokens.';

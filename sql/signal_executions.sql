@@ -1,8 +1,8 @@
--- Signal executions: what one agent did with one signal; there is one at the most. Model: SignalExecution.
--- PENDING is written first; the status that follows is final.
+-- Signal executions: one row per signal and agent that claimed it. Model: SignalExecution.
+-- A row starts as PENDING; the next status is final. Lock order: one execution's row and no other.
 
 -- name: find :optional
--- What this agent did with this signal.
+-- This agent's execution of this signal.
 SELECT
     id,
     signal_id,
@@ -15,7 +15,8 @@ FROM signal_executions
 WHERE signal_id = :signal_id AND agent_id = :agent_id;
 
 -- name: create_pending :optional
--- Claims the signal for the agent. No row comes back when it was claimed before, also by a caller at this moment.
+-- Claims the signal for the agent. No row comes back when the agent has claimed it already; a concurrent claim waits
+-- for the first one's commit.
 INSERT INTO signal_executions (signal_id, agent_id, status)
 VALUES (:signal_id, :agent_id, 'PENDING')
 ON CONFLICT (signal_id, agent_id) DO NOTHING
@@ -29,7 +30,7 @@ RETURNING
     executed_at;
 
 -- name: finish :optional
--- Gives a pending execution its final status. No row comes back when there is none, or it is final already.
+-- Gives a pending execution its final status. No row comes back when it does not exist or is final already.
 UPDATE signal_executions
 SET
     status = :status,
@@ -47,7 +48,7 @@ RETURNING
     executed_at;
 
 -- name: list_by_signal :many
--- What the agents did with this signal, by agent.
+-- The executions of this signal, by agent.
 SELECT
     id,
     signal_id,
@@ -62,7 +63,7 @@ ORDER BY agent_id, id
 LIMIT :limit;
 
 -- name: list_stuck_pending :many
--- Executions that were claimed before this time and never finished, oldest first.
+-- Executions that were claimed before this time and are still PENDING, oldest first.
 SELECT
     id,
     signal_id,

@@ -1,5 +1,5 @@
--- Signals: one row for each suggestion to trade a token. Model: TradingSignal.
--- A signal belongs to its creator: only that user's agents act on it. Nothing locks signals but their deletion.
+-- Signals: one row per suggestion to trade a token. Model: TradingSignal.
+-- A signal belongs to the user who created it: only that user's agents act on it. Only a deletion locks its row.
 
 -- name: find_by_id :optional
 -- The signal of this id.
@@ -18,7 +18,7 @@ FROM trading_signals
 WHERE id = :signal_id;
 
 -- name: create :one
--- A new signal. Refused by trading_signals_signal_strength_check outside of 1 to 100.
+-- Creates a signal. Violates trading_signals_signal_strength_check when the strength is not from 1 to 100.
 INSERT INTO trading_signals (
     user_id,
     token_address,
@@ -50,7 +50,7 @@ RETURNING
     user_id;
 
 -- name: create_many :many
--- Many new signals of one user in one statement, in the order given; all of them or none.
+-- Creates many signals of one user in one statement, in the order given; all of them or none.
 INSERT INTO trading_signals (
     user_id,
     token_address,
@@ -76,10 +76,10 @@ FROM unnest(
     :signal_strengths::bigint[],
     :sources::text[]
 ) WITH ORDINALITY AS given (
-    token_address, symbol, signal_type, activation_reason, signal_strength, source, place
+    token_address, symbol, signal_type, activation_reason, signal_strength, source, ordinal
 )
-ORDER BY given.place
-LIMIT 10000 -- as many as may be given
+ORDER BY given.ordinal
+LIMIT 10000 -- the caller's maximum
 RETURNING
     id,
     created_at,
@@ -93,7 +93,7 @@ RETURNING
     user_id;
 
 -- name: list_by_user :many
--- The user's signals, newest first, from the given place on.
+-- The user's signals, newest first; the page after the cursor when one is given.
 SELECT
     id,
     created_at,
@@ -119,7 +119,7 @@ ORDER BY created_at DESC, id DESC
 LIMIT :limit;
 
 -- name: stream_by_user :stream
--- The user's signals, newest first, all of them.
+-- All of the user's signals, newest first.
 SELECT
     id,
     created_at,
@@ -143,7 +143,7 @@ WHERE user_id = :user_id
 ORDER BY created_at DESC, id DESC;
 
 -- name: count_by_user :one
--- How many the user's signals are.
+-- The number of the user's signals.
 SELECT count(*) AS total
 FROM trading_signals
 WHERE user_id = :user_id
@@ -156,8 +156,8 @@ WHERE user_id = :user_id
     AND created_at <= :created_to; -- if given
 
 -- name: list_eligible_agents :many
--- The agents that act on this signal in this mode: its creator's, in that mode, with automated trading on, and
--- without an execution of it so far.
+-- The agents that may act on this signal: the creator's agents whose automated trading is on in their trading mode and
+-- that have no execution of it.
 SELECT
     a.id,
     a.name,
@@ -180,6 +180,6 @@ ORDER BY a.id
 LIMIT :limit;
 
 -- name: delete :rows
--- The signal goes, and with it its executions; transactions and closed trades that name it stay, without it.
+-- Deletes the signal with its executions; in transactions and historical swaps that name it, signal_id becomes NULL.
 DELETE FROM trading_signals
 WHERE id = :signal_id;

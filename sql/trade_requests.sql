@@ -1,8 +1,8 @@
--- Trade requests: one row for each trade made, under the id its order gave. Model: TradeRequest.
--- The trades write them (sql/trades.sql), to recognise an order that comes again.
+-- Trade requests: one row per executed trade, with the request id of its order. Model: TradeRequest.
+-- Trades insert them (sql/trades.sql) to detect a repeated order. Lock order: after the wallet's row.
 
 -- name: list_by_ids :many
--- Which of these requests were made, and as what.
+-- Those of these requests that were executed, and as which operation.
 SELECT
     id,
     operation,
@@ -10,4 +10,10 @@ SELECT
 FROM trade_requests
 WHERE id = ANY(:request_ids)
 ORDER BY id
-LIMIT 10000; -- as many as ids may be asked for
+LIMIT 10000; -- the caller's maximum
+
+-- name: prune :one
+-- Deletes requests that were executed before a time, oldest first, but for resets; returns how many. A repeated order of
+-- a pruned request is refused by its transaction's id. Waits for no lock: it skips locked rows.
+-- check: not null pruned: the function returns a number
+SELECT prune_trade_requests_v1(p_before => :before, p_limit => :limit) AS pruned;

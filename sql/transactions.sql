@@ -1,5 +1,6 @@
--- Transactions: the ledger. Model: AgentTransaction.
--- Rows are added by trades (sql/trades.sql) and never changed, but that a signal which is deleted is forgotten.
+-- Transactions: the ledger, one row per movement of value. Model: AgentTransaction.
+-- Trades insert them (sql/trades.sql), after all locks of the trade. Rows are never changed, except that signal_id
+-- becomes NULL when the signal is deleted.
 
 -- name: find_by_id :optional
 -- The transaction of this id.
@@ -38,7 +39,7 @@ FROM agent_transactions
 WHERE id = :transaction_id;
 
 -- name: list_by_agent :many
--- The agent's transactions, newest first, from the given place on.
+-- The agent's transactions, newest first; the page after the cursor when one is given.
 SELECT
     id,
     agent_id,
@@ -84,7 +85,7 @@ ORDER BY transaction_time DESC, id DESC
 LIMIT :limit;
 
 -- name: stream_by_agent :stream
--- The agent's transactions, newest first, all of them.
+-- All of the agent's transactions, newest first.
 SELECT
     id,
     agent_id,
@@ -128,7 +129,7 @@ WHERE agent_id = :agent_id
 ORDER BY transaction_time DESC, id DESC;
 
 -- name: count_by_agent :one
--- How many the agent's transactions are.
+-- The number of the agent's transactions.
 SELECT count(*) AS total
 FROM agent_transactions
 WHERE agent_id = :agent_id

@@ -1,5 +1,5 @@
--- Users: one row for each account. Model: User.
--- Lock order: a user's row comes before its agents'.
+-- Users: one row per account. Model: User.
+-- Lock order: a user's row before the rows of its agents.
 
 -- name: find_by_id :optional
 -- The user of this id.
@@ -14,7 +14,7 @@ FROM users
 WHERE id = :user_id;
 
 -- name: find_by_email :optional
--- The user of this e-mail address, whatever its case.
+-- The user of this e-mail address; upper and lower case are the same.
 SELECT
     id,
     email,
@@ -26,9 +26,9 @@ FROM users
 WHERE lower(email) = lower(:email);
 
 -- name: create :one
--- A new user. Refused by users_lower_email_key when the address is taken in any case.
+-- Creates a user. Violates users_lower_email_key when another user has the address, in upper or lower case.
 INSERT INTO users (id, email, password_hash)
-VALUES (coalesce(:user_id, gen_random_uuid()), :email, :password_hash)
+VALUES (coalesce(:user_id, new_id()), :email, :password_hash)
 RETURNING
     id,
     email,
@@ -38,11 +38,11 @@ RETURNING
     locked_until;
 
 -- name: update :optional
--- Changes what is given, leaves the rest. No row comes back when there is no such user. Refused by
--- users_lower_email_key when another user has the address in any case.
+-- Updates the columns whose parameters are given. No row comes back when there is no such user. Violates
+-- users_lower_email_key when another user has the address, in upper or lower case.
 UPDATE users
 SET
-    failed_login_attempts = failed_login_attempts -- something, when nothing is given
+    failed_login_attempts = failed_login_attempts -- SET needs a column when no parameter is given
     , email = :email -- if given
     , password_hash = :password_hash -- if given
 WHERE id = :user_id
@@ -55,9 +55,9 @@ RETURNING
     locked_until;
 
 -- name: record_failed_login :optional
--- One failure more; the fifth locks the account for 15 minutes, and those that come while it is locked count without
--- prolonging that. A lock that has run out leaves nothing behind: the failure after it is the first of a new count.
--- No row comes back when there is no such user.
+-- Counts a failed log-in. The fifth locks the account for 15 minutes; further failures count but do not prolong the
+-- lock. After the lock has expired, the next failure starts a new count at 1. No row comes back when there is no such
+-- user.
 UPDATE users
 SET
     failed_login_attempts = CASE
@@ -78,7 +78,7 @@ RETURNING
     locked_until;
 
 -- name: reset_failed_logins :rows
--- A log-in succeeded: nothing is counted and nothing locked. No row is written when that is so already.
+-- Clears the count of failed log-ins and the lock, after a successful log-in. Writes no row when both are clear.
 UPDATE users
 SET
     failed_login_attempts = 0,
@@ -86,13 +86,13 @@ SET
 WHERE id = :user_id AND (failed_login_attempts <> 0 OR locked_until IS NOT NULL);
 
 -- name: is_locked :one
--- Whether too many failures lock the account at this moment; false when there is no such user.
+-- Whether the account is locked now; false when there is no such user.
 SELECT exists(
     SELECT FROM users
     WHERE id = :user_id AND locked_until > statement_timestamp()
 ) AS is_locked;
 
 -- name: delete :rows
--- The user goes, and with it its agents and everything of theirs; its signals stay, without a creator.
+-- Deletes the user with its API keys and its agents with all their rows. Its signals stay; their user_id becomes NULL.
 DELETE FROM users
 WHERE id = :user_id;

@@ -1,4 +1,7 @@
-"""Servers and databases for the tests: those of DATABASE_URL and REDIS_URL when set, else embedded throw-away ones."""
+"""Servers and databases for the tests: those of DATABASE_URL and REDIS_URL when set, else temporary embedded ones.
+
+TESTS_POSTGRES_BIN names a directory of PostgreSQL programs that the embedded servers are to be of (`make test-oldest`).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,13 +19,13 @@ from pytest_postgresql import factories
 from pytest_postgresql.executors import NoopExecutor
 from pytest_postgresql.janitor import DatabaseJanitor
 
-from nexgent_db.embedded import postgres, valkey
+from nexgent_db.embedded import _binaries, postgres, valkey
 from nexgent_db.migrations import Migrator
-from tests.support.in_memory import in_memory
+from tests.support.servers.in_memory import in_memory
 
 
 def _set_aside(name: str) -> str | None:
-    """A server's URL under a name that no test sees, and that xdist's workers inherit: they start after this."""
+    """Move a server's URL to a variable that no test reads and that xdist's workers inherit, since they start later."""
     url = os.environ.pop(name, None)
     if url is not None:
         os.environ[f"TESTS_{name}"] = url
@@ -29,33 +33,42 @@ def _set_aside(name: str) -> str | None:
 
 
 _SERVERS = {name: _set_aside(name) for name in ("DATABASE_URL", "REDIS_URL")}
+if "TESTS_POSTGRES_BIN" in os.environ:
+    _PROGRAMS = [Path(os.environ["TESTS_POSTGRES_BIN"])]
+    _binaries._postgres_candidates = lambda: iter(_PROGRAMS)
 _NUMBERS = itertools.count(1)
 _LONGEST = (
     "test_cache_properties.py",
-    "test_trades_concurrently.py",
+    "test_forks.py",
+    "test_concurrent_trades.py",
     "test_replay.py",
     "test_chaos.py",
+    "test_outages.py",
+    "test_forks_multiprocessing.py",
+    "test_forks_gunicorn.py",
+    "test_event_loops.py",
     "test_migration_killed.py",
-    "test_migration_history.py",
-    "test_unfit_rows.py",
-    "test_catalog.py",
+    "test_legacy_migrations.py",
+    "test_preflight_violations.py",
+    "test_schema_catalog.py",
     "test_adopt.py",
     "test_cli_queries.py",
     "test_embedded.py",
     "test_project.py",
+    "test_docs.py",
 )
 """The files that take longest, in this order; the others are short."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files begin: workers take whole files in this order, and are to end together."""
+    """Run the longest files first: workers take whole files in this order, and should finish together."""
     place = {name: number for number, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def temporary_directories_in_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Those of the servers that this process starts; a test's ``tmp_path``, which pytest keeps, stays on the disk."""
+    """Keep the servers' files in memory; a test's ``tmp_path``, which pytest keeps, stays on disk."""
     tmp_path_factory.getbasetemp()
     with in_memory():
         yield
@@ -73,7 +86,7 @@ def server_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def pg_server(server_url: str) -> SimpleNamespace:
-    """The same in the form that pytest-postgresql takes."""
+    """The same server in the form that pytest-postgresql expects."""
     parts = conninfo_to_dict(server_url)
     return SimpleNamespace(
         host=parts.get("host", "127.0.0.1"),
@@ -96,7 +109,7 @@ migrated_template = factories.postgresql_noproc(depends_on="pg_server", load=[_m
 
 @contextmanager
 def new_database(server: SimpleNamespace | NoopExecutor, template: str | None) -> Iterator[str]:
-    """The URL of a database made for as long as the block, from a template where one is named."""
+    """The URL of a database that exists until the ``with`` ends, created from ``template`` when it is given."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     name = f"nexgent_test_{worker}_{os.getpid()}_{next(_NUMBERS)}"
     with DatabaseJanitor(

@@ -1,4 +1,4 @@
-"""``adopt``: take over a database that Prisma made, or only look for the rows that would be refused then."""
+"""``adopt``: take over a database that Prisma created, or only report the rows that a migration would refuse."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from typing import Annotated, Any, Final
 import psycopg
 import typer
 
-from nexgent_db.adoption import LAST_OF_HISTORY, AdoptionRefused, prisma_history, refuse_differences
-from nexgent_db.catalog import Difference
 from nexgent_db.cli import target
-from nexgent_db.cli.catalog import Scratch, catalog_after, connected, show_differences
+from nexgent_db.cli.schema import Scratch, catalog_after, connected, show_differences
 from nexgent_db.cli.show import one_line, show_table
 from nexgent_db.cli.target import DatabaseUrl
 from nexgent_db.errors import InvalidInput
 from nexgent_db.migrations import Migrator
-from nexgent_db.unfit_rows import UnfitRow, tables_looked_at, unfit_rows
+from nexgent_db.migrations.baseline import AdoptionRefused, ensure_no_differences, prisma_migrations
+from nexgent_db.migrations.files import LAST_LEGACY_MIGRATION
+from nexgent_db.migrations.preflight import PreflightViolation, checked_tables, preflight_violations
+from nexgent_db.schema.diff import Difference
 
 __all__ = ["register"]
 
@@ -35,9 +36,9 @@ def register(app: typer.Typer) -> None:
 def adopt(
     ignore: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A harmless difference to leave as it is; recorded, with the reason."),
+        typer.Option(metavar="NAME", help="A harmless difference to leave as it is; recorded with the reason."),
     ] = None,
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why what is ignored may be ignored.")] = "",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why the differences may be ignored.")] = "",
     report: Annotated[
         bool,
         typer.Option(
@@ -50,10 +51,10 @@ def adopt(
     scratch: Scratch = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Take over a database that Prisma made: mark what it has of the history as applied, if its schema is that.
+    """Take over a database that Prisma created: mark its legacy migrations as applied, if its schema matches them.
 
-    Each difference is told with the statement that would mend it, and nothing is changed then. Nothing of Prisma's is
-    deleted. Afterwards: nexgent-db migrate.
+    If the schema differs, the command changes nothing, and shows each difference with the statement that repairs it. It
+    deletes nothing of Prisma's. Afterwards run nexgent-db migrate.
     """
     if ignore and not reason.strip():
         raise InvalidInput("reason", "say why the differences may be ignored: --reason")
@@ -65,9 +66,9 @@ def adopt(
         return
     with target.opened(database_url) as database:
         migrator = Migrator(database.settings.conninfo)
-        history = _history(migrator)
+        legacy = _legacy_names(migrator)
         with connected(database.settings.conninfo) as conn:
-            names = prisma_history(conn, history)
+            names = prisma_migrations(conn, legacy)
         applied = {state.name for state in migrator.status() if state.applied_at is not None}
         if applied.issuperset(names):
             typer.echo(f"already adopted: {len(names)} migrations, up to {names[-1]}")
@@ -76,9 +77,9 @@ def adopt(
         ignored = list[Difference]()
 
         def verify(conn: psycopg.Connection[object]) -> None:
-            if prisma_history(conn, history) != names:
+            if prisma_migrations(conn, legacy) != names:
                 raise AdoptionRefused("Prisma has migrated meanwhile: adopt again")
-            ignored.extend(refuse_differences(conn, expected, ignore or ()))
+            ignored.extend(ensure_no_differences(conn, expected, ignore or ()))
 
         note = "adopted from Prisma" + (f"; ignored {', '.join(ignore)}: {reason.strip()}" if ignore else "")
         try:
@@ -90,35 +91,35 @@ def adopt(
     typer.echo(f"adopted: {len(marked)} migrations marked as applied, up to {names[-1]}; now nexgent-db migrate")
 
 
-def _history(migrator: Migrator) -> list[str]:
-    return [state.name for state in migrator.status() if state.name <= LAST_OF_HISTORY]
+def _legacy_names(migrator: Migrator) -> list[str]:
+    return [state.name for state in migrator.status() if state.name <= LAST_LEGACY_MIGRATION]
 
 
 # --- The report ---------------------------------------------------------------------------------
 
 
 def _report(database_url: str | None, as_json: bool) -> int:
-    """Shows what a migration would refuse, as it is found; how many values that are."""
+    """Show the preflight violations as they are read; return their number."""
     with target.opened(database_url) as database, connected(database.settings.conninfo) as conn:
         after = _last_migration(Migrator(database.settings.conninfo), conn)
-        tables = tables_looked_at(conn)
+        tables = checked_tables(conn)
         if as_json:
-            return _print_json(after, tables, unfit_rows(conn))
-        typer.echo(f"looked at {', '.join(tables) or 'no table'}; after {after or 'no migration'}")
-        return _show(unfit_rows(conn))
+            return _print_json(after, tables, preflight_violations(conn))
+        typer.echo(f"checked {', '.join(tables) or 'no table'}; after {after or 'no migration'}")
+        return _show(preflight_violations(conn))
 
 
 def _last_migration(migrator: Migrator, conn: psycopg.Connection[Any]) -> str | None:
-    """The last migration that is recorded here: in our books, else in Prisma's."""
+    """The last migration recorded here: in our history, else in Prisma's."""
     if applied := [state.name for state in migrator.status() if state.applied_at is not None]:
         return applied[-1]
     try:
-        return prisma_history(conn, _history(migrator))[-1]
+        return prisma_migrations(conn, _legacy_names(migrator))[-1]
     except AdoptionRefused:
         return None
 
 
-def _print_json(after: str | None, tables: Sequence[str], rows: Iterator[UnfitRow]) -> int:
+def _print_json(after: str | None, tables: Sequence[str], rows: Iterator[PreflightViolation]) -> int:
     refused, separator = 0, "\n"
     typer.echo(f'{{"after": {json.dumps(after)}, "tables": {json.dumps(tables)}, "rows": [', nl=False)
     for row in rows:
@@ -128,7 +129,7 @@ def _print_json(after: str | None, tables: Sequence[str], rows: Iterator[UnfitRo
     return refused
 
 
-def _show(rows: Iterator[UnfitRow]) -> int:
+def _show(rows: Iterator[PreflightViolation]) -> int:
     count = 0
     for (table, refused), found in groupby(rows, key=lambda row: (row.table, row.refused)):
         if not refused:
@@ -142,12 +143,12 @@ def _show(rows: Iterator[UnfitRow]) -> int:
                 [(row.key or "", row.column, _quoted(row.value), row.rule, row.what_to_do) for row in some],
             )
             count += len(some)
-    typer.echo(f"values that a migration would refuse: {count}" if count else "no migration would refuse any of it")
+    typer.echo(f"values that a migration would refuse: {count}" if count else "no migration would refuse a value")
     return count
 
 
 def _quoted(value: str | None) -> str:
-    """So that blanks and an empty text are seen."""
+    """The text in quotes, so that blanks and an empty text are visible."""
     if value is not None and len(value) > _LONGEST_VALUE:
         return f"{json.dumps(value[:_LONGEST_VALUE], ensure_ascii=False)}… ({len(value)} characters)"
     return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The command itself: its parts put together, and every expected failure on one line."""
+"""The command line: assembles the commands, and prints every expected failure on one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from nexgent_db.cli import adopt, authoring, cache, catalog, check, history, plan, queries, report, roles, schema
+from nexgent_db.cli import adopt, cache, check, ledger, migrations, new, plan, queries, replay, report, roles, schema
 from nexgent_db.cli.show import one_line, printable_lines
 from nexgent_db.errors import NexgentError
 
@@ -18,23 +18,14 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="nexgent-db",
     help="The PostgreSQL data layer of the Nexgent trading engine.",
-    epilog="The database is DATABASE_URL, else an embedded PostgreSQL of this account's own.",
+    epilog="The database is DATABASE_URL, else this account's embedded PostgreSQL.",
     no_args_is_help=True,
     add_completion=False,
-    pretty_exceptions_enable=False,  # they show local variables, and so passwords
+    pretty_exceptions_enable=False,  # they would show local variables, and so passwords
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-schema.register(app)
-plan.register(app)
-authoring.register(app)
-history.register(app)
-check.register(app)
-catalog.register(app)
-queries.register(app)
-report.register(app)
-adopt.register(app)
-roles.register(app)
-cache.register(app)
+for command in (migrations, plan, new, replay, check, schema, queries, report, adopt, roles, ledger, cache):
+    command.register(app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -42,27 +33,27 @@ def _show_version(wanted: bool) -> None:
         try:
             typer.echo(f"nexgent-db {version('nexgent-db')}")
         except PackageNotFoundError:
-            typer.echo("nexgent-db, of a checkout that is not installed")
+            typer.echo("nexgent-db, from a checkout that is not installed")
         raise typer.Exit
 
 
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     pass
 
 
 def main() -> None:
-    """Run the command line; exit with 0, or 1 after a failure that is told in one line, or 2 for wrong usage."""
+    """Run the command line; exit with 0, with 1 after a failure, reported on one line, or with 2 for wrong usage."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack a letter; as stderr does
     try:
         app(prog_name="nexgent-db")
     except NexgentError as error:
-        if details := getattr(error, "details", ""):  # such as what was edited in a migration
+        if details := getattr(error, "details", ""):  # such as the edited lines of a migration
             print(printable_lines(details), file=sys.stderr)  # noqa: T201
         print(f"nexgent-db: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""``check``: every named query proven against a database."""
+"""``check``: prove every named query against a database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from nexgent_db.aio._repository import Repository
+from nexgent_db.aio.repositories.base import Repository
 from nexgent_db.cli import target
 from nexgent_db.cli.target import Target
 from nexgent_db.contract import (
@@ -26,6 +26,7 @@ from nexgent_db.contract import (
     Report,
     all_sources,
     check,
+    check_functions,
     check_older,
     compare,
     compare_offline,
@@ -50,25 +51,24 @@ def register(app: typer.Typer) -> None:
 def run(
     database_url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="A migrated database to check against; without it, a throw-away server's."),
+        typer.Option(metavar="URL", help="A migrated database to check against; a temporary server's by default."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as one JSON object.")] = False,
-    write: Annotated[bool, typer.Option("--write", help="Write the contract file, when nothing is wrong.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the problems as one JSON object.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write the contract file when no problem is found.")] = False,
     offline: Annotated[
         bool, typer.Option("--offline", help="Compare with the contract file only; needs no PostgreSQL.")
     ] = False,
     against: Annotated[
         str | None,
-        typer.Option(metavar="REF", help="Say which queries of this git revision would break on these migrations."),
+        typer.Option(metavar="REF", help="Check the queries of this git revision against these migrations."),
     ] = None,
-    plans: Annotated[
-        bool, typer.Option("--plans", help="Also refuse plans that read a large table from end to end.")
-    ] = False,
+    plans: Annotated[bool, typer.Option("--plans", help="Also refuse plans that scan a large table whole.")] = False,
 ) -> None:
-    """Prove that every query of sql/ agrees with its method, its model and the schema. Exit code 1 when one does not.
+    """Prove that every query of sql/ agrees with its method, its model and the schema, and every function of the schema
+    with the schema. Exit code 1 when one does not.
 
-    The database is not DATABASE_URL but a throw-away server's, freshly migrated, unless --database-url names one. Of
-    that one only the catalog is read; what it takes is rolled back, no query is executed.
+    The command ignores DATABASE_URL: it uses a freshly migrated database on a temporary server, or the one that
+    --database-url names. It reads only the catalog there, rolls all work back, and executes no query and no function.
     """
     sources = all_sources(Repository)
     if offline:
@@ -80,12 +80,13 @@ def run(
             _finish(broken, as_json, f"every query of {against} still works on these migrations")
             return
         report = check(connection, sources)
+        functions = check_functions(connection)
         found: Plans | None = None
         if plans or write:
             if where.embedded:
                 seed(connection)
             found = explain(connection, report.queries)
-    problems = list(report.problems) + (list(found.problems) if found and plans else [])
+    problems = [*report.problems, *functions.problems, *(found.problems if found and plans else ())]
     if not problems and write:
         contract_path().write_text(render(report.queries, found.indexes if found else {}))
     elif not problems:
@@ -95,17 +96,19 @@ def run(
     _finish(
         problems,
         as_json,
-        f"{len(report.queries)} queries, {variants} variants: proven against PostgreSQL {version}",
+        f"{len(report.queries)} queries, {variants} variants, {len(functions.functions)} functions: proven against"
+        f" PostgreSQL {version}{' with plpgsql_check' if functions.extended else ''}",
         _details(report, found),
+        functions.functions,
     )
 
 
 @contextmanager
 def migrated(database_url: str | None) -> Iterator[Target]:
-    """The database of ``database_url``, else a throw-away server's, freshly migrated. Raises SchemaNotReady."""
+    """The database of ``database_url``, else a freshly migrated one on a temporary server. Raises SchemaNotReady."""
     if database_url is not None:
         where = Target(Settings.from_url(database_url.strip()), embedded=False)
-        target.refuse_unmigrated(where)
+        target.ensure_migrated(where)
         yield where
         return
     with postgres() as url:
@@ -115,7 +118,7 @@ def migrated(database_url: str | None) -> Iterator[Target]:
 
 
 def _older(connection: psycopg.Connection[Any], revision: str) -> list[Problem]:
-    """What the queries of another revision meet on this database."""
+    """The problems of another revision's queries on this database."""
     with tempfile.TemporaryDirectory() as place:
         _unpack(revision, Path(place))
         return check_older(connection, Path(place), f"{revision}:sql")
@@ -123,7 +126,7 @@ def _older(connection: psycopg.Connection[Any], revision: str) -> list[Problem]:
 
 def _unpack(revision: str, place: Path) -> None:
     if revision.startswith("-"):
-        raise ConfigurationError(f"{revision} is no git revision")
+        raise ConfigurationError(f"{revision} is not a git revision")
     done = subprocess.run(["git", "archive", revision, "--", "sql"], capture_output=True, check=False)
     if done.returncode:
         raise ConfigurationError(f"git archive {revision}: {done.stderr.decode(errors='replace').strip()}")
@@ -149,10 +152,18 @@ def _details(report: Report, plans: Plans | None) -> list[dict[str, Any]]:
 
 
 def _finish(
-    problems: Sequence[Problem], as_json: bool, success: str, queries: list[dict[str, Any]] | None = None
+    problems: Sequence[Problem],
+    as_json: bool,
+    success: str,
+    queries: Sequence[dict[str, Any]] = (),
+    functions: Sequence[str] = (),
 ) -> None:
     if as_json:
-        document = {"problems": [problem.as_json() for problem in problems], "queries": queries or []}
+        document = {
+            "problems": [problem.as_json() for problem in problems],
+            "queries": list(queries),
+            "functions": list(functions),
+        }
         typer.echo(json.dumps(document, ensure_ascii=False))
     elif problems:
         console = Console(highlight=False, soft_wrap=True)

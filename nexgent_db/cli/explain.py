@@ -1,4 +1,4 @@
-"""``queries explain``: how PostgreSQL would execute a named query, for any values or for some."""
+"""``queries explain``: the plan of a named query, generic or for given values."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from nexgent_db.binding import NotGiven
 from nexgent_db.cli import target
 from nexgent_db.cli.show import show_whole
 from nexgent_db.cli.target import Target
 from nexgent_db.contract import Explained, NamedQuery, Source, plan_of, read_catalog, types_sent
 from nexgent_db.errors import ConfigurationError, InvalidInput, translate
-from nexgent_db.models._base import Order
+from nexgent_db.models.base import Input
+from nexgent_db.queries.binding import NotGiven
+from nexgent_db.queries.statement import Statement
 from nexgent_db.report import Step, step_of
-from nexgent_db.sqlfiles import Statement
 
 __all__ = ["explain"]
 
@@ -32,7 +32,7 @@ _LONGEST_SHOWN: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """Which variant is to be explained, and with which values; None: whatever they may be."""
+    """The variant to explain, and its values; None for the generic plan."""
 
     statement: Statement
     values: tuple[str | None, ...] | None
@@ -47,7 +47,7 @@ def explain(
     analyze: bool,
     as_json: bool,
 ) -> None:
-    """Print the plan. Raises InvalidInput for what is wrong with a parameter; DatabaseError."""
+    """Print the plan. Raises ConfigurationError, InvalidInput for a wrong parameter, DatabaseError."""
     types = {each.name: each.type for each in query.parameters}
     if not all(types.values()):
         raise ConfigurationError(f"the contract does not know {query.name}: make contract")
@@ -71,7 +71,7 @@ def explain(
 
 
 def _given(types: Mapping[str, str], parameters: Sequence[str]) -> dict[str, str | None]:
-    """``k=v`` and ``k`` taken apart."""
+    """Parse the ``k=v`` and ``k`` of --param."""
     given: dict[str, str | None] = {}
     for each in parameters:
         name, equals, value = each.partition("=")
@@ -106,11 +106,11 @@ def _wish(source: Source, types: Mapping[str, str], given: Mapping[str, str | No
 
 
 def _defaults(source: Source) -> dict[str, str | None]:
-    """What the method sends for an argument that is not given."""
+    """The values that the method sends for missing arguments."""
     found: dict[str, object] = {}
     if source.bound is not None:
         for name, item in inspect.signature(source.bound.method).parameters.items():
-            found |= item.default.__dict__ if isinstance(item.default, Order) else {name: item.default}
+            found |= item.default.__dict__ if isinstance(item.default, Input) else {name: item.default}
     return {
         name: json.dumps(value) if isinstance(value, bool) else str(value)
         for name, value in found.items()
@@ -132,7 +132,7 @@ def _short(text: str) -> str:
 def _explained(
     where: Target, source: Source, types: Mapping[str, str], wish: _Wish, *, analyze: bool
 ) -> tuple[int, Explained]:
-    """The server's version, and what it answers. All of it read only, so that nothing that is executed can write."""
+    """The server's version and its answer, in a read-only transaction: an executed query cannot write."""
     with _translated(source.query.qualified_name):
         connection = psycopg.connect(where.settings.conninfo)
     name = source.query.qualified_name
@@ -143,7 +143,7 @@ def _explained(
         statement = wish.statement
         sent = types_sent(source, statement, [types[each] for each in statement.parameters], catalog)
         for parameter, type_, value in zip(statement.parameters, sent, wish.values or (), strict=False):
-            _refuse_unreadable(connection, parameter, types[parameter], type_, value)
+            _ensure_readable(connection, parameter, types[parameter], type_, value)
         try:
             found = plan_of(connection, statement, sent, wish.values, analyze=analyze)
         except psycopg.errors.ReadOnlySqlTransaction as error:
@@ -157,7 +157,7 @@ def _milliseconds(where: Target) -> str:
     return str(round(where.settings.statement_timeout_s * 1000))
 
 
-def _refuse_unreadable(
+def _ensure_readable(
     connection: psycopg.Connection[Any], name: str, expected: str, type_: str, value: str | None
 ) -> None:
     try:

@@ -1,4 +1,4 @@
-"""One JSON object on stdout, for machines: whatever happens."""
+"""Prints one JSON object on stdout for machines, also after an error."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """On one line."""
+    """Print the document on one line."""
     typer.echo(json.dumps(document, ensure_ascii=False))
 
 
 @contextmanager
 def reporting(document: Mapping[str, Any], wanted: bool) -> Iterator[None]:
-    """Print ``document``, as the block leaves it, and its error if it fails; nothing unless ``wanted``."""
+    """Print ``document`` after the ``with`` block, with the block's error if it fails; nothing unless ``wanted``."""
     try:
         yield
     except NexgentError as error:

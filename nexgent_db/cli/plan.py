@@ -1,4 +1,4 @@
-"""``plan``: what ``migrate`` would do, and which locks that takes."""
+"""``plan``: the SQL that ``migrate`` would send, and the lock report."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from nexgent_db.cli import target
-from nexgent_db.cli.catalog import Scratch, empty_database
 from nexgent_db.cli.machine import Json, print_json
+from nexgent_db.cli.schema import Scratch, empty_database
 from nexgent_db.cli.show import show_table
 from nexgent_db.cli.target import DatabaseUrl
-from nexgent_db.migrations import MeasuredMigration, Migrator, PlannedMigration, TableLock
+from nexgent_db.migrations import LockReport, Migrator, PlannedMigration, TableLock
 
 __all__ = ["register"]
 
@@ -22,33 +22,33 @@ def register(app: typer.Typer) -> None:
 
 
 def plan(
-    to: Annotated[str | None, typer.Option(metavar="ID", help="The last migration to plan; without it, all.")] = None,
+    to: Annotated[str | None, typer.Option(metavar="ID", help="The last migration to plan; all by default.")] = None,
     locks: Annotated[
         bool,
-        typer.Option("--locks", help="Run each on an empty copy, and tell the locks on tables that it takes there."),
+        typer.Option("--locks", help="Run each migration on an empty copy, and report its table locks."),
     ] = False,
     scratch: Scratch = None,
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Print the SQL that migrate would send, exactly, with its limits. Writes nothing.
+    """Print exactly the SQL that migrate would send, with its timeouts. Writes nothing.
 
-    With --locks, print instead which tables each migration locks, and who waits for it meanwhile: measured on a copy of
-    the schema, without rows. A lock is held until the end of its migration.
+    With --locks, print the lock report instead: the tables that each migration locks, and whether reads or trades wait,
+    as observed on a copy of the schema without rows. A lock is held until its migration ends.
     """
     with target.opened(database_url) as database:
         migrator = Migrator(database.settings.conninfo)
         planned = migrator.plan(to)
-        measured = list[MeasuredMigration]()
+        reports = list[LockReport]()
         if locks and planned:
             with empty_database(scratch) as copy:
-                measured = migrator.measure(copy, to)
+                reports = migrator.lock_report(copy, to)
     if as_json:
-        print_json({"migrations": [_as_object(each, measured) for each in planned]})
+        print_json({"migrations": [_as_object(each, reports) for each in planned]})
     elif not planned:
         typer.echo("-- nothing to do")
     elif locks:
-        _show_locks(measured)
+        _show_locks(reports)
     else:
         for number, each in enumerate(planned, start=1):
             typer.echo(f"-- [{number}/{len(planned)}] {each.name}: {_how(each)}")
@@ -56,7 +56,7 @@ def plan(
 
 
 def _how(planned: PlannedMigration) -> str:
-    """How it is sent, in a comment of one line."""
+    """The way in which the migration is sent, as a comment of one line."""
     sent = "one transaction" if planned.transactional else "outside of a transaction"
     first = ["also sent before all others, read only"] if planned.preflight else []
     return ", ".join([sent, *(f"{name} {_shown(value)}" for name, value in _limits(planned).items()), *first])
@@ -75,33 +75,33 @@ def _shown(seconds: float | None) -> str:
 # --- Locks --------------------------------------------------------------------------------------
 
 
-def _show_locks(measured: list[MeasuredMigration]) -> None:
-    rows = [("" if index else each.name, *cells) for each in measured for index, cells in enumerate(_rows_of(each))]
+def _show_locks(reports: list[LockReport]) -> None:
+    rows = [("" if index else each.name, *cells) for each in reports for index, cells in enumerate(_rows_of(each))]
     show_table("Locks", ("migration", "table", "lock", "meanwhile"), rows)
 
 
-def _rows_of(measured: MeasuredMigration) -> list[tuple[str, str, str]]:
-    """The strongest lock on each table, and who waits for it."""
-    strongest = {lock.table: lock for lock in measured.locks}  # weakest first
+def _rows_of(report: LockReport) -> list[tuple[str, str, str]]:
+    """The strongest lock on each table, and the sessions that wait for it."""
+    strongest = {lock.table: lock for lock in report.locks}  # weakest first
     rows = [
-        (lock.table, lock.mode, _meanwhile(lock, measured))
+        (lock.table, lock.mode, _meanwhile(lock, report))
         for lock in sorted(strongest.values(), key=lambda lock: lock.table)
     ]
-    if measured.transactional:
+    if report.transactional:
         return rows or [("none", "", "trades go on")]
-    if measured.waited_for_writers and not measured.blocked:
+    if report.waited_for_writers and not report.blocked:
         return [(table, mode, f"{text}; it waits for open transactions") for table, mode, text in rows]
     return rows or [("none for longer than a statement of its own", "", "trades go on")]
 
 
-def _meanwhile(lock: TableLock, measured: MeasuredMigration) -> str:
+def _meanwhile(lock: TableLock, report: LockReport) -> str:
     if lock.new:
         return "the table is new"
     who = "reads and trades wait" if lock.readers_wait else "trades wait" if lock.writers_wait else "trades go on"
-    return f"{who} while it is rewritten" if lock.table in measured.rewritten else who
+    return f"{who} while it is rewritten" if lock.table in report.rewritten else who
 
 
-def _as_object(planned: PlannedMigration, measured: list[MeasuredMigration]) -> dict[str, Any]:
+def _as_object(planned: PlannedMigration, reports: list[LockReport]) -> dict[str, Any]:
     found = {
         "name": planned.name,
         "path": str(planned.path),
@@ -111,7 +111,7 @@ def _as_object(planned: PlannedMigration, measured: list[MeasuredMigration]) -> 
         "preflight": planned.preflight,
         "sql": planned.sql,
     }
-    for each in measured:
+    for each in reports:
         if each.name == planned.name:
             found["locks"] = [
                 {

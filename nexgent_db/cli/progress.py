@@ -1,4 +1,4 @@
-"""What a person who waits for the migrator sees, on stderr."""
+"""Shows the migrator's progress on stderr."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """Says which migration begins and what happens to it: NOTICEs, locks waited for, for how long it runs.
+    """Shows each migration as it begins, with its NOTICEs, the locks that it waits for, and its run time.
 
-    ``done`` are the names of those that are finished: also when a later one fails.
+    ``done`` has the names of finished migrations, even when a later one fails.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Progress:
         self._begun: str | None = None
 
     def step(self, name: str, done: int, total: int) -> None:
-        """A StepCallback."""
+        """Show a step of a migration; a StepCallback."""
         if name == self._begun:
             self.done.append(name)
             return
@@ -28,6 +28,6 @@ class Progress:
         typer.echo(f"[{done + 1}/{total}] {name}", err=True)
 
     def message(self, name: str, text: str) -> None:
-        """A MessageCallback."""
-        del name  # the step before has said it
+        """Show a message of the server; a MessageCallback."""
+        del name  # step() has shown it
         typer.echo(f"    {one_line(text)}", err=True)

@@ -1,4 +1,4 @@
-"""``queries``: the named queries, one by one: what they promise, how they are executed, how often they ran."""
+"""``queries``: show the named queries with their promises, plans and statistics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.syntax import Syntax
 from rich.text import Text
 
-from nexgent_db.aio._repository import Repository
+from nexgent_db.aio.repositories.base import Repository
 from nexgent_db.cli import target
 from nexgent_db.cli.explain import explain as explain_query
 from nexgent_db.cli.show import show_table
@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 @_queries.command(name="list")
 def list_(as_json: AsJson = False) -> None:
-    """Every query: its name, how many rows it gives, where it stands, what it promises. Needs no database."""
+    """List every query: its name, cardinality, place and promise. Needs no database."""
     queries = described(list(_sources().values()), read())
     if as_json:
         typer.echo(json.dumps({"queries": [_brief(query) for query in queries]}, ensure_ascii=False))
@@ -53,9 +53,9 @@ def list_(as_json: AsJson = False) -> None:
 
 @_queries.command()
 def show(name: Name, as_json: AsJson = False) -> None:
-    """One query: its text, parameters, rows, tables, indexes and the Python that calls it. Needs no database.
+    """Show one query: its text, parameters, rows, tables, indexes and the Python that calls it. Needs no database.
 
-    Types, tables and indexes are those that make contract has proven and committed.
+    Types, tables and indexes come from the committed contract, which make contract proves.
     """
     source, query = _found(name)
     stale = compare_offline([source], _only(read(), name))
@@ -76,19 +76,19 @@ def explain(
             "--param",
             "-p",
             metavar="K=V",
-            help="A value. -- if given lines are in when theirs is given. K alone: in, whatever the value.",
+            help="A value; it also keeps its '-- if given' lines. K alone keeps them for any value.",
         ),
     ] = None,
     analyze: Annotated[
-        bool, typer.Option("--analyze", help="Execute it, read only, and show what that took. Writes are refused.")
+        bool, typer.Option("--analyze", help="Execute it read-only and show times and rows. Writes are refused.")
     ] = False,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """How PostgreSQL would execute a query: for any values or, with --param, for some. Nothing is ever changed.
+    """Show the plan of a query: the generic one or, with --param, the one for these values. Changes nothing.
 
-    The plan for any values is that of a prepared statement with the types that the driver sends; it does not look at
-    how values are distributed. The one for some values does.
+    The generic plan is that of a prepared statement with the types that the driver sends; it ignores the distribution
+    of values. The plan for given values considers it.
     """
     source, query = _found(name)
     explain_query(source, query, param or [], database_url, analyze=analyze, as_json=as_json)
@@ -96,10 +96,10 @@ def explain(
 
 @_queries.command()
 def stats(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
-    """How often each query ran and how long it took, from pg_stat_statements; and which never ran.
+    """Show how often each query ran and how long it took, from pg_stat_statements, and which never ran.
 
-    All variants of a query count together; of a stream, only its opening. Statements of other roles are seen by members
-    of pg_read_all_stats.
+    The variants of a query are counted together; a stream counts only its opening. Only members of pg_read_all_stats
+    see the statements of other roles.
     """
     queries = [source.query for source in _sources().values()]
     with target.opened(database_url) as where:
@@ -116,12 +116,12 @@ def stats(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
 
 @cache
 def _sources() -> dict[str, Source]:
-    """Every query by its name, in order; read once."""
+    """Every query by name, in order; read once."""
     return {source.query.qualified_name: source for source in all_sources(Repository)}
 
 
 def _found(name: str) -> tuple[Source, NamedQuery]:
-    """The query of this name. Raises InvalidInput with the nearest names."""
+    """The query of this name. Raises InvalidInput with the nearest names if there is none."""
     sources = _sources()
     if name not in sources:
         near = difflib.get_close_matches(name, sources, _CLOSE, 0.6)
@@ -134,7 +134,7 @@ def _found(name: str) -> tuple[Source, NamedQuery]:
 
 
 def _only(contract: dict[str, Any] | None, name: str) -> dict[str, Any] | None:
-    """The contract, of one query."""
+    """The contract's entries for one query."""
     return contract and {**contract, "queries": [each for each in contract["queries"] if each["query"] == name]}
 
 

@@ -1,4 +1,4 @@
-"""``report``: the schema and every query on one page."""
+"""``report``: write the schema and every query on one page."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Annotated
 import psycopg
 import typer
 
-from nexgent_db import catalog
-from nexgent_db.aio._repository import Repository
+from nexgent_db.aio.repositories.base import Repository
 from nexgent_db.cli.check import migrated
 from nexgent_db.contract import CheckedQuery, Plan, Plans, all_sources, check, described, explain, render, seed
 from nexgent_db.errors import ConfigurationError, SchemaNotReady
 from nexgent_db.report import ShownPlan, ShownQuery, Subject, page, step_of
+from nexgent_db.schema.introspect import read_catalog
 
 __all__ = ["register"]
 
@@ -29,22 +29,22 @@ def run(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where to write the page.")] = Path("nexgent-db.html"),
     database_url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="A migrated database to describe; without it, a throw-away server's."),
+        typer.Option(metavar="URL", help="A migrated database to describe; a temporary server's by default."),
     ] = None,
 ) -> None:
     """Write one HTML page: diagram, tables, indexes, and every query with its SQL, its plan, the Python that calls it.
 
-    The database is not DATABASE_URL but a throw-away server's, freshly migrated and filled so that plans are those of
-    large tables, unless --database-url names one, of which only catalog and statistics are read.
+    The command ignores DATABASE_URL: it uses a database on a temporary server, freshly migrated and filled so that
+    plans are those of large tables, or the one that --database-url names, where it reads only catalog and statistics.
     """
     with migrated(database_url) as where, psycopg.connect(where.settings.conninfo, autocommit=True) as connection:
         found = check(connection, all_sources(Repository))
         if found.problems:
-            raise SchemaNotReady(f"{len(found.problems)} problems with the queries: nexgent-db check tells them")
+            raise SchemaNotReady(f"{len(found.problems)} problems with the queries: nexgent-db check shows them")
         if where.embedded:
             seed(connection)
         plans = explain(connection, found.queries)
-        schema = catalog.read_catalog(connection)
+        schema = read_catalog(connection)
     contract = json.loads(render(found.queries, plans.indexes))
     queries = described([checked.source for checked in found.queries], contract)
     shown = [

@@ -1,4 +1,4 @@
-"""``roles``: who may do what in the database."""
+"""``roles``: create the roles of the database and grant their rights."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from nexgent_db.cli import target
-from nexgent_db.cli.catalog import connected
+from nexgent_db.cli.schema import connected
 from nexgent_db.cli.show import one_line
 from nexgent_db.cli.target import DatabaseUrl
-from nexgent_db.roles import Change, apply_roles
+from nexgent_db.schema.roles import Change, apply_roles
 
 __all__ = ["register"]
 
@@ -24,16 +24,16 @@ def register(app: typer.Typer) -> None:
 
 @_roles.command()
 def apply(
-    prefix: Annotated[str, typer.Option(metavar="NAME", help="What the roles' names begin with.")] = "nexgent",
+    prefix: Annotated[str, typer.Option(metavar="NAME", help="The prefix of the roles' names.")] = "nexgent",
     check: Annotated[
-        bool, typer.Option("--check", help="Change nothing; exit with 1 when something would be changed.")
+        bool, typer.Option("--check", help="Change nothing; exit with 1 when something would change.")
     ] = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Make the roles and give each its rights, as sql/roles.sql says; what else they were given is taken away.
+    """Create the roles, grant each the rights of sql/roles.sql, and revoke all its other rights.
 
-    For a superuser, or the owner of database and tables who may CREATE ROLE; for the migrator once the roles exist.
-    Run it again after each migrate. The second time nothing changes.
+    Run it as a superuser, or as the owner of database and tables with CREATEROLE; as the migrator once the roles exist.
+    Run it again after each migrate. A second run changes nothing.
     """
     with target.opened(database_url) as database, connected(database.settings.conninfo) as conn:
         changes = apply_roles(conn, prefix, keep=not check)

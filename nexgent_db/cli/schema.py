@@ -1,163 +1,210 @@
-"""``migrate``, ``rollback``, ``status`` and ``repair``: the schema of the database."""
+"""``schema`` and ``drift``: write the schema that the migrations create, and compare a database with it."""
 
 from __future__ import annotations
 
+import difflib
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
+import psycopg
 import typer
+from psycopg.conninfo import make_conninfo
+from rich.console import Console
+from rich.text import Text
 
 from nexgent_db.cli import target
-from nexgent_db.cli.machine import Json, print_json, reporting
-from nexgent_db.cli.progress import Progress
-from nexgent_db.cli.show import one_line, printable_lines, show_table
+from nexgent_db.cli.show import one_line, printable
 from nexgent_db.cli.target import DatabaseUrl
-from nexgent_db.migrations import MigrationStatus, Migrator, Problem
+from nexgent_db.embedded import postgres
+from nexgent_db.errors import NexgentError, SchemaNotReady, translate
+from nexgent_db.migrations import Migrator
+from nexgent_db.resources import data_dir
+from nexgent_db.schema.catalog import Catalog
+from nexgent_db.schema.ddl import render
+from nexgent_db.schema.diff import Difference, differences
+from nexgent_db.schema.introspect import read_catalog
+from nexgent_db.settings import Settings
 
-__all__ = ["register"]
+__all__ = ["Scratch", "catalog_after", "catalog_of", "connected", "empty_database", "register", "show_differences"]
+
+Scratch = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        show_default=False,
+        help="A database to migrate on, in a new schema that is dropped afterwards. Without it, a throw-away server's.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
-    app.command()(migrate)
-    app.command()(rollback)
-    app.command()(status)
-    app.command()(repair)
+    app.command()(schema)
+    app.command()(drift)
 
 
-def migrate(
-    to: Annotated[str | None, typer.Option(metavar="ID", help="The last migration to apply; without it, all.")] = None,
-    drop_invalid: Annotated[
-        bool, typer.Option("--drop-invalid", help="First drop INVALID indexes, which an interrupted run left.")
-    ] = False,
-    as_json: Json = False,
-    database_url: DatabaseUrl = None,
-) -> None:
-    """Bring the database to this release's schema; do nothing when it is there.
-
-    Each migration is applied whole or not at all; those before one that fails stay. What is going on is told on stderr.
-    """
-    told, dropped = Progress(), list[str]()
-    document = {"applied": told.done, "dropped_invalid_indexes": dropped}
-    with reporting(document, as_json), target.opened(database_url) as database:
-        migrator = _migrator(database, told)
-        if drop_invalid:
-            dropped += migrator.drop_invalid_indexes()
-        for name in dropped:
-            typer.echo(f"dropped the INVALID index {name}", err=True)
-        applied = migrator.migrate(to)
-    if not as_json:
-        done = "the schema is up to date" if to is None else f"{to} is applied"
-        typer.echo(f"{len(applied)} migrations applied" if applied else f"nothing to do: {done}")
-
-
-def rollback(
-    count: Annotated[int | None, typer.Option(min=1, help="How many migrations to undo; 1 without --to.")] = None,
-    to: Annotated[str | None, typer.Option(metavar="ID", help="Undo all that were applied after this one.")] = None,
-    as_json: Json = False,
-    database_url: DatabaseUrl = None,
-) -> None:
-    """Undo the migrations applied last. The head of each file says what is lost."""
-    told = Progress()
-    with reporting({"undone": told.done}, as_json), target.opened(database_url) as database:
-        undone = _migrator(database, told).rollback(count, to=to)
-    if not as_json:
-        typer.echo(f"{len(undone)} migrations undone" if undone else "nothing to do: no migration is applied after it")
-
-
-def repair(
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is recorded with who and when.")],
-    forget: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="A migration that only the database knows, to be forgotten.")
+def schema(
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="A database to write out; a temporary server's, freshly migrated, by default."
+        ),
     ] = None,
-    as_json: Json = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to this file instead of stdout.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail when the package's sql/schema.sql differs.")
+    ] = False,
+) -> None:
+    """Write the schema as SQL: each table with its columns, constraints, indexes and comments.
+
+    The command ignores DATABASE_URL: it uses a temporary server, freshly migrated, or the database of --database-url.
+    The text is the same on PostgreSQL 15 to 18, except for the body of new_id().
+    """
+    if database_url is not None:
+        text = render(catalog_of(Settings.from_url(database_url.strip()).conninfo))
+    else:
+        text = _HEAD + render(catalog_after(None, None))
+    if check:
+        _ensure_fresh(text)
+    elif out is not None:
+        out.write_text(text, encoding="utf-8")
+    else:
+        typer.echo(text, nl=False)
+
+
+_HEAD = """\
+-- What all migrations together make, table by table. Written by `make schema`, never by hand.
+-- Nothing reads this file but people: the migrations make the schema, and `make check` compares.
+
+"""
+
+
+def _ensure_fresh(text: str) -> None:
+    path = data_dir("sql") / "schema.sql"
+    committed = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if committed != text:
+        lines = difflib.unified_diff(
+            committed.splitlines(), text.splitlines(), "sql/schema.sql", "the migrations", lineterm="", n=1
+        )
+        typer.echo("\n".join(lines))
+        raise SchemaNotReady("sql/schema.sql is not what the migrations make: run make schema")
+
+
+def drift(
+    scratch: Scratch = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the differences as one JSON object.")] = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Accept the migration files as they are, where the database remembers others. No SQL of theirs is run."""
-    accepted = list[dict[str, Any]]()
-    with reporting({"accepted": accepted}, as_json), target.opened(database_url) as database:
-        found = _migrator(database, Progress()).repair(reason, forget or ())
-        accepted += map(_problem_object, found)
-    if not as_json:
-        for problem in found:
-            typer.echo(f"accepted: {problem.text}")
-        typer.echo(f"{len(found)} accepted" if found else "nothing to do: files and database agree")
+    """Compare the database with a fresh one of the same migrations. Exit code 0: equal; 1: different; 2: not
+    comparable.
 
-
-def _migrator(database: target.Target, told: Progress) -> Migrator:
-    return Migrator(database.settings.conninfo, on_step=told.step, on_message=told.message)
-
-
-# --- Status -------------------------------------------------------------------------------------
-
-
-def status(as_json: Json = False, database_url: DatabaseUrl = None) -> None:
-    """List the migrations and when each was applied. Exit code 0: up to date; 2: some are pending; 1: a problem.
-
-    Reads only, without locks. A problem is what migrate would refuse: a file that was edited, renamed or removed after
-    it was applied, or that comes late; or an INVALID index.
+    Reads only, without locks. Each difference comes with the statement that repairs it. Owners, grants, row-level
+    security and objects of extensions are not compared.
     """
-    with target.opened(database_url) as database:
-        migrator = Migrator(database.settings.conninfo)
-        states = migrator.status()
-        invalid = migrator.invalid_indexes()
-    pending = sum(state.applied_at is None for state in states)
-    found = [state.problem for state in states if state.problem is not None]
+    try:
+        with target.opened(database_url) as database:
+            last = _last_applied(database.settings.conninfo)
+            actual = catalog_of(database.settings.conninfo)
+        found = differences(catalog_after(last, scratch), actual)
+    except NexgentError as error:
+        typer.echo(f"nexgent-db: {one_line(str(error))}", err=True)
+        raise typer.Exit(2) from None
     if as_json:
-        print_json(
-            {
-                "state": "problem" if found or invalid else "pending" if pending else "up to date",
-                "pending": pending,
-                "migrations": [_status_object(state) for state in states],
-                "invalid_indexes": invalid,
-            }
-        )
+        typer.echo(json.dumps({"after": last, "differences": [as_object(each) for each in found]}, ensure_ascii=False))
+    elif found:
+        show_differences(found)
     else:
-        _show_states(states)
-        _show_problems(found, invalid)
-        typer.echo(f"{pending} pending: nexgent-db migrate" if pending else "up to date")
-    if found or invalid:
+        typer.echo(f"the schema is what the migrations make, up to {last}")
+    if found:
         raise typer.Exit(1)
-    if pending:
-        raise typer.Exit(2)
 
 
-def _show_states(states: list[MigrationStatus]) -> None:
-    show_table(
-        "Migrations",
-        ("migration", "applied (UTC)"),
-        [
-            (
-                state.name if state.known else f"{state.name} (unknown to this release)",
-                "pending" if state.applied_at is None else f"{state.applied_at:%Y-%m-%d %H:%M:%S}",
-            )
-            for state in states
-        ],
-    )
+def _last_applied(conninfo: str) -> str:
+    states = Migrator(conninfo).status()
+    applied = [state for state in states if state.applied_at is not None]
+    if not applied:
+        raise SchemaNotReady(
+            "no migration is applied here: nexgent-db migrate, or adopt for a database that Prisma made"
+        )
+    if unknown := [state.name for state in applied if not state.known]:
+        raise SchemaNotReady(f"the database is newer than this release, which does not know {', '.join(unknown)}")
+    if applied != states[: len(applied)]:
+        missing = [state.name for state in states[: states.index(applied[-1])] if state.applied_at is None]
+        raise SchemaNotReady(f"not applied, but older than {applied[-1].name}, which is: {', '.join(missing)}")
+    return applied[-1].name
 
 
-def _show_problems(found: list[Problem], invalid: list[str]) -> None:
-    for problem in found:
-        typer.echo(f"problem: {one_line(problem.text)}")
-        if problem.details:
-            typer.echo(printable_lines(problem.details))
-    for name in invalid:
-        typer.echo(f"problem: {one_line(name)} is an INVALID index: nexgent-db migrate --drop-invalid")
+# --- Catalogs -----------------------------------------------------------------------------------
 
 
-def _status_object(state: MigrationStatus) -> dict[str, Any]:
+def catalog_of(conninfo: str) -> Catalog:
+    """The catalog of the database. Raises DatabaseUnavailable, other DatabaseErrors, or ConfigurationError."""
+    with connected(conninfo) as conn:
+        return read_catalog(conn)
+
+
+def catalog_after(last: str | None, scratch: str | None) -> Catalog:
+    """The catalog after the migrations up to ``last`` (None: all), on a temporary server or on ``scratch``."""
+    with empty_database(scratch) as conninfo:
+        Migrator(conninfo).migrate(to=last)
+        return catalog_of(conninfo)
+
+
+@contextmanager
+def empty_database(scratch: str | None) -> Iterator[str]:
+    """The connection string of a temporary server's database, or of a temporary schema in ``scratch``."""
+    if scratch is None:
+        with postgres() as url:
+            yield Settings.from_url(url).conninfo
+        return
+    conninfo = Settings.from_url(scratch.strip()).conninfo
+    name = f"nexgent_scratch_{secrets.token_hex(6)}"
+    with connected(conninfo) as conn:
+        conn.execute(f"CREATE SCHEMA {name}")
+        try:
+            yield make_conninfo(conninfo, options=f"-csearch_path={name}")
+        finally:
+            conn.execute(f"DROP SCHEMA {name} CASCADE")
+
+
+@contextmanager
+def connected(conninfo: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection that raises our errors."""
+    try:
+        with psycopg.connect(conninfo, autocommit=True) as conn:
+            yield conn
+    except psycopg.Error as error:
+        raise translate(error) from error
+
+
+# --- Showing ------------------------------------------------------------------------------------
+
+
+def as_object(difference: Difference) -> dict[str, str | bool | None]:
+    """The difference as a JSON object."""
     return {
-        "name": state.name,
-        "applied_at": None if state.applied_at is None else state.applied_at.isoformat(),
-        "known": state.known,
-        "problem": None if state.problem is None else _problem_object(state.problem),
+        "kind": difference.kind,
+        "name": difference.name,
+        "expected": difference.expected,
+        "actual": difference.actual,
+        "repair": difference.repair,
+        "harmless": difference.harmless,
     }
 
 
-def _problem_object(problem: Problem) -> dict[str, Any]:
-    return {
-        "kind": problem.kind,
-        "name": problem.name,
-        "text": problem.text,
-        "details": problem.details or None,
-        "new_name": problem.new_name,
-    }
+def show_differences(found: Sequence[Difference]) -> None:
+    """Show each difference with the expected and the actual definition, and the statement that repairs it."""
+    console = Console(highlight=False, soft_wrap=True)
+    for each in found:
+        console.print(Text.assemble((printable(str(each)), "bold"), ("  harmless" if each.harmless else "", "dim")))
+        rows = [("expected", each.expected), ("there", each.actual), ("repair", each.repair)]
+        for label, text in rows:
+            first, *more = (text or "nothing").splitlines()
+            console.print(Text.assemble("  ", (f"{label:<10}", "dim"), printable(first)))
+            for line in more:
+                console.print(Text(" " * 12 + printable(line)))
+    console.print(Text(f"{len(found)} difference{'s' * (len(found) > 1)}", style="bold red"))

@@ -1,4 +1,4 @@
-"""How figures, names and tables look: exact, without exponents, never cut off."""
+"""Formats figures, names and tables: exact, without exponents, never truncated."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _WIDEST = 10_000
 
 
 def plain(number: Decimal) -> str:
-    """All digits of the number, without an exponent and without zeros at the end of its decimals."""
+    """All digits of the number, without an exponent or trailing decimal zeros."""
     text = format(number, "f")
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text
 
 
 def printable(text: str) -> str:
-    """The text without what a terminal would act on: symbols come from strangers."""
+    """The text without control characters: token symbols come from outside."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
@@ -37,12 +37,12 @@ def one_line(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """The same with its lines kept."""
+    """The text without control characters, on the same lines."""
     return "\n".join(printable(line.expandtabs()) for line in text.splitlines())
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | int | Decimal]]) -> None:
-    """Print a table to stdout: numbers to the right, nothing shortened even where the terminal is too narrow."""
+    """Print a table to stdout: numbers right-aligned, nothing truncated even when the terminal is too narrow."""
     table = Table(title=Text(title, style="bold"), title_justify="left")
     cells = [list(row) for row in rows]
     for place, name in enumerate(columns):
@@ -54,7 +54,7 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str |
 
 
 def show_whole(shown: Table | Tree) -> None:
-    """Print to stdout, and let the terminal break lines where it is too narrow: nothing is shortened."""
+    """Print to stdout and let the terminal wrap long lines: nothing is truncated."""
     console = Console(file=sys.stdout, highlight=False)
     wide = console.options.update(max_width=_WIDEST)
     needed = Measurement.get(console, wide, shown).maximum
@@ -64,7 +64,7 @@ def show_whole(shown: Table | Tree) -> None:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, where that is a terminal; it goes when the work is done."""
+    """A progress bar on stderr, if that is a terminal; it disappears when the work is done."""
     with Progress(
         TextColumn(what),
         BarColumn(),

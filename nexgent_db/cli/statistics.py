@@ -1,8 +1,8 @@
-"""``queries stats``: what pg_stat_statements has counted, by the names of our queries.
+"""``queries stats``: the figures of pg_stat_statements, by the names of our queries.
 
-Up to PostgreSQL 17 it keeps the name line with a statement's text. PostgreSQL 18 drops comments in front, so there a
-statement is known by its lines: they are those of the file, a line that was left out is empty, and constants have
-become parameters.
+Up to PostgreSQL 17 it keeps the name line with a statement's text. PostgreSQL 18 drops leading comments, so there the
+lines identify a statement: they are those of the file, with an empty line for each omitted one, and parameters for
+constants.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ import psycopg
 from psycopg import sql
 
 from nexgent_db.errors import ConfigurationError
-from nexgent_db.sqlfiles import Query
+from nexgent_db.queries.lexer import Kind, tokens_of_any
+from nexgent_db.queries.statement import Query
 
 __all__ = ["QueryStatistics", "Statistics", "read_statistics"]
 
 _EXTENSION: Final = "pg_stat_statements"
-# What is sent opens with the name line; a stream's statement is what a cursor is declared for.
+# A sent statement opens with the name line; a stream sends its statement after DECLARE CURSOR.
 _NAMED: Final = re.compile(r"\s*(?:DECLARE\s.*?\sFOR\s+)?-- name: (?P<name>\w+\.\w+) :\w+\n", re.DOTALL)
 _VALUE: Final = re.compile(
-    r"\$[0-9]+|E?'(?:[^']|'')*'|\b(?:true|false|null)\b|-?\b[0-9]+(?:\.[0-9]+)?\b"
+    r"\$[0-9]+|\b(?:true|false|null)\b|-?\b[0-9]+(?:\.[0-9]+)?\b"
     r"|(?<=\bextract\()[a-z]+",  # the field is a constant too
     re.IGNORECASE,
 )
@@ -44,7 +45,7 @@ WHERE d.datname = current_database()
 
 @dataclass(slots=True)
 class QueryStatistics:
-    """What was counted of one query, all its variants together. Times are milliseconds on the server."""
+    """The figures of one query, all variants together. Times are milliseconds on the server."""
 
     name: str
     calls: int = 0
@@ -55,7 +56,7 @@ class QueryStatistics:
 
     @property
     def mean_ms(self) -> float:
-        """Of one call."""
+        """The mean time of a call."""
         return self.total_ms / self.calls if self.calls else 0.0
 
     @property
@@ -67,18 +68,19 @@ class QueryStatistics:
 
 @dataclass(slots=True)
 class Statistics:
-    """Ours that ran, the slowest in total first; ours that never did; named ones of another release."""
+    """Our queries that ran, by total time, longest first; those that never ran; named queries of other releases."""
 
     since: datetime | None
     ran: list[QueryStatistics] = field(default_factory=list)
     never_ran: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     hidden: int = 0
-    """Statements of other roles, whose text this one may not read."""
+    """The number of other roles' statements, whose text this role may not read."""
 
 
 def read_statistics(connection: psycopg.Connection[Any], queries: Iterable[Query]) -> Statistics:
-    """Since the last reset. Raises ConfigurationError when the extension is missing, with what to do; psycopg.Error."""
+    """The figures since the last reset. Raises ConfigurationError, with advice, without the extension;
+    psycopg.Error."""
     found = connection.execute(_INSTALLED, [_EXTENSION]).fetchone()
     loaded = _is_loaded(connection)
     if found is None or loaded is False:
@@ -86,7 +88,7 @@ def read_statistics(connection: psycopg.Connection[Any], queries: Iterable[Query
     schema = sql.Identifier(found[0])
     try:
         rows = connection.execute(sql.SQL(_COUNTED).format(schema=schema)).fetchall()
-    except psycopg.errors.ObjectNotInPrerequisiteState:  # a role that may not see what is loaded
+    except psycopg.errors.ObjectNotInPrerequisiteState:  # this role may not see the loaded libraries
         raise ConfigurationError(_advice(connection, created=True, loaded=False)) from None
     since = connection.execute(
         sql.SQL("SELECT stats_reset FROM {schema}.pg_stat_statements_info").format(schema=schema)
@@ -113,7 +115,7 @@ def read_statistics(connection: psycopg.Connection[Any], queries: Iterable[Query
 
 
 class _Names:
-    """Tells which query a statement is."""
+    """Finds the query of a statement."""
 
     def __init__(self, queries: Iterable[Query]) -> None:
         self.ours: list[str] = []
@@ -124,7 +126,7 @@ class _Names:
             self._by_first_line.setdefault(lines[0][0], []).append((query.qualified_name, lines))
 
     def of(self, text: str) -> str | None:
-        """The name of one of our queries, or of one that another release had; None for anything else."""
+        """The name of a query of this release or of another one; None for any other statement."""
         if (named := _NAMED.match(text)) is not None:
             return named["name"]
         lines = _lines(text)
@@ -139,7 +141,7 @@ class _Names:
 
 
 def _template(query: Query) -> list[tuple[str, bool]]:
-    """The lines of the whole statement, and which of them may be left out."""
+    """The lines of the whole statement, each with whether it may be left out."""
     whole = _lines(query.statement(query.parameters).text)
     bare = _lines(query.statement(query.required).text)
     bare += [""] * (len(whole) - len(bare))
@@ -147,10 +149,19 @@ def _template(query: Query) -> list[tuple[str, bool]]:
 
 
 def _lines(text: str) -> list[str]:
-    """From the statement's first word on, all values the same."""
-    start = re.match(r"(?:\s|--[^\n]*\n)*", text)
-    statement = text[start.end() :] if start else text
-    return _VALUES.sub("?", _VALUE.sub("?", statement.rstrip())).split("\n")
+    """The lines of a statement from its first word on, with ``?`` for every value."""
+    pieces: list[str] = []
+    for token in tokens_of_any(text.rstrip()):
+        piece = text[token.start : token.end]
+        if token.kind is Kind.CODE:
+            pieces.append(_VALUE.sub("?", piece if pieces else piece.lstrip()))
+        elif token.kind is Kind.QUOTED and piece[0] in "'eE":
+            pieces.append("?")
+        elif pieces or token.kind is not Kind.LINE_COMMENT:
+            pieces.append(piece)
+        if pieces == [""]:  # white space before the first word
+            pieces.clear()
+    return _VALUES.sub("?", "".join(pieces)).split("\n")
 
 
 def _is_loaded(connection: psycopg.Connection[Any]) -> bool | None:

@@ -1,4 +1,4 @@
-"""Which database a command works on, and which cache."""
+"""The database and the cache that a command uses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nexgent_db.migrations import MessageCallback, Migrator, StepCallback
 from nexgent_db.settings import Settings, check_redis_url
 from nexgent_db.sync.database import Database
 
-__all__ = ["DatabaseUrl", "RedisUrl", "Target", "migrate", "opened", "refuse_unmigrated"]
+__all__ = ["DatabaseUrl", "RedisUrl", "Target", "ensure_migrated", "migrate", "opened"]
 
 DatabaseUrl = Annotated[
     str | None,
@@ -22,7 +22,7 @@ DatabaseUrl = Annotated[
         envvar="DATABASE_URL",
         show_default=False,
         metavar="URL",
-        help="postgresql://user:password@host:5432/database. Without it, an embedded PostgreSQL serves.",
+        help="postgresql://user:password@host:5432/database. An embedded PostgreSQL by default.",
     ),
 ]
 
@@ -32,30 +32,30 @@ RedisUrl = Annotated[
         envvar="REDIS_URL",
         show_default=False,
         metavar="URL",
-        help="redis://host:6379/0 or unix:///path.sock. Beside an embedded PostgreSQL, an embedded Valkey serves.",
+        help="redis://host:6379/0 or unix:///path.sock. Beside an embedded PostgreSQL, an embedded Valkey by default.",
     ),
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The database of a command, and whether it is the embedded server's."""
+    """The database of a command, and whether it runs on the embedded server."""
 
     settings: Settings
     embedded: bool
 
     @property
     def without_cache(self) -> Settings:
-        """The same database, as if there were no Redis."""
+        """The settings of the same database without Redis."""
         return replace(self.settings, redis_url=None)
 
 
 @contextmanager
 def opened(database_url: str | None, redis_url: str | None = None, *, with_cache: bool = False) -> Iterator[Target]:
-    """The database of ``database_url``, else this account's embedded one, which runs for as long as the block.
+    """The database of ``database_url``, else this account's embedded one, which runs during the ``with`` block.
 
     ``with_cache`` starts an embedded Valkey beside an embedded PostgreSQL, unless ``redis_url`` or REDIS_URL names a
-    server, or there is no program for it: then there is no cache. Raises ConfigurationError, EmbeddedServerError.
+    server. Without a program for Valkey there is no cache. Raises ConfigurationError, EmbeddedServerError.
     """
     with ExitStack() as servers:
         embedded = not (database_url and database_url.strip())
@@ -72,11 +72,11 @@ def opened(database_url: str | None, redis_url: str | None = None, *, with_cache
 def migrate(
     target: Target, on_step: StepCallback | None = None, on_message: MessageCallback | None = None
 ) -> list[str]:
-    """Apply what is pending; the names."""
+    """Apply pending migrations; return their names."""
     return Migrator(target.settings.conninfo, on_step=on_step, on_message=on_message).migrate()
 
 
-def refuse_unmigrated(target: Target) -> None:
-    """Raise SchemaNotReady for another schema: figures would be rounded, or a query fail half-way."""
+def ensure_migrated(target: Target) -> None:
+    """Raise SchemaNotReady for another schema, which could round figures, or make a query fail half-way."""
     with Database(target.without_cache) as db:
         db.assert_schema()

@@ -1,11 +1,12 @@
 """Proves every named query against a real PostgreSQL: ``nexgent-db check``.
 
-:func:`all_sources` lists the queries, :func:`check` proves them on a migrated database, :func:`explain` looks at their
-plans; :func:`render` and :func:`compare` write and compare the committed contract; :func:`check_older` holds another
+:func:`all_sources` lists the queries, :func:`check` proves them on a migrated database, :func:`check_functions` proves
+the functions of the schema, :func:`explain` reads their
+plans; :func:`render` and :func:`compare` write and compare the committed contract; :func:`check_older` checks another
 revision's queries against this schema.
 
-A numeric column without precision and scale (an expression) is accepted for ``Exact(p, s)`` when its decimals can be
-told and are not more than ``s``; whole digits are not looked at.
+The check accepts a numeric column without precision and scale (an expression) for ``Exact(p, s)`` when it proves that
+the column has at most ``s`` decimals. It does not check the digits before the point.
 """
 
 from nexgent_db.contract._catalog import read_catalog
@@ -13,6 +14,7 @@ from nexgent_db.contract._check import check
 from nexgent_db.contract._checked import CheckedColumn, CheckedQuery, CheckedVariant, Report
 from nexgent_db.contract._described import Argument, NamedQuery, Result, described
 from nexgent_db.contract._file import compare, compare_offline, contract_path, read, render
+from nexgent_db.contract._functions import FunctionReport, check_functions
 from nexgent_db.contract._older import check_older
 from nexgent_db.contract._plans import Explained, Plan, Plans, explain, indexes_of, nodes, plan_of, seed, types_sent
 from nexgent_db.contract._problem import Problem, shown_path
@@ -24,6 +26,7 @@ __all__ = [
     "CheckedQuery",
     "CheckedVariant",
     "Explained",
+    "FunctionReport",
     "NamedQuery",
     "Plan",
     "Plans",
@@ -34,6 +37,7 @@ __all__ = [
     "all_sources",
     "bound_queries",
     "check",
+    "check_functions",
     "check_older",
     "compare",
     "compare_offline",

@@ -1,4 +1,4 @@
-"""How many rows come back, and in which order: against what the name line promises."""
+"""Checks the number and order of a statement's rows against the promise of its name line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from nexgent_db.contract._findings import Findings
 from nexgent_db.contract._nodes import Node
 from nexgent_db.contract._rows import at_most_one, gives_a_row, has_limit, is_ordered, is_totally_ordered
 from nexgent_db.contract._scope import SELECT, Scope, outputs
-from nexgent_db.sqlfiles import Cardinality
+from nexgent_db.queries.statement import Cardinality
 
 __all__ = ["RETURNS_ROWS", "check_cardinality"]
 
@@ -14,7 +14,7 @@ RETURNS_ROWS = frozenset({Cardinality.ONE, Cardinality.OPTIONAL, Cardinality.MAN
 
 
 def check_cardinality(findings: Findings, tree: Node, scope: Scope, *, has_rows: bool) -> str:
-    """Compares; returns ``"one"``, ``"at most one"``, ``"many"`` or ``"none"``."""
+    """Check the number of rows; return ``"one"``, ``"at most one"``, ``"many"`` or ``"none"``."""
     promised = findings.query.cardinality
     if not has_rows:
         if promised in RETURNS_ROWS:
@@ -38,7 +38,7 @@ def check_cardinality(findings: Findings, tree: Node, scope: Scope, *, has_rows:
 
 
 def _check_unread(findings: Findings, tree: Node, rows: str) -> None:
-    """Rows that :rows or :exec throw away: fine when they only lock, or are a void function's."""
+    """Report rows that :rows or :exec discards, unless the statement only locks or calls a void function."""
     locks = tree["commandType"] == SELECT and tree.get("rowMarks")
     columns = outputs(tree)
     void = all(findings.catalog.type_name(int(each["expr"].get("funcresulttype", 0))) == "void" for each in columns)
@@ -48,7 +48,7 @@ def _check_unread(findings: Findings, tree: Node, rows: str) -> None:
             findings.cardinality_place,
             f":{findings.query.cardinality}",
             f"the statement returns {rows} row{'s' * (rows == 'many')} of {len(columns)} columns",
-            "remove RETURNING or declare :one, :optional or :many; or -- check: rows: why nobody reads them",
+            "remove RETURNING or declare :one, :optional or :many; or -- check: rows: why they are not read",
         )
 
 

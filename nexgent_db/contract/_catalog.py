@@ -1,4 +1,4 @@
-"""What a database's catalog says of types, functions, columns and keys; read once, with six queries."""
+"""A database's types, functions, columns and keys, read once from its catalog with six queries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import psycopg
 
 from nexgent_db.contract._nodes import canonical, parse
 
-__all__ = ["Catalog", "Column", "Function", "Table", "UniqueKey", "read_catalog"]
+__all__ = ["CatalogColumn", "CatalogTable", "Function", "ServerCatalog", "UniqueKey", "read_catalog"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,12 @@ class Function:
 
     @property
     def builtin(self) -> bool:
-        """Whether it came with PostgreSQL."""
+        """Whether the function is part of PostgreSQL."""
         return self.schema == "pg_catalog"
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class CatalogColumn:
     """One column of a table or view."""
 
     number: int
@@ -44,12 +44,12 @@ class Column:
     never_null: bool
     has_default: bool
     is_generated: bool
-    allowed: frozenset[str] | None  # the values of its enum, or of CHECK (column IN (…))
+    allowed: frozenset[str] | None  # the values of the column's enum, or of CHECK (column IN (…))
 
 
 @dataclass(frozen=True, slots=True)
 class UniqueKey:
-    """A unique index that is enforced at every statement; ``columns`` are numbers, ``expressions`` canonical trees."""
+    """A unique index, enforced at every statement; ``columns`` are numbers, ``expressions`` canonical trees."""
 
     name: str
     columns: tuple[int, ...]
@@ -58,29 +58,30 @@ class UniqueKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class CatalogTable:
     """One table, view or other relation."""
 
     oid: int
     name: str
     kind: str
-    columns: Mapping[int, Column] = field(repr=False)
+    row_type: int
+    columns: Mapping[int, CatalogColumn] = field(repr=False)
     keys: tuple[UniqueKey, ...] = field(repr=False)
 
-    def column(self, name: str) -> Column | None:
+    def column(self, name: str) -> CatalogColumn | None:
         """The column of this name."""
         return next((column for column in self.columns.values() if column.name == name), None)
 
 
-class Catalog:
-    """What there is in a database."""
+class ServerCatalog:
+    """The types, functions, tables and operators of a database."""
 
     def __init__(
         self,
         types: Mapping[int, tuple[str, str, int, str]],
         functions: Mapping[int, Function],
         operators: Mapping[int, str],
-        tables: Mapping[int, Table],
+        tables: Mapping[int, CatalogTable],
         enums: Mapping[int, frozenset[str]],
     ) -> None:
         self._types = types
@@ -109,7 +110,7 @@ class Catalog:
         return '"{}"."{}"'.format(schema.replace('"', '""'), name.replace('"', '""'))
 
     def element(self, oid: int) -> int:
-        """The element type of an array, 0 of anything else."""
+        """The element type of an array type; 0 for any other type."""
         name, _, element, _ = self._types.get(oid, ("", "", 0, ""))
         return element if name.endswith("[]") else 0
 
@@ -123,13 +124,18 @@ class Catalog:
         return {self.type_name(oid): oid for oid in self._types}
 
     @cached_property
-    def tables_by_name(self) -> Mapping[str, Table]:
+    def tables_by_name(self) -> Mapping[str, CatalogTable]:
         """Tables and views by name."""
         return {table.name: table for table in self.tables.values()}
 
+    @cached_property
+    def tables_by_row_type(self) -> Mapping[int, CatalogTable]:
+        """Tables and views by the type of their rows."""
+        return {table.row_type: table for table in self.tables.values()}
+
 
 def numeric_of(modifier: int) -> tuple[int, int]:
-    """Precision and scale of a numeric's type modifier."""
+    """The precision and scale in a numeric's type modifier."""
     scale = (modifier - 4) & 0x7FF
     return (modifier - 4) >> 16 & 0xFFFF, (scale ^ 1024) - 1024
 
@@ -150,7 +156,8 @@ SELECT o.oid::int8, o.oprname FROM pg_operator AS o
 JOIN pg_namespace AS n ON n.oid = o.oprnamespace WHERE n.nspname = 'pg_catalog'
 """
 _COLUMNS: Final = """
-SELECT c.oid::int8, c.relname, c.relkind::text, a.attnum::int4, a.attname, a.atttypid::int8, a.atttypmod,
+SELECT c.oid::int8, c.relname, c.relkind::text, c.reltype::int8,
+    a.attnum::int4, a.attname, a.atttypid::int8, a.atttypmod,
     a.attnotnull AND NOT EXISTS (
         SELECT FROM pg_constraint AS n
         WHERE n.conrelid = c.oid AND n.contype = 'n' AND NOT n.convalidated AND n.conkey = ARRAY[a.attnum]
@@ -178,8 +185,8 @@ _ONE_OF: Final = re.compile(
 _ONE_VALUE: Final = re.compile(r"'((?:[^']|'')*)'")
 
 
-def read_catalog(connection: psycopg.Connection[Any]) -> Catalog:
-    """Everything, in one go."""
+def read_catalog(connection: psycopg.Connection[Any]) -> ServerCatalog:
+    """Read the whole catalog."""
     rows = connection.execute(_TYPES).fetchall()
     types = {row[0]: (f"{row[7]}[]" if row[6] else row[1], row[2], row[3], row[5]) for row in rows}
     functions = {
@@ -193,13 +200,23 @@ def read_catalog(connection: psycopg.Connection[Any]) -> Catalog:
         for table, column, definition in connection.execute(_CHECKS)
         if (found := _ONE_OF.search(definition))
     }
-    columns: dict[int, dict[int, Column]] = {}
-    named: dict[int, tuple[str, str]] = {}
-    for table, name, kind, number, column, type_, modifier, never_null, default, generated in connection.execute(
-        _COLUMNS
-    ):
-        named[table] = name, kind
-        columns.setdefault(table, {})[number] = Column(
+    columns: dict[int, dict[int, CatalogColumn]] = {}
+    named: dict[int, tuple[str, str, int]] = {}
+    for (
+        table,
+        name,
+        kind,
+        row_type,
+        number,
+        column,
+        type_,
+        modifier,
+        never_null,
+        default,
+        generated,
+    ) in connection.execute(_COLUMNS):
+        named[table] = name, kind, row_type
+        columns.setdefault(table, {})[number] = CatalogColumn(
             number, column, type_, modifier, never_null, default, generated,
             enums.get(type_, allowed.get((table, number))),
         )  # fmt: skip
@@ -214,9 +231,10 @@ def read_catalog(connection: psycopg.Connection[Any]) -> Catalog:
             )
         )
     tables = {
-        oid: Table(oid, name, kind, columns[oid], tuple(keys.get(oid, ()))) for oid, (name, kind) in named.items()
+        oid: CatalogTable(oid, name, kind, row_type, columns[oid], tuple(keys.get(oid, ())))
+        for oid, (name, kind, row_type) in named.items()
     }
-    return Catalog(types, functions, operators, tables, enums)
+    return ServerCatalog(types, functions, operators, tables, enums)
 
 
 def _conjuncts(tree: Any) -> list[Any]:

@@ -8,23 +8,23 @@ from typing import Any, Final
 import psycopg
 
 from nexgent_db.contract._cardinality import RETURNS_ROWS, check_cardinality
-from nexgent_db.contract._catalog import Catalog, read_catalog
+from nexgent_db.contract._catalog import ServerCatalog, read_catalog
 from nexgent_db.contract._checked import CheckedColumn, CheckedQuery, CheckedVariant, Report
+from nexgent_db.contract._expressions import Parameter
 from nexgent_db.contract._findings import FieldsSeen, Findings
-from nexgent_db.contract._nodes import Node, walk
-from nexgent_db.contract._nullability import Analysis, Parameter
+from nexgent_db.contract._nullability import Analysis
 from nexgent_db.contract._parameters import check_literals, check_parameters
 from nexgent_db.contract._result import Shown, check_result, shown_columns
-from nexgent_db.contract._scope import RTE_RELATION, SELECT, Scope
+from nexgent_db.contract._scope import Scope
 from nexgent_db.contract._server import Described, Refused, Server
 from nexgent_db.contract._source import Source
+from nexgent_db.contract._tables import Tables
 from nexgent_db.contract._writes import check_writes
-from nexgent_db.sqlfiles import Statement
+from nexgent_db.queries.statement import Statement
 
 __all__ = ["check"]
 
-_OF_PLANS: Final = "seq scan"  # a rule that the plans decide, not the statement
-_COMPOSITE: Final = "c"  # how the row that ON CONFLICT calls "excluded" stands among the tables
+_OF_PLANS: Final = "seq scan"  # the plans check this rule, not the statement
 
 
 def check(
@@ -32,20 +32,21 @@ def check(
     sources: Iterable[Source],
     on_query: Callable[[Source], None] | None = None,
 ) -> Report:
-    """Prove every variant of every query on a migrated database; raises nothing for what it finds wrong.
+    """Prove every variant of every query on a migrated database. Problems are returned, never raised.
 
-    Prepares and describes; makes functions in ``pg_temp`` to read what PostgreSQL parsed; executes no query. All of
-    it in one transaction, which is rolled back.
+    The check prepares and describes each statement, and creates functions in ``pg_temp`` to read PostgreSQL's parse
+    tree. It executes no query. It runs in one transaction, which it rolls back.
     """
     checked: list[CheckedQuery] = []
     seen = FieldsSeen()
     with connection.transaction(force_rollback=True):
         catalog = read_catalog(connection)
         server = Server(connection, catalog)
+        tables = Tables(connection, catalog)
         for source in sources:
             if on_query is not None:
                 on_query(source)
-            checked.append(_QueryCheck(source, server, catalog, seen).run())
+            checked.append(_QueryCheck(source, server, tables, catalog, seen).run())
     problems = [problem for each in checked for problem in each.problems]
     problems += seen.needlessly_optional()
     problems.sort(key=lambda each: (str(each.sql_path), each.sql_line, each.sql_column, each.rule))
@@ -53,11 +54,14 @@ def check(
 
 
 class _QueryCheck:
-    """One query, all its variants."""
+    """Checks one query in all its variants."""
 
-    def __init__(self, source: Source, server: Server, catalog: Catalog, seen: FieldsSeen) -> None:
+    def __init__(
+        self, source: Source, server: Server, tables: Tables, catalog: ServerCatalog, seen: FieldsSeen
+    ) -> None:
         self.source = source
         self.server = server
+        self.tables = tables
         self.catalog = catalog
         self.seen = seen
         self.findings = Findings(source, catalog)
@@ -80,7 +84,7 @@ class _QueryCheck:
     # --- The text ---------------------------------------------------------------------------------------
 
     def text(self) -> None:
-        """What shows without a database."""
+        """Check the text of the query; needs no database."""
         for place in self.source.text.stars():
             self.findings.report(
                 "select star", place, "all columns, by *", "that a migration may add, drop or reorder them", "name them"
@@ -91,8 +95,8 @@ class _QueryCheck:
                 (line, column),
                 text,
                 "nothing: no check is called that",
-                "write -- check: one | order | limit | rows | not null COLUMN | nullable COLUMN | numeric COLUMN |"
-                " values COLUMN | filled COLUMN | seq scan TABLE, then : and the reason",
+                "write -- check: one | order | limit | rows | stored rows | not null COLUMN | nullable COLUMN |"
+                " numeric COLUMN | values COLUMN | filled COLUMN | seq scan TABLE, then : and the reason",
             )
 
     def refused(self, error: Refused, statement: Statement) -> None:
@@ -115,7 +119,7 @@ class _QueryCheck:
     # --- One variant ------------------------------------------------------------------------------------
 
     def variant(self, statement: Statement) -> CheckedVariant | None:
-        """What the database makes of it; None when it does not take the parameters as they are sent."""
+        """Check one statement; None when the database rejects the types that the driver sends."""
         types, columns = self.server.describe(statement.text, ())
         as_sent = self.as_sent(statement, types, columns)
         if as_sent is None:
@@ -124,7 +128,7 @@ class _QueryCheck:
         tree = self.server.parse(statement.text, sent_types, has_rows=bool(columns))
         scope = Scope(tree, None, self.catalog)
         known = self.known(statement)
-        nulls = Analysis(self.catalog, known).columns(tree)
+        nulls = Analysis(self.catalog, known, lambda: self.findings.excused("stored rows")).columns(tree)
         shown = shown_columns(self.findings, sent_columns, nulls, tree)
         check_parameters(self.findings, statement, types, tree)
         check_writes(self.findings, statement, tree, known)
@@ -138,13 +142,13 @@ class _QueryCheck:
             tuple(self.catalog.type_name(oid) for oid in types),
             tuple(map(self.checked_column, shown)),
             rows,
-            *_tables(tree, self.catalog),
+            *self.tables.of(tree),
         )
 
     def as_sent(
         self, statement: Statement, types: list[int], columns: list[Described]
     ) -> tuple[list[int], list[Described]] | None:
-        """The types once more, when the driver names those of the values that it sends."""
+        """Describe the statement again with the types that the driver sends; None when the database rejects them."""
         sent = [
             found.sent_as(self.catalog) if (found := self.source.parameters.get(name)) else 0
             for name in statement.parameters
@@ -169,7 +173,7 @@ class _QueryCheck:
         return sent_types, sent_columns
 
     def refused_as_sent(self, error: Refused, statement: Statement, types: list[int], sent: Sequence[int]) -> None:
-        """Say which parameter it is, where that can be told."""
+        """Report the parameter that the database rejected, by name if it is known."""
         check_parameters(self.findings, statement, types, None)
         if self.findings.has("parameter type", "float"):
             return
@@ -187,7 +191,7 @@ class _QueryCheck:
         )
 
     def known(self, statement: Statement) -> Mapping[int, Parameter]:
-        """What the annotations say about NULL in each parameter."""
+        """By parameter number: whether its annotation allows NULL."""
         known: dict[int, Parameter] = {}
         for number, name in enumerate(statement.parameters, 1):
             found = self.source.parameters.get(name)
@@ -204,18 +208,3 @@ class _QueryCheck:
             self.catalog.type_name(described.type, described.modifier),
             bool(column.nulls) and not self.findings.has_override("not null", described.name),
         )
-
-
-def _tables(tree: Node, catalog: Catalog) -> tuple[frozenset[str], frozenset[str]]:
-    """What the statement, with everything in it, reads and what it writes."""
-    reads: set[str] = set()
-    writes: set[str] = set()
-    for query in walk(tree):
-        if query["node"] != "QUERY":
-            continue
-        target = int(query.get("resultRelation") or 0) if query["commandType"] != SELECT else 0
-        for number, entry in enumerate(query.get("rtable") or [], 1):
-            if entry["rtekind"] != RTE_RELATION or entry["relkind"] == _COMPOSITE:
-                continue
-            (writes if number == target else reads).add(catalog.tables[int(entry["relid"])].name)
-    return frozenset(reads), frozenset(writes)

@@ -1,4 +1,4 @@
-"""What the check found out about every query."""
+"""The results of the check for every query."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from nexgent_db.contract._problem import Problem
 from nexgent_db.contract._source import Source
-from nexgent_db.sqlfiles import Statement
+from nexgent_db.queries.statement import Statement
 
 __all__ = ["CheckedColumn", "CheckedQuery", "CheckedVariant", "Report"]
 
@@ -28,13 +28,13 @@ class CheckedVariant:
     parameter_types: tuple[str, ...]
     columns: tuple[CheckedColumn, ...]
     rows: str  # "one", "at most one", "many", "none"
-    reads: frozenset[str]  # tables and views that rows are taken from
-    writes: frozenset[str]  # tables whose rows are inserted, updated or deleted
+    reads: frozenset[str]  # the tables and views that the statement reads
+    writes: frozenset[str]  # the tables whose rows it inserts, updates or deletes
 
 
 @dataclass(slots=True)
 class CheckedQuery:
-    """One query and what was found out about it."""
+    """One query and the results of its check."""
 
     source: Source
     variants: list[CheckedVariant] = field(default_factory=list)
@@ -43,7 +43,7 @@ class CheckedQuery:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What :func:`check` found."""
+    """The result of :func:`check`."""
 
     server_version: int
     queries: tuple[CheckedQuery, ...]

@@ -1,4 +1,4 @@
-"""What an annotation promises, in PostgreSQL's terms.
+"""The PostgreSQL types that an annotation stands for.
 
 ===================================  =========================================================
 annotation                           PostgreSQL types
@@ -17,7 +17,7 @@ JsonValue, dict                      json, jsonb
 list[X]                              an array of X's types
 ===================================  =========================================================
 
-``X | None`` may be NULL, JsonValue may or may not.
+``X | None`` may be NULL. JsonValue fits columns with and without NULL.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, JsonValue
 
-from nexgent_db.binding import NotGiven
-from nexgent_db.contract._catalog import Catalog
+from nexgent_db.contract._catalog import ServerCatalog
 from nexgent_db.contract._problem import shown_path
-from nexgent_db.models._base import Exact
+from nexgent_db.models.base import Exact
+from nexgent_db.queries.binding import NotGiven
 
 __all__ = ["Declared", "declared", "field_place", "fields_of"]
 
@@ -83,12 +83,12 @@ _SENT: Final[Mapping[str, str]] = {
     "json": "jsonb",
     "timedelta": "interval",
 }
-"""The type that the driver names for a value; it leaves a string's to PostgreSQL."""
+"""The type that the driver sends with a value; for a string it lets PostgreSQL infer the type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What one annotation says."""
+    """One annotation: its PostgreSQL types, values, precision and NULL."""
 
     kind: str  # of _TYPES; "list"; or "?" for an annotation that stands for no PostgreSQL type
     text: str
@@ -98,8 +98,8 @@ class Declared:
     exact: tuple[int, int] | None = None
     element: Declared | None = None
 
-    def accepts(self, oid: int, catalog: Catalog) -> bool:
-        """Whether a value of this PostgreSQL type is what the annotation says."""
+    def accepts(self, oid: int, catalog: ServerCatalog) -> bool:
+        """Whether the annotation fits values of this PostgreSQL type."""
         if self.element is not None:
             inner = catalog.element(oid)
             return bool(inner) and self.element.accepts(inner, catalog)
@@ -108,13 +108,13 @@ class Declared:
         return catalog.type_name(oid) in _TYPES.get(self.kind, ())
 
     def expects(self) -> str:
-        """The PostgreSQL types it stands for, for messages."""
+        """The PostgreSQL types that the annotation accepts, for messages."""
         if self.element is not None:
             return f"an array of {self.element.expects()}"
         return " or ".join(_TYPES.get(self.kind, ("no PostgreSQL type",)))
 
-    def sent_as(self, catalog: Catalog) -> int:
-        """The type that the driver sends with a value; 0 where it leaves it open."""
+    def sent_as(self, catalog: ServerCatalog) -> int:
+        """The OID of the type that the driver sends with a value; 0 when it sends none."""
         if self.element is not None:
             return catalog.by_name.get(f"{_SENT.get(self.element.kind)}[]", 0)
         return catalog.by_name.get(_SENT.get(self.kind, ""), 0)
@@ -132,7 +132,7 @@ def fields_of(model: type[BaseModel]) -> dict[str, Declared]:
 
 
 def declared(annotation: Any) -> Declared:
-    """What an annotation says."""
+    """Parse an annotation."""
     metadata: list[Any] = []
     nullable = False
     text = _shown(annotation)

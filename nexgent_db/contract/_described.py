@@ -1,4 +1,4 @@
-"""What there is to know of a query without a database: its text, its method, and what the contract found out."""
+"""Describes a query without a database: from its text, its method and the committed contract."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
-from nexgent_db.binding import NOT_GIVEN, BoundQuery, method_place
 from nexgent_db.contract._source import Source
-from nexgent_db.models._base import Order
+from nexgent_db.models.base import Input
+from nexgent_db.queries.binding import NOT_GIVEN, BoundQuery, method_place
 
 __all__ = ["Argument", "NamedQuery", "Result", "described"]
 
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """A parameter of the statement. ``argument`` is what fills it in Python: ``filter.time_from``."""
+    """A parameter of the statement. ``argument`` is its Python argument or field, such as ``filter.time_from``."""
 
     name: str
     type: str
@@ -29,7 +29,7 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A column of the statement's rows; nullable when it is in any of the variants."""
+    """A column of the statement's rows; nullable when any variant can give NULL."""
 
     name: str
     type: str
@@ -38,7 +38,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedQuery:
-    """One query of ``sql/``. ``rows`` is what the contract proved: one, at most one, many, or none."""
+    """One query of ``sql/``. ``rows`` is the proved number of rows: one, at most one, many or none."""
 
     name: str
     file: str
@@ -55,18 +55,18 @@ class NamedQuery:
     indexes: tuple[str, ...]
     variants: int
     signature: str | None
-    """How Python calls it; None when no method does."""
+    """The signature of the method that runs the query; None when no method does."""
     method: tuple[Path, int] | None
-    """Where that method is."""
+    """The place of that method."""
 
     @property
     def first_sentence(self) -> str:
-        """The beginning of the promise."""
+        """The first sentence of the promise."""
         return re.split(r"(?<=\.)\s", self.promise, maxsplit=1)[0]
 
 
 def described(sources: Iterable[Source], contract: Mapping[str, Any] | None) -> list[NamedQuery]:
-    """All of them, in the order of the sources; without types, tables and indexes where the contract has no entry."""
+    """All queries, in the order of the sources. One without a contract entry has no types, tables and indexes."""
     outcomes: dict[str, list[Mapping[str, Any]]] = {}
     for line in contract["queries"] if contract else ():
         outcomes.setdefault(line["query"], []).append(line)
@@ -113,7 +113,7 @@ def _described(source: Source, outcomes: list[Mapping[str, Any]]) -> NamedQuery:
 
 
 def _pairs(listed: str) -> Iterable[tuple[str, str]]:
-    """``id uuid, name varchar(20)?`` taken apart; a type holds no comma before a space."""
+    """Split ``id uuid, name varchar(20)?``; no type contains a comma before a space."""
     for each in listed.split(", ") if listed else ():
         name, _, type_ = each.partition(" ")
         yield name, type_
@@ -124,7 +124,7 @@ def _all(outcomes: list[Mapping[str, Any]], key: str) -> tuple[str, ...]:
 
 
 def _promise(doc: str) -> str:
-    """The query's comment on one line, without the reasons that it gives to the check."""
+    """The query's comment on one line, without its ``-- check:`` reasons."""
     kept = re.split(r"^check:", doc, maxsplit=1, flags=re.MULTILINE)[0]
     return " ".join(kept.split())
 
@@ -138,11 +138,11 @@ def _method(bound: BoundQuery) -> tuple[Path, int]:
 
 
 def _arguments(bound: BoundQuery) -> dict[str, str]:
-    """By parameter of the statement: the argument, and its field, that fills it."""
+    """By parameter of the statement: the argument, or the field of an argument, that supplies its value."""
     hints = get_type_hints(bound.method)
     found: dict[str, str] = {}
     for name in list(inspect.signature(bound.method).parameters)[1:]:
-        if inspect.isclass(hints[name]) and issubclass(hints[name], Order):
+        if inspect.isclass(hints[name]) and issubclass(hints[name], Input):
             found |= {field: f"{name}.{field}" for field in hints[name].model_fields}
         else:
             found[name] = name
@@ -153,7 +153,7 @@ _WIDTH: Final = 100
 
 
 def _signature(bound: BoundQuery) -> str:
-    """``PositionRepository.find_by_id(position_id: UUID) -> AgentPosition | None``, in lines where it is long."""
+    """``PositionRepository.find_by_id(position_id: UUID) -> AgentPosition | None``; several lines if it is long."""
     signature = inspect.signature(bound.method)
     arguments = [
         f"{each.name}: {each.annotation}{_default(each.default)}" for each in list(signature.parameters.values())[1:]
@@ -171,4 +171,4 @@ def _default(value: object) -> str:
         return ""
     if value is NOT_GIVEN:
         return " = NOT_GIVEN"
-    return f" = {type(value).__name__}()" if isinstance(value, Order) else f" = {value!r}"
+    return f" = {type(value).__name__}()" if isinstance(value, Input) else f" = {value!r}"

@@ -1,8 +1,8 @@
-"""The committed contract, ``sql/contract.json``: what every query takes and gives, for a diff and for a machine
+"""The committed contract, ``sql/contract.json``: the parameters and rows of every query, for a diff and for a machine
 without PostgreSQL.
 
-One line a query, for each outcome: variants with the same columns and number of rows stand together in one, with how
-many they are and what is given in the first. ``digest`` covers the statements, the signature and the model.
+Each query has one line for each outcome. Variants with the same columns and number of rows share a line, which counts
+them and names the arguments given in the first. ``digest`` covers the statements, the signature and the model.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 
-from nexgent_db._data import data_dir
-from nexgent_db.binding import _union_parts
 from nexgent_db.contract._checked import CheckedQuery, CheckedVariant
 from nexgent_db.contract._declared import declared, fields_of
 from nexgent_db.contract._problem import Problem
 from nexgent_db.contract._source import Source
+from nexgent_db.queries.rows import union_parts
+from nexgent_db.resources import data_dir
 
 __all__ = ["VERSION", "compare", "compare_offline", "contract_path", "migrations_digest", "read", "render"]
 
 VERSION: Final = 1
-"""Of the file's format."""
+"""The version of the file's format."""
 _REMEDY: Final = "look at what changed, then make contract"
 
 
 def contract_path() -> Path:
-    """Where the committed contract is: beside the queries, in a checkout and in a wheel."""
+    """The path of the committed contract, which is beside the queries in a checkout and in a wheel."""
     return data_dir("sql") / "contract.json"
 
 
 def migrations_digest() -> str:
-    """Of the names and contents of all migrations."""
+    """The digest of the names and contents of all migrations."""
     digest = hashlib.sha256()
     for path in sorted(data_dir("migrations").glob("*.sql")):
         if not path.name.endswith(".rollback.sql"):
@@ -61,13 +61,13 @@ def read(path: Path | None = None) -> dict[str, Any] | None:
 
 
 def compare(queries: Sequence[CheckedQuery], committed: dict[str, Any] | None) -> list[Problem]:
-    """Where what was found differs from what is committed."""
+    """The differences between the report and the committed contract."""
     facts = {each.source.query.qualified_name: _lines([each], {}) for each in queries}
     return _stale([each.source for each in queries], committed, facts)
 
 
 def compare_offline(sources: Sequence[Source], committed: dict[str, Any] | None) -> list[Problem]:
-    """Where the code and the SQL differ from those that the committed contract was made of."""
+    """The differences between the present code and SQL and those that the committed contract was made from."""
     return _stale(sources, committed, None)
 
 
@@ -175,7 +175,7 @@ def _signature(row: Any) -> str:
         return "none"
     if get_origin(row) is tuple:
         return " + ".join(
-            f"{_signature(_union_parts(part)[0])}{' or none' * (NoneType in _union_parts(part))}"
+            f"{_signature(union_parts(part)[0])}{' or none' * (NoneType in union_parts(part))}"
             for part in get_args(row)
         )
     if isinstance(row, type) and issubclass(row, BaseModel):

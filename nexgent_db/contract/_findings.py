@@ -1,4 +1,4 @@
-"""Collects what is wrong with one query; the modules beside it each look for one kind of fault."""
+"""Collects the problems of one query. Each of the modules beside it looks for one kind of problem."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from pydantic import BaseModel
 
-from nexgent_db.contract._catalog import Catalog
+from nexgent_db.contract._catalog import ServerCatalog
 from nexgent_db.contract._problem import Problem
 from nexgent_db.contract._source import Override, Source
 
@@ -17,9 +17,9 @@ __all__ = ["FieldsSeen", "Findings", "listed"]
 
 
 class Findings:
-    """One query, the catalog it is held against, and the problems found so far, each counted over the variants."""
+    """One query, the catalog that it is checked against, and its problems so far, each counted over the variants."""
 
-    def __init__(self, source: Source, catalog: Catalog) -> None:
+    def __init__(self, source: Source, catalog: ServerCatalog) -> None:
         self.source = source
         self.query = source.query
         self.catalog = catalog
@@ -29,17 +29,17 @@ class Findings:
 
     @property
     def problems(self) -> list[Problem]:
-        """What was found, once for all variants that have it."""
+        """The problems, each once, with the number of variants that have it."""
         return [replace(problem, variants=count) for problem, count in self._found.items()]
 
     def has(self, *rules: str) -> bool:
-        """Whether one of these rules was broken."""
+        """Whether the query broke one of these rules."""
         return any(problem.rule in rules for problem in self._found)
 
     def problem(
         self, rule: str, place: tuple[int, int], declared: str, actual: str, advice: str, python: str | None = None
     ) -> Problem:
-        """A problem at this line and column of the SQL, and at ``python`` or the method."""
+        """Make a problem at this line and column of the SQL, and at ``python``, by default the method."""
         return Problem(
             rule=rule,
             query=self.query.qualified_name,
@@ -53,19 +53,19 @@ class Findings:
         )
 
     def add(self, problem: Problem) -> None:
-        """Found once more."""
+        """Count the problem once more."""
         self._found[problem] += 1
 
     def report(
         self, rule: str, place: tuple[int, int], declared: str, actual: str, advice: str, python: str | None = None
     ) -> None:
-        """Found once more, as :meth:`problem` has it."""
+        """Make a problem as :meth:`problem` does, and count it."""
         self.add(self.problem(rule, place, declared, actual, advice, python))
 
     # --- Comments that give a reason ------------------------------------------------------------------
 
     def excused(self, rule: str, subject: str = "") -> bool:
-        """Whether a comment in the query gives a reason for this; from now on that comment counts as needed."""
+        """Whether a comment in the query gives a reason for this. That comment counts as needed from then on."""
         override = self._override(rule, subject)
         if override is not None:
             self._used.add(override)
@@ -88,44 +88,44 @@ class Findings:
 
     @property
     def start(self) -> tuple[int, int]:
-        """Of the name line."""
+        """The place of the name line."""
         return self.query.line, 1
 
     @property
     def cardinality_place(self) -> tuple[int, int]:
-        """Of the cardinality in the name line."""
+        """The place of the cardinality in the name line."""
         return self.query.line, len(f"-- name: {self.query.name} ") + 1
 
     def item_place(self, number: int) -> tuple[int, int]:
-        """Of an item in the list that makes the rows."""
+        """The place of an item in the list that makes the rows."""
         return self._items[number] if number < len(self._items) else self.start
 
     def word_place(self, word: str) -> tuple[int, int]:
-        """Where a word first stands in the query."""
+        """The first place of a word in the query."""
         text = self.source.text
         found = re.search(rf"(?<![\w.:]){re.escape(word)}\b", text.masked)
         return text.place(found.start()) if found else self.start
 
 
 class FieldsSeen:
-    """Over all queries: which optional fields were ever seen to be NULL."""
+    """Collects over all queries which optional fields can be NULL."""
 
     def __init__(self) -> None:
         self._can_be: set[tuple[type[BaseModel], str]] = set()
         self._never: dict[tuple[type[BaseModel], str], Problem] = {}
 
     def add(self, model: type[BaseModel], name: str, problem: Problem | None) -> None:
-        """One query's field: what to report should no query ever give NULL for it, or None when this one may."""
+        """Add a query's field: None if the query can give NULL for it, else the problem to report if no query can."""
         if problem is None:
             self._can_be.add((model, name))
         else:
             self._never.setdefault((model, name), problem)
 
     def needlessly_optional(self) -> list[Problem]:
-        """The fields that no query can give NULL for."""
+        """The problems of the fields for which no query can give NULL."""
         return [problem for key, problem in self._never.items() if key not in self._can_be]
 
 
 def listed(values: Iterable[str]) -> str:
-    """Values in quotes and in order, for messages."""
+    """The values quoted and sorted, for messages."""
     return ", ".join(map(repr, sorted(values)))

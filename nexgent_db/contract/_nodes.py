@@ -24,16 +24,16 @@ _ALIASES: Final = {
     "ROWCOMPARE": "ROWCOMPAREEXPR",
     "RTE": "RANGETBLENTRY",
 }
-"""Names of PostgreSQL 15 that later versions write otherwise."""
+"""PostgreSQL 15's names that later versions write differently."""
 _NUMBER_LISTS: Final = frozenset("bio")
-# What differs between two mentions of the same expression.
+# The fields that differ between two mentions of the same expression.
 _NOT_MEANING: Final = frozenset(
     {"location", "varnosyn", "varattnosyn", "varnullingrels", "varreturningtype", "inputcollid", "opcollid"}
 )
 
 
 def parse(text: str) -> Any:
-    """The tree that ``text`` stands for."""
+    """The tree that ``text`` describes."""
     words = _TOKEN.findall(text)
     value, _ = _value(words, 0)
     return value
@@ -79,7 +79,7 @@ def walk(tree: Any) -> list[Node]:
 
 
 def canonical(expression: Any, relation: int) -> Any:
-    """The expression in a form that compares equal to itself elsewhere; columns of ``relation`` lose its number."""
+    """The expression in a form in which equal expressions compare equal; columns of ``relation`` lose its number."""
     if isinstance(expression, list):
         return tuple(canonical(item, relation) for item in expression)
     if not isinstance(expression, dict):

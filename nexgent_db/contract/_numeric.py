@@ -1,10 +1,10 @@
-"""How many decimals a numeric expression can have, where that can be told."""
+"""Computes from the parse tree how many decimals a numeric expression can have."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from nexgent_db.contract._catalog import Catalog, numeric_of
+from nexgent_db.contract._catalog import ServerCatalog, numeric_of
 from nexgent_db.contract._scope import RTE_CTE, RTE_GROUP, RTE_JOIN, RTE_RELATION, RTE_SUBQUERY, Scope, outputs
 
 __all__ = ["decimals"]
@@ -13,11 +13,11 @@ _SAME: Final = frozenset({"sum", "min", "max", "abs", "sign", "lag", "lead", "fi
 _INTEGERS: Final = ("int2", "int4", "int8")
 
 
-def decimals(node: Any, scope: Scope, catalog: Catalog) -> int | None:
-    """The most decimals the expression's value can have; None when it cannot be told.
+def decimals(node: Any, scope: Scope, catalog: ServerCatalog) -> int | None:
+    """The most decimals the expression's value can have; None when it is unknown.
 
-    Sums, differences, products, ``coalesce``, ``CASE``, ``greatest`` and the like of numbers with known decimals;
-    not quotients, averages, powers or functions of our own: cast those to ``numeric(p,s)``.
+    Known: sums, differences, products, ``coalesce``, ``CASE``, ``greatest`` and the like of numbers with known
+    decimals. Unknown: quotients, averages, powers and this schema's functions; cast those to ``numeric(p,s)``.
     """
     if not isinstance(node, dict):
         return None
@@ -67,7 +67,7 @@ def _most(parts: list[int | None]) -> int | None:
     return None if None in parts else max((part or 0 for part in parts), default=None)
 
 
-def _of_function(node: Any, scope: Scope, catalog: Catalog) -> int | None:
+def _of_function(node: Any, scope: Scope, catalog: ServerCatalog) -> int | None:
     function = catalog.functions.get(int(node["funcid"]))
     if function is None or not function.builtin:
         return None
@@ -88,7 +88,7 @@ def _integer(constant: Any) -> int:
     return int.from_bytes(bytes(int(each) & 0xFF for each in numbers[:4]), "little", signed=True)
 
 
-def _of_variable(node: Any, scope: Scope, catalog: Catalog) -> int | None:
+def _of_variable(node: Any, scope: Scope, catalog: ServerCatalog) -> int | None:
     modifier = int(node["vartypmod"])
     if catalog.type_name(int(node["vartype"])) in _INTEGERS:
         return 0

@@ -1,4 +1,4 @@
-"""Holds the queries of another revision against a migrated database: what a migration breaks for old services."""
+"""Checks the queries of another revision on a migrated database: a migration must not break old services."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from nexgent_db.contract._file import VERSION, read
 from nexgent_db.contract._problem import Problem
 from nexgent_db.contract._source import Source, without_method
 from nexgent_db.errors import SqlFileError
-from nexgent_db.sqlfiles import Query, load_file, query_files
+from nexgent_db.queries.sqlfile import load_file, query_files
+from nexgent_db.queries.statement import Query
 
 __all__ = ["check_older"]
 
 _ROWS: Final = ("none", "one", "at most one", "many")
-"""What a query's rows can be; a caller that handles one of these handles those before it."""
+"""The possible numbers of a query's rows; a caller that handles one of these also handles the earlier ones."""
 
 Promise = dict[str, Any]
 """One line of a committed contract."""
 
 
 def check_older(connection: psycopg.Connection[Any], folder: Path, label: str) -> list[Problem]:
-    """What the ``.sql`` files in ``folder`` meet on this database, every file and query of them.
+    """The problems that all queries of the ``.sql`` files in ``folder`` have on this database.
 
-    A file that cannot be read, a statement that the database refuses; and, where ``folder`` has a contract.json,
-    parameters, columns and rows that are no longer what it says. A column that cannot be NULL any more, or fewer
-    rows, break nobody. ``label`` stands for the folder in the problems' paths.
+    Problems are files that cannot be read and statements that the database refuses. If ``folder`` has a contract.json,
+    so are parameters, columns and rows that differ from it. A column that can no longer be NULL, or fewer rows, are
+    no problem. ``label`` stands for the folder in the problems' paths.
     """
     problems: list[Problem] = []
     queries: list[Query] = []
@@ -52,7 +53,7 @@ def check_older(connection: psycopg.Connection[Any], folder: Path, label: str) -
 
 
 def _promises(path: Path) -> Mapping[str, list[Promise]]:
-    """By query. Empty without a contract, and for one in another format."""
+    """The contract's entries by query; empty without a contract, or if it has another format."""
     try:
         committed = read(path)
     except json.JSONDecodeError:
@@ -66,7 +67,7 @@ def _promises(path: Path) -> Mapping[str, list[Promise]]:
 
 
 def _source(query: Query, promises: list[Promise]) -> Source:
-    """The query, with what its contract says of NULL in its parameters: their types are left to the server."""
+    """The query; its contract says which parameters may be NULL, the server infers their types."""
     nullable = {
         name: Declared("?", type_, type_.endswith("?"))
         for promise in promises
@@ -89,19 +90,19 @@ def _unreadable(error: SqlFileError) -> Problem:
     )
 
 
-# --- What was promised ----------------------------------------------------------------------------
+# --- The promises ---------------------------------------------------------------------------------
 
 
 def _broken_promises(checked: CheckedQuery, promises: list[Promise]) -> Iterator[Problem]:
     query = checked.source.query
     now = {frozenset(variant.statement.parameters) - query.required: variant for variant in checked.variants}
-    told: dict[tuple[str, str], int] = {}
+    counts: dict[tuple[str, str], int] = {}
     for promise in promises:
         variant = now.get(frozenset(promise.get("first_given", ())))
-        if variant is not None:  # else it was refused
+        if variant is not None:  # else the database refused it
             for difference in _differences(promise, variant):
-                told[difference] = told.get(difference, 0) + 1
-    for (was, is_now), count in told.items():
+                counts[difference] = counts.get(difference, 0) + 1
+    for (was, is_now), count in counts.items():
         yield Problem(
             rule="changed result",
             query=query.qualified_name,
@@ -141,7 +142,7 @@ def _named(columns: Sequence[CheckedColumn]) -> str:
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    """Of ``id uuid, name varchar(255)?``."""
+    """The names and types of ``id uuid, name varchar(255)?``."""
     for each in text.split(", ") if text else ():
         name, _, type_ = each.partition(" ")
         yield name, type_

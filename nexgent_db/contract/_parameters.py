@@ -1,23 +1,23 @@
-"""Parameters: whether the annotations are of the types that the database wants, and their values those it knows."""
+"""Checks that parameters have the types that the database expects, and Literals the values that it allows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from nexgent_db.contract._catalog import Catalog, Column
+from nexgent_db.contract._catalog import CatalogColumn, ServerCatalog
 from nexgent_db.contract._findings import Findings, listed
 from nexgent_db.contract._nodes import Node, walk
 from nexgent_db.contract._scope import INSERT, UPDATE, Scope, plain
-from nexgent_db.sqlfiles import Statement
+from nexgent_db.queries.statement import Statement
 
 __all__ = ["check_literals", "check_parameters"]
 
 
 def check_parameters(findings: Findings, statement: Statement, types: Sequence[int], tree: Node | None) -> None:
-    """Each parameter's annotation against the type that PostgreSQL gave it.
+    """Check each parameter's annotation against the type that PostgreSQL inferred.
 
-    ``tree`` is None when PostgreSQL refused the statement with the types that are sent.
+    ``tree`` is None when PostgreSQL refused the statement with the types that the driver sends.
     """
     catalog = findings.catalog
     for number, (name, oid) in enumerate(zip(statement.parameters, types, strict=True), 1):
@@ -25,7 +25,7 @@ def check_parameters(findings: Findings, statement: Statement, types: Sequence[i
         if found is None or found.accepts(oid, catalog):
             continue
         actual = catalog.type_name(oid)
-        # Left open, a parameter beside 0 is an int4; sent as numeric it stays one, unless it is cast.
+        # PostgreSQL infers int4 for a parameter beside 0; sent as numeric it stays numeric, unless it is cast.
         guessed = found.kind == "Decimal" and actual in ("int2", "int4", "int8") and tree is not None
         if guessed and not any(_parameter_number(cast) == number for cast in _casts_to(actual, tree, catalog)):
             continue
@@ -36,14 +36,14 @@ def check_parameters(findings: Findings, statement: Statement, types: Sequence[i
             findings.query.parameter_location(name),
             f":{name} as {found.text} ({found.expects()})",
             actual,
-            "use Decimal: a float would be rounded without a word"
+            "use Decimal: a float would be rounded silently"
             if rounds
             else "change the annotation, or cast the parameter (:name::type)",
         )
 
 
 def check_literals(findings: Findings, statement: Statement, tree: Node) -> None:
-    """A Literal's values against those of the column that it is compared with or written to."""
+    """Check a Literal's values against those of the column that it is compared with or written to."""
     literals = {
         place: found
         for place, name in enumerate(statement.parameters, 1)
@@ -67,7 +67,7 @@ def check_literals(findings: Findings, statement: Statement, tree: Node) -> None
             )
 
 
-def _casts_to(type_name: str, tree: Node | None, catalog: Catalog) -> Iterator[Node]:
+def _casts_to(type_name: str, tree: Node | None, catalog: ServerCatalog) -> Iterator[Node]:
     for node in walk(tree):
         if (
             node["node"] == "FUNCEXPR"
@@ -77,8 +77,8 @@ def _casts_to(type_name: str, tree: Node | None, catalog: Catalog) -> Iterator[N
             yield node
 
 
-def _meetings(tree: Node, catalog: Catalog) -> Iterator[tuple[int, Column, str]]:
-    """Where a parameter meets a column: it is compared with it, or written to it."""
+def _meetings(tree: Node, catalog: ServerCatalog) -> Iterator[tuple[int, CatalogColumn, str]]:
+    """Each parameter that the statement compares with a column or writes to one: its number, the column, the table."""
     for query in walk(tree):
         if query["node"] != "QUERY":
             continue

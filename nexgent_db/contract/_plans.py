@@ -1,4 +1,4 @@
-"""How every query would be executed: which indexes it uses, and which large tables it would read from end to end."""
+"""Reads the plan of every query: its indexes, and the large tables that it would scan whole."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from nexgent_db.contract._catalog import Catalog, read_catalog
+from nexgent_db.contract._catalog import ServerCatalog, read_catalog
 from nexgent_db.contract._checked import CheckedQuery, CheckedVariant
 from nexgent_db.contract._problem import Problem
 from nexgent_db.contract._source import Source
-from nexgent_db.sqlfiles import Statement
+from nexgent_db.queries.lexer import statements
+from nexgent_db.queries.statement import Statement
 
 __all__ = ["LARGE", "Explained", "Plan", "Plans", "explain", "indexes_of", "nodes", "plan_of", "seed", "types_sent"]
 
 LARGE: Final = 10_000
-"""Rows from which on a table is not to be read from end to end."""
+"""No plan may scan a table of this many rows, or more, whole."""
 
 _SEED: Final = """
 SET LOCAL session_replication_role = replica;
@@ -58,10 +59,10 @@ SELECT n, pg_temp.id('agent', n % 12000 + 1), CASE WHEN n % 100 = 0 THEN 'PENDIN
 FROM generate_series(1, 20000) AS n;
 INSERT INTO agent_positions (
     agent_id, wallet_address, token_address, token_symbol, purchase_transaction_id, purchase_price, purchase_amount,
-    total_invested_sol
+    remaining_amount, total_invested_sol
 )
 SELECT pg_temp.id('agent', n % 12000 + 1), 'wallet' || (n % 24000 + 1), 'token' || n % 500, 'T',
-    pg_temp.id('transaction', n), 1, 1, 1
+    pg_temp.id('transaction', n), 1, 1, 1, 1
 FROM generate_series(1, 20000) AS n;
 INSERT INTO agent_historical_swaps (
     agent_id, wallet_address, token_address, token_symbol, amount, purchase_price, sale_price, change_percent,
@@ -71,24 +72,24 @@ SELECT pg_temp.id('agent', n % 400 + 1), 'wallet' || (n % 400 + 1), 'token' || n
     1, 1, now() - n * interval '1 minute', now() - n * interval '50 seconds', pg_temp.id('transaction', n),
     pg_temp.id('transaction', n + 1), n % 20000
 FROM generate_series(1, 20000) AS n;
-INSERT INTO trade_requests (id, agent_id, wallet_address, operation, content_digest, result)
+INSERT INTO trade_requests (id, agent_id, wallet_address, operation, content_digest, version)
 SELECT pg_temp.id('transaction', n), pg_temp.id('agent', n % 400 + 1), 'wallet' || (n % 400 + 1), 'buy',
-    sha256(n::text::bytea), '{}'
+    sha256(n::text::bytea), 1
 FROM generate_series(1, 50000) AS n;
 """
 
 
 Plan = dict[str, Any]
-"""One node of a plan, as ``EXPLAIN (FORMAT JSON)`` has it; those below it are under ``Plans``."""
+"""One node of a plan, in the form of ``EXPLAIN (FORMAT JSON)``; its child nodes are under ``Plans``."""
 
 
 Explained = dict[str, Any]
-"""What ``EXPLAIN (FORMAT JSON)`` answers: the topmost node under ``Plan``, and times when it was analysed."""
+"""The answer of ``EXPLAIN (FORMAT JSON)``: the topmost node under ``Plan``, and times when it was analysed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plans:
-    """By query: the indexes of all its variants, and the plan of each; and what was found wrong."""
+    """By query the indexes of all its variants and the plan of each; and the problems of all queries."""
 
     indexes: dict[str, tuple[str, ...]]
     trees: dict[str, tuple[Plan, ...]]
@@ -96,12 +97,11 @@ class Plans:
 
 
 def seed(connection: psycopg.Connection[Any]) -> None:
-    """Fill the tables of an empty database, with statistics; needs a superuser. Nothing of it makes sense as trades."""
+    """Fill an empty database with rows and statistics; needs a superuser. The rows are not plausible trades."""
     with connection.transaction():
         connection.execute("CREATE FUNCTION pg_temp.id(kind text, n bigint) RETURNS uuid RETURN md5(kind || n)::uuid")
-        for statement in _SEED.split(";\n"):
-            if statement.strip():
-                connection.execute(statement)
+        for statement in statements(_SEED):
+            connection.execute(_SEED[statement.start : statement.end])
     connection.execute("ANALYZE")
 
 
@@ -125,9 +125,9 @@ def explain(connection: psycopg.Connection[Any], queries: Sequence[CheckedQuery]
 
 
 def types_sent(
-    source: Source, statement: Statement, parameter_types: Sequence[str], catalog: Catalog
+    source: Source, statement: Statement, parameter_types: Sequence[str], catalog: ServerCatalog
 ) -> tuple[str, ...]:
-    """The types, in SQL, that the driver sends the parameters as; the contract's where it leaves them open."""
+    """The parameters' types in SQL: those that the driver sends, else those of the contract."""
     sent = [found.sent_as(catalog) if (found := source.parameters.get(name)) else 0 for name in statement.parameters]
     return tuple(
         catalog.sql_name(oid or catalog.by_name[name]) for oid, name in zip(sent, parameter_types, strict=True)
@@ -142,11 +142,11 @@ def plan_of(
     *,
     analyze: bool = False,
 ) -> Explained:
-    """The plan for these values, as PostgreSQL reads them; without values, the one that serves any.
+    """The plan for these values, given as text; without values, the generic plan.
 
-    Executes the statement when it is to be analysed, and else nothing. Inside a transaction block, to which its setting
-    is local. Of a prepared statement, because that has the parameters' types and works on PostgreSQL 15, where
-    EXPLAIN (GENERIC_PLAN) does not. Raises psycopg.Error.
+    Executes the statement only to analyse it. Call it inside a transaction: its setting is local to that. It explains a
+    prepared statement, which has the parameters' types and works on PostgreSQL 15, where EXPLAIN (GENERIC_PLAN) does
+    not. Raises psycopg.Error.
     """
     mode = "force_generic_plan" if values is None else "force_custom_plan"
     arguments = [sql.Literal(value) for value in values or [None] * len(types)]
@@ -167,21 +167,23 @@ def _bracketed(types: Sequence[str]) -> str:
     return f"({', '.join(types)})" if types else ""
 
 
-def _generic(connection: psycopg.Connection[Any], source: Source, variant: CheckedVariant, catalog: Catalog) -> Plan:
+def _generic(
+    connection: psycopg.Connection[Any], source: Source, variant: CheckedVariant, catalog: ServerCatalog
+) -> Plan:
     types = types_sent(source, variant.statement, variant.parameter_types, catalog)
     plan: Plan = plan_of(connection, variant.statement, types)["Plan"]
     return plan
 
 
 def nodes(plan: Plan) -> Iterator[Plan]:
-    """The node and all below it, from the top."""
+    """The node and all nodes below it, the outermost first."""
     yield plan
     for below in plan.get("Plans", ()):
         yield from nodes(below)
 
 
 def indexes_of(plan: Plan) -> set[str]:
-    """The indexes that a plan reads, or decides a conflict by."""
+    """The indexes that a plan reads, and those that detect a conflict."""
     used: set[str] = set()
     for node in nodes(plan):
         used.update(node.get("Conflict Arbiter Indexes", ()))

@@ -1,4 +1,4 @@
-"""What the check finds: where, what is declared there, what the database says, and what to do about it."""
+"""A problem of the check: its place, the declaration, the database's answer, and advice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Problem", "shown_path"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One disagreement; ``variants`` counts the variants of the query that have it."""
+    """One disagreement between code and database; ``variants`` counts the variants of the query that have it."""
 
     rule: str
     query: str
@@ -37,12 +37,12 @@ class Problem:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, for machines."""
+        """The problem as a JSON object."""
         return {**asdict(self), "sql_path": shown_path(self.sql_path)}
 
 
 def shown_path(path: Path | str) -> str:
-    """A path below the working directory without that; so ``file:line`` can be clicked on and is short."""
+    """The path, relative to the working directory if it is below it: short, and terminals can open ``file:line``."""
     path = Path(path)
     try:
         return str(path.relative_to(Path.cwd()))

@@ -1,4 +1,4 @@
-"""Columns: names, types, precision, values and NULLs of the rows, against the model that they become."""
+"""Checks the rows' column names, types, precision, values and NULLs against the model that they become."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
-from nexgent_db.binding import _union_parts
-from nexgent_db.contract._catalog import Column, numeric_of
+from nexgent_db.contract._catalog import CatalogColumn, numeric_of
 from nexgent_db.contract._declared import Declared, declared, field_place, fields_of
 from nexgent_db.contract._findings import FieldsSeen, Findings, listed
 from nexgent_db.contract._nodes import Node
 from nexgent_db.contract._numeric import decimals
 from nexgent_db.contract._scope import MAYBE, NEVER, Nulls, Scope, outputs
 from nexgent_db.contract._server import Described
+from nexgent_db.queries.rows import union_parts
 
 __all__ = ["Shown", "check_result", "shown_columns"]
 
 
 @dataclass(slots=True)
 class Shown:
-    """A column of one variant with everything that is known of it."""
+    """A column of one variant, with its NULLs and its origin."""
 
     described: Described
     nulls: Nulls
-    origin: Column | None
+    origin: CatalogColumn | None
     target: Any
     place: tuple[int, int]
 
 
 def shown_columns(findings: Findings, columns: Sequence[Described], nulls: Sequence[Nulls], tree: Node) -> list[Shown]:
-    """The columns of a statement, each with its NULLs, the table's column and the expression behind it."""
+    """The columns of a statement, each with its NULLs, its table's column and its expression."""
     targets = [] if tree.get("setOperations") else [each["expr"] for each in outputs(tree)]
     found: list[Shown] = []
     for number, column in enumerate(columns):
@@ -52,13 +52,13 @@ def shown_columns(findings: Findings, columns: Sequence[Described], nulls: Seque
 
 
 def check_result(findings: Findings, seen: FieldsSeen, row: Any, columns: Sequence[Shown], scope: Scope) -> None:
-    """The columns against what the method returns for one row: a model, models side by side, or one value."""
+    """Check the columns against the method's result for one row: a model, several models, or one value."""
     _Result(findings, seen, scope).check(row, columns)
 
 
 @dataclass(frozen=True, slots=True)
 class _Receiver:
-    """What takes a column's value: a field of a model, or the method's result itself."""
+    """The target of a column's value: a field of a model, or the method's result itself."""
 
     declared: Declared
     model: type[BaseModel] | None = None
@@ -75,7 +75,7 @@ class _Receiver:
 
 
 class _Result:
-    """The columns of one variant."""
+    """Checks the columns of one variant."""
 
     def __init__(self, findings: Findings, seen: FieldsSeen, scope: Scope) -> None:
         self.findings = findings
@@ -99,7 +99,7 @@ class _Result:
             self.column(columns[0], _Receiver(declared(row)), NEVER)
 
     def side_by_side(self, parts: Sequence[Any], columns: Sequence[Shown]) -> None:
-        models = [_union_parts(part)[0] for part in parts]
+        models = [union_parts(part)[0] for part in parts]
         wanted = sum(len(model.model_fields) for model in models)
         if wanted != len(columns):
             self.findings.report(
@@ -114,14 +114,14 @@ class _Result:
         for part, model in zip(parts, models, strict=True):
             own = columns[start : start + len(model.model_fields)]
             start += len(model.model_fields)
-            if NoneType in _union_parts(part):
+            if NoneType in union_parts(part):
                 self.first_column(model, own[0])
                 self.model(model, own, own[0].nulls)
             else:
                 self.model(model, own, NEVER)
 
     def first_column(self, model: type[BaseModel], first: Shown) -> None:
-        """Of a model that may be None: NULL in it is how that is told."""
+        """The first column of an optional model: NULL in it means that there is no row."""
         if not first.nulls:
             self.findings.report(
                 "nullability",
@@ -136,7 +136,7 @@ class _Result:
                 first.place,
                 f"{model.__name__} | None",
                 f"{first.described.name}, its first column, can be NULL in a row that is there",
-                "put a NOT NULL column first: it tells whether there is a row",
+                "put a NOT NULL column first: it shows whether there is a row",
             )
 
     def model(self, model: type[BaseModel], columns: Sequence[Shown], beside: Nulls) -> None:
@@ -168,7 +168,7 @@ class _Result:
     # --- One column -----------------------------------------------------------------------------------
 
     def column(self, column: Shown, receiver: _Receiver, beside: Nulls) -> None:
-        """``beside``: the NULLs of its model's first column, with which the whole model is None."""
+        """Check one column. ``beside`` holds the NULLs of its model's first column, which make the model None."""
         described, field = column.described, receiver.declared
         actual = self.findings.catalog.type_name(described.type, described.modifier)
         if not field.accepts(described.type, self.findings.catalog):
@@ -247,7 +247,7 @@ class _Result:
             )
 
     def optional(self, column: Shown, receiver: _Receiver, nulls: Nulls) -> None:
-        """A field of a model is needlessly optional only when no query at all can give NULL for it."""
+        """Report an optional result without NULLs; a model's field only when no query can give NULL for it."""
         label = column.described.name
         surely = not nulls and (column.origin is None or column.origin.never_null)
         if surely and self.findings.excused("nullable", label):

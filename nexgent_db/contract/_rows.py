@@ -1,4 +1,4 @@
-"""How many rows a parsed statement can give, and whether its order is a total one."""
+"""Decides from the parse tree how many rows a statement can give, and whether their order is total."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _UNION: Final = "1"
 
 
 def at_most_one(scope: Scope) -> bool:
-    """Whether the query gives one row at the most, whatever the tables hold."""
+    """Whether the query gives at most one row for any content of the tables."""
     return _determined(scope, ())
 
 
 def is_ordered(query: Node) -> bool:
-    """Whether the query has an ORDER BY; for an INSERT … SELECT, whether its source has."""
+    """Whether the query, or the source of an INSERT … SELECT, has an ORDER BY."""
     return bool(_source(query).get("sortClause"))
 
 
 def has_limit(query: Node) -> bool:
-    """Whether the query has a LIMIT that is not LIMIT ALL; for an INSERT … SELECT, whether its source has."""
+    """Whether the query, or the source of an INSERT … SELECT, has a LIMIT other than LIMIT ALL."""
     return _limit(_source(query)) not in (None, "all")
 
 
@@ -52,7 +52,7 @@ def is_totally_ordered(scope: Scope) -> bool:
 
 
 def gives_a_row(scope: Scope) -> bool:
-    """Whether the query gives at least one row, whatever the tables hold."""
+    """Whether the query gives at least one row for any content of the tables."""
     query = scope.query
     if query["commandType"] == INSERT:
         conflict = query.get("onConflict")
@@ -105,7 +105,7 @@ def _item_gives_a_row(item: Node, scope: Scope) -> bool:
 
 
 def _source(query: Node) -> Node:
-    """The query that says the order and the limit."""
+    """The query that has the ORDER BY and the LIMIT: the source of an INSERT … SELECT, else the query itself."""
     if query["commandType"] == INSERT:
         for entry in query.get("rtable") or []:
             if entry["rtekind"] == RTE_SUBQUERY:
@@ -115,7 +115,7 @@ def _source(query: Node) -> Node:
 
 
 def _limit(query: Node) -> str | None:
-    """``"1"``, ``"?"`` for one that is not a constant, ``"all"``, None."""
+    """The LIMIT: a number such as ``"1"``, ``"?"`` when it is no constant, ``"all"``, or None without one."""
     limit = query.get("limitCount")
     if limit is None:
         return None
@@ -141,7 +141,7 @@ def _returns_one(function: Node) -> bool:
 
 
 def _determined(scope: Scope, given: Sequence[Any]) -> bool:
-    """Whether at most one row has any given values of these expressions (of none: there is one row at most)."""
+    """Whether at most one row has the same values of these expressions. Without any: whether there is at most one."""
     query = scope.query
     if query["commandType"] == SELECT:
         if _limit(query) in ("0", "1") and query.get("limitOption", "0") == "0":
@@ -173,7 +173,7 @@ def _determined(scope: Scope, given: Sequence[Any]) -> bool:
 
 
 def _fix(scope: Scope, given: Sequence[Any]) -> tuple[set[Variable], set[int]]:
-    """The columns that have one value, and the tables that give one row, once ``given`` have their values."""
+    """The columns with a single value and the tables with a single row, when the values of ``given`` are fixed."""
     fixed: set[Variable] = set()
     for expression in map(plain, given):
         if expression["node"] == "VAR" and expression["varlevelsup"] == "0":

@@ -1,4 +1,4 @@
-"""One query of a parsed statement: what its tables are, which joins can make them NULL, what its filters prove."""
+"""One query of a parsed statement: its tables, the joins that can make them NULL, the proofs of its filters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
-from nexgent_db.contract._catalog import Catalog, Table
+from nexgent_db.contract._catalog import CatalogTable, ServerCatalog
 from nexgent_db.contract._nodes import Node
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 Nulls = frozenset[Any]
-"""What can make a value NULL: outer joins (each named by scope, join and side), and ``"?"`` for anything else."""
+"""The causes of a NULL value: outer joins (each named by scope, join and side), and ``"?"`` for anything else."""
 NEVER: Final[Nulls] = frozenset()
 MAYBE: Final[Nulls] = frozenset({"?"})
 
@@ -46,7 +46,7 @@ _PASSING: Final = {"RELABELTYPE": "arg", "COERCEVIAIO": "arg", "COLLATEEXPR": "a
 _SCOPES: Final = count()
 
 Variable = tuple[int, int]
-"""A column: the number of its table in the query's range table, and its own number in that."""
+"""A column: the number of its table in the query's range table, and its number in that table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Qual:
 class Scope:
     """One query level."""
 
-    def __init__(self, query: Node, parent: Scope | None, catalog: Catalog) -> None:
+    def __init__(self, query: Node, parent: Scope | None, catalog: ServerCatalog) -> None:
         self.query = query
         self.parent = parent
         self.catalog = catalog
@@ -78,7 +78,7 @@ class Scope:
 
     @property
     def result_table(self) -> int:
-        """The number of the table that is written; 0 in a SELECT."""
+        """The number of the table that the query writes; 0 in a SELECT."""
         return int(self.query.get("resultRelation") or 0)
 
     def entry(self, number: int) -> Node:
@@ -86,13 +86,13 @@ class Scope:
         entry: Node = self.tables[number - 1]
         return entry
 
-    def relation(self, number: int) -> Table | None:
+    def relation(self, number: int) -> CatalogTable | None:
         """The table or view of a range table's entry."""
         entry = self.entry(number)
         return self.catalog.tables.get(int(entry["relid"])) if entry["rtekind"] == RTE_RELATION else None
 
     def up(self, levels: int) -> Scope | None:
-        """The scope so many levels further out."""
+        """The scope ``levels`` levels further out."""
         scope: Scope | None = self
         for _ in range(levels):
             scope = scope.parent if scope else None
@@ -142,7 +142,7 @@ class Scope:
                     self._reductions.append((variable, above))
 
     def _reduce(self) -> None:
-        """An outer join whose NULLs a filter above it refuses is an inner one."""
+        """Treat an outer join as an inner one when a filter above it rejects its NULLs."""
         gone: set[Any] = set()
         for (table, _), above in self._reductions:
             gone |= self.nullings.get(table, NEVER) - above
@@ -155,7 +155,7 @@ class Scope:
                 left = above - gone
                 self.proved[variable] = left if known is None or len(left) < len(known) else known
 
-    # --- What a condition proves ----------------------------------------------------------------------
+    # --- Proofs of a condition ------------------------------------------------------------------------
 
     def implied(self, condition: Any) -> set[Variable]:
         """The columns that are not NULL where the condition is true."""
@@ -184,7 +184,7 @@ class Scope:
         if condition["node"] == "BOOLEXPR" and condition["boolop"] == "or":
             return set[Variable]().union(*(self.refuted(part) for part in condition["args"]))
         if condition["node"] == "BOOLEXPR" and condition["boolop"] == "not":
-            negated = condition["args"][0]  # where that is NULL, so is the condition: not true, and nothing proved
+            negated = condition["args"][0]  # if it is NULL, so is the condition: not true, and nothing proved
             return self.implied(negated) if negated["node"] in ("NULLTEST", "BOOLEANTEST") else set()
         return set()
 
@@ -207,7 +207,7 @@ class Scope:
         return set()
 
     def resolve(self, variable: Node) -> Variable:
-        """The table's column behind a column of a join or of GROUP BY, where it is one."""
+        """The table's column behind a column of a join or of GROUP BY; any other column unchanged."""
         table, column = int(variable["varno"]), int(variable["varattno"])
         if 0 < table <= len(self.tables) and column > 0:
             entry = self.entry(table)
@@ -224,14 +224,14 @@ class Scope:
 
 
 def plain(expression: Any) -> Any:
-    """The expression without changes of type that change no value."""
+    """The expression without casts that change no value."""
     while isinstance(expression, dict) and expression["node"] == "RELABELTYPE":
         expression = expression["arg"]
     return expression
 
 
 def conjuncts(quals: Any) -> Iterator[Any]:
-    """The parts of a condition that are joined by AND."""
+    """The parts of a condition that AND joins."""
     if isinstance(quals, list):
         for each in quals:
             yield from conjuncts(each)

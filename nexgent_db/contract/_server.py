@@ -1,4 +1,4 @@
-"""Asks the server what a statement takes and gives, and how it understands it."""
+"""Asks the server for a statement's parameters, columns and parse tree."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 import psycopg
 from psycopg import pq
 
-from nexgent_db.contract._catalog import Catalog
+from nexgent_db.contract._catalog import ServerCatalog
+from nexgent_db.contract._expressions import last_query
 from nexgent_db.contract._nodes import Node
-from nexgent_db.contract._nullability import last_query
 
 __all__ = ["Described", "Refused", "Server"]
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What ``PQdescribePrepared`` says of a column."""
+    """A column as ``PQdescribePrepared`` describes it."""
 
     name: str
     type: int
@@ -39,7 +39,7 @@ class Refused(Exception):
 class Server:
     """Describes and parses statements, inside the transaction that is open on the connection. Executes none."""
 
-    def __init__(self, connection: psycopg.Connection[Any], catalog: Catalog) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], catalog: ServerCatalog) -> None:
         self._connection = connection
         self._catalog = catalog
         connection.execute("SAVEPOINT described")
@@ -69,7 +69,7 @@ class Server:
         return parameters, columns
 
     def parse(self, text: str, types: Sequence[int], *, has_rows: bool) -> Node:
-        """What PostgreSQL makes of the statement. Raises Refused for one that no function may hold."""
+        """The statement's parse tree. Raises Refused for a statement that no function may contain."""
         arguments = ", ".join(self._catalog.sql_name(oid) for oid in types)
         returns = "SETOF record" if has_rows else "void"
         try:

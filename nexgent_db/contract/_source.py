@@ -1,4 +1,4 @@
-"""The queries to be checked: each with its text in the file, its method, and its ``-- check:`` comments."""
+"""The queries to check: each with its text in the file, its method, and its ``-- check:`` comments."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, get_type_hints
 
-from nexgent_db._data import data_dir
-from nexgent_db._sqllexer import Kind, Token, tokens
-from nexgent_db.binding import BoundQuery, method_place
 from nexgent_db.contract._declared import Declared, declared, fields_of
 from nexgent_db.contract._problem import shown_path
-from nexgent_db.models._base import Order
-from nexgent_db.sqlfiles import Query, Statement, load_directory
+from nexgent_db.models.base import Input
+from nexgent_db.queries.binding import BoundQuery, method_place
+from nexgent_db.queries.lexer import Kind, Token, tokens
+from nexgent_db.queries.sqlfile import load_directory
+from nexgent_db.queries.statement import Query, Statement
+from nexgent_db.resources import data_dir
 
 __all__ = ["EXHAUSTIVE", "Override", "Source", "all_sources", "bound_queries", "sources_of", "without_method"]
 
 EXHAUSTIVE: Final = 6
-"""With so many optional groups every variant is checked; with more, every choice of none, one, two, or all."""
+"""Up to this number of optional groups, every variant is checked; above it, every choice of none, one, two or all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One query; ``bound`` is None when no repository has it."""
+    """One query; ``bound`` is None when no repository calls it."""
 
     query: Query
     bound: BoundQuery | None
@@ -59,7 +60,7 @@ class Source:
 
     @property
     def sql(self) -> str:
-        """The query as it stands in the file, from its name line to its semicolon."""
+        """The query's text in the file, from its name line to its semicolon."""
         return self.text.text
 
     def variants(self) -> Iterator[Statement]:
@@ -73,7 +74,7 @@ class Source:
         yield from {id(statement): statement for statement in statements}.values()
 
     def may_be_null(self, parameter: str) -> bool:
-        """Whether a parameter that stands in a statement can be NULL there."""
+        """Whether a parameter of a statement can be NULL."""
         found = self.parameters.get(parameter)
         if found is None:
             return True
@@ -82,7 +83,7 @@ class Source:
 
     @property
     def _not_given_by_value(self) -> frozenset[str]:
-        """Parameters that are left out for NOT_GIVEN, so that None is a value."""
+        """The parameters that only NOT_GIVEN leaves out: None is one of their values."""
         if self.bound is None:
             return frozenset()
         hints = inspect.signature(self.bound.method).parameters
@@ -96,9 +97,9 @@ def _pairs(groups: tuple[frozenset[str], ...]) -> Iterator[tuple[frozenset[str],
 
 
 def all_sources(repository: type, package: str = "nexgent_db.aio") -> list[Source]:
-    """Every query of ``sql/``: those of the repositories of the package, and those that no method calls.
+    """Every query of ``sql/``: those of the package's repositories, and those that no method calls.
 
-    ``repository`` is the base class of the repositories; the modules of the package are imported to find them.
+    ``repository`` is the base class of the repositories; this imports the modules of the package to find them.
     """
     module = importlib.import_module(package)
     for found in pkgutil.walk_packages(module.__path__, f"{package}."):
@@ -125,7 +126,7 @@ def sources_of(queries: Iterable[BoundQuery]) -> list[Source]:
 
 
 def without_method(query: Query, parameters: Mapping[str, Declared] = MappingProxyType({})) -> Source:
-    """A query that no method calls: its rows are not declared, nor its parameters but for those given here."""
+    """A query that no method calls: it declares only these parameters, and no rows."""
     return _source(query, None, parameters)
 
 
@@ -134,7 +135,7 @@ def _parameters(bound: BoundQuery) -> dict[str, Declared]:
     found: dict[str, Declared] = {}
     for name in list(inspect.signature(bound.method).parameters)[1:]:
         annotation = hints[name]
-        if inspect.isclass(annotation) and issubclass(annotation, Order):
+        if inspect.isclass(annotation) and issubclass(annotation, Input):
             found |= fields_of(annotation)
         else:
             found[name] = declared(annotation)
@@ -153,9 +154,10 @@ RULES: Final = {
     "values": True,
     "filled": True,
     "rows": False,
+    "stored rows": False,
     "seq scan": True,
 }
-"""What a ``-- check:`` comment may be about, and whether it names a column or table."""
+"""The rules that a ``-- check:`` comment may excuse, and whether it names a column or table."""
 _OVERRIDE: Final = re.compile(r"--\s*check\s*:", re.IGNORECASE)
 _OVERRIDE_REST: Final = re.compile(rf"-- check: (?P<rule>{'|'.join(RULES)})(?: (?P<subject>[\w.]+))?: (?P<reason>\S.*)")
 _STAR: Final = re.compile(r"(?:\b(?:SELECT|RETURNING)(?:\s+(?:ALL|DISTINCT))?\s+|,\s*|[\w\"]\.)(\*)", re.IGNORECASE)
@@ -164,7 +166,7 @@ _WORD: Final = re.compile(r"\w+|[(),]")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The text of one query in its file, as it is and with comments and quotes blanked out; offsets are the file's."""
+    """The text of one query in its file; ``masked`` has blanks for comments and quotes, ``start`` is its offset."""
 
     start: int
     text: str
@@ -172,18 +174,18 @@ class Block:
     lines: tuple[int, ...]
 
     def place(self, offset: int) -> tuple[int, int]:
-        """Line and column in the file of an offset in ``masked``."""
+        """The line and column in the file of an offset in ``masked``."""
         offset += self.start
         line = sum(start <= offset for start in self.lines)
         return line, offset - self.lines[line - 1] + 1
 
     def stars(self) -> Iterator[tuple[int, int]]:
-        """Where all columns of something are selected at once."""
+        """The places of ``*``."""
         for found in _STAR.finditer(self.masked):
             yield self.place(found.start(1))
 
     def items(self) -> list[tuple[int, int]]:
-        """Where the items of the list stand that makes the rows: of the outermost RETURNING, else SELECT."""
+        """The places of the row's items: those of the outermost RETURNING, else of the outermost SELECT."""
         depth = 0
         begins: dict[str, int] = {}
         words: list[tuple[str, int, int]] = []

@@ -1,22 +1,22 @@
-"""What is written: that no NOT NULL column is left out of an INSERT, or given NULL."""
+"""Checks that no INSERT leaves out a NOT NULL column, and that no statement writes NULL to one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from nexgent_db.contract._catalog import Column, Table
+from nexgent_db.contract._catalog import CatalogColumn, CatalogTable
+from nexgent_db.contract._expressions import Parameter
 from nexgent_db.contract._findings import Findings
 from nexgent_db.contract._nodes import Node, walk
-from nexgent_db.contract._nullability import Parameter
 from nexgent_db.contract._scope import INSERT, UPDATE, Scope, plain
-from nexgent_db.sqlfiles import Statement
+from nexgent_db.queries.statement import Statement
 
 __all__ = ["check_writes"]
 
 
 def check_writes(findings: Findings, statement: Statement, tree: Node, known: Mapping[int, Parameter]) -> None:
-    """Every INSERT and UPDATE in the statement against the NOT NULL columns of its table."""
+    """Check every INSERT and UPDATE in the statement against the NOT NULL columns of its table."""
     for query in walk(tree):
         if query["node"] != "QUERY" or query["commandType"] not in (INSERT, UPDATE):
             continue
@@ -34,7 +34,7 @@ def check_writes(findings: Findings, statement: Statement, tree: Node, known: Ma
                 _report_missing(findings, table, column)
 
 
-def _report_missing(findings: Findings, table: Table, column: Column) -> None:
+def _report_missing(findings: Findings, table: CatalogTable, column: CatalogColumn) -> None:
     if not findings.excused("filled", column.name):
         findings.report(
             "missing column",
@@ -48,8 +48,8 @@ def _report_missing(findings: Findings, table: Table, column: Column) -> None:
 def _check_value(
     findings: Findings,
     statement: Statement,
-    table: Table,
-    column: Column,
+    table: CatalogTable,
+    column: CatalogColumn,
     expression: Any,
     known: Mapping[int, Parameter],
 ) -> None:

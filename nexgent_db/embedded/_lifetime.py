@@ -1,13 +1,13 @@
 """One server for one directory, shared by every process that uses it, ended with the last of them.
 
-Two locks lie in the directory, both flock, so that the kernel lets go of them whatever happens to a process:
+The directory has two locks, both flock, so the kernel releases them however a process ends:
 
 - ``users.lock``: held shared by every user, exclusively by the watchdog while it stops the server.
-- ``server.lock``: held by the watchdog and, inherited, by the server and its children. When it is free,
-  nothing of an earlier server or initdb is alive, and whatever such a one left lying about may go. Of several
-  users that find it free one gets it and starts the server; the others wait until that one answers.
+- ``server.lock``: held by the watchdog and, inherited, by the server and its children. When it is free, no process
+  of an earlier server or initdb is alive, and its remaining files may be deleted. Of several users that find it free,
+  one gets it and starts the server; the others wait until the server answers.
 
-Taken in that order. What differs between servers is a ``Plan`` and a way to ask whether one answers.
+They are taken in this order. Servers differ only in their ``Plan`` and in the check whether one answers.
 """
 
 from __future__ import annotations
@@ -31,36 +31,36 @@ from typing import TYPE_CHECKING, Any
 from nexgent_db.errors import NexgentError
 
 if TYPE_CHECKING:
-    from nexgent_db.embedded._watchdog import Order
+    from nexgent_db.embedded._watchdog import LaunchSpec
 
 START_TIMEOUT_S = 120  # crash recovery may have much to read
-LEAVE_TIMEOUT_S = 90  # more than the watchdog allows before it forces the end
+LEAVE_TIMEOUT_S = 90  # longer than the watchdog waits before it forces the end
 POLL_S = 0.01
 MAX_SOCKET_PATH_BYTES = 100  # sun_path holds 104 on macOS, 108 on Linux
 _ELSEWHERE_PREFIX = "nexgent-sockets-"
 
 
 class EmbeddedServerError(NexgentError):
-    """An embedded server cannot be had; the message says what to install, change or set instead."""
+    """An embedded server cannot run; the message says what to install, change or set instead."""
 
 
 @dataclass(frozen=True)
-class Account:
-    """Whom servers run as when this process is root: PostgreSQL refuses uid 0."""
+class ServerAccount:
+    """The account that servers run as when this process is root: PostgreSQL refuses to run as uid 0."""
 
     uid: int
     gid: int
 
     @staticmethod
-    def needed() -> Account | None:
-        """``nobody`` for root, None for everyone else: they run servers as themselves."""
+    def needed() -> ServerAccount | None:
+        """``nobody`` for root; None for other users, who run servers as themselves."""
         if os.geteuid() != 0:
             return None
         try:
             nobody = pwd.getpwnam("nobody")
         except KeyError:
             raise EmbeddedServerError("root needs a 'nobody' account to run servers as: create one") from None
-        return Account(nobody.pw_uid, nobody.pw_gid)
+        return ServerAccount(nobody.pw_uid, nobody.pw_gid)
 
     def can_reach(self, path: Path) -> bool:
         """Whether the account may enter every directory on the way and enter or execute ``path`` itself."""
@@ -73,7 +73,7 @@ class Account:
 
     @property
     def popen_options(self) -> dict[str, Any]:
-        """What makes ``subprocess`` run a program as this account, with no other groups."""
+        """The options with which ``subprocess`` runs a program as this account, without other groups."""
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
 
@@ -93,7 +93,7 @@ class Home:
     def __init__(self, root: Path, socket_name: str) -> None:
         self.root = root
         self.socket_name = socket_name
-        self.account = Account.needed()
+        self.account = ServerAccount.needed()
         self.data = root / "data"
         self.log = root / "server.log"
         self._elsewhere = root / "sockets.path"
@@ -110,10 +110,10 @@ class Home:
             )
 
     def _make(self, path: Path) -> None:
-        """Under another name first: whoever else starts now is to see it with its final mode, or not at all."""
+        """Create it under another name first: other processes see it with its final mode, or not at all."""
         fresh = Path(tempfile.mkdtemp(prefix=f".{path.name[:50]}-", dir=path.parent))
         if self.account:
-            fresh.chmod(0o711)  # "nobody" passes through, to what he owns
+            fresh.chmod(0o711)  # "nobody" passes through to the directories that it owns
         try:
             fresh.rename(path)
         except OSError:
@@ -126,13 +126,13 @@ class Home:
         path.mkdir(mode=0o700, exist_ok=True)
         if self.account is None:
             path.chmod(0o700)
-        else:  # by group, as this process may be a root without the right to override modes
+        else:  # by group: root may lack the right to override modes
             path.chmod(0o770)
             os.chown(path, self.account.uid, os.getegid())
 
     @property
     def sockets(self) -> Path:
-        """Where the socket is: ``run``, or elsewhere when that path does not do for one."""
+        """The socket's directory: ``run``, or another one when that path does not fit a socket."""
         with contextlib.suppress(FileNotFoundError):
             return Path(self._elsewhere.read_text())
         return self.root / "run"
@@ -143,7 +143,7 @@ class Home:
         return self.sockets / self.socket_name
 
     def make_sockets(self) -> None:
-        """Replace the socket directory by an empty one. Caller holds ``server.lock``."""
+        """Replace the socket directory by an empty one. The caller holds ``server.lock``."""
         stale = self.sockets
         if stale.parent == self.root or stale.name.startswith(_ELSEWHERE_PREFIX):
             shutil.rmtree(stale, ignore_errors=True)
@@ -160,13 +160,13 @@ class Home:
 
 
 def _fits_socket(path: Path) -> bool:
-    """Whether kernel and libpq take it: short, and no comma, which would make it two hosts."""
+    """Whether kernel and libpq accept the path: it is short, and has no comma, which libpq reads as two hosts."""
     return len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES and "," not in str(path)
 
 
 def temporary_parent() -> Path:
     """A directory for temporary files that the server's account can reach and sockets fit into."""
-    account = Account.needed()
+    account = ServerAccount.needed()
     for path in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):  # noqa: S108
         fits = _fits_socket(path / ("x" * 50))  # a name, "run", a socket
         if fits and path.is_dir() and os.access(path, os.W_OK | os.X_OK) and (not account or account.can_reach(path)):
@@ -175,7 +175,7 @@ def temporary_parent() -> Path:
 
 
 def server_environment() -> dict[str, str]:
-    """The same for every server, whatever the environment of its starter says."""
+    """The environment of every server, independent of the starting process."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 
@@ -183,23 +183,26 @@ def server_environment() -> dict[str, str]:
 def shared_server(
     home: Home, plan: Callable[[Home], Plan], answers: Callable[[Home], bool], *, throw_away: bool = False
 ) -> Iterator[None]:
-    """Use the server of ``home``: start it if it does not run, end it unless others use it.
+    """Use the server of ``home``: start it if it does not run, and stop it at the end unless others use it.
 
-    ``plan`` is called only to start one, with everything of an earlier server gone. Raises
-    EmbeddedServerError if the directory cannot be used, or if the server does not come up.
+    ``plan`` is called only to start a server, after every process of an earlier one has ended. A child forked meanwhile
+    is not a user: it leaves the server to its parent. Raises EmbeddedServerError if the directory cannot be used, or
+    if the server does not come up.
     """
+    user = os.getpid()
     with contextlib.ExitStack() as stack:
         with _as_server_error(home):
             home.create()
             users = stack.enter_context(_lock_file(home.root / "users.lock"))
-            fcntl.flock(users, fcntl.LOCK_SH)  # waits while a server is being stopped
+            fcntl.flock(users, fcntl.LOCK_SH)  # waits while the watchdog stops a server
         try:
             with _as_server_error(home):
                 _ensure_running(home, plan, answers, throw_away)
             yield
         finally:
-            fcntl.flock(users, fcntl.LOCK_UN)
-            _wait_for_its_end(home, users)
+            if os.getpid() == user:  # a forked child shares its parent's lock
+                fcntl.flock(users, fcntl.LOCK_UN)
+                _wait_for_its_end(home, users)
 
 
 @contextlib.contextmanager
@@ -230,7 +233,7 @@ def _try_lock(descriptor: int, how: int) -> bool:
 def _ensure_running(
     home: Home, plan: Callable[[Home], Plan], answers: Callable[[Home], bool], throw_away: bool
 ) -> None:
-    """Caller holds ``users.lock`` shared."""
+    """Start the server if it does not run. The caller holds ``users.lock`` shared."""
     started = False
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
@@ -252,7 +255,7 @@ def _ensure_running(
 def _start(home: Home, plan: Callable[[Home], Plan], server: int, throw_away: bool) -> None:
     home.make_sockets()
     todo = plan(home)
-    order: Order = {
+    spec: LaunchSpec = {
         "root": str(home.root),
         "lock_fd": server,
         "account": (home.account.uid, home.account.gid) if home.account else None,
@@ -265,7 +268,7 @@ def _start(home: Home, plan: Callable[[Home], Plan], server: int, throw_away: bo
         "throw_away": throw_away,
     }
     with contextlib.suppress(FileNotFoundError):
-        home.log.rename(home.log.with_suffix(".log.1"))  # why an earlier one ended may be of interest
+        home.log.rename(home.log.with_suffix(".log.1"))  # may show why an earlier server ended
     home.log.touch(mode=0o600, exist_ok=False)
     with home.log.open("ab") as log:
         subprocess.run(  # returns at once: the watchdog forks
@@ -276,7 +279,7 @@ def _start(home: Home, plan: Callable[[Home], Plan], server: int, throw_away: bo
                 "-W",
                 "ignore",
                 str(Path(__file__).with_name("_watchdog.py")),
-                json.dumps(order),
+                json.dumps(spec),
             ],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -289,14 +292,14 @@ def _start(home: Home, plan: Callable[[Home], Plan], server: int, throw_away: bo
 
 
 def _wait_for_its_end(home: Home, users: int) -> None:
-    """Caller has left. Returns once the server is gone, or at once if others use it."""
+    """Wait until the server is gone, or return at once if others use it. The caller has released its lock."""
     deadline = time.monotonic() + LEAVE_TIMEOUT_S
     while time.monotonic() < deadline:
         try:
             with _lock_file(home.root / "server.lock", create=False) as server:
                 if _try_lock(server, fcntl.LOCK_SH):
                     return
-        except OSError:  # thrown away already, or never started
+        except OSError:  # already removed, or never started
             return
         unused = _try_lock(users, fcntl.LOCK_EX)  # then the watchdog has not woken up yet
         others = not unused and _try_lock(users, fcntl.LOCK_SH)  # if not, the watchdog is stopping it

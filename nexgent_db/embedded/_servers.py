@@ -25,7 +25,7 @@ def default_root() -> Path:
 
     ``NEXGENT_DB_HOME`` if set; else ``/var/lib/nexgent-db`` for root, whose home is closed to the account
     that servers then run as; else ``nexgent-db`` in ``XDG_STATE_HOME`` or ``~/.local/state``.
-    Raises EmbeddedServerError if there is no home directory to be found.
+    Raises EmbeddedServerError if the account has no home directory.
     """
     if home := os.environ.get("NEXGENT_DB_HOME"):
         return Path(home).expanduser().absolute()
@@ -41,15 +41,15 @@ def default_root() -> Path:
 
 @contextlib.contextmanager
 def postgres(root: Path | None = None, *, durable: bool = True) -> Iterator[str]:
-    """Run PostgreSQL for the length of the block and yield its ``postgresql://`` URL (superuser, any number of users).
+    """Run PostgreSQL until the ``with`` ends and yield its ``postgresql://`` URL (superuser, any number of users).
 
-    With ``root`` its files lie in ``root``/postgres and stay; every process that names the same ``root``
-    shares one server, and it stops with the last of them, however that one ended. ``durable=False`` trades
-    safety from power cuts (not from killed processes) for speed; whoever starts the server decides for all.
-    Without ``root`` the server is the caller's alone, never durable, and deleted afterwards.
+    With ``root`` its files stay in ``root``/postgres; all processes with the same ``root`` share one server, which
+    stops when the last of them ends in any way. ``durable=False`` trades safety from power cuts (not from killed
+    processes) for speed; the process that starts the server decides for all. Without ``root`` only the caller uses the
+    server; it is never durable, and is deleted afterwards.
 
-    Only a unix socket is opened, in a directory that only this account can enter; there is no password. As root
-    the server runs as ``nobody``, so that programs that run as ``nobody`` can enter as well.
+    The server listens only on a unix socket, in a directory that only this account can enter, without a password. For
+    root the server runs as ``nobody``, so programs that run as ``nobody`` can enter as well.
 
     Raises EmbeddedServerError if no server program of version 15 or newer is found, if ``root`` is not usable
     (for ``nobody``, when root runs this), if its data are of another major version, or if it does not start.
@@ -67,11 +67,11 @@ def postgres(root: Path | None = None, *, durable: bool = True) -> Iterator[str]
 
 @contextlib.contextmanager
 def valkey(root: Path | None = None) -> Iterator[str]:
-    """Run Valkey for the length of the block and yield its ``unix://`` URL, as the redis client takes it.
+    """Run Valkey until the ``with`` ends and yield its ``unix://`` URL, as the redis client takes it.
 
-    With ``root`` its files lie in ``root``/valkey; every process that names the same ``root`` shares one server,
-    it stops with the last of them, and its contents are saved then, and within a minute of a change.
-    Without ``root`` the server is the caller's alone, saves nothing, and is deleted afterwards.
+    With ``root`` its files stay in ``root``/valkey; all processes with the same ``root`` share one server, which stops
+    with the last of them. It saves its content then, and within a minute of a change. Without ``root`` only the caller
+    uses the server; it saves nothing, and is deleted afterwards.
 
     Socket and account are as for ``postgres``.
 
@@ -90,17 +90,19 @@ def valkey(root: Path | None = None) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _placed(root: Path | None, name: str) -> Iterator[tuple[Path, bool]]:
-    """The server's own directory, and whether it is to be thrown away."""
+    """The server's directory, and whether to remove it afterwards."""
     if root is not None:
         yield root.expanduser().absolute() / name, False
         return
+    user = os.getpid()
     place = Path(tempfile.mkdtemp(prefix=f"nexgent-{name}-", dir=temporary_parent()))
     try:
         if os.geteuid() == 0:
-            place.chmod(0o711)  # "nobody" passes through, to what he owns
+            place.chmod(0o711)  # "nobody" passes through to the directories that it owns
         yield place, True
-    finally:  # the watchdog does this too, in case this process cannot
-        shutil.rmtree(place, ignore_errors=True)
+    finally:  # the watchdog does this too, in case this process is killed
+        if os.getpid() == user:  # not a forked child
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _plan_postgres(home: Home, *, durable: bool) -> Plan:
@@ -114,7 +116,7 @@ def _plan_postgres(home: Home, *, durable: bool) -> Plan:
                 f"{home.data} was made by PostgreSQL {made_by}, {programs} has {major}:"
                 " dump it with the old programs, or move it away"
             )
-        (home.data / "postmaster.pid").unlink(missing_ok=True)  # nothing of it is alive: see server.lock
+        (home.data / "postmaster.pid").unlink(missing_ok=True)  # its server has ended: see server.lock
     else:
         fresh = home.root / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)  # an initdb that did not finish
@@ -133,7 +135,7 @@ def _plan_postgres(home: Home, *, durable: bool) -> Plan:
     server = [str(programs / "postgres"), "-D", str(home.data)]
     for name, value in settings.items():
         server += ["-c", f"{name}={value}"]
-    # SIGINT: end the sessions and close down in order. SIGQUIT: leave the rest to crash recovery.
+    # SIGINT: end the sessions and shut down in order. SIGQUIT: leave the rest to crash recovery.
     return Plan(server, stop=signal.SIGINT, force=signal.SIGQUIT, setup=setup)
 
 
@@ -148,7 +150,7 @@ def _plan_valkey(home: Home, *, save: bool) -> Plan:
     options = {
         "--port": "0",
         "--unixsocket": str(home.socket),
-        "--unixsocketperm": "777",  # the directory is what keeps others out
+        "--unixsocketperm": "777",  # the directory keeps others out
         "--dir": str(home.data),
         "--daemonize": "no",
         "--appendonly": "no",

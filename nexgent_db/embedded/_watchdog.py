@@ -1,11 +1,11 @@
-"""Runs one server and ends it with its last user. Started as a file: ``python -I -S -W ignore _watchdog.py <order>``.
+"""Runs one server and ends it with its last user. Started as a file: ``python -I -S -W ignore _watchdog.py <spec>``.
 
 The server is the watchdog's child, so there is no pid file to trust and no dead pid to signal. Users hold
-``users.lock`` shared; the watchdog waits for it exclusively, and gets it when the last one left or was
-killed. ``server.lock`` arrives as an open, locked descriptor and is handed on to the server: it stays held
-for exactly as long as anything of this server lives.
+``users.lock`` shared; the watchdog waits for it exclusively, and gets it when the last user has left
+or was killed. The watchdog inherits ``server.lock`` as an open, locked descriptor and passes it on to the server: it
+stays locked exactly until the last process of this server ends.
 
-Only the standard library: this file must run without the package, and before ``site`` is set up.
+This file uses only the standard library: it must run without the package, and before ``site`` is set up.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from typing import Any, TypedDict
 STOP_TIMEOUT_S = 60
 
 
-class Order(TypedDict):
-    """What the starting process wants run; JSON in ``argv[1]``."""
+class LaunchSpec(TypedDict):
+    """The starting process's instructions; JSON in ``argv[1]``."""
 
     root: str
     lock_fd: int
     account: tuple[int, int] | None  # uid and gid to run as
-    setup: list[str]  # run to completion first, working in <root>/data.new; empty: nothing to set up
+    setup: list[str]  # run first, to its end, in <root>/data.new; empty: nothing to set up
     server: list[str]
     environment: dict[str, str]
-    stop: int  # the signal for an orderly end
-    force: int  # the signal when that took longer than STOP_TIMEOUT_S
-    sockets: str  # directory to remove with the server
-    throw_away: bool  # remove the root as well, once nobody uses it
+    stop: int  # the signal for an orderly shutdown
+    force: int  # the signal if the shutdown takes longer than STOP_TIMEOUT_S
+    sockets: str  # the directory to remove with the server
+    throw_away: bool  # also remove the root once it is unused
 
 
 class _Keeper:
-    """The one child at a time. ``stop`` may come from a thread or a signal handler at any moment.
+    """Runs one child at a time. ``stop`` may come from a thread or a signal handler at any moment.
 
-    It sets the flag before it looks for a child; ``run`` notes the child before it looks at the flag: so one
-    of the two sees the other, without a lock that a signal handler could wait for in vain.
+    ``stop`` sets the flag before it looks for a child; ``run`` notes the child before it looks at the flag. So one of
+    the two sees the other, without a lock on which a signal handler could deadlock.
     """
 
-    def __init__(self, order: Order) -> None:
-        self.order = order
+    def __init__(self, spec: LaunchSpec) -> None:
+        self.spec = spec
         self.stopping = False
         self.unused = threading.Event()
         self.child: subprocess.Popen[bytes] | None = None
@@ -58,26 +58,26 @@ class _Keeper:
         if self.stopping:
             return None
         options: dict[str, Any] = {}
-        if self.order["account"] is not None:
-            options["user"], options["group"] = self.order["account"]
+        if self.spec["account"] is not None:
+            options["user"], options["group"] = self.spec["account"]
             options["extra_groups"] = []
         self.child = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
-            env=self.order["environment"],
-            pass_fds=[self.order["lock_fd"]],
+            env=self.spec["environment"],
+            pass_fds=[self.spec["lock_fd"]],
             umask=0o077,
-            preexec_fn=_end_with_parent(self.order["stop"]),
+            preexec_fn=_end_with_parent(self.spec["stop"]),
             **options,
         )
         if self.stopping:
-            self.child.send_signal(self.order["stop"])
+            self.child.send_signal(self.spec["stop"])
         return self.child.wait()
 
     def stop(self) -> None:
         self.stopping = True
         if self.child is not None:
-            self.child.send_signal(self.order["stop"])
+            self.child.send_signal(self.spec["stop"])
 
     def stop_when_unused(self, users: int) -> None:
         fcntl.flock(users, fcntl.LOCK_EX)
@@ -85,7 +85,7 @@ class _Keeper:
         self.stop()
         time.sleep(STOP_TIMEOUT_S)
         if self.child is not None:
-            self.child.send_signal(self.order["force"])
+            self.child.send_signal(self.spec["force"])
 
 
 def _end_with_parent(stop: int) -> Callable[[], None] | None:
@@ -103,8 +103,8 @@ def _end_with_parent(stop: int) -> Callable[[], None] | None:
 
 
 def _set_up(keeper: _Keeper, root: Path) -> bool:
-    """The data directory gets its name when it is complete, and that survives a power cut."""
-    if keeper.run(keeper.order["setup"]) != 0:
+    """Set the data directory up. It gets its name when it is complete, and the name survives a power cut."""
+    if keeper.run(keeper.spec["setup"]) != 0:
         return False
     (root / "data.new").rename(root / "data")
     directory = os.open(root, os.O_RDONLY)
@@ -113,29 +113,29 @@ def _set_up(keeper: _Keeper, root: Path) -> bool:
     return True
 
 
-def main(order: Order) -> None:
-    """Run the server until it ends or nobody uses it, then clear away what is not to stay."""
-    root = Path(order["root"])
-    keeper = _Keeper(order)
+def main(spec: LaunchSpec) -> None:
+    """Run the server until it ends or is unused, then remove its temporary files."""
+    root = Path(spec["root"])
+    keeper = _Keeper(spec)
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: keeper.stop())
     users = os.open(root / "users.lock", os.O_RDWR)
     threading.Thread(target=keeper.stop_when_unused, args=(users,), daemon=True).start()
     try:
-        if not order["setup"] or _set_up(keeper, root):
-            keeper.run(order["server"])
+        if not spec["setup"] or _set_up(keeper, root):
+            keeper.run(spec["server"])
     except OSError as e:
-        sys.stderr.write(f"{e}\n")  # the log, which the starter shows
-    if order["throw_away"] and not keeper.stopping:  # it ended by itself: show that, then wait for its users
-        os.close(order["lock_fd"])
+        sys.stderr.write(f"{e}\n")  # to the log, which the starter shows
+    if spec["throw_away"] and not keeper.stopping:  # it ended by itself: report that, then wait for its users
+        os.close(spec["lock_fd"])
         keeper.unused.wait()
-    if order["throw_away"] or keeper.stopping:
-        shutil.rmtree(order["sockets"], ignore_errors=True)
-    if order["throw_away"]:
+    if spec["throw_away"] or keeper.stopping:
+        shutil.rmtree(spec["sockets"], ignore_errors=True)
+    if spec["throw_away"]:
         shutil.rmtree(root, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    if os.fork() == 0:  # the starter waits for the parent only: neither a zombie nor a child to look after
+    if os.fork() == 0:  # the starter waits only for the parent, so it has no child to reap
         main(json.loads(sys.argv[1]))
     os._exit(0)  # the waiting thread may still be in flock

@@ -1,10 +1,10 @@
 """Frozen row models, one module for each aggregate, and the orders and results of trades. They know no I/O."""
 
-from nexgent_db.models._base import SOL_MINT, Exact, Percent, TokenNumber, TradingMode, UsdNumber
 from nexgent_db.models.agents import Agent, AgentWithWallets
 from nexgent_db.models.api_keys import FULL_ACCESS, ApiKey, NewApiKey, VerifiedApiKey, has_scope
 from nexgent_db.models.balance_snapshots import AgentBalanceSnapshot, BalanceSnapshotOrder
-from nexgent_db.models.balances import AgentBalance
+from nexgent_db.models.balances import AgentBalance, LedgerDifference
+from nexgent_db.models.base import SOL_MINT, Exact, Percent, TokenNumber, TradingMode, UsdNumber
 from nexgent_db.models.cache import TokenPrice, TradingFlags
 from nexgent_db.models.filters import SignalFilter, SwapFilter, TransactionFilter
 from nexgent_db.models.historical_swaps import AgentHistoricalSwap, ClosedTrades, CloseReason
@@ -31,11 +31,12 @@ from nexgent_db.models.trades import (
     SwapOrder,
     TakeProfitOrder,
     TradeResult,
+    WalletOrder,
     WithdrawOrder,
     request_id_of,
 )
-from nexgent_db.models.trading_config import (
-    AgentTradingConfig,
+from nexgent_db.models.trading_config import AgentTradingConfig
+from nexgent_db.models.trading_sections import (
     BalanceThresholds,
     Dca,
     DcaLevel,
@@ -85,6 +86,7 @@ __all__ = [
     "Exact",
     "ExecutionStatus",
     "FinalStatus",
+    "LedgerDifference",
     "MoonBag",
     "NewApiKey",
     "OpenPositions",
@@ -124,6 +126,7 @@ __all__ = [
     "UsdNumber",
     "User",
     "VerifiedApiKey",
+    "WalletOrder",
     "WithdrawOrder",
     "has_scope",
     "request_id_of",

@@ -1,15 +1,15 @@
-"""Agents: what a user lets trade, with its configuration and its wallets."""
+"""Agents: they trade for a user, with a configuration and wallets."""
 
 from __future__ import annotations
 
 from pydantic import JsonValue
 
-from nexgent_db.models._base import UUID, AwareDatetime, Row, TradingMode
+from nexgent_db.models.base import UUID, AwareDatetime, Row, TradingMode
 from nexgent_db.models.wallets import AgentWallet
 
 
 class Agent(Row):
-    """One agent. ``trading_config`` is the stored document, None for all defaults; ``version`` rises at every write."""
+    """One agent. ``trading_config`` is the stored document, None for all defaults; every write raises ``version``."""
 
     id: UUID
     user_id: UUID

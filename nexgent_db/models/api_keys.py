@@ -1,4 +1,4 @@
-"""API keys: stored as a hash, recognised by a visible prefix."""
+"""API keys: the database stores their hash and a visible prefix."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from nexgent_db.models._base import UUID, AwareDatetime, Field, Row
+from nexgent_db.models.base import UUID, AwareDatetime, Field, Row
 
 FULL_ACCESS: Final = "full_access"
-"""The scope that grants all."""
+"""The scope that grants every scope."""
 
 _SECRET: Final = re.compile(r"nex_[A-Za-z0-9_-]{32}")
 _PREFIX_LENGTH: Final = len("nex_") + 4
@@ -34,14 +34,14 @@ class ApiKey(Row):
 
 
 class NewApiKey(Row):
-    """A key just made, and its secret: ``secret.get_secret_value()`` is the only time that it can be had."""
+    """A new key and its secret, which only this object has: ``secret.get_secret_value()``."""
 
     key: ApiKey
     secret: SecretStr
 
 
 class VerifiedApiKey(Row):
-    """Whose key a secret is, and what it may do."""
+    """The owner and the scopes of a valid key."""
 
     id: UUID
     user_id: UUID
@@ -55,7 +55,7 @@ class VerifiedApiKey(Row):
 def has_scope(key: VerifiedApiKey | ApiKey, scope: str) -> bool:
     """Whether the key's scopes grant this one; ``full_access`` grants all.
 
-    Says nothing of expiry and revocation: what ``api_keys.verify`` returned has been checked for them.
+    Does not check expiry and revocation: ``api_keys.verify`` has checked them for the key that it returned.
     """
     scopes = key.scopes or ()
     return scope in scopes or FULL_ACCESS in scopes
@@ -67,7 +67,7 @@ def new_secret() -> str:
 
 
 def hash_of(secret: object) -> str | None:
-    """What is stored of a secret: its SHA-256 in hex. None for what has not the form of a secret.
+    """The stored form of a secret: its SHA-256 in hex. None for a malformed secret.
 
     24 random bytes need neither salt nor a slow hash.
     """
@@ -77,5 +77,5 @@ def hash_of(secret: object) -> str | None:
 
 
 def prefix_of(secret: str) -> str:
-    """What may be shown of a secret."""
+    """The start of a secret, which may be shown."""
     return secret[:_PREFIX_LENGTH]

@@ -1,12 +1,13 @@
-"""Balance snapshots: what a wallet was worth at an hour."""
+"""Balance snapshots: the value of a wallet at an hour."""
 
 from __future__ import annotations
 
-from nexgent_db.models._base import UUID, AwareDatetime, Order, Row, TokenNumber, WalletAddress
+from nexgent_db.models.base import UUID, AwareDatetime, Input, Row, TokenNumber, WalletAddress
+from nexgent_db.models.storable import Timestamp
 
 
 class AgentBalanceSnapshot(Row):
-    """A wallet's worth at ``snapshot_timestamp``, in SOL."""
+    """A wallet's value at ``snapshot_timestamp``, in SOL."""
 
     id: UUID
     agent_id: UUID
@@ -20,12 +21,12 @@ class AgentBalanceSnapshot(Row):
     wallet_address: str
 
 
-class BalanceSnapshotOrder(Order):
-    """A wallet's worth to be stored."""
+class BalanceSnapshotOrder(Input):
+    """A snapshot to store."""
 
     agent_id: UUID
     wallet_address: WalletAddress
-    snapshot_timestamp: AwareDatetime
+    snapshot_timestamp: Timestamp
     portfolio_balance_sol: TokenNumber
     sol_balance: TokenNumber
     positions_value_sol: TokenNumber

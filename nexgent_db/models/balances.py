@@ -1,12 +1,14 @@
-"""Balances: how much of a token a wallet holds. Always the sum of its transactions' effects."""
+"""Balances: how much of a token a wallet holds. A balance is always the sum of the wallet's transactions."""
 
 from __future__ import annotations
 
-from nexgent_db.models._base import UUID, AwareDatetime, Row, TokenNumber
+from decimal import Decimal
+
+from nexgent_db.models.base import UUID, AwareDatetime, Row, TokenNumber
 
 
 class AgentBalance(Row):
-    """A wallet's holding of one token, in whole tokens (SOL, not lamports)."""
+    """A wallet's balance of one token, in whole tokens (SOL, not lamports)."""
 
     id: UUID
     agent_id: UUID
@@ -16,3 +18,11 @@ class AgentBalance(Row):
     balance: TokenNumber
     last_updated: AwareDatetime
     version: int
+
+
+class LedgerDifference(Row):
+    """A balance that is not the sum of the changes by its wallet's transactions."""
+
+    token_address: str
+    balance: TokenNumber
+    ledger_total: Decimal

@@ -1,21 +1,23 @@
-"""What the cache tells: flags, prices, and how it is doing."""
+"""The cache's results: flags, prices, differences, status; and its outbox."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import Literal
 
-from nexgent_db.models._base import UUID, AwareDatetime, Row, TokenNumber, TradingMode
+from nexgent_db.models.base import UUID, AwareDatetime, Row, TokenNumber, TradingMode
 
 CachedEntity = Literal["agent", "balance", "position", "everything"]
-DifferenceKind = Literal["stale", "ahead", "altered", "unreadable", "ghost", "members"]
-"""How something cached can differ from the database: an older version; a newer one, which only a database that went
-back can explain; the same version with another content; nothing that can be read; a row that does not exist; a set
-that counts as complete and has other members."""
+DifferenceKind = Literal[
+    "stale", "newer_than_database", "content_mismatch", "unreadable", "orphan", "membership_mismatch"
+]
+"""How an entry of the cache can differ from the database: an older version; a newer version, which proves that the
+database was restored or failed over; the same version with other content; an unreadable value; a row that the database
+does not have; a complete set that lists other rows than the database."""
 
 
 class CacheChange(Row):
-    """One row of the outbox: what a committed change concerns, and the version it has there."""
+    """An entry of the outbox: the row that a committed change concerns, and its version. ``everything``: all rows."""
 
     version: int
     entity: CachedEntity
@@ -27,7 +29,7 @@ class CacheChange(Row):
 
 
 class CachedAgent(Row):
-    """What is cached of an agent; ``trading_config`` is the stored document as text."""
+    """The cached columns of an agent; ``trading_config`` is the stored document as text."""
 
     id: UUID
     trading_mode: TradingMode
@@ -38,27 +40,27 @@ class CachedAgent(Row):
 
     @property
     def is_active(self) -> bool:
-        """Does it trade by itself in the mode that it is in?"""
+        """Does the agent trade by itself in its current mode?"""
         live = self.trading_mode == "live"
         return self.automated_trading_live if live else self.automated_trading_simulation
 
 
 class DatabaseIdentity(Row):
-    """Which database this is, and how far: another ``name``, or a lower version, and cached rows may not be its own."""
+    """The database's name and last version. Under another name, or at a lower version, cached rows may be another's."""
 
     name: str
     last_version: int
 
 
 class SetMember(Row):
-    """One member of an index set as the database has it."""
+    """A member of an index set, read from the database."""
 
     owner: str
     member: str
 
 
 class CacheableRows(Row):
-    """How many rows the database has of what is cached."""
+    """The number of rows in the database that can be cached."""
 
     agents: int
     wallets: int
@@ -76,8 +78,8 @@ class CacheableWallet(Row):
 class TradingFlags(Row):
     """Whether an agent may trade by itself.
 
-    ``source`` says where that is known from. It is ``nowhere`` when neither Redis nor PostgreSQL answered, or no such
-    agent exists: then all is paused, and ``trading_mode`` and ``version`` are None.
+    ``source`` says which server answered. It is ``nowhere`` when neither Redis nor PostgreSQL did, or when there is no
+    such agent: then both modes are paused, and ``trading_mode`` and ``version`` are None.
     """
 
     agent_id: UUID
@@ -88,7 +90,7 @@ class TradingFlags(Row):
     source: Literal["cache", "database", "nowhere"]
 
     def paused(self, mode: TradingMode | None = None) -> bool:
-        """Is the agent not to trade by itself in this mode; in the one it is in when none is given?"""
+        """Must the agent not trade by itself in this mode, or in its own mode when None is given?"""
         match mode or self.trading_mode:
             case "simulation":
                 return not self.automated_trading_simulation
@@ -99,7 +101,7 @@ class TradingFlags(Row):
 
 
 class TokenPrice(Row):
-    """What a token cost at a moment. ``last_updated`` is the source's time: an older price never replaces a newer."""
+    """A token's price. ``last_updated`` is the source's time: an older price never replaces a newer one."""
 
     token_address: str
     price_sol: TokenNumber
@@ -108,7 +110,7 @@ class TokenPrice(Row):
 
 
 class CacheWarmed(Row):
-    """What was brought into the cache: rows, index sets, and in how many seconds."""
+    """The result of ``warm``: the cached rows and index sets, and the seconds it took."""
 
     rows: int
     sets: int
@@ -116,11 +118,11 @@ class CacheWarmed(Row):
 
 
 class CacheStatus(Row):
-    """How the cache is doing, for all processes.
+    """The state of the cache for all processes.
 
-    ``waiting`` changes stand in the outbox, counted up to 100,000, the oldest for ``lag_s`` seconds. ``keys`` are
-    counted by kind. ``statistics`` are the counts of all processes that maintain the cache, since it was emptied: hits,
-    misses, drained, repaired, ghosts. Memory is the server's, in bytes; a maximum of 0 means none.
+    ``waiting`` counts the changes in the outbox, up to 100,000; the oldest waits for ``lag_s`` seconds. ``keys`` counts
+    the keys by kind. ``statistics`` has the counters of all processes that run maintenance, since the last reset: hits,
+    misses, relayed, repaired, orphans. Memory is the server's, in bytes; a maximum of 0 means no maximum.
     """
 
     prefix: str
@@ -135,27 +137,27 @@ class CacheStatus(Row):
 
     @property
     def hit_rate(self) -> float | None:
-        """Which part of the reads found what they wanted; None when nobody has read."""
+        """The share of reads that the cache answered; None before the first read."""
         hits = self.statistics.get("hits", 0)
         reads = hits + self.statistics.get("misses", 0)
         return hits / reads if reads else None
 
 
 class CacheComparison(Row):
-    """What a comparison of everything cached found: how many entries differ by kind, and how many were mended."""
+    """The result of ``verify`` and ``repair``: the entries that differ, by kind, and the number of repaired ones."""
 
     compared: int
     different: dict[DifferenceKind, int]
-    mended: int
+    repaired: int
 
     @property
     def differences(self) -> int:
-        """How many entries differ."""
+        """The number of entries that differ."""
         return sum(self.different.values())
 
 
 class CacheDifference(Row):
-    """Something cached that is not what the database says: under which key, how it differs, and in what."""
+    """An entry of the cache that differs from the database: its key, the kind of difference, the detail."""
 
     key: str
     kind: DifferenceKind

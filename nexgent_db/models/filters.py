@@ -1,4 +1,4 @@
-"""What a list may be narrowed by: None means any. An unknown name or value is refused when the filter is made."""
+"""Filters of lists: None means any value. Making a filter raises InvalidInput for an unknown name or invalid value."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from nexgent_db.errors import InvalidInput
-from nexgent_db.models._base import (
+from nexgent_db.models.base import (
     UUID,
     AwareDatetime,
     BigInt,
-    Order,
+    Input,
     ShortText,
     TokenAddress,
     TokenNumber,
@@ -24,8 +24,8 @@ Ids = Annotated[list[UUID], Field(min_length=1, max_length=1000)]
 Strength = Annotated[int, Field(ge=1, le=100)]
 
 
-class _Filter(Order):
-    """Ranges include both ends."""
+class _Filter(Input):
+    """The base of filters. Ranges include both ends."""
 
     @model_validator(mode="after")
     def _ranges_are_not_reversed(self) -> Self:
@@ -38,7 +38,7 @@ class _Filter(Order):
 
 
 class TransactionFilter(_Filter):
-    """Of an agent's transactions."""
+    """A filter of an agent's transactions."""
 
     wallet_address: WalletAddress | None = None
     transaction_type: TransactionType | None = None
@@ -50,7 +50,7 @@ class TransactionFilter(_Filter):
 
 
 class SwapFilter(_Filter):
-    """Of an agent's closed trades."""
+    """A filter of an agent's historical swaps."""
 
     wallet_address: WalletAddress | None = None
     token_address: TokenAddress | None = None
@@ -67,7 +67,7 @@ class SwapFilter(_Filter):
 
 
 class SignalFilter(_Filter):
-    """Of a user's signals."""
+    """A filter of a user's signals."""
 
     token_address: TokenAddress | None = None
     signal_type: ShortText | None = None

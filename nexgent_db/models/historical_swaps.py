@@ -1,10 +1,10 @@
-"""Historical swaps: closed positions, what they cost and what they brought."""
+"""Historical swaps: closed positions, with their cost and profit."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from nexgent_db.models._base import UUID, AwareDatetime, Percent, Row, TokenNumber, UsdNumber
+from nexgent_db.models.base import UUID, AwareDatetime, Percent, Row, TokenNumber, UsdNumber
 
 CloseReason = Literal["manual", "stop_loss", "stale_trade", "take_profit"]
 
@@ -12,8 +12,8 @@ CloseReason = Literal["manual", "stop_loss", "stale_trade", "take_profit"]
 class AgentHistoricalSwap(Row):
     """A closed trade over the whole life of its position.
 
-    ``amount`` is all that was bought, ``profit_loss_sol`` everything received net of fees, take-profits
-    included, less everything invested, ``change_percent`` that profit over purchase price x amount.
+    ``amount`` is everything bought. ``profit_loss_sol`` is everything received, net of fees and with take-profits,
+    minus everything invested. ``change_percent`` is this profit over purchase price x amount.
     """
 
     id: UUID
@@ -37,7 +37,7 @@ class AgentHistoricalSwap(Row):
 
 
 class ClosedTrades(Row):
-    """How many trades were closed, and the sum of their profits in SOL."""
+    """The number of closed trades, and their total profit in SOL."""
 
     closed: int
     profit_loss_sol: TokenNumber

@@ -1,12 +1,12 @@
-"""What a service asks of the migrations when it starts."""
+"""The applied migrations, as a service reads them when it starts."""
 
 from __future__ import annotations
 
-from nexgent_db.models._base import Row
+from nexgent_db.models.base import Row
 
 
 class AppliedMigration(Row):
-    """A migration that the database has, and the SHA-256 of the text that was applied; None: nobody recorded it."""
+    """An applied migration, and the SHA-256 of the applied text, None when it is not recorded."""
 
     name: str
     checksum: str | None

@@ -1,4 +1,4 @@
-"""Pages of a list: where one ends, the next one begins, however much was added in between."""
+"""Pages of a list: each starts where the previous one ended, even when rows were added in between."""
 
 from __future__ import annotations
 
@@ -11,50 +11,53 @@ from typing import Final, Generic, TypeVar
 from uuid import UUID
 
 from nexgent_db.errors import InvalidInput
-from nexgent_db.models._base import AwareDatetime, BigInt, Order, Row
-from nexgent_db.models._storable import shortened
+from nexgent_db.models.base import AwareDatetime, BigInt, Input, Row
+from nexgent_db.models.storable import shortened
 
 MAX_PAGE: Final = 9_999
 _LONGEST_CURSOR: Final = 1000
 
 Item = TypeVar("Item", bound=Row)
-Key = TypeVar("Key", bound=Order)
+Key = TypeVar("Key", bound=Input)
 
 
 class Page(Row, Generic[Item]):
     """A part of a list and, when there is more, the cursor of the next part.
 
-    A cursor says where the page ended, not how many rows came before: page 10,000 costs what page 1 costs, and rows
-    that are added meanwhile neither shift nor repeat anything.
+    A cursor holds the last row's key, not the number of rows before it: page 10,000 costs the same as page 1, and rows
+    that are added meanwhile neither shift nor repeat a row.
     """
 
     items: list[Item]
     next: str | None
 
 
-class BeforeUuid(Order):
-    """The place in a list, newest first, whose rows are told apart by time, then by a uuid."""
+class BeforeUuid(Input):
+    """A position in a list that is ordered by time, then by a uuid, newest first."""
 
     before_time: AwareDatetime | None = None
     before_id: UUID | None = None
 
 
-class BeforeNumber(Order):
-    """The place in a list, newest first, whose rows are told apart by time, then by a number."""
+class BeforeNumber(Input):
+    """A position in a list that is ordered by time, then by a number, newest first."""
 
     before_time: AwareDatetime | None = None
     before_id: BigInt | None = None
 
 
 def one_more_than(limit: int) -> int:
-    """How many rows to ask for: one more shows that there is a next page. Raises InvalidInput outside of 1 to 9,999."""
+    """The number of rows to query: the extra one shows that there is a next page.
+
+    Raises InvalidInput for a limit outside of 1 to 9,999.
+    """
     if type(limit) is not int or not 1 <= limit <= MAX_PAGE:
         raise InvalidInput("limit", f"a page has 1 to {MAX_PAGE:,} rows")
     return limit + 1
 
 
-def page_of(rows: list[Item], limit: int, list_name: str, time_column: str) -> Page[Item]:
-    """The page for ``limit + 1`` rows that were asked for: the surplus one shows that there is more."""
+def make_page(rows: list[Item], limit: int, list_name: str, time_column: str) -> Page[Item]:
+    """The page from up to ``limit + 1`` queried rows: the extra row shows that there is a next page."""
     items = rows[:limit]
     if len(rows) <= limit:
         return Page[Item].model_construct(items=items, next=None)
@@ -63,8 +66,8 @@ def page_of(rows: list[Item], limit: int, list_name: str, time_column: str) -> P
     return Page[Item].model_construct(items=items, next=_encode([list_name, moment.isoformat(), str(last.id)]))  # type: ignore[attr-defined]
 
 
-def place_of(cursor: str | None, list_name: str, key: type[Key]) -> Key:
-    """Where the page of this cursor begins. Raises InvalidInput when it is not a cursor of this list."""
+def decode_cursor(cursor: str | None, list_name: str, key: type[Key]) -> Key:
+    """The key after which the cursor's page starts. Raises InvalidInput when it is not a cursor of this list."""
     if cursor is None:
         return key()
     if not isinstance(cursor, str) or len(cursor) > _LONGEST_CURSOR:

@@ -1,16 +1,16 @@
-"""What an agent or a wallet has earned."""
+"""The profits of an agent or a wallet."""
 
 from __future__ import annotations
 
-from nexgent_db.models._base import Percent, Row, TokenNumber, UsdNumber
+from nexgent_db.models.base import Percent, Row, TokenNumber, UsdNumber
 
 
 class Performance(Row):
-    """Over a time: what was realised, in what number of trades; and what is open now.
+    """The profit realised over a time and the number of trades that made it; and the positions open now.
 
-    ``realized_profit_sol`` counts closed trades, and the take-profits of positions that are still open;
-    ``realized_profit_usd`` closed trades only. ``win_rate_percent`` and ``average_return_percent`` are None without a
-    closed trade. ``cost_basis_sol`` is what the remaining amounts of open positions cost.
+    ``realized_profit_sol`` sums closed trades and the take-profits of positions that are still open;
+    ``realized_profit_usd`` sums closed trades only. ``win_rate_percent`` and ``average_return_percent`` are None
+    without a closed trade. ``cost_basis_sol`` is the cost of the remaining amounts of open positions.
     """
 
     realized_profit_sol: TokenNumber

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from nexgent_db.models._base import UUID, AwareDatetime, Percent, Row, TokenNumber
+from nexgent_db.models.base import UUID, AwareDatetime, Percent, Row, TokenNumber
 
 
 class AgentPosition(Row):
@@ -24,13 +24,13 @@ class AgentPosition(Row):
     created_at: AwareDatetime
     updated_at: AwareDatetime
     dca_count: int
-    dca_transaction_ids: list[str] | None
+    dca_transaction_ids: list[UUID]
     last_dca_time: AwareDatetime | None
     lowest_price: TokenNumber | None
     total_invested_sol: TokenNumber
-    remaining_amount: TokenNumber | None
+    remaining_amount: TokenNumber
     take_profit_levels_hit: int
-    take_profit_transaction_ids: list[str]
+    take_profit_transaction_ids: list[UUID]
     last_take_profit_time: AwareDatetime | None
     moon_bag_activated: bool
     moon_bag_amount: TokenNumber | None
@@ -42,12 +42,12 @@ class AgentPosition(Row):
 
     @property
     def remaining(self) -> Decimal:
-        """What is left to sell: ``remaining_amount``, or all that was bought while nothing was sold."""
-        return self.purchase_amount if self.remaining_amount is None else self.remaining_amount
+        """The amount left to sell: ``remaining_amount``."""
+        return self.remaining_amount
 
 
 class OpenPositions(Row):
-    """How many positions are open, and the sum of the profits their take-profits realised, in SOL."""
+    """The number of open positions, and the total profit that their take-profits have realised, in SOL."""
 
     open: int
     realized_profit_sol: TokenNumber

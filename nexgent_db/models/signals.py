@@ -1,4 +1,4 @@
-"""Trading signals and what each agent made of them."""
+"""Trading signals, and each agent's execution of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints
 
-from nexgent_db.models._base import UUID, AwareDatetime, LongText, Order, Row, TokenAddress, TradingMode
-from nexgent_db.models._storable import storable_text
+from nexgent_db.models.base import UUID, AwareDatetime, Input, LongText, Row, TokenAddress, TradingMode
+from nexgent_db.models.storable import storable_text
 
 ExecutionStatus = Literal["PENDING", "EXECUTED", "FAILED", "SKIPPED"]
 FinalStatus = Literal["EXECUTED", "FAILED", "SKIPPED"]
@@ -35,7 +35,7 @@ class TradingSignal(Row):
 
 
 class SignalExecution(Row):
-    """What one agent did with one signal; there is one at the most."""
+    """One agent's execution of one signal; there is at most one."""
 
     id: UUID
     signal_id: int
@@ -47,7 +47,7 @@ class SignalExecution(Row):
 
 
 class EligibleAgent(Row):
-    """An agent that acts on a signal, with its configuration and the wallet of its mode; None when it has none."""
+    """An agent that may act on a signal, with its configuration and the wallet of its mode, None when it has none."""
 
     id: UUID
     name: str
@@ -56,8 +56,8 @@ class EligibleAgent(Row):
     wallet_address: str | None
 
 
-class SignalOrder(Order):
-    """A signal to be stored."""
+class SignalOrder(Input):
+    """A signal to store."""
 
     token_address: TokenAddress
     signal_type: SignalType

@@ -1,16 +1,16 @@
-"""Trade requests: which orders were made, and as what."""
+"""Trade requests: the executed orders and their operations."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from nexgent_db.models._base import UUID, AwareDatetime, Row
+from nexgent_db.models.base import UUID, AwareDatetime, Row
 
 Operation = Literal["deposit", "withdrawal", "burn", "swap", "buy", "dca_buy", "take_profit", "sell", "reset_wallet"]
 
 
 class TradeRequest(Row):
-    """A trade that was made: its request id, what it was, and when."""
+    """An executed order: its request id, its operation and its time."""
 
     id: UUID
     operation: Operation

@@ -1,26 +1,29 @@
-"""What is asked of a trade and what comes of it.
+"""Orders of trades, and their results.
 
-Amounts are whole tokens (SOL, not lamports). Every order carries a ``request_id``: the same id with the same
-content returns the first result; with other content it is refused. It becomes the id of the transaction.
-Without one, an order that names its on-chain transaction gets an id derived from that and the wallet, any other
-a random one: keep the order to repeat it.
+Amounts are whole tokens (SOL, not lamports). Every order has a ``request_id``, which becomes the id of the transaction:
+the same id with the same content returns the first result; with other content it is refused. An order made without an
+id gets one, derived from wallet and on-chain transaction when it names these, else a new UUID v7. Keep the order to
+repeat it.
+
+After a lost answer, repeat the order. A result is final. A refusal is not: the first sending may still be on its way in
+the network and be executed later. ``expires_at`` limits this: OrderExpired is final.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import Annotated, Any, Final, Self
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid5
 
 from annotated_types import Ge, Gt
 from pydantic import model_validator
 
 from nexgent_db.errors import InvalidInput
-from nexgent_db.models._base import (
+from nexgent_db.models.balances import AgentBalance
+from nexgent_db.models.base import (
     SOL_MINT,
-    AwareDatetime,
     Field,
-    Order,
+    Input,
     Percent,
     Row,
     ShortText,
@@ -30,10 +33,10 @@ from nexgent_db.models._base import (
     UsdNumber,
     WalletAddress,
 )
-from nexgent_db.models._storable import NOT_UNICODE, Json
-from nexgent_db.models.balances import AgentBalance
 from nexgent_db.models.historical_swaps import AgentHistoricalSwap, CloseReason
+from nexgent_db.models.ids import new_id
 from nexgent_db.models.positions import AgentPosition
+from nexgent_db.models.storable import NOT_UNICODE, Json, Timestamp
 from nexgent_db.models.transactions import AgentTransaction, TransactionType
 
 REQUEST_NAMESPACE: Final = UUID("6f1d0c8e-7c0f-4e0a-9f64-0d5a3b6b1c52")
@@ -43,6 +46,7 @@ Amount = Annotated[TokenNumber, Gt(0)]
 Fee = Annotated[TokenNumber, Ge(0)]
 Price = Annotated[TokenNumber, Ge(0)]
 Counter = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
+SignalId = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
 
 
 def request_id_of(wallet_address: str, transaction_hash: str, transaction_leg: int = 0) -> UUID:
@@ -56,13 +60,19 @@ def request_id_of(wallet_address: str, transaction_hash: str, transaction_leg: i
         raise InvalidInput("wallet_address, transaction_hash", NOT_UNICODE) from None
 
 
-class WalletOrder(Order):
-    """What every order names: the agent, its wallet, and itself. ``transaction_time`` None is the server's now."""
+class WalletOrder(Input):
+    """The fields of every order: its id, the agent and the wallet. ``transaction_time`` None is the server's now.
+
+    From ``expires_at`` on, by the database's clock, an order that was not executed before is refused with OrderExpired;
+    None never expires. ``expires_at`` is not part of the order's content: a refused order may be sent again with a
+    later one, and an executed order returns its first result with any.
+    """
 
     request_id: UUID
     agent_id: UUID
     wallet_address: WalletAddress
-    transaction_time: AwareDatetime | None = None
+    transaction_time: Timestamp | None = None
+    expires_at: Timestamp | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -73,18 +83,18 @@ class WalletOrder(Order):
             data.get(name) for name in ("wallet_address", "transaction_hash", "transaction_leg")
         )
         if wallet is None or transaction is None:
-            return {**data, "request_id": uuid4()}
+            return {**data, "request_id": new_id()}
         try:
             return {**data, "request_id": request_id_of(str(wallet), str(transaction), leg or 0)}
-        except (InvalidInput, ValueError):  # the fields themselves will be refused
-            return {**data, "request_id": uuid4()}
+        except (InvalidInput, ValueError):  # the validation of the fields refuses them later
+            return {**data, "request_id": new_id()}
 
 
 class TradeOrder(WalletOrder):
-    """What every trade can say of its transaction. Fees come off the wallet's SOL, whatever is traded."""
+    """The fields of every trade's transaction. The wallet pays fees in SOL, whatever the trade moves."""
 
     transaction_value_usd: UsdNumber = Decimal(0)
-    signal_id: Counter | None = None
+    signal_id: SignalId | None = None
     transaction_hash: ShortText | None = None
     transaction_leg: Counter = 0
     protocol_fee_sol: Fee | None = None
@@ -92,7 +102,7 @@ class TradeOrder(WalletOrder):
 
 
 class _MoveOrder(TradeOrder):
-    """An amount of one token that comes or goes."""
+    """A change of the balance of one token."""
 
     token_address: TokenAddress
     token_symbol: TokenSymbol
@@ -100,21 +110,21 @@ class _MoveOrder(TradeOrder):
 
 
 class DepositOrder(_MoveOrder):
-    """An amount arrives in the wallet."""
+    """Adds an amount to the wallet."""
 
 
 class WithdrawOrder(_MoveOrder):
-    """An amount leaves the wallet, for ``destination_address`` when that is known."""
+    """Takes an amount from the wallet, sent to ``destination_address`` when that is known."""
 
     destination_address: ShortText | None = None
 
 
 class BurnOrder(_MoveOrder):
-    """An amount is destroyed."""
+    """Destroys an amount of the wallet."""
 
 
 class _Routed(TradeOrder):
-    """What a swap can say of how it was executed; ``swap_payload`` and ``routes`` are stored as given."""
+    """How a swap was executed on the chain; ``swap_payload`` and ``routes`` are stored as given."""
 
     slippage: Percent | None = None
     price_impact: Percent | None = None
@@ -123,7 +133,7 @@ class _Routed(TradeOrder):
 
 
 class SwapOrder(_Routed):
-    """One token for another, outside of any position. Prices are stored as given."""
+    """Exchanges one token for another, outside of any position. Prices are stored as given."""
 
     input_mint: TokenAddress
     input_symbol: TokenSymbol
@@ -157,14 +167,14 @@ class _PositionOrder(_Routed):
 
 
 class BuyOrder(_PositionOrder):
-    """Opens a position. ``take_profit_levels`` is how many the agent has configured."""
+    """Opens a position. ``take_profit_levels`` is the number of levels in the agent's configuration."""
 
     stop_loss_percentage: Percent | None = None
     take_profit_levels: Counter | None = None
 
 
 class DcaBuyOrder(_PositionOrder):
-    """Adds to the open position; refused when ``expected_dca_count`` is given and not the position's count."""
+    """Adds to the open position. Refused when ``expected_dca_count`` is given and differs from the position's count."""
 
     take_profit_levels: Counter | None = None
     expected_dca_count: Counter | None = None
@@ -173,8 +183,9 @@ class DcaBuyOrder(_PositionOrder):
 class TakeProfitOrder(_PositionOrder):
     """Sells part of the open position, and closes it when nothing remains.
 
-    ``levels_hit`` counts the levels that this sale serves. A ``moon_bag_amount`` is set aside out of what remains:
-    take-profits stop at it. Refused when ``expected_levels_hit`` is given and not the position's count.
+    ``levels_hit`` is the number of levels that this sale serves. ``moon_bag_amount`` is the part of the remaining
+    amount that take-profits do not sell. Refused when ``expected_levels_hit`` is given and differs from the position's
+    count.
     """
 
     levels_hit: Counter = 1
@@ -190,13 +201,13 @@ class SellOrder(_PositionOrder):
 
 
 class ResetWalletOrder(WalletOrder):
-    """Empties a simulation wallet and gives up its positions; then deposits ``opening_sol``, when given."""
+    """Burns every holding of a simulation wallet, deletes its positions, then deposits ``opening_sol`` when given."""
 
     opening_sol: Amount | None = None
 
 
 class LedgerEntry(_Routed):
-    """What ``trades.post`` writes: a transaction that concerns no position."""
+    """The input of ``trades.record_transaction``: a transaction that changes no position."""
 
     transaction_type: TransactionType
     destination_address: ShortText | None = None
@@ -211,7 +222,7 @@ class LedgerEntry(_Routed):
 
 
 class Sale(_PositionOrder):
-    """What ``trades.sell`` needs: a take-profit or a full sale."""
+    """The input of ``trades.sell``: a take-profit or a full sale."""
 
     is_take_profit: bool
     levels_hit: Counter = 0
@@ -220,24 +231,37 @@ class Sale(_PositionOrder):
     close_reason: CloseReason
 
 
-class TradeOutcome(Row):
-    """The row that every statement of ``sql/trades.sql`` returns: documents as JSON text, decimals exact.
-
-    ``outcome`` is ``made``, ``replayed``, ``stale``, or the name of a refusal with its ``figures``.
-    """
+class _Outcome(Row):
+    """What every function of a trade answers: ``outcome`` is ``made``, ``duplicate``, or the name of a refusal with its
+    ``details``, JSON text with exact decimals. Of each changed balance it has the id, the token and the amount."""
 
     outcome: str
-    figures: str | None
-    transaction: str | None
-    result: str | None
+    details: str | None
+    version: int | None
+    balance_ids: list[UUID] | None
+    token_addresses: list[str] | None
+    token_symbols: list[str] | None
+    balances: list[TokenNumber] | None
+
+
+class TradeOutcome(_Outcome):
+    """The answer of a trade, beside its transaction and the rows that it left."""
+
+    closed_position_id: UUID | None
+
+
+class ResetOutcome(_Outcome):
+    """The answer of a wallet's reset, beside one of its transactions."""
+
+    closed_position_ids: list[UUID] | None
 
 
 class TradeResult(Row):
-    """What a trade did: its ledger entry, and the rows it changed as it left them.
+    """The result of a trade: its ledger entry, and the rows that it changed, with their new values.
 
-    ``position`` is the position opened, added to or reduced, None where none is concerned or it was closed;
-    ``swap`` is the closed trade, of the position ``closed_position_id``. ``replayed`` when the order had been made
-    before: everything else is then the first result, whatever happened since.
+    ``position`` is the position that the trade opened, enlarged or reduced, None when it concerned none or closed it;
+    ``swap`` is the historical swap of the closed position ``closed_position_id``. ``duplicate`` is True when the order
+    was executed before: the other fields are then the first result, whatever happened since.
     """
 
     transaction: AgentTransaction
@@ -245,14 +269,14 @@ class TradeResult(Row):
     position: AgentPosition | None = None
     swap: AgentHistoricalSwap | None = None
     closed_position_id: UUID | None = None
-    replayed: bool = False
+    duplicate: bool = False
 
 
 class ResetResult(Row):
-    """What a reset did: one burn for each holding and the opening deposit, and the balances it left."""
+    """The result of a reset: one burn for each holding, the opening deposit, and the balances afterwards."""
 
     transactions: tuple[AgentTransaction, ...]
     balances: tuple[AgentBalance, ...]
     positions_given_up: int
     closed_position_ids: tuple[UUID, ...] = ()
-    replayed: bool = False
+    duplicate: bool = False

@@ -6,14 +6,14 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from nexgent_db.models._base import UUID, AwareDatetime, Percent, Row, TokenNumber, UsdNumber
+from nexgent_db.models.base import UUID, AwareDatetime, Percent, Row, TokenNumber, UsdNumber
 
 TransactionType = Literal["DEPOSIT", "WITHDRAWAL", "SWAP", "BURN"]
 
 
 class AgentTransaction(Row):
-    """One entry of the ledger. ``transaction_leg`` tells apart the movements of one on-chain transaction;
-    ``realized_profit_sol`` is what a sale added to the profit of its position.
+    """One entry of the ledger. ``transaction_leg`` distinguishes a wallet's entries of one on-chain transaction;
+    ``realized_profit_sol`` is the profit that a sale added to its position.
     """
 
     id: UUID

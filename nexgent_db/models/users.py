@@ -1,8 +1,8 @@
-"""Users: who owns agents, signals and API keys."""
+"""Users: the owners of agents, signals and API keys."""
 
 from __future__ import annotations
 
-from nexgent_db.models._base import UUID, AwareDatetime, Field, Row
+from nexgent_db.models.base import UUID, AwareDatetime, Field, Row
 
 
 class User(Row):

@@ -1,7 +1,7 @@
-"""What the queries do, told to hooks: ``AsyncDatabase(url, on_query=log_queries())``.
+"""Reports queries to hooks: ``AsyncDatabase(url, on_query=log_queries())``.
 
 Ready hooks: :func:`log_queries` here; ``nexgent_db.observe.opentelemetry`` and ``nexgent_db.observe.prometheus``, each
-an extra of the package and imported by nobody but its user. A hook of one's own is any function of a QueryEvent.
+needs an extra and is imported only by its user. Any function of a QueryEvent is a hook.
 """
 
 from nexgent_db.observe._event import QueryEvent, QueryHook

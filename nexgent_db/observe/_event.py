@@ -1,37 +1,38 @@
-"""What a hook is told of one query, and how hooks are called."""
+"""The event that each query sends to the hooks."""
 
 from __future__ import annotations
 
 import inspect
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
 class QueryEvent:
-    """One query that has ended, well or not. It has no parameters: those may be secrets.
+    """One query that has succeeded or failed. It has no parameters: they may be secrets.
 
-    Of a block there is an event for each of its queries and, when it is committed, one called ``transaction.commit``.
-    A trade that had to wait for another one of its wallet is sent again: that is an event each. What was refused
-    before it was sent (InvalidInput) is no query.
+    A transaction gives an event for each of its queries and, when it is committed, one named ``transaction.commit``.
+    A query that is refused before it is sent (InvalidInput) gives none.
     """
 
     name: str
     """File and query, as in ``sql/``: ``positions.find_by_id``."""
     duration_s: float
-    """From the call to the answer, with the wait for a connection. Of a stream: to its end, with the caller's time."""
+    """The time from the call to the answer, with the wait for a connection; a stream's lasts to its end, with the
+    caller's time."""
     rows: int | None
-    """Rows returned, affected or, of a stream, handed out; None when it failed or the query counts none."""
+    """The rows returned, affected or streamed; None when the query failed or counts no rows."""
     error: BaseException | None
-    """What the caller was given: an error of this package, or the cancellation of its task. Its message may hold values
-    (the e-mail address that is taken), so the ready hooks tell its class and SQLSTATE only."""
-    in_block: bool
-    """Whether it was part of a transaction block: then it lasts only if that is committed."""
+    """The caller's exception: an error of this package, or the cancellation of its task. Its message may hold values
+    (such as a duplicate e-mail address), so the ready hooks report only its class and SQLSTATE."""
+    in_transaction: bool
+    """Whether the query is part of a transaction, and so takes effect only if that is committed."""
     outcome: str | None = None
-    """What the statement of a trade answered: ``made``, ``replayed``, ``stale`` (it is sent again), or why the trade
-    was refused, such as ``insufficient_balance``. None for every other query."""
+    """The answer to a trade's statement: ``made``, ``duplicate``, or the reason why the trade was refused,
+    such as ``insufficient_balance``. None for every other query."""
 
     @property
     def sqlstate(self) -> str | None:
@@ -40,16 +41,15 @@ class QueryEvent:
 
 
 QueryHook = Callable[[QueryEvent], None]
-"""Called after each query, in the task that made it. It must be quick, and never wait: an event loop waits with it."""
+"""A hook, called after each query, in the task that made it. It must be quick and must not block the event loop."""
 
 _LOG: Final = logging.getLogger("nexgent_db.observe")
 
 
 class Hooks:
-    """Calls every hook with every event. None of them can lose a query's result, or hide its error.
+    """Calls every hook with every event. A failing hook neither loses a query's result nor hides its error.
 
-    The first exception of a hook is logged with its traceback, later ones of the same hook are not; it is called
-    again all the same.
+    The first exception of a hook is logged with its traceback; later ones are not logged. The hook is still called.
     """
 
     def __init__(self, hooks: QueryHook | Sequence[QueryHook]) -> None:
@@ -65,13 +65,16 @@ class Hooks:
         return bool(self._hooks)
 
     def __call__(self, event: QueryEvent) -> None:
-        """Tell everybody."""
+        """Call every hook with this event."""
         for place, hook in enumerate(self._hooks):
             try:
                 hook(event)
             except Exception:
                 if place not in self._failed:
                     self._failed.add(place)
-                    _LOG.exception(
-                        "the hook %r failed at %s; it is called on, its later failures are not logged", hook, event.name
-                    )
+                    with suppress(Exception):  # a filter or handler of the log may fail, and so may a hook's repr
+                        _LOG.exception(
+                            "the hook %r failed at %s; it is still called, its later failures are not logged",
+                            hook,
+                            event.name,
+                        )

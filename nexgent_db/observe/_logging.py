@@ -9,17 +9,17 @@ from nexgent_db.observe._event import QueryEvent, QueryHook
 
 
 def log_queries(logger: logging.Logger | str = "nexgent_db.queries", *, slow_s: float = 0.5) -> QueryHook:
-    """A hook that logs each query, once: what failed, what took ``slow_s`` seconds or more, and at DEBUG the rest.
+    """A hook that logs each query once: failures, queries of ``slow_s`` seconds or more, and at DEBUG the rest.
 
-    - ERROR: it failed.
-    - WARNING: it was slow. 0 makes every query slow.
-    - INFO: a constraint refused the row, the transaction can be run again, or the task was cancelled: its caller is
-      told, and knows what to do.
-    - DEBUG: all else.
+    - ERROR: the query failed.
+    - WARNING: the query was slow. 0 makes every query slow.
+    - INFO: a constraint refused the row, the transaction can be run again, or the task was cancelled: the caller
+      gets the error, and can act on it.
+    - DEBUG: all others.
 
-    Of an error its class and SQLSTATE are logged, never the message: that may hold values. Each record has the figures
-    as attributes too, for formatters that write JSON: ``query``, ``duration_ms``, ``rows``, ``error``, ``sqlstate``,
-    ``in_block`` and ``outcome``.
+    A record has the class and SQLSTATE of an error, never its message, which may hold values. It also has the figures
+    as attributes, for formatters that write JSON: ``query``, ``duration_ms``, ``rows``, ``error``, ``sqlstate``,
+    ``in_transaction`` and ``outcome``.
     """
     target = logging.getLogger(logger) if isinstance(logger, str) else logger
 
@@ -41,7 +41,7 @@ def log_queries(logger: logging.Logger | str = "nexgent_db.queries", *, slow_s: 
                 "rows": event.rows,
                 "error": error,
                 "sqlstate": event.sqlstate,
-                "in_block": event.in_block,
+                "in_transaction": event.in_transaction,
                 "outcome": event.outcome,
             },
         )
@@ -58,7 +58,7 @@ def _level(event: QueryEvent, slow_s: float) -> int:
             return max(slow, logging.INFO)
         case NexgentError() | Exception():
             return logging.ERROR
-        case _:  # asyncio's cancellation and its kin
+        case _:  # such as asyncio's cancellation
             return max(slow, logging.INFO)
 
 

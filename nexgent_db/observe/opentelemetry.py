@@ -1,4 +1,4 @@
-"""The hook that makes a span of each query. Needs the extra ``nexgent-db[opentelemetry]``, of it the API only."""
+"""The hook that makes each query a span. Needs the extra ``nexgent-db[opentelemetry]``: only OpenTelemetry's API."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ except ModuleNotFoundError as error:
 def trace_queries(
     tracer_provider: TracerProvider | None = None, *, attributes: Mapping[str, str | int] | None = None
 ) -> QueryHook:
-    """A hook that records each query as a span of the kind CLIENT, below the span that its caller is in.
+    """A hook that records each query as a span of the kind CLIENT, a child of the caller's current span.
 
-    Named by the query, with the stable attributes of the database conventions: ``db.system.name``,
+    The query names the span, which has the stable attributes of the database conventions: ``db.system.name``,
     ``db.query.summary``, and for a failure ``error.type`` and ``db.response.status_code``. Ours are
-    ``nexgent_db.rows``, ``nexgent_db.in_block`` and ``nexgent_db.outcome``. ``attributes`` are set on every span: what
-    you want of ``server.address``, ``server.port`` and ``db.namespace``. Neither parameters nor messages are recorded.
+    ``nexgent_db.rows``, ``nexgent_db.in_transaction`` and ``nexgent_db.outcome``. Every span also gets ``attributes``,
+    such as ``server.address``, ``server.port`` and ``db.namespace``. The hook records neither parameters nor messages.
 
-    ``tracer_provider`` is the process's own when None.
+    Without ``tracer_provider`` it uses the process's.
     """
     tracer = get_tracer("nexgent_db", version("nexgent-db"), tracer_provider)
     always = {**(attributes or {}), "db.system.name": "postgresql"}
 
     def trace(event: QueryEvent) -> None:
         ended = time.time_ns()
-        # Samplers decide by what is there at the start.
+        # Samplers see only the attributes that a span starts with.
         span = tracer.start_span(
             event.name,
             kind=SpanKind.CLIENT,
-            attributes={**always, "db.query.summary": event.name, "nexgent_db.in_block": event.in_block},
+            attributes={**always, "db.query.summary": event.name, "nexgent_db.in_transaction": event.in_transaction},
             start_time=ended - int(event.duration_s * 1e9),
         )
         if span.is_recording():

@@ -1,7 +1,7 @@
-"""Who replays: one user, and an agent with a simulation wallet for each share of a history. Pure.
+"""The accounts of a replay: one user, and an agent with a simulation wallet for each share of a history. Pure.
 
-Every id follows from the history's wallet and the number of agents, so the same file meets the same agents again.
-A history replayed by one agent and by three are different agents with different wallets.
+Every id is derived from the history's wallet and the number of agents, so a repeated replay uses the same agents. A
+replay by one agent and a replay by three use different agents with different wallets.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Account:
 
 
 def accounts_of(wallet: str, agents: int) -> list[Account]:
-    """The accounts that share the history of ``wallet``. One alone trades from the wallet's own address."""
+    """The accounts that share the history of ``wallet``. A single account trades from that wallet's address."""
     return [_account(wallet, agents, number) for number in range(agents)]
 
 
@@ -43,7 +43,7 @@ def _account(wallet: str, agents: int, number: int) -> Account:
     return Account(
         agent_id=uuid5(_NAMESPACE, place),
         name=f"Replay of {wallet}" if alone else f"Replay of {wallet}, agent {number + 1} of {agents}",
-        # as long as the column, and hex: never an address of the chain
+        # as long as the column, and hexadecimal: never an address of the chain
         wallet_address=wallet if alone else sha256(place.encode()).hexdigest()[:44],
         opening_id=uuid5(_NAMESPACE, f"{place}/opening deposit"),
     )
@@ -51,5 +51,5 @@ def _account(wallet: str, agents: int, number: int) -> Account:
 
 @lru_cache(maxsize=4096)
 def share_of(mint: str, agents: int) -> int:
-    """Which of the agents, counted from 0, trades this token: the same on every machine and in every run."""
+    """The number, from 0, of the agent that trades this token: the same on every machine and in every run."""
     return int.from_bytes(sha256(mint.encode()).digest()[:8]) % agents

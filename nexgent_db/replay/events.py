@@ -1,7 +1,7 @@
 """Reads a wallet's history: one JSON object a line, oldest first. Pure but for reading the file.
 
 An event moves one token (``transfer_in``, ``transfer_out``) or exchanges two (``swap``). Amounts are decimal text,
-whole tokens; the mint ``native`` is SOL. Fields that are not needed are passed over.
+whole tokens; the mint ``native`` is SOL. Other fields are ignored.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from nexgent_db.errors import NexgentError
-from nexgent_db.models._base import (
+from nexgent_db.models.base import (
     SOL_MINT,
     AwareDatetime,
     Name,
@@ -37,7 +37,7 @@ from nexgent_db.models._base import (
     UsdNumber,
     WalletAddress,
 )
-from nexgent_db.models._storable import said_of_fault, storable_text
+from nexgent_db.models.storable import said_of_fault, storable_text
 
 __all__ = ["BadLine", "Event", "Line", "ReplayError", "SwapEvent", "TransferEvent", "read_history"]
 
@@ -59,7 +59,7 @@ def _number(value: object) -> Decimal:
         number = Decimal(value)
     except InvalidOperation:
         raise ValueError(f"{value[:60]!r} is not a decimal number") from None
-    return number or Decimal(0)  # a zero such as 0E-999999999 would be written out one day
+    return number or Decimal(0)  # a zero such as 0E-999999999 would have a billion digits when written out
 
 
 def _not_negative(number: Decimal) -> Decimal:
@@ -96,7 +96,7 @@ class _Event(BaseModel):
 
 
 class TransferEvent(_Event):
-    """An amount of one token that came or went; ``to`` is where it went, when that is known."""
+    """An amount of one token that arrived or left; ``to`` is its destination, if known."""
 
     kind: Literal["transfer_in", "transfer_out"]
     mint: _Mint
@@ -112,12 +112,12 @@ class TransferEvent(_Event):
 
     @property
     def says_nothing(self) -> bool:
-        """Whether nothing moved, so that there is nothing to write."""
+        """Whether the amount is zero, so that there is nothing to write."""
         return not self.amount
 
 
 class SwapEvent(_Event):
-    """An amount of one token that was given for an amount of another."""
+    """An exchange of an amount of one token for an amount of another."""
 
     kind: Literal["swap"]
     input_mint: _Mint
@@ -135,7 +135,7 @@ class SwapEvent(_Event):
 
     @property
     def says_nothing(self) -> bool:
-        """Whether no trade can stand for it: an amount is zero, or both sides are the same token."""
+        """Whether the event is no trade: an amount is zero, or both sides are the same token."""
         return not self.input_amount or not self.output_amount or self.input_mint == self.output_mint
 
 
@@ -149,7 +149,7 @@ _EVENT: Final[TypeAdapter[Event]] = TypeAdapter(Annotated[Event, Field(discrimin
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line that is no event: its number, from 1, and why."""
+    """A line that is no event: its number, from 1, and the reason."""
 
     number: int
     problem: str
@@ -160,9 +160,9 @@ class BadLine:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An event, where it stands, and which leg of its on-chain transaction it is.
+    """An event, its place in the file, and its leg of the on-chain transaction.
 
-    ``end`` is the offset of the next line. ``leg`` is how many events above have the same ``tx_hash``.
+    ``end`` is the offset of the next line. ``leg`` is the number of earlier events with the same ``tx_hash``.
     """
 
     number: int
@@ -172,7 +172,7 @@ class Line:
 
 
 def read_history(path: Path) -> Iterator[Line | BadLine]:
-    """Each line of the file, blank ones aside. Raises ReplayError when it cannot be read."""
+    """Each line of the file, except blank ones. Raises ReplayError when it cannot be read."""
     try:
         with path.open("rb") as file:
             yield from _read(file)
@@ -207,9 +207,9 @@ def _read(file: BinaryIO) -> Iterator[Line | BadLine]:
 
 
 def _event_of(text: bytes) -> Event:
-    """The event of one line. Raises ValueError, saying what is wrong in one line of text."""
+    """The event of one line. Raises ValueError with the reason in one line of text."""
     try:
-        document = json.loads(text.decode(), parse_constant=_refuse_constant)
+        document = json.loads(text.decode(), parse_constant=_reject_constant)
     except UnicodeDecodeError:
         raise ValueError("not UTF-8 text") from None
     except json.JSONDecodeError as error:
@@ -224,7 +224,7 @@ def _event_of(text: bytes) -> Event:
         raise ValueError("; ".join(_fault(fault) for fault in error.errors(include_url=False))) from None
 
 
-def _refuse_constant(name: str) -> Any:
+def _reject_constant(name: str) -> Any:
     raise ValueError(f"not JSON: {name} is not a number")
 
 
@@ -245,7 +245,7 @@ class _TooLong:
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes | _TooLong]:
-    """The file's lines; of one that is too long for an event only its length."""
+    """The file's lines; for a line that is too long for an event, only its length."""
     while text := file.readline(MAX_LINE_BYTES):
         if text.endswith(b"\n") or len(text) < MAX_LINE_BYTES:
             yield text
@@ -259,7 +259,7 @@ def _lines(file: BinaryIO) -> Iterator[bytes | _TooLong]:
 class _Legs:
     """Counts the events of each on-chain transaction, of the latest 50,000 to 100,000 transactions.
 
-    The legs of one transaction stand close together; remembering all of them would grow with the file.
+    The legs of one transaction are close together; keeping all of them would use more memory as the file grows.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
-"""How much SOL each agent needs at the start, so that none of its events is refused for want of SOL. Pure.
+"""The SOL that each agent needs at the start, so that no event is refused because the agent has too little SOL. Pure.
 
-When several agents share a history, the SOL that one of them spends may have come in with another's events.
+When several agents share a history, one of them may spend SOL that arrived with another's events.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 from typing import Final
 
-from nexgent_db.models._base import SOL_MINT
+from nexgent_db.models.base import SOL_MINT
 from nexgent_db.models.trades import (
     BuyOrder,
     DcaBuyOrder,
@@ -30,18 +30,18 @@ from nexgent_db.replay.rules import order_of, position_token
 __all__ = ["EXACT", "opening_balances"]
 
 EXACT: Final = Context(prec=60, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
-"""Room for every sum of numeric(38,18); raises rather than round."""
+"""A context with room for every sum of numeric(38,18); it raises an error instead of rounding."""
 
 
 def opening_balances(lines: Iterable[Line | BadLine], accounts: Sequence[Account]) -> list[Decimal]:
-    """For each account, how far its SOL would fall below zero if it could: zero or above."""
-    books = [_Book() for _ in accounts]
+    """For each account: the amount by which its SOL would fall below zero if that were allowed, never negative."""
+    ledgers = [_Ledger() for _ in accounts]
     for line in lines:
         if isinstance(line, BadLine) or line.event.says_nothing:
             continue
         share = share_of(line.event.traded_mint, len(accounts))
-        books[share].enter(line, accounts[share])
-    return [-book.lowest_sol if book.lowest_sol else Decimal(0) for book in books]
+        ledgers[share].enter(line, accounts[share])
+    return [-ledger.lowest_sol if ledger.lowest_sol else Decimal(0) for ledger in ledgers]
 
 
 @dataclass
@@ -51,8 +51,8 @@ class _Position:
 
 
 @dataclass
-class _Book:
-    """One agent's holdings, with as much SOL as it likes; refuses what the database would refuse."""
+class _Ledger:
+    """One agent's holdings, with unlimited SOL; it refuses the same orders as the database."""
 
     tokens: defaultdict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     positions: dict[str, _Position] = field(default_factory=dict)
@@ -70,22 +70,22 @@ class _Book:
             case DepositOrder():
                 self.add(order.token_address, order.amount)
             case WithdrawOrder():
-                self.take(order.token_address, order.amount)
+                self.debit(order.token_address, order.amount)
             case SwapOrder():
-                if self.take(order.input_mint, order.input_amount):
+                if self.debit(order.input_mint, order.input_amount):
                     self.add(order.output_mint, order.output_amount)
             case BuyOrder():
-                self.take(SOL_MINT, order.sol_amount)
+                self.debit(SOL_MINT, order.sol_amount)
                 self.add(order.token_address, order.token_amount)
                 self.positions[order.token_address] = _Position(order.token_amount, time)
             case DcaBuyOrder():
                 assert position is not None
-                self.take(SOL_MINT, order.sol_amount)
+                self.debit(SOL_MINT, order.sol_amount)
                 self.add(order.token_address, order.token_amount)
                 position.remaining = EXACT.add(position.remaining, order.token_amount)
             case TakeProfitOrder() | SellOrder():
                 assert position is not None
-                if time >= position.since and self.take(order.token_address, order.token_amount):
+                if time >= position.since and self.debit(order.token_address, order.token_amount):
                     self.add(SOL_MINT, order.sol_amount)
                     position.remaining = EXACT.subtract(position.remaining, order.token_amount)
                     if not position.remaining:
@@ -94,7 +94,7 @@ class _Book:
     def add(self, mint: str, amount: Decimal) -> None:
         self.tokens[mint] = EXACT.add(self.tokens[mint], amount)
 
-    def take(self, mint: str, amount: Decimal) -> bool:
+    def debit(self, mint: str, amount: Decimal) -> bool:
         left = EXACT.subtract(self.tokens[mint], amount)
         if left < 0 and mint != SOL_MINT:
             return False

@@ -1,11 +1,11 @@
-"""What an event asks for: an order, given what remains of the position in its token. Pure."""
+"""Turns an event into an order, given the rest of the position in its token. Pure."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import Any
 
-from nexgent_db.models._base import SOL_MINT
+from nexgent_db.models.base import SOL_MINT
 from nexgent_db.models.trades import (
     BuyOrder,
     DcaBuyOrder,
@@ -24,7 +24,7 @@ __all__ = ["order_of", "position_token"]
 
 
 def position_token(event: Event) -> str | None:
-    """The token whose open position decides what the event is; None when no position is concerned."""
+    """The token whose open position decides the kind of order; None when the event concerns no position."""
     if isinstance(event, SwapEvent):
         if event.input_mint == SOL_MINT:
             return event.output_mint
@@ -34,9 +34,9 @@ def position_token(event: Event) -> str | None:
 
 
 def order_of(line: Line, account: Account, remaining: Decimal | None) -> TradeOrder | None:
-    """The order that the event stands for; None when it is refused: a sale above what the position holds.
+    """The order for the event; None when it is refused, because it sells more than the position holds.
 
-    ``remaining`` is what is left of the open position in ``position_token(event)``, None without one.
+    ``remaining`` is the rest of the open position in ``position_token(event)``, None without one.
     """
     event = line.event
     about: dict[str, Any] = {
@@ -80,7 +80,7 @@ def order_of(line: Line, account: Account, remaining: Decimal | None) -> TradeOr
 
 
 def _shown(symbol: str, mint: str) -> str:
-    """The symbol; for the tokens whose symbol is empty, what wallets show instead: the ends of the address."""
+    """The symbol; if it is empty, the two ends of the address, as wallets show it."""
     return symbol or f"{mint[:4]}...{mint[-4:]}"
 
 

@@ -1,10 +1,13 @@
-"""Writes a history through the trades: in file order, a hundred events to a transaction.
+"""Replays a history through the trades: in file order, a hundred events to a transaction, sent together.
 
-Nothing is remembered beside the database, so a replay that was killed goes on, and one that is repeated changes
-nothing. A pass over the file finds the last event whose request exists: everything up to there was decided, and
-what left no request was refused. From there on events are decided by what the database holds. Whatever a run sends
-must therefore be new: a trade that turns out to have been made already means that another run is ahead (or that
-one which was killed has just been committed), and then the block is undone and the pass made again.
+What an event means depends on the rest of its token's position. A batch of orders is decided as if each were executed;
+when one is refused that a later order of the batch depends on, the batch is rolled back and decided one by one.
+
+The only state is the database, so a replay that was killed can be continued, and a repeated one changes nothing. A pass
+over the file finds the last event whose request exists: all events before it are decided, and those without a request
+were refused. Later events are decided by the content of the database. So every trade that a run sends must be new: a
+duplicate means that another run is ahead (or that the last transaction of a killed run has just been committed). Then
+the transaction is rolled back and the pass is repeated.
 """
 
 from __future__ import annotations
@@ -13,11 +16,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID
 
 import psycopg
@@ -32,7 +34,7 @@ from nexgent_db.errors import (
     TransactionConflict,
     UniqueViolation,
 )
-from nexgent_db.models._base import SOL_MINT
+from nexgent_db.models.base import SOL_MINT
 from nexgent_db.models.trades import (
     BuyOrder,
     DcaBuyOrder,
@@ -48,27 +50,15 @@ from nexgent_db.models.trades import (
 from nexgent_db.replay.accounts import MAX_AGENTS, USER_EMAIL, USER_ID, Account, accounts_of, share_of
 from nexgent_db.replay.events import BadLine, Event, Line, ReplayError, read_history
 from nexgent_db.replay.plan import EXACT, opening_balances
+from nexgent_db.replay.report import Outcome, ReplayReport, report_of
 from nexgent_db.replay.rules import order_of, position_token
 from nexgent_db.sync.database import Database, Transaction
 
-__all__ = ["OUTCOMES", "Outcome", "ReplayReport", "replay"]
+__all__ = ["replay"]
 
-Outcome = Literal["deposit", "withdrawal", "buy", "dca_buy", "take_profit", "sell", "swap", "refused", "invalid"]
-OUTCOMES: Final[tuple[Outcome, ...]] = (
-    "deposit",
-    "withdrawal",
-    "buy",
-    "dca_buy",
-    "take_profit",
-    "sell",
-    "swap",
-    "refused",
-    "invalid",
-)
-
-_BLOCK_EVENTS: Final = 100
+_EVENTS_PER_TRANSACTION: Final = 100
 _SURVEY_EVENTS: Final = 1000
-_ANALYZE_AFTER_BLOCKS: Final = {2, 10}
+_ANALYZE_AFTER: Final = {2, 10}
 _TRADED_TABLES: Final = (
     "agent_balances",
     "agent_historical_swaps",
@@ -82,34 +72,6 @@ _ATTEMPTS: Final = 5
 _POSITIONS_REMEMBERED: Final = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class ReplayReport:
-    """What a history came to: its events by outcome, and what the agents hold now.
-
-    ``bad_lines`` are among the invalid ones. ``elapsed_s`` is this run's, which may have found much already done.
-    """
-
-    outcomes: dict[Outcome, int]
-    bad_lines: int
-    open_positions: int
-    closed: int
-    realized_profit_sol: Decimal
-    sol_balance: Decimal
-    opening_sol: Decimal
-    accounts: tuple[Account, ...]
-    elapsed_s: float
-
-    @property
-    def events(self) -> int:
-        """How many events the file has, invalid ones included."""
-        return sum(self.outcomes.values())
-
-    @property
-    def events_per_s(self) -> float:
-        """How fast this run was, reading included."""
-        return self.events / self.elapsed_s if self.elapsed_s else 0.0
-
-
 def replay(
     db: Database,
     path: Path,
@@ -120,11 +82,11 @@ def replay(
 ) -> ReplayReport:
     """Replay the file's events into their agents, which are created if they are missing; on return all is durable.
 
-    Bad lines are passed to ``on_bad_line`` once each, before any trade; ``on_progress`` gets the bytes of
-    the file done, and its size. Repeating a replay gives the same report, times aside.
+    ``on_bad_line`` gets each bad line once, before any trade; ``on_progress`` gets the number of bytes done and
+    the size of the file. A repeated replay gives the same report, except for times.
 
     Raises InvalidInput for ``agents``; ReplayError when the file cannot be read, holds no event, or its wallet
-    belongs to an agent that is not the replay's; DatabaseError. After any of them it may be run again, to go on.
+    belongs to an agent that is not the replay's; DatabaseError. After any of them, run it again to continue.
     """
     if not 1 <= agents <= MAX_AGENTS:
         raise InvalidInput("agents", f"should be from 1 to {MAX_AGENTS}, not {agents}")
@@ -133,11 +95,15 @@ def replay(
     started = time.perf_counter()
     run = _Run(db, path, agents, on_bad_line, on_progress)
     outcomes = run.finish()
-    return run.report(outcomes, started)
+    return report_of(db, run.accounts, outcomes, run.bad_lines, time.perf_counter() - started)
 
 
 class _Overtaken(ReplayError):
-    """A trade that should have been new had been made."""
+    """Another run, or an earlier one, has already made a trade that should be new."""
+
+
+class _Mispredicted(Exception):
+    """An order was refused that a later order of its batch depends on."""
 
 
 class _Run:
@@ -154,20 +120,20 @@ class _Run:
         self._agents = agents
         self._on_bad_line = on_bad_line
         self._on_progress = on_progress
-        self._bad_lines = 0
-        self._accounts: list[Account] = []
+        self.bad_lines = 0
+        self.accounts: list[Account] = []
         self._remaining: dict[tuple[str, str], Decimal | None] = {}
 
     def _lines(self) -> Iterator[Line | BadLine]:
         return read_history(self._path)
 
     def _account_of(self, event: Event) -> Account:
-        return self._accounts[share_of(event.traded_mint, self._agents)]
+        return self.accounts[share_of(event.traded_mint, self._agents)]
 
     # --- The agents -----------------------------------------------------------------------------
 
     def _open_accounts(self) -> None:
-        """Create what is missing of the user, the agents and their wallets, and fund those that share a history."""
+        """Create the user, agents and wallets that are missing, and fund agents that share a history."""
         try:
             self._create_accounts()
         except UniqueViolation:  # another replay was first
@@ -179,7 +145,7 @@ class _Run:
         with self._db.transaction() as tx:
             if tx.users.find_by_id(USER_ID) is None:
                 tx.users.create(USER_EMAIL, user_id=USER_ID)
-            for account in self._accounts:
+            for account in self.accounts:
                 if tx.agents.find_by_id(account.agent_id) is None:
                     tx.agents.create(USER_ID, account.name, agent_id=account.agent_id)
                 wallet = tx.agents.find_wallet_by_address(account.wallet_address)
@@ -192,13 +158,13 @@ class _Run:
                     )
 
     def _deposit_openings(self) -> None:
-        made = {request.id for request in self._db.trade_requests.list_by_ids([a.opening_id for a in self._accounts])}
-        if len(made) == len(self._accounts):
+        made = {request.id for request in self._db.trade_requests.list_by_ids([a.opening_id for a in self.accounts])}
+        if len(made) == len(self.accounts):
             return
         first = next(line.event.time for line in self._lines() if isinstance(line, Line))
-        needs = opening_balances(self._lines(), self._accounts)
+        needs = opening_balances(self._lines(), self.accounts)
         with self._db.transaction() as tx:
-            for account, amount in zip(self._accounts, needs, strict=True):
+            for account, amount in zip(self.accounts, needs, strict=True):
                 if amount and account.opening_id not in made:
                     tx.trades.deposit(
                         DepositOrder(
@@ -215,7 +181,7 @@ class _Run:
     # --- The events -----------------------------------------------------------------------------
 
     def finish(self) -> Counter[Outcome]:
-        """Decide every event that no run has decided; what became of each event of the file."""
+        """Decide every event that no run has decided; return the outcomes of all events of the file."""
         outcomes, reached = self._survey(self._meet(self._lines()))
         self._open_accounts()
         failures = 0
@@ -232,19 +198,19 @@ class _Run:
                 reached, failures = last, 0
 
     def _meet(self, lines: Iterator[Line | BadLine]) -> Iterator[Line | BadLine]:
-        """The same lines: bad ones reported, and with the first event the accounts known."""
+        """Pass the lines on, report bad ones, and derive the accounts from the first event."""
         for line in lines:
             if isinstance(line, BadLine):
-                self._bad_lines += 1
+                self.bad_lines += 1
                 self._on_bad_line(line)
-            elif not self._accounts:
-                self._accounts = accounts_of(line.event.wallet, self._agents)
+            elif not self.accounts:
+                self.accounts = accounts_of(line.event.wallet, self._agents)
             yield line
-        if not self._accounts:
+        if not self.accounts:
             raise ReplayError(f"{self._path} holds no event: one JSON object a line is expected")
 
     def _survey(self, lines: Iterator[Line | BadLine]) -> tuple[Counter[Outcome], int]:
-        """What became of the events decided so far, and the number of the last line among them; 0 for none."""
+        """The outcomes of the events decided so far, and the number of the last line among them; 0 for none."""
         decided: Counter[Outcome] = Counter()
         since: Counter[Outcome] = Counter()
         last = 0
@@ -259,7 +225,7 @@ class _Run:
                 else:
                     decided += since
                     since.clear()
-                    decided[operation] += 1  # type: ignore[index]  # of the operations, those that events come to
+                    decided[operation] += 1  # type: ignore[index]  # events use only some of the operations
                     last = line.number
         return decided, last
 
@@ -273,13 +239,13 @@ class _Run:
         total = self._path.stat().st_size
         outcomes: Counter[Outcome] = Counter()
         lines = (line for line in self._lines() if line.number > last)
-        blocks = 0
-        while chunk := list(islice(lines, _BLOCK_EVENTS)):
+        transactions = 0
+        while chunk := list(islice(lines, _EVENTS_PER_TRANSACTION)):
             trades = [line for line in chunk if isinstance(line, Line) and _is_trade(line)]
             outcomes["invalid"] += len(chunk) - len(trades)
             outcomes += self._decide(trades)
-            blocks += 1
-            if blocks in _ANALYZE_AFTER_BLOCKS:
+            transactions += 1
+            if transactions in _ANALYZE_AFTER:
                 self._analyze()
             ends = [line.end for line in chunk if isinstance(line, Line)]
             if ends:
@@ -288,8 +254,8 @@ class _Run:
         return outcomes
 
     def _analyze(self) -> None:
-        """Tell the planner how the tables have grown: autovacuum comes a minute later, and till then every trade
-        would go by plans made for empty tables, which read all of a wallet's rows. Speed only: may fail."""
+        """Update the planner's statistics. Autovacuum runs a minute later; until then every trade would use plans
+        for empty tables, which read all of a wallet's rows. This affects only speed, so it may fail."""
         with suppress(psycopg.Error), psycopg.connect(self._db.settings.conninfo, autocommit=True) as connection:
             connection.execute("SET lock_timeout = '1s'")
             connection.execute("ANALYZE " + ", ".join(_TRADED_TABLES))
@@ -297,7 +263,7 @@ class _Run:
     def _decide(self, lines: list[Line]) -> Counter[Outcome]:
         """The outcomes of these events, in one transaction.
 
-        An event that PostgreSQL itself finds impossible aborts the transaction. Then each is given a savepoint.
+        An event that PostgreSQL finds impossible aborts the transaction. Then each event runs in a savepoint.
         """
         if not lines:
             return Counter()
@@ -305,17 +271,61 @@ class _Run:
             self._remaining.clear()
         try:
             try:
-                return self._decide_in_block(lines, self._make)
+                return self._decide_ahead(lines)
+            except _Mispredicted:
+                self._remaining.clear()
+                return self._decide_together(lines, self._make)
             except (DatabaseError, InvalidInput) as error:
                 if not _is_impossible(error):
                     raise
                 self._remaining.clear()
-                return self._decide_in_block(lines, self._make_or_undo)
+                return self._decide_together(lines, self._make_or_undo)
         except BaseException:
             self._remaining.clear()
             raise
 
-    def _decide_in_block(
+    def _decide_ahead(self, lines: list[Line]) -> Counter[Outcome]:
+        """Decide each event as if the ones before it were executed, and send all orders together."""
+        decided: list[tuple[Line, tuple[str, str] | None, TradeOrder | None]] = []
+        outcomes: Counter[Outcome] = Counter()
+        with self._db.transaction() as tx:
+            for line in lines:
+                account, token = self._account_of(line.event), position_token(line.event)
+                key = None if token is None else (account.wallet_address, token)
+                remaining = None if token is None else self._remaining_of(tx, account, token)
+                order = order_of(line, account, remaining)
+                decided.append((line, key, order))
+                if key is not None and order is not None:
+                    self._remaining[key] = _remaining_after(order, remaining)
+            results = iter(tx.trades.execute_many([order for *_, order in decided if order is not None]))
+            changed: set[tuple[str, str]] = set()  # positions that are not what later orders were decided by
+            for line, key, order in decided:
+                if key in changed:
+                    raise _Mispredicted
+                result = None if order is None else next(results)
+                if order is None or result is None:
+                    outcomes["refused"] += 1
+                elif isinstance(result, TradeRefused):
+                    self._ensure_alone(tx, order, result)
+                    outcomes["refused"] += 1
+                    if key is not None and not isinstance(order, SwapOrder):
+                        changed.add(key)
+                        self._remaining.pop(key, None)
+                elif result.duplicate:
+                    raise self._overtaken(line)
+                else:
+                    outcomes[_OUTCOMES[type(order)]] += 1
+        return outcomes
+
+    def _overtaken(self, line: Line) -> _Overtaken:
+        return _Overtaken(f"line {line.number} of {self._path} is being replayed by another process: run one only")
+
+    def _ensure_alone(self, tx: Transaction, order: TradeOrder, refusal: TradeRefused) -> None:
+        """Raise _Overtaken when the order was refused because another process has executed it."""
+        if isinstance(refusal, IdempotencyConflict) and tx.trade_requests.list_by_ids([order.request_id]):
+            raise _Overtaken(f"{refusal}: another process replays this history; run one only") from refusal
+
+    def _decide_together(
         self, lines: list[Line], make: Callable[[Transaction, TradeOrder], TradeResult | None]
     ) -> Counter[Outcome]:
         outcomes: Counter[Outcome] = Counter()
@@ -336,8 +346,8 @@ class _Run:
         result = make(tx, order)
         if result is None:
             return "refused"
-        if result.replayed:
-            raise _Overtaken(f"line {line.number} of {self._path} is being replayed by another process: run one only")
+        if result.duplicate:
+            raise self._overtaken(line)
         if token is not None and not isinstance(order, SwapOrder):
             position = result.position
             self._remaining[account.wallet_address, token] = None if position is None else position.remaining
@@ -354,15 +364,12 @@ class _Run:
         """The trade's result, or None when it is refused."""
         try:
             return _METHODS[type(order)](tx.trades, order)
-        except IdempotencyConflict as error:
-            if tx.trade_requests.list_by_ids([order.request_id]):
-                raise _Overtaken(f"{error}: another process replays this history; run one only") from error
-            return None
-        except TradeRefused:
+        except TradeRefused as refusal:
+            self._ensure_alone(tx, order, refusal)
             return None
 
     def _make_or_undo(self, tx: Transaction, order: TradeOrder) -> TradeResult | None:
-        """The same, where what PostgreSQL finds impossible counts as refused."""
+        """Make a trade in a savepoint; a trade that PostgreSQL cannot store counts as refused."""
         try:
             with tx.transaction() as inner:
                 return self._make(inner, order)
@@ -371,47 +378,20 @@ class _Run:
                 raise
             return None
 
-    # --- The end --------------------------------------------------------------------------------
 
-    def report(self, outcomes: Counter[Outcome], started: float) -> ReplayReport:
-        totals = _Totals()
-        for account in self._accounts:
-            self._add_up(account, totals)
-        return ReplayReport(
-            outcomes={outcome: outcomes[outcome] for outcome in OUTCOMES},
-            bad_lines=self._bad_lines,
-            open_positions=totals.open_positions,
-            closed=totals.closed,
-            realized_profit_sol=totals.realized_profit_sol,
-            sol_balance=totals.sol_balance,
-            opening_sol=totals.opening_sol,
-            accounts=tuple(self._accounts),
-            elapsed_s=time.perf_counter() - started,
-        )
-
-    def _add_up(self, account: Account, totals: _Totals) -> None:
-        with self._db.transaction(isolation="repeatable read", read_only=True) as tx:
-            closed = tx.historical_swaps.total_by_wallet(account.agent_id, account.wallet_address)
-            still_open = tx.positions.total_by_wallet(account.agent_id, account.wallet_address)
-            sol = tx.balances.find_by_wallet_and_token(account.wallet_address, SOL_MINT)
-            opening = tx.transactions.find_by_id(account.opening_id)
-        totals.closed += closed.closed
-        totals.open_positions += still_open.open
-        for profit in (closed.profit_loss_sol, still_open.realized_profit_sol):
-            totals.realized_profit_sol = EXACT.add(totals.realized_profit_sol, profit)
-        if sol is not None:
-            totals.sol_balance = EXACT.add(totals.sol_balance, sol.balance)
-        if opening is not None and opening.input_amount is not None:
-            totals.opening_sol = EXACT.add(totals.opening_sol, opening.input_amount)
-
-
-@dataclass
-class _Totals:
-    open_positions: int = 0
-    closed: int = 0
-    realized_profit_sol: Decimal = field(default_factory=Decimal)
-    sol_balance: Decimal = field(default_factory=Decimal)
-    opening_sol: Decimal = field(default_factory=Decimal)
+def _remaining_after(order: TradeOrder, remaining: Decimal | None) -> Decimal | None:
+    """The rest of the position after the order; None when there is no position then."""
+    match order:
+        case BuyOrder():
+            return order.token_amount
+        case DcaBuyOrder():
+            return EXACT.add(remaining or Decimal(0), order.token_amount)
+        case TakeProfitOrder():
+            return EXACT.subtract(remaining or Decimal(0), order.token_amount)
+        case SellOrder():
+            return None
+        case _:
+            return remaining
 
 
 def _is_trade(line: Line | BadLine) -> bool:
@@ -419,7 +399,7 @@ def _is_trade(line: Line | BadLine) -> bool:
 
 
 def _is_impossible(error: DatabaseError | InvalidInput) -> bool:
-    """Whether the fault is the event's own: a figure or a text that the tables cannot hold."""
+    """Whether the event caused the error: it has a figure or a text that the tables cannot hold."""
     if isinstance(error, InvalidInput | CheckViolation):
         return True
     return error.sqlstate is not None and error.sqlstate.startswith("22")  # data exceptions: overflow and the like

@@ -1,6 +1,6 @@
-"""The schema and the queries as a DBA reads them: plans as steps, and everything on one page. Pure.
+"""Shows the schema and the queries to a DBA: plans as steps, and everything on one page. Pure.
 
-:func:`page` writes the whole as one HTML file that needs nothing else; a :class:`Subject` is what it is about.
+:func:`page` writes a :class:`Subject` as one HTML file that needs no other file.
 """
 
 from nexgent_db.report._page import page

@@ -1,4 +1,4 @@
-"""The entity-relationship diagram, as SVG: whoever is named stands left of those that name it. Pure."""
+"""Draws the entity-relationship diagram as SVG: a table is left of the tables that refer to it. Pure."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _placed(subject: Subject) -> dict[str, _Box]:
 
 
 def _ranks(tables: Sequence[str], keys: Sequence[ForeignKey]) -> dict[str, int]:
-    """One more than the highest of those it names; a circle of keys ends the climb."""
+    """A table's rank: one more than the highest of the tables it refers to. A cycle of keys limits it."""
     ranks = dict.fromkeys(tables, 0)
     for _ in tables:
         for key in keys:
@@ -82,7 +82,7 @@ def _height_of_those_named(subject: Subject, table: str, boxes: Mapping[str, _Bo
 
 
 def _keys(subject: Subject, table: str) -> tuple[str, ...]:
-    """The columns of its keys, in the table's order."""
+    """The table's key columns, in the table's order."""
     keys = {*subject.primary_key(table), *(column for key in subject.keys_of(table) for column in key.columns)}
     return tuple(column for column in subject.catalog.columns.get(table, {}) if column in keys)
 

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
+from nexgent_db.queries.lexer import Kind, tokens_of_any
 from nexgent_db.report._diagram import diagram
 from nexgent_db.report._page_data import ShownIndex, ShownQuery, Subject
 from nexgent_db.report._plan import Step
@@ -19,7 +20,7 @@ _ROWS_WITHOUT: Final = {"rows": "the number of rows changed", "exec": "nothing"}
 
 
 def page(subject: Subject) -> str:
-    """The whole file as text, the same for the same subject. Everything that is not ours to write is escaped."""
+    """The whole file as text, equal for equal subjects. It escapes every text from outside."""
     about = f"{len(subject.tables)} tables, {len(subject.queries)} queries"
     return "\n".join(
         [
@@ -107,7 +108,7 @@ def _table(subject: Subject, table: str) -> str:
 
 
 def _short(index: ShownIndex) -> str:
-    """Without the name and the table, which stand beside it."""
+    """The definition without the name and the table, which the page shows beside it."""
     found = re.match(r"CREATE (UNIQUE )?INDEX \S+ ON \S+ (.*)", index.definition, re.DOTALL)
     return f"{found[1] or ''}{found[2]}" if found else index.definition
 
@@ -166,21 +167,33 @@ def _type(name: str, nullable: bool) -> str:
     return f"<code>{escape(name)}</code>" + (" or NULL" if nullable else "")
 
 
-_TOKEN: Final = re.compile(
-    r"(?P<comment>--[^\n]*)|(?P<string>'(?:[^']|'')*')|(?P<parameter>(?<!:):[a-z_]\w*)|(?P<keyword>\b[A-Z][A-Z_]+\b)"
-)
+_KEYWORD: Final = re.compile(r"\b[A-Z][A-Z_]+\b")
 
 
 def _coloured(text: str) -> str:
-    """SQL in spans; our keywords are what is written in capitals."""
-    parts, end = list[str](), 0
-    for found in _TOKEN.finditer(text):
-        parts += [
-            escape(text[end : found.start()]),
-            f'<span class="{found.lastgroup}">{escape(found.group())}</span>',
-        ]
-        end = found.end()
-    return "".join([*parts, escape(text[end:])])
+    """SQL in spans. Words in capitals are keywords."""
+    parts = list[str]()
+    for token in tokens_of_any(text):
+        piece = text[token.start : token.end]
+        if token.kind is Kind.LINE_COMMENT:
+            parts.append(_span("comment", piece))
+        elif token.kind is Kind.PARAMETER:
+            parts.append(_span("parameter", piece))
+        elif token.kind is Kind.QUOTED and not piece.startswith('"'):
+            parts.append(_span("string", piece))
+        elif token.kind is Kind.CODE:
+            end = 0
+            for keyword in _KEYWORD.finditer(piece):
+                parts += [escape(piece[end : keyword.start()]), _span("keyword", keyword.group())]
+                end = keyword.end()
+            parts.append(escape(piece[end:]))
+        else:
+            parts.append(escape(piece))
+    return "".join(parts)
+
+
+def _span(kind: str, text: str) -> str:
+    return f'<span class="{kind}">{escape(text)}</span>'
 
 
 def _plan(step: Step, depth: int = 0) -> str:
@@ -190,7 +203,7 @@ def _plan(step: Step, depth: int = 0) -> str:
     return "\n".join([*lines, *(_plan(each, depth + 1) for each in step.below)])
 
 
-# --- What to look at ------------------------------------------------------------------------------
+# --- Findings -------------------------------------------------------------------------------------
 
 
 def _findings(subject: Subject) -> str:
@@ -261,7 +274,7 @@ def _queries(names: Sequence[str]) -> str:
 
 
 def _tables(names: Sequence[str], shown: Collection[str] | None = None) -> str:
-    """The migrations' books are read by a query, and are no tables of the page: no link leads there."""
+    """The tables as links, except the migrations' history tables, which the page does not show."""
     return _linked("table", names, shown)
 
 

@@ -1,4 +1,4 @@
-"""What the page shows: the schema, the queries and how they meet. Pure."""
+"""The content of the page: the schema, the queries, and the relations between them. Pure."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from nexgent_db.catalog import Catalog
 from nexgent_db.contract import NamedQuery
+from nexgent_db.queries.lexer import lexemes
 from nexgent_db.report._plan import Step
+from nexgent_db.schema.catalog import Catalog
 
 __all__ = ["ForeignKey", "ShownIndex", "ShownPlan", "ShownQuery", "Subject"]
 
@@ -19,30 +20,31 @@ _ENFORCING: Final = ("PRIMARY KEY", "UNIQUE", "EXCLUDE")
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """Columns of a table that name a row of another one."""
+    """A foreign key: columns of a table that refer to a row of another table."""
 
     name: str
     table: str
     columns: tuple[str, ...]
     target: str
+    target_columns: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ShownIndex:
-    """An index, or the one behind a constraint, and the queries whose plans use it."""
+    """An index, of a constraint or not, and the queries whose plans use it."""
 
     name: str
     table: str
     definition: str
     columns: tuple[str, ...]
     enforces: bool
-    """Whether the table needs it to hold a rule, whoever reads by it."""
+    """Whether the index enforces a constraint; then it is needed even if no query uses it."""
     used_by: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ShownPlan:
-    """A plan, and which of the query's variants it is of."""
+    """A plan, and the variants of the query that have it."""
 
     label: str
     step: Step
@@ -57,7 +59,7 @@ class ShownQuery:
 
 
 class Subject:
-    """The schema and the queries, looked at from both ends. Equal input gives an equal page."""
+    """The schema and the queries, with the relations in both directions. Equal subjects give equal pages."""
 
     def __init__(self, catalog: Catalog, queries: Sequence[ShownQuery], version: str) -> None:
         self.catalog = catalog
@@ -76,7 +78,7 @@ class Subject:
         return tuple(index for index in self.indexes if index.table == table)
 
     def primary_key(self, table: str) -> tuple[str, ...]:
-        """Its columns; none when the table has no primary key."""
+        """The columns of the table's primary key; empty without one."""
         for (owner, _), definition in self.catalog.constraints.items():
             if owner == table and definition.startswith("PRIMARY KEY"):
                 return key_columns(definition)
@@ -87,53 +89,62 @@ class Subject:
         return tuple(each.query.name for each in self.queries if table in each.query.reads)
 
     def writing(self, table: str) -> tuple[str, ...]:
-        """The queries that change its rows."""
+        """The queries that change the table's rows."""
         return tuple(each.query.name for each in self.queries if table in each.query.writes)
 
     def serves(self, index: ShownIndex) -> tuple[ForeignKey, ...]:
-        """The foreign keys whose rows are found by this index when what they name is deleted."""
-        return tuple(key for key in self.keys_of(index.table) if _begins_with(index, key))
+        """The foreign keys whose referring rows this index finds when a referenced row is deleted."""
+        return tuple(key for key in self.keys_of(index.table) if self._finds(index, key))
 
     def unused_indexes(self) -> tuple[ShownIndex, ...]:
-        """Those that no query's plan uses; constraints and foreign keys may need them all the same."""
+        """The indexes that no query's plan uses; constraints and foreign keys may still need them."""
         return tuple(index for index in self.indexes if not index.used_by)
 
     def keys_without_index(self) -> tuple[ForeignKey, ...]:
-        """Those for which a deletion of what they name reads their whole table."""
+        """The foreign keys without an index: deleting a referenced row scans their whole table."""
         return tuple(
-            key
-            for key in self.foreign_keys
-            if not any(_begins_with(index, key) for index in self.indexes_of(key.table))
+            key for key in self.foreign_keys if not any(self._finds(index, key) for index in self.indexes_of(key.table))
         )
+
+    def _finds(self, index: ShownIndex, key: ForeignKey) -> bool:
+        """Whether the index begins with the key's columns, or with those that name the referenced row's primary key.
+
+        The latter are as selective: (agent, wallet) refers to a wallet, and the wallet alone says which.
+        """
+        primary = self.primary_key(key.target)
+        naming = tuple(
+            column for column, target in zip(key.columns, key.target_columns, strict=True) if target in primary
+        )
+        return _begins_with(index, key.columns) or (len(naming) == len(primary) > 0 and _begins_with(index, naming))
 
 
 def key_columns(definition: str) -> tuple[str, ...]:
-    """``a`` and ``lower(b)`` of ``… (a, lower(b) DESC) …``: what is in the first brackets, without the order."""
-    begin = definition.find("(")
-    depth, parts, current = 0, list[str](), ""
-    for letter in definition[begin:] if begin >= 0 else "":
-        depth += (letter == "(") - (letter == ")")
-        if depth == 0 or (letter == "," and depth == 1):
-            parts.append(current)
-            current = ""
+    """``a`` and ``lower(b)`` of ``… (a, lower(b) DESC) …``: the content of the first brackets, without the order."""
+    depth, start, parts = 0, 0, list[str]()
+    for lexeme in lexemes(definition):
+        depth += (lexeme.text == "(") - (lexeme.text == ")")
+        if lexeme.text == "(" and depth == 1:
+            start = lexeme.start + 1
+        elif start and (depth == 0 or (lexeme.text == "," and depth == 1)):
+            parts.append(definition[start : lexeme.start])
+            start = lexeme.start + 1
             if depth == 0:
                 break
-        elif not (letter == "(" and depth == 1):
-            current += letter
     return tuple(re.sub(r" (ASC|DESC|NULLS (FIRST|LAST))\b.*$", "", part.strip()) for part in parts)
 
 
-def _begins_with(index: ShownIndex, key: ForeignKey) -> bool:
+def _begins_with(index: ShownIndex, columns: tuple[str, ...]) -> bool:
     found = re.search(r" WHERE \((.*)\)$", index.definition)
-    if found and found[1] not in {f"{column} IS NOT NULL" for column in key.columns}:
-        return False  # it has not all of the rows
-    return set(index.columns[: len(key.columns)]) == set(key.columns)
+    if found and found[1] not in {f"{column} IS NOT NULL" for column in columns}:
+        return False  # a partial index lacks rows
+    return set(index.columns[: len(columns)]) == set(columns)
 
 
 def _foreign_keys(catalog: Catalog) -> Iterator[ForeignKey]:
     for (table, name), definition in sorted(catalog.constraints.items()):
         if found := _FOREIGN_KEY.match(definition):
-            yield ForeignKey(name, table, tuple(found["columns"].split(", ")), found["target"].strip())
+            columns, targets = (tuple(found[group].split(", ")) for group in ("columns", "keys"))
+            yield ForeignKey(name, table, columns, found["target"].strip(), targets)
 
 
 def _indexes(catalog: Catalog, users: Mapping[str, tuple[str, ...]]) -> Iterator[ShownIndex]:

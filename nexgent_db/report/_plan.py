@@ -1,4 +1,4 @@
-"""A plan as people read it, from what ``EXPLAIN (FORMAT JSON)`` answers. Pure."""
+"""Turns the output of ``EXPLAIN (FORMAT JSON)`` into readable steps. Pure."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _STRATEGIES: Final = {"Hashed": "HashAggregate", "Sorted": "GroupAggregate", "Mi
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One node: ``Index Scan using users_pkey on users``, what it costs, its conditions, and the nodes below it."""
+    """One node: ``Index Scan using users_pkey on users``, its cost, its conditions, and the nodes below it."""
 
     title: str
     figures: str
@@ -45,7 +45,7 @@ class Step:
     below: tuple[Step, ...]
 
     def lines(self, depth: int = 0) -> Iterator[str]:
-        """Title and details, indented by their depth; without figures, so that equal plans read equal."""
+        """Title and details, indented by depth; without figures, so that equal plans give equal lines."""
         yield "  " * depth + self.title
         for label, text in self.details:
             yield "  " * depth + f"  {label}: {text}"
@@ -54,7 +54,7 @@ class Step:
 
 
 def step_of(plan: Mapping[str, Any]) -> Step:
-    """The node with everything below it."""
+    """The step of a plan's node, with the steps below it."""
     details = [(label, _listed(plan[label])) for label in _DETAILS if plan.get(label) not in (None, [], 0)]
     if "Actual Loops" in plan and (blocks := _blocks(plan)):
         details.append(("Buffers", blocks))

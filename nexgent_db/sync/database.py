@@ -1,44 +1,43 @@
 # Generated from nexgent_db/aio/database.py by `make sync`: do not edit.
-"""The database as a service embeds it: repositories and trades over a pool, and transaction blocks."""
+"""The object that a service opens: a connection pool, its repositories and trades, and transactions."""
 
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import copy
+from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Final, Literal, NoReturn, Self, TypeVar
 from uuid import UUID
+from weakref import ReferenceType, ref
 
 import psycopg
-from psycopg import Connection, IsolationLevel
+from psycopg import IsolationLevel
 from psycopg.pq import TransactionStatus
-from psycopg_pool import ConnectionPool
 
-from nexgent_db._cache_rows import Change
-from nexgent_db.cache_keys import CacheKeys
+from nexgent_db._concurrency import caller
+from nexgent_db.cache.batch import Change
+from nexgent_db.cache.keys import CacheKeys
 from nexgent_db.errors import (
     BlockMisuse,
     ConnectionLost,
-    DatabaseUnavailable,
+    DatabaseError,
     InvalidInput,
+    PoolExhausted,
+    TooManyConnections,
     TransactionConflict,
     translate,
 )
-from nexgent_db.health import Health
+from nexgent_db.models.health import Health, HealthState
 from nexgent_db.observe import QueryHook
 from nexgent_db.observe._event import Hooks
 from nexgent_db.settings import Settings, describe
-from nexgent_db.sync._cached import CachedSession
-from nexgent_db.sync._observed import ObservedSession, observed_commit
-from nexgent_db.sync._pool import PoolSession, connect, make_pool, take
-from nexgent_db.sync._schema import assert_schema
-from nexgent_db.sync._session import BlockSession, Session, of_tenant
-from nexgent_db.sync._tenant import isolated
 from nexgent_db.sync.cache import Cache
+from nexgent_db.sync.connection import PooledConnection
+from nexgent_db.sync.observed import ObservedSession, observed_commit
+from nexgent_db.sync.pool import ConnectionPool, Lease, PoolStats
 from nexgent_db.sync.repositories.agents import AgentRepository
 from nexgent_db.sync.repositories.api_keys import ApiKeyRepository
 from nexgent_db.sync.repositories.balance_snapshots import BalanceSnapshotRepository
@@ -49,10 +48,13 @@ from nexgent_db.sync.repositories.positions import PositionRepository
 from nexgent_db.sync.repositories.signal_executions import SignalExecutionRepository
 from nexgent_db.sync.repositories.signals import SignalRepository
 from nexgent_db.sync.repositories.trade_requests import TradeRequestRepository
+from nexgent_db.sync.repositories.trades import Trades
 from nexgent_db.sync.repositories.transactions import TransactionRepository
 from nexgent_db.sync.repositories.users import UserRepository
 from nexgent_db.sync.repositories.wallets import WalletRepository
-from nexgent_db.sync.trades import Trades
+from nexgent_db.sync.schema import assert_schema
+from nexgent_db.sync.session import CachedSession, PoolSession, Session, TransactionSession, of_tenant
+from nexgent_db.sync.tenant import tenant_settings
 
 T = TypeVar("T")
 
@@ -66,7 +68,7 @@ _ISOLATION = {
 
 
 class _Repositories:
-    """The same repositories, and trades, outside of a block and inside."""
+    """The repositories and trades that a database and a transaction have in common."""
 
     def __init__(self, session: Session) -> None:
         self.agents = AgentRepository(session)
@@ -86,45 +88,52 @@ class _Repositories:
 
 
 class Transaction(_Repositories):
-    """An open transaction block. Everything done through it is kept together, or not at all."""
+    """An open transaction. Its calls are committed together, or not at all."""
 
-    def __init__(self, connection: Connection[Any], hooks: Hooks, around: BlockSession | None = None) -> None:
+    def __init__(self, connection: PooledConnection, hooks: Hooks, around: TransactionSession | None = None) -> None:
         self._connection = connection
         self._hooks = hooks
-        self._block = BlockSession(connection, around)
-        self._session = ObservedSession(self._block, hooks, in_block=True) if hooks else self._block
+        self._plain_session = TransactionSession(connection, around)
+        self._session = (
+            ObservedSession(self._plain_session, hooks, in_transaction=True) if hooks else self._plain_session
+        )
+        self._database: Database | None = None
         super().__init__(self._session)
+
+    def _is_of(self, database: Database, caller: object) -> bool:
+        """Is this an open transaction of ``database`` that ``caller`` was the last to use?"""
+        return self._database is database and not self._plain_session.ended and self._connection.last_caller is caller
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """A block within the block: a savepoint. An error that leaves it undoes what was done inside, no more."""
-        if self._block.ended:
-            raise BlockMisuse("the transaction block has ended")
-        inner = Transaction(self._connection, self._hooks, self._block)
+        """A savepoint: an error that leaves the inner transaction undoes only the inner transaction."""
+        if self._plain_session.ended:
+            raise BlockMisuse("the transaction has ended")
+        inner = Transaction(self._connection, self._hooks, self._plain_session)
         try:
             with self._connection.transaction():
                 yield inner
-            self._block.replays += inner._block.replays
+            self._plain_session.duplicates += inner._plain_session.duplicates
         except psycopg.Error as error:
-            raise translate(error) from error
+            raise translate(error, read_only=bool(self._connection.read_only)) from error
         finally:
-            inner._block.ended = True
+            inner._plain_session.ended = True
 
 
 class Database(_Repositories):
-    """A pool of connections to one database, its repositories, and transaction blocks.
+    """A pool of connections to one database, its repositories, and its transactions.
 
     Use it as a context manager, or call :meth:`open` and :meth:`close`. ``database`` is a URL, libpq keywords, or
-    Settings. Safe to share between threads. ``on_query`` is told of every query, see :mod:`nexgent_db.observe`: what it
-    raises is logged and stops nothing.
+    Settings. Safe to share between threads. ``on_query`` hooks get an event for every query, see
+    :mod:`nexgent_db.observe`; an exception of a hook is logged and stops nothing.
 
-    With ``tenant``, a user's id, everything is done for this user: rows of other users are neither seen nor changed, as
-    PostgreSQL's row-level security has it (``nexgent-db roles apply``). A query alone is one round trip still, a block
-    takes one more. What is written is brought into the cache; ``cache`` itself answers as without Redis, from
-    PostgreSQL, because what is there is of all users. :meth:`for_tenant` serves other users over the same connections.
+    With ``tenant``, a user's id, every call acts for this user: PostgreSQL's row-level security (``nexgent-db roles
+    apply``) hides the rows of other users and refuses to change them. A single query is still one round trip; a
+    transaction takes one more. A tenant's writes reach the cache, but its ``cache`` reads PostgreSQL, because Redis
+    holds the rows of all users. :meth:`for_tenant` serves other users over the same connections.
 
-    Queries alone raise, in this order: InvalidInput before anything is sent; PoolExhausted, AuthenticationFailed or
-    DatabaseUnavailable while a connection is sought; DatabaseError and its subclasses from the server; RowCountError.
+    Single queries raise, in this order: InvalidInput before anything is sent; PoolExhausted, AuthenticationFailed or
+    DatabaseUnavailable while a connection is acquired; DatabaseError and its subclasses from the server; RowCountError.
     """
 
     def __init__(
@@ -136,35 +145,35 @@ class Database(_Repositories):
     ) -> None:
         self.settings = Settings.from_url(database) if isinstance(database, str) else database
         self._hooks = Hooks(on_query)
-        self._pool: ConnectionPool[Connection[Any]] | None = None
-        self._in_block: set[object] = set()
-        self._opener: Database = self
+        self._pool: ConnectionPool | None = None
+        self._root: Database = self
         self._serve(tenant, None)
 
-    def _serve(self, tenant: UUID | None, follower: Cache | None) -> None:
-        """Put the repositories together, for all users or for one."""
+    def _serve(self, tenant: UUID | None, shared_cache: Cache | None) -> None:
+        """Build the session, the cache and the repositories, for all users or for one tenant."""
         if tenant is not None and not isinstance(tenant, UUID):
             raise InvalidInput("tenant", f"a UUID is expected, not {type(tenant).__name__}")
         self.tenant = tenant
-        session: Session = PoolSession(self._take, self._give_back, self._block_session, tenant)
+        session: Session = PoolSession(self._lease, self._transaction_session, tenant)
         if self._hooks:
-            session = ObservedSession(session, self._hooks, in_block=False)
-        self._follower = follower or self._new_cache(session)
-        # What is in Redis is of all users: a tenant has no way to read it.
-        self.cache = self._follower if tenant is None else Cache(None, session, self._block_session)
+            session = ObservedSession(session, self._hooks, in_transaction=False)
+        self._shared_cache = shared_cache or self._new_cache(session)
+        self._cache_writer = self._shared_cache._writer
+        # Redis holds the rows of all users, so a tenant's cache reads the database only.
+        self.cache = self._shared_cache if tenant is None else Cache(None, session, self._transaction_session)
         if self.settings.redis_url is not None:
-            session = CachedSession(session, self._follower)
+            session = CachedSession(session, self._cache_writer)
         self._session = session
         super().__init__(session)
 
     def _new_cache(self, session: Session) -> Cache:
         if self.settings.redis_url is None:
-            return Cache(None, session, self._block_session)
-        from nexgent_db.sync._cache_link import CacheLink  # imports redis
+            return Cache(None, session, self._transaction_session)
+        from nexgent_db.sync.cache.client import CacheClient  # imports redis
 
-        near_rows = self.settings.near_cache_rows if self.tenant is None else 0  # a tenant's reads nothing
-        link = CacheLink(self.settings.redis_url, CacheKeys(self.settings.cache_prefix), near_rows)
-        return Cache(link, session, self._block_session)
+        local_rows = self.settings.local_cache_rows if self.tenant is None else 0  # no tenant reads Redis
+        client = CacheClient(self.settings.redis_url, CacheKeys(self.settings.cache_prefix), local_rows)
+        return Cache(client, session, self._transaction_session)
 
     @classmethod
     def from_env(cls, *, tenant: UUID | None = None, on_query: QueryHook | Sequence[QueryHook] = ()) -> Self:
@@ -172,16 +181,20 @@ class Database(_Repositories):
         return cls(Settings.from_env(), tenant=tenant, on_query=on_query)
 
     def for_tenant(self, tenant: UUID) -> Self:
-        """The same for another user, over the same connections; it is opened and closed with this one.
+        """A database for another tenant over the same connections; it opens and closes with this one.
 
-        Costs no round trip. Raises BlockMisuse for a database that was made without a ``tenant``: its sessions are not
-        kept to one user. (For a service whose first user is yet to come, any id will do that is nobody's.)
+        Costs no round trip. Raises BlockMisuse for a database that was made without a ``tenant``: its sessions see the
+        rows of all users. (A service that does not know its first user yet may pass an id that no user has.)
         """
         if self.tenant is None:
             raise BlockMisuse(f"{self!r} was made without a tenant: its sessions see the rows of all users")
-        other = copy(self)
-        other._serve(tenant, self._follower)
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._serve(tenant, self._shared_cache)
         return other
+
+    def __reduce__(self) -> NoReturn:
+        raise BlockMisuse("a database cannot be pickled: open one in each process, from its settings")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {describe(self.settings.conninfo)}>"
@@ -189,39 +202,34 @@ class Database(_Repositories):
     def open(self) -> None:
         """Connect, and fill the pool to its smallest size.
 
-        Raises AuthenticationFailed; DatabaseUnavailable when the server cannot be reached or is older than
-        PostgreSQL 15; TenantNotIsolated when there is a ``tenant`` and the role, or the one for tenants that it may
-        become, sees other users' rows; PoolExhausted when the server gives fewer connections than the pool is to keep.
-        Nothing stays open then.
+        Raises AuthenticationFailed; DatabaseUnavailable and its other kinds when the server cannot be reached or is
+        older than PostgreSQL 15; TenantNotIsolated when there is a ``tenant`` and the role, or the tenants' role that
+        it may become, sees other users' rows; TooManyConnections when the server accepts fewer connections than the
+        pool keeps open. After an error no connection stays open.
+
+        A child process that is forked later makes connections of its own when it needs them. A transaction that was
+        open at the fork raises BlockMisuse in the child, and goes on in the parent.
         """
-        self._refuse_shared()
+        self._ensure_root()
         if self._pool is not None:
             raise BlockMisuse(f"{self!r} is open already")
-        settings = self.settings
-        if self.tenant is None:
-            connect(settings).close()  # the pool would not say why it cannot
-        else:
-            settings = isolated(settings)
-        pool = make_pool(settings, None if self.settings.redis_url is None else self._meet)
-        try:
-            pool.open(wait=True, timeout=self.settings.connect_timeout_s)
-        except psycopg.Error as error:
-            pool.close()
-            raise translate(error) from error
+        settings = self.settings if self.tenant is None else tenant_settings(self.settings)
+        pool = ConnectionPool(settings, None if self.settings.redis_url is None else self._verify_database)
+        pool.open()
         self._pool = pool
-        self._follower.open()
+        self._shared_cache._open()
 
     def close(self) -> None:
-        """Close every connection. Queries in flight are waited for, for a few seconds."""
-        self._refuse_shared()
+        """Close every connection. Waits at most five seconds for queries and transactions in flight."""
+        self._ensure_root()
         if self._pool is not None:
-            self._follower.close()
+            self._shared_cache._close()
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
 
-    def _refuse_shared(self) -> None:
-        if self._opener is not self:
+    def _ensure_root(self) -> None:
+        if self._root is not self:
             raise BlockMisuse("it is opened and closed with the database that for_tenant() was called on")
 
     def __enter__(self) -> Self:
@@ -234,36 +242,49 @@ class Database(_Repositories):
         self.close()
 
     def assert_schema(self) -> None:
-        """Make sure, as a service starts, that the database has this release's migrations, unedited, and no others.
+        """Check that the database has exactly this release's migrations, unedited. For the start of a service.
 
-        One round trip, which reads the migrations' books and takes no lock; a role that may only SELECT from
-        ``_yoyo_migration`` and ``_nexgent_migration`` can ask. Raises SchemaNotReady, in this order: migrations were
-        never run here; the database is newer; files were edited after they were applied; migrations are pending. Else
+        One round trip, which reads the history tables and takes no lock; the role only needs SELECT on
+        ``_yoyo_migration`` and ``_nexgent_migration``. Raises SchemaNotReady, in this order: migrations were never run
+        here; the database is newer; files were edited after they were applied; migrations are pending. Otherwise raises
         what queries raise.
         """
         assert_schema(self._session)
 
     def health(self) -> Health:
-        """One round trip to the server, and how busy the pool is. Never raises for a server that is gone."""
+        """The state of the server, by one round trip, and of the pool. Never raises for a server that is gone.
+
+        Returns within the pool's timeout and the connect timeout together.
+        """
         started = time.perf_counter()
-        problem = version = None
+        error: DatabaseError | None = None
+        version = None
+        read_only = False
+        lease = self._lease()
         try:
-            with self._checkout() as connection:
-                connection.execute("SELECT 1")
-                version = connection.info.server_version
-        except psycopg.Error as error:
-            problem = str(translate(error))
-        except DatabaseUnavailable as error:
-            problem = str(error)
-        pool = self._opener._pool
-        stats = {} if pool is None else pool.get_stats()
+            connection = lease.acquire()
+            connection.limit_s = float(self.settings.connect_timeout_s)
+            connection.execute("SELECT 1")
+            version, read_only = connection.info.server_version, connection.accepts_no_writes()
+        except psycopg.Error as failed:
+            translated = translate(failed)
+            error = translated if isinstance(translated, DatabaseError) else DatabaseError(str(translated))
+        except DatabaseError as failed:
+            error = failed
+        finally:
+            lease.over = True
+            lease.release()
+        pool = self._root._pool
+        stats = PoolStats(0, 0, 0) if pool is None else pool.stats()
         return Health(
-            problem=problem,
+            state=_health_state(error, read_only),
+            problem=None if error is None else str(error),
+            error=None if error is None else type(error).__name__,
             server_version=version,
             round_trip_s=time.perf_counter() - started,
-            pool_size=stats.get("pool_size", 0),
-            pool_available=stats.get("pool_available", 0),
-            requests_waiting=stats.get("requests_waiting", 0),
+            pool_size=stats.size,
+            pool_available=stats.available,
+            requests_waiting=stats.waiting,
         )
 
     @contextmanager
@@ -277,31 +298,32 @@ class Database(_Repositories):
         lock_timeout_s: float | None = None,
         pipeline: bool = False,
     ) -> Iterator[Transaction]:
-        """One connection and one database transaction: committed at the end, rolled back by any exception.
+        """One transaction on one connection: committed at the end, rolled back by any exception.
 
-        The timeouts hold for this block only. ``pipeline`` sends statements without waiting for the answers before;
-        an error may then show at a later one. Never retried: see :meth:`run_transaction`. While the block is open,
-        using the database itself in the same thread raises BlockMisuse (it would wait for a second connection).
+        The timeouts hold for this transaction only. ``pipeline`` sends each statement before the earlier ones are
+        answered; an error may then show at a later statement. Never retried: see :meth:`run_transaction`. While the
+        transaction is open, using the database in the same thread raises BlockMisuse (it would wait for a second
+        connection).
 
-        Raises what queries raise; when the connection is lost at the end, ConnectionLost: the transaction may or may
-        not have been committed.
+        Raises what queries raise; ConnectionLost when the connection is lost at the end: the transaction may or may not
+        have been committed.
 
-        With a cache, a block that wrote reads what it has changed before its COMMIT, in one round trip more, and
-        sends it to the cache afterwards.
+        With a cache, a transaction that wrote reads its changes before its COMMIT, in one more round trip, and sends
+        them to the cache after it.
         """
-        follow = self.settings.redis_url is not None and not read_only
-        began = self._follower.now()
+        cached = self.settings.redis_url is not None and not read_only
+        started_at = self._cache_writer.now()
         changes: list[Change] | None = []
-        with self._checkout() as connection:
-            owner = threading.get_ident()
-            self._in_block.add(owner)
+        transaction: Transaction | None = None
+        lease = self._lease()
+        try:
+            connection = lease.acquire()
             transaction = Transaction(connection, self._hooks)
+            _note_open(transaction, self._root)
             opening = _opening(self.tenant, statement_timeout_s, lock_timeout_s)
-            seen = self._follower.seen
+            seen = self._cache_writer.seen
             try:
-                connection.set_isolation_level(_ISOLATION[isolation])
-                connection.set_read_only(read_only or None)
-                connection.set_deferrable(deferrable or None)
+                connection.set_transaction_options(_ISOLATION[isolation], read_only, deferrable, statement_timeout_s)
                 with observed_commit(connection, self._hooks) if self._hooks else connection.transaction():
                     if opening:
                         connection.execute(opening)
@@ -311,19 +333,21 @@ class Database(_Repositories):
                     else:
                         yield transaction
                     undone = connection.info.transaction_status is not TransactionStatus.INTRANS
-                    if follow and transaction._block.wrote_cached and not undone:
-                        began = self._follower.now()
-                        follows = self._follower.follows
-                        changes = self._follower.changes_of(transaction._block, seen) if follows else None
+                    if cached and transaction._plain_session.wrote_cached and not undone:
+                        started_at = self._cache_writer.now()
+                        accepted = self._cache_writer.accepts_writes
+                        changes = self._cache_writer.changes_of(transaction._plain_session, seen) if accepted else None
             except psycopg.Error as error:
-                raise translate(error) from error
-            finally:
-                transaction._block.ended = True
-                self._in_block.discard(owner)
+                raise translate(error, read_only=read_only) from error
+        finally:
+            if transaction is not None:
+                transaction._plain_session.ended = True
+            lease.over = True
+            lease.release()
         if changes is None:
-            self._follower.leave_to_outbox()
-        elif changes or transaction._block.replays:
-            self._follower.apply_changes(changes, transaction._block.replays, began)
+            self._cache_writer.leave_to_outbox()
+        elif changes or transaction._plain_session.duplicates:
+            self._cache_writer.apply_changes(changes, transaction._plain_session.duplicates, started_at)
 
     def run_transaction(
         self,
@@ -332,11 +356,11 @@ class Database(_Repositories):
         attempts: int = 5,
         isolation: Isolation = "read committed",
     ) -> T:
-        """Run ``function`` in a block and return its result; run it again when that may help.
+        """Run ``function`` in a transaction and return its result; retry transient failures.
 
-        That is after a serialisation failure, a deadlock or a lost connection, ``attempts`` times in all, with a
-        random pause that doubles from 10 ms. A connection lost during COMMIT may have committed, so ``function``
-        must be repeatable: trades are, by their request ids. The last failure is raised as it is.
+        It runs again after a serialisation failure, a deadlock or a lost connection, ``attempts`` times in all, with a
+        random pause that doubles from 10 ms. A transaction whose connection is lost during COMMIT may be committed, so
+        ``function`` must be repeatable: trades are, by their request ids. The last failure is raised unchanged.
         """
         for attempt in range(1, attempts + 1):
             try:
@@ -349,45 +373,52 @@ class Database(_Repositories):
         raise ValueError(f"attempts must be at least 1, not {attempts}")
 
     @contextmanager
-    def _block_session(self) -> Iterator[Session]:
+    def _transaction_session(self) -> Iterator[Session]:
         with self.transaction() as transaction:
             yield transaction._session
 
-    def _meet(self, connection: Connection[Any]) -> None:
-        self._follower.meet(BlockSession(connection))
+    def _verify_database(self, connection: PooledConnection) -> None:
+        self._cache_writer.verify_database(TransactionSession(connection))
 
-    def _take(self) -> Connection[Any]:
-        """A pooled connection, to be given back. Raises BlockMisuse, PoolExhausted."""
-        pool = self._opener._pool
+    def _lease(self) -> Lease:
+        """A lease on a connection. Raises BlockMisuse without a pool, and inside a transaction of this thread."""
+        pool = self._root._pool
         if pool is None:
             raise BlockMisuse(f"{self!r} is not open: use it as a context manager, or call open()")
-        if self._in_block and threading.get_ident() in self._in_block:
-            raise BlockMisuse("this thread is inside a transaction block: use the block's object, not the database")
-        try:
-            return take(pool)
-        except psycopg.Error as error:
-            raise translate(error) from error
+        for reference in _OPEN_TRANSACTIONS.get():
+            transaction = reference()
+            if transaction is not None and transaction._is_of(self._root, caller()):
+                raise BlockMisuse("this thread is inside a transaction: use the transaction's object, not the database")
+        return pool.lease()
 
-    def _give_back(self, connection: Connection[Any]) -> None:
-        try:
-            if (pool := self._opener._pool) is not None:
-                pool.putconn(connection)
-                return
-        except ValueError:  # it is another pool's: closed and opened again meanwhile
-            pass
-        connection.close()
 
-    @contextmanager
-    def _checkout(self) -> Iterator[Connection[Any]]:
-        connection = self._take()
-        try:
-            yield connection
-        finally:
-            self._give_back(connection)
+_OPEN_TRANSACTIONS: Final[ContextVar[tuple[ReferenceType[Transaction], ...]]] = ContextVar(
+    "open_transactions", default=()
+)
+"""The transactions that were opened in this context, innermost last; some may have ended. No call removes one: a
+transaction that has ended, is gone, or was last used by another thread does not stop a call."""
+
+
+def _note_open(transaction: Transaction, database: Database) -> None:
+    transaction._database = database
+    before = [
+        reference
+        for reference in _OPEN_TRANSACTIONS.get()
+        if (it := reference()) is not None and not it._plain_session.ended
+    ]
+    _OPEN_TRANSACTIONS.set((*before, ref(transaction)))
+
+
+def _health_state(error: DatabaseError | None, read_only: bool) -> HealthState:
+    if isinstance(error, PoolExhausted | TooManyConnections):
+        return "full"
+    if error is not None:
+        return "gone"
+    return "read only" if read_only else "ok"
 
 
 def _opening(tenant: UUID | None, statement_timeout_s: float | None, lock_timeout_s: float | None) -> bytes:
-    """What a block begins with, in one round trip; nothing when nothing is to be set."""
+    """The first statements of a transaction, sent in one round trip; empty when nothing is to be set."""
     timeouts = {"statement_timeout": statement_timeout_s, "lock_timeout": lock_timeout_s}
     limits = [
         f"SET LOCAL {name} = {max(1, round(seconds * 1000))}".encode()

@@ -1,1 +1,1 @@
-"""What the data layer costs beside bare psycopg and pgbench: ``make bench``. Timings stay out of the tests."""
+"""``make bench``: the cost of the data layer compared with bare psycopg and pgbench. Tests do not measure time."""

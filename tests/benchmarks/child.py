@@ -1,4 +1,4 @@
-"""A command of ours as its users run it: a process of its own, with what it said and the most memory that it had."""
+"""Runs a command of ours as a process: its output and its peak memory."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""``python -m tests.benchmarks.indexes [--transactions N]``: what the indexes cost that our migrations drop.
+"""``python -m tests.benchmarks.indexes [--transactions N]``: what the indexes and keys cost that our migrations drop.
 
 Fills a database, migrates it to the newest version, and inserts the same number of rows into each table, in turns
-with the indexes that were dropped there and without them; then buys in the same way, with and without all of them.
-The rows that are inserted lie ready in a temporary table, and go to random places of the indexes. Prints the best
-round of each, and what was gained: rows a second without the dropped indexes, over rows a second with them. A second is
-one of the server's processor (Linux), so that other work on the machine counts little.
+with the indexes that were dropped there and without them, then with the foreign keys that were dropped and without
+them; then buys in the same way, with and without all of them. The rows that are inserted lie ready in a temporary
+table, and go to random places of the indexes. Prints the best round of each, and what was gained: rows a second without
+what was dropped, over rows a second with it. A second is one of the server's processor (Linux), so that other work on
+the machine counts little.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import re
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -24,33 +26,34 @@ from rich.console import Console
 from rich.table import Table
 
 from nexgent_db import Database
-from nexgent_db._data import data_dir
-from nexgent_db._migrating.files import read_folder
 from nexgent_db.embedded import postgres
 from nexgent_db.migrations import Migrator
+from nexgent_db.migrations.files import LAST_LEGACY_MIGRATION, read_folder
 from nexgent_db.models import SOL_MINT
+from nexgent_db.resources import data_dir
 from tests.integration.sync.factories import Owner, new_owner
-from tests.support.many_rows import LAST_OF_HISTORY, Size, fill
+from tests.support.builders.many_rows import Size, fill
 
 _ROUNDS: Final = 12
 _ROWS: Final = 5_000
 _BUYS: Final = 500
 
 _OWN: Final[Mapping[str, Mapping[str, str]]] = {
-    "agent_transactions": {"id": "gen_random_uuid()", "transaction_hash": "md5(random()::text)"},
-    "agent_historical_swaps": {"id": "gen_random_uuid()"},
+    "agents": {"id": "new_id()"},
+    "agent_transactions": {"id": "new_id()", "transaction_hash": "md5(random()::text)"},
+    "agent_historical_swaps": {"id": "new_id()"},
     "agent_balance_snapshots": {
-        "id": "gen_random_uuid()",
+        "id": "new_id()",
         "snapshot_timestamp": "snapshot_timestamp + random() * interval '1 hour'",
     },
-    "agent_balances": {"id": "gen_random_uuid()", "token_address": "md5(random()::text)"},
+    "agent_balances": {"id": "new_id()", "token_address": "md5(random()::text)"},
     "agent_positions": {
-        "id": "gen_random_uuid()",
+        "id": "new_id()",
         "token_address": "md5(random()::text)",
         "purchase_transaction_id": "free.transaction_id",
     },
     "trading_signals": {"id": "nextval('trading_signals_id_seq')"},
-    "signal_executions": {"id": "gen_random_uuid()", "signal_id": "free.signal_id", "agent_id": "free.agent_id"},
+    "signal_executions": {"id": "new_id()", "signal_id": "free.signal_id", "agent_id": "free.agent_id"},
 }
 """What no two rows of a table may share, and how a copy of a row gets its own."""
 
@@ -68,18 +71,48 @@ _FREE: Final = {
 """What a copy can refer to, where something may be referred to only once."""
 
 
-def dropped_indexes() -> dict[str, dict[str, str]]:
-    """For each table the indexes that migrations of ours drop: the name, and the statement that builds it again."""
-    found: dict[str, dict[str, str]] = defaultdict(dict)
-    for migration in read_folder(data_dir("migrations")):
-        if migration.id <= LAST_OF_HISTORY or migration.down is None:
-            continue
-        for name in re.findall(r"^DROP INDEX (?:CONCURRENTLY IF EXISTS )?(\w+);", migration.up.text, re.MULTILINE):
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """An index or a key that a migration of ours drops: how to have it again, and how to be without it."""
+
+    make: str
+    drop: str
+
+
+def dropped_indexes() -> dict[str, list[Dropped]]:
+    """The dropped indexes of each table."""
+    found: dict[str, list[Dropped]] = defaultdict(list)
+    for up, down in _ours():
+        for name in re.findall(r"^DROP INDEX (?:CONCURRENTLY IF EXISTS )?(\w+);", up, re.MULTILINE):
             again = rf"^CREATE INDEX (?:CONCURRENTLY IF NOT EXISTS )?{name}\s+ON (\w+) (\(.*\));"
-            definition = re.search(again, migration.down.text, re.MULTILINE)
+            definition = re.search(again, down, re.MULTILINE)
             assert definition is not None, name
-            found[definition[1]][name] = f"CREATE INDEX {name} ON {definition[1]} {definition[2]}"
+            make = f"CREATE INDEX {name} ON {definition[1]} {definition[2]}"
+            found[definition[1]].append(Dropped(make, f"DROP INDEX {name}"))
     return found
+
+
+def dropped_keys() -> dict[str, list[Dropped]]:
+    """The dropped foreign keys of each table."""
+    found: dict[str, list[Dropped]] = defaultdict(list)
+    for up, down in _ours():
+        for name in re.findall(r"^    DROP CONSTRAINT (\w+_fkey),$", up, re.MULTILINE):
+            if f"ADD CONSTRAINT {name}" in up:
+                continue
+            again = rf"^    ADD CONSTRAINT {name}\s+(FOREIGN KEY [^,;]*)[,;]$"
+            definition = re.search(again, down, re.MULTILINE)
+            table = re.search(r"^ALTER TABLE (\w+)$", down, re.MULTILINE)
+            assert definition is not None, name
+            assert table is not None, name
+            make = f"ALTER TABLE {table[1]} ADD CONSTRAINT {name} {definition[1]} NOT VALID"
+            found[table[1]].append(Dropped(make, f"ALTER TABLE {table[1]} DROP CONSTRAINT {name}"))
+    return found
+
+
+def _ours() -> Iterator[tuple[str, str]]:
+    for migration in read_folder(data_dir("migrations")):
+        if migration.id > LAST_LEGACY_MIGRATION and migration.down is not None:
+            yield migration.up.text, migration.down.text
 
 
 def processor_s(connection: psycopg.Connection[Any]) -> float:
@@ -151,17 +184,17 @@ class Buys:
 
 
 def compare(
-    connection: psycopg.Connection[Any], definitions: Mapping[str, str], contestant: Inserts | Buys
+    connection: psycopg.Connection[Any], dropped: Sequence[Dropped], contestant: Inserts | Buys
 ) -> dict[str, list[float]]:
-    """The rates with the indexes and without them, in turns; without them at the end."""
+    """The rates with what was dropped and without it, in turns; without it at the end."""
     rates: dict[str, list[float]] = {"with": [], "without": []}
     contestant.rate()
     for _ in range(_ROUNDS):
-        for definition in definitions.values():
-            connection.execute(definition.encode())
+        for each in dropped:
+            connection.execute(each.make.encode())
         rates["with"].append(contestant.rate())
-        for name in definitions:
-            connection.execute(f"DROP INDEX {name}".encode())
+        for each in dropped:
+            connection.execute(each.drop.encode())
         rates["without"].append(contestant.rate())
     return rates
 
@@ -172,27 +205,31 @@ def main() -> int:
     parser.add_argument("--transactions", type=int, default=500_000, help="default %(default)s")
     size = Size(given := parser.parse_args().transactions, given // 5)
     report = Table(title=f"{size.transactions:,} transactions")
-    for column in ("written", "indexes", "with /s", "without /s", "gain"):
+    for column in ("written", "dropped", "with /s", "without /s", "gain"):
         report.add_column(column, justify="left" if column == "written" else "right")
 
-    def add(what: str, indexes: int, rates: Mapping[str, list[float]]) -> None:
+    def add(what: str, dropped: int, rates: Mapping[str, list[float]]) -> None:
         with_, without = max(rates["with"]), max(rates["without"])
-        report.add_row(what, str(indexes), f"{with_:,.0f}", f"{without:,.0f}", f"{without / with_ - 1:+.0%}")
+        report.add_row(what, str(dropped), f"{with_:,.0f}", f"{without:,.0f}", f"{without / with_ - 1:+.0%}")
         print(f"  {what}", file=sys.stderr)
 
     with postgres() as url:
         for table in fill(url, size):
             print(f"  filled {table}", file=sys.stderr)
         Migrator(url).migrate()
-        dropped = dropped_indexes()
+        indexes, keys = dropped_indexes(), dropped_keys()
         with psycopg.connect(url, autocommit=True) as connection, Database(url) as db:
             connection.execute("VACUUM ANALYZE")
             for table in _OWN:
-                add(table, len(dropped[table]), compare(connection, dropped[table], Inserts(connection, table)))
+                for kind, dropped in (("indexes", indexes[table]), ("keys", keys[table])):
+                    if dropped:
+                        rates = compare(connection, dropped, Inserts(connection, table))
+                        add(f"{table}, {kind}", len(dropped), rates)
             owner = new_owner(db)
             db.trades.deposit(owner.deposit("1000000", SOL_MINT))
-            every = {name: text for definitions in dropped.values() for name, text in definitions.items()}
-            add("a buy", len(every), compare(connection, every, Buys(connection, db, owner)))
+            for kind, every in (("indexes", indexes), ("keys", keys)):
+                dropped = [each for of_table in every.values() for each in of_table]
+                add(f"a buy, {kind}", len(dropped), compare(connection, dropped, Buys(connection, db, owner)))
     Console(width=None if sys.stdout.isatty() else 120).print(report)
     return 0
 

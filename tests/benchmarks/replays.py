@@ -1,4 +1,4 @@
-"""The replay of the real history, as its users run it: a process of its own."""
+"""The replay of the real history, as a process of its own."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def run(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[Res
             rate, peak = _replay(url)
         rates.append(rate)
         peaks.append(peak)
-    yield Result(name="replay", ours=median(rates), unit="events/s", at_least=1000)
-    yield Result(name="replay, peak memory", ours=max(peaks), unit="MB", at_most=150)
+    yield Result(name="replay", figure=median(rates), unit="events/s", at_least=1000)
+    yield Result(name="replay, peak memory", figure=max(peaks), unit="MB", at_most=150)
 
 
 def _replay(url: str) -> tuple[float, float]:

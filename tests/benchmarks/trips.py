@@ -9,7 +9,7 @@ from nexgent_db import Database
 from nexgent_db.settings import Settings
 from tests.benchmarks.result import Result
 from tests.integration.sync.factories import new_owner
-from tests.support.round_trips import round_trips
+from tests.support.oracles.round_trips import round_trips
 
 
 def run(url: str) -> Iterator[Result]:
@@ -32,4 +32,4 @@ def run(url: str) -> Iterator[Result]:
                 operation()
             with round_trips(db) as counted:
                 operation()
-            yield Result(name=f"round trips of {name}", ours=counted.count, unit="", at_most=1)
+            yield Result(name=f"round trips of {name}", figure=counted.count, unit="", at_most=1)

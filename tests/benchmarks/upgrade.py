@@ -1,11 +1,12 @@
 """``python -m tests.benchmarks.upgrade [--transactions N] [--swaps N]``: migrate a large database while clients trade.
 
-With ``--reader-s 2`` somebody reads beside them, and keeps one table after the other locked for two seconds: longer
-than a migration waits for a table, which is then rolled back and tried again.
+With ``--reader-s 2`` a report runs beside them and locks one table after the other for two seconds each. That is longer
+than a migration waits for a table, so it is rolled back and tried again.
 
-Makes a database at the end of the history in a throw-away embedded server, applies every migration of ours, and prints
-for each how long it took and how long a client's statement waited meanwhile. Exit code 1 when one waited a second or
-longer in a migration that is not listed as rewriting, when a client met an error, or when a row has not survived.
+Makes a database after the legacy migrations in a throw-away embedded server, applies every migration of ours, and
+prints for each how long it took and how long a client's statement waited meanwhile. Exit code 1 when one waited a
+second or longer in a migration that is not listed as rewriting, when a client met an error, or when a row has not
+survived.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from rich.table import Table
 
 from nexgent_db.embedded import postgres
 from nexgent_db.migrations import Migrator
-from tests.support.many_rows import REWRITING, TABLES, Size, digest, fill, user_id
-from tests.support.old_client import LongReader, OldClients, Sent
+from tests.support.builders.many_rows import REWRITING, TABLES, Size, digest, fill, user_id
+from tests.support.faults.old_client import LongReader, OldClients, Sent
 
 _LIMIT_S: Final = 1.0
 _CALM_S: Final = 5.0
@@ -51,7 +52,7 @@ class Step:
 
 @dataclass(slots=True)
 class Upgrade:
-    """What came of it: the steps in order, and what must not be (empty lists when all is well)."""
+    """The result: the steps in order, and the faults (empty lists in a correct upgrade)."""
 
     steps: list[Step]
     errors: list[str] = field(default_factory=list)
@@ -63,7 +64,7 @@ class Upgrade:
 
 
 def upgrade(url: str, *, clients: int, calm_s: float, reader_s: float) -> Upgrade:
-    """Migrates a filled database to the newest version while so many clients trade, and somebody reads."""
+    """Migrates a filled database to the newest version while this many clients trade, and a report reads."""
     before = digest(url, apart_from_user=_CLIENTS_USER)
     steps = [Step("(before the first migration)", time.monotonic())]
 
@@ -120,7 +121,9 @@ def main() -> int:
     parser.add_argument("--transactions", type=int, default=Size().transactions, help="default %(default)s")
     parser.add_argument("--swaps", type=int, default=Size().swaps, help="default %(default)s")
     parser.add_argument("--clients", type=int, default=2, help="connections that trade (default %(default)s)")
-    parser.add_argument("--reader-s", type=float, default=0.0, help="how long somebody keeps a table (default: nobody)")
+    parser.add_argument(
+        "--reader-s", type=float, default=0.0, help="how long a report locks each table (default: no report)"
+    )
     given = parser.parse_args()
     size = Size(given.transactions, given.swaps)
     with postgres() as url:

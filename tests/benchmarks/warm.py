@@ -23,7 +23,7 @@ from rich.table import Table
 from nexgent_db.embedded import postgres
 from nexgent_db.migrations import Migrator
 from tests.benchmarks.child import nexgent_db
-from tests.support.valkey_server import valkey_server
+from tests.support.servers.valkey_server import valkey_server
 
 _MORE_MEMORY: Final = 1.3
 
@@ -43,9 +43,10 @@ FROM generate_series(1, {balances}) AS n
 CROSS JOIN LATERAL (VALUES (n % (2 * {agents}) + 1)) AS of (w);
 INSERT INTO agent_positions (
     agent_id, wallet_address, token_address, token_symbol, purchase_transaction_id, purchase_price, purchase_amount,
-    total_invested_sol
+    remaining_amount, total_invested_sol
 )
-SELECT md5('agent' || (w + 1) / 2)::uuid, 'W' || w, 'T' || n, 'T', gen_random_uuid(), 0.000000012345, n * 1000, 0.1
+SELECT md5('agent' || (w + 1) / 2)::uuid, 'W' || w, 'T' || n, 'T', gen_random_uuid(), 0.000000012345, n * 1000,
+    n * 1000, 0.1
 FROM generate_series(1, {positions}) AS n
 CROSS JOIN LATERAL (VALUES (n % (2 * {agents}) + 1)) AS of (w);
 ANALYZE

@@ -1,8 +1,10 @@
-"""``python -m tests.chaos [--minutes N]``: try for as long as that to catch the cache lying. Exit code 1 when it did.
+"""``python -m tests.chaos [--minutes N]``: search for stale reads and lost trades. Exit code 1 when it finds one.
 
-A fifth of the time is for threads of one process: tests/chaos/threads.py. Two fifths real processes trade while all is
-killed that can be: tests/chaos/processes.py. 40 disturbances are a round of either. Two fifths are the machine's:
-tests/support/cache_machine.py. A round is 100 examples of 100 steps, its seed is printed when it finds something.
+First PostgreSQL fails in every way, for six minutes: tests/chaos/outages, alone with ``--only outages``. Then calls are
+interrupted, 250 times a minute in each use: tests/chaos/cancellations.py and interruptions.py. A fifth of the time
+threads of one process trade: tests/chaos/threads.py. Two fifths real processes trade while processes and servers are
+killed: tests/chaos/processes.py. A round of either has 40 disturbances. Two fifths the state machine runs:
+tests/support/oracles/cache_state_machine.py. Its round is 100 examples of 100 steps; a failure prints the seed.
 """
 
 from __future__ import annotations
@@ -19,13 +21,15 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from nexgent_db.embedded import postgres
 from nexgent_db.migrations import Migrator
-from nexgent_db.sync import _redis_servers
+from nexgent_db.sync.cache import servers
+from tests.chaos.commandline import interrupt
+from tests.chaos.outages import run_all
 from tests.chaos.processes import Chaos, Found
 from tests.chaos.threads import Lied, Threads
-from tests.support.cache_machine import CacheMachine
-from tests.support.cache_witness import World
-from tests.support.postgres_server import postgres_server
-from tests.support.valkey_server import valkey_server
+from tests.support.oracles.cache_model import World
+from tests.support.oracles.cache_state_machine import CacheStateMachine
+from tests.support.servers.postgres_server import postgres_server
+from tests.support.servers.valkey_server import valkey_server
 
 EXAMPLES = 100
 STEPS = 100
@@ -33,19 +37,26 @@ DISTURBANCES = 40
 
 
 def main() -> int:
-    """Go on until the time is over or a lie was told."""
+    """Run rounds until the time is over or one of them has found a wrong answer."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--seed", type=int, help="one round of the machine with this seed")
+    parser.add_argument("--seed", type=int, help="one round of the machine with it; or that of the part alone")
+    parser.add_argument("--only", choices=("outages", "interruptions"), help="this part alone")
     options = parser.parse_args()
+    seed_of_part = random.randrange(2**32) if options.seed is None else options.seed
+    if options.only == "outages":
+        return 0 if run_all(seed_of_part) else 1
+    if options.only == "interruptions":
+        return 1 if interrupt(round(500 * options.minutes), seed_of_part) else 0
     fifth_s = 12 * options.minutes
     if options.seed is not None:
         return 0 if _machine(0, options.seed) else 1
-    return 0 if _threads(fifth_s) and _processes(2 * fifth_s) and _machine(2 * fifth_s, None) else 1
+    begun_well = run_all(seed_of_part) and not interrupt(round(250 * options.minutes), seed_of_part)
+    return 0 if begun_well and _threads(fifth_s) and _processes(2 * fifth_s) and _machine(2 * fifth_s, None) else 1
 
 
 def _machine(seconds: float, given: int | None) -> bool:
-    _redis_servers.TIMEOUT_S = 0.05  # type: ignore[misc]  # a server that hangs is waited for as often as it hangs
+    servers.TIMEOUT_S = 0.05  # type: ignore[misc]  # a server that hangs is waited for as often as it hangs
     until = time.monotonic() + seconds
     rounds = 0
     with postgres() as url:
@@ -91,7 +102,7 @@ def _threads(seconds: float) -> bool:
         Migrator(url).migrate()
         while rounds == 0 or time.monotonic() < until:
             with valkey_server() as valkey:
-                threads = Threads(url, valkey, seed=random.randrange(2**32), near_rows=100 * (rounds % 2))
+                threads = Threads(url, valkey, seed=random.randrange(2**32), local_rows=100 * (rounds % 2))
                 try:
                     with threads.running():
                         for _ in range(DISTURBANCES):
@@ -106,7 +117,7 @@ def _threads(seconds: float) -> bool:
 
 
 def _holds(world: World, number: int) -> bool:
-    machine = seed(number)(type("Machine", (CacheMachine,), {"world": world}))
+    machine = seed(number)(type("Machine", (CacheStateMachine,), {"world": world}))
     limits = settings(
         max_examples=EXAMPLES,
         stateful_step_count=STEPS,
@@ -125,7 +136,7 @@ def _holds(world: World, number: int) -> bool:
 def _done(world: World) -> str:
     metrics = [process.db.cache.metrics() for process in world.processes]
     return ", ".join(
-        f"{sum(getattr(one, name) for one in metrics):,} {name}" for name in ("hits", "misses", "drained", "openings")
+        f"{sum(getattr(one, name) for one in metrics):,} {name}" for name in ("hits", "misses", "relayed", "openings")
     )
 
 

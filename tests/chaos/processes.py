@@ -1,9 +1,9 @@
-"""Real processes that trade and read while everything around them is killed: is anything lost, doubled, or a lie?
+"""Real processes trade and read while processes and servers are killed: is a trade lost or doubled, or a read stale?
 
 Every trader is a thread here that knows its wallet, and a process there that trades for it (tests/chaos/worker.py).
-When the process is killed or the database is, the trader repeats the order that was not acknowledged, by its request
-id, to whoever comes next. Readers in processes of their own pass the versions that were acknowledged. Each disturbance
-lasts until every trader has got on: how much is done does not depend on how fast the machine is.
+When the process or the database is killed, the trader repeats the order that was not acknowledged, under its request
+id, in the next process. Readers in processes of their own pass the versions that were acknowledged. Each disturbance
+lasts until every trader has made progress: how much is done does not depend on the speed of the machine.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from nexgent_db import Database
 from nexgent_db.models import SOL_MINT
 from nexgent_db.settings import Settings
 from tests.integration.sync.factories import Owner, new_owner
-from tests.support.cache_oracle import differences
-from tests.support.postgres_server import PostgresServer
-from tests.support.state import broken_rules
-from tests.support.valkey_server import ValkeyServer
+from tests.support.oracles.cache_oracle import differences
+from tests.support.oracles.state import broken_rules
+from tests.support.servers.postgres_server import PostgresServer
+from tests.support.servers.valkey_server import ValkeyServer
 
 PREFIX: Final = "chaos:"
 TOKENS: Final = ("TokenA", "tokena", "TokenB")
@@ -42,8 +42,8 @@ TOKENS: Final = ("TokenA", "tokena", "TokenB")
 TRADERS: Final = 3
 READERS: Final = 2
 SILENT: Final = 0.2
-"""How probable it is that an order is made past the cache: until maintenance has brought it in, only a reader who
-passes its version is told of it."""
+"""The probability that a process does not notify the cache of an order: until maintenance has relayed it, only a reader
+that passes its version sees it."""
 STUCK_S: Final = 120.0
 _MEANWHILE: Final = 10
 """Orders of every trader, while something is away."""
@@ -51,15 +51,15 @@ _CHECKOUT: Final = Path(__file__).resolve().parents[2]
 
 
 class Found(AssertionError):
-    """Something was lost, doubled, or told wrongly."""
+    """A trade was lost or doubled, or an answer was wrong."""
 
 
 class Killed(Exception):
-    """The process is gone: what it was asked may have been done or not."""
+    """The process is gone: it may or may not have executed the request."""
 
 
 class Child:
-    """A process that is started again whenever it is needed and was killed."""
+    """A process that is restarted when it is needed and was killed."""
 
     def __init__(self, environment: dict[str, str], *command: str) -> None:
         self._environment = environment
@@ -86,7 +86,7 @@ class Child:
             return self._process
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """One line there and one back. Raises Killed."""
+        """Send one request and return the answer. Raises Killed."""
         process = self.start()
         if process is None:
             raise Killed
@@ -130,7 +130,7 @@ class Child:
 
 @dataclass
 class Position:
-    """What a trader knows of one that is open."""
+    """An open position, as its trader knows it."""
 
     id: str
     amount: Decimal
@@ -139,7 +139,7 @@ class Position:
 
 @dataclass
 class Trader:
-    """Decides what is traded next with one wallet, and what it must have led to."""
+    """Decides the next trade of one wallet, and knows its expected result."""
 
     owner: Owner
     child: Child
@@ -173,7 +173,7 @@ class Trader:
             self.counted["sent again after a failure"] += 1
         if answer["wrong"]:
             raise Found(f"{name} {order.request_id}: {answer['wrong']}")
-        self.counted["done already when sent again"] += answer["replayed"]
+        self.counted["done already when sent again"] += answer["duplicate"]
         self.made.append(str(order.request_id))
         self.sol += change
         if name in ("buy", "dca_buy", "take_profit"):
@@ -225,7 +225,7 @@ class Chaos:
             for number, owner in enumerate(owners)
         ]
         self.readers = [self._child("tests.chaos.worker") for _ in range(READERS)]
-        self.maintenance = self._child("nexgent_db.cli", "cache", "drain", "--follow")
+        self.maintenance = self._child("nexgent_db.cli", "cache", "relay", "--follow")
         self._progress = threading.Condition()
         self._over = threading.Event()
         self._failures: list[BaseException] = []
@@ -237,7 +237,7 @@ class Chaos:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Everybody at work for the length of the block; every order acknowledged afterwards."""
+        """All processes work inside the ``with``; every order is acknowledged after it."""
         work = [self._until_over(trader.trade) for trader in self.traders]
         work += [self._until_over(self._reading(child, number)) for number, child in enumerate(self.readers)]
         with ExitStack() as children:
@@ -274,7 +274,7 @@ class Chaos:
             raise failure
 
     def get_on(self, orders: int = 1) -> None:
-        """Wait until every trader has had so many more orders acknowledged. Raises what was found meanwhile."""
+        """Wait until every trader has this many more acknowledged orders. Raises Found for a fault meanwhile."""
         until = [len(trader.made) + orders for trader in self.traders]
         with self._progress:
             reached = self._progress.wait_for(
@@ -319,7 +319,7 @@ class Chaos:
     # --- Disturbances -------------------------------------------------------------------------------
 
     def disturb(self, kind: str | None = None) -> None:
-        """One disturbance, and all get on."""
+        """Cause one disturbance, then wait until every trader makes progress."""
         kinds = {
             "trader killed": lambda: self.random.choice(self.traders).child.kill(),
             "reader killed": self._kill_a_reader,
@@ -365,15 +365,15 @@ class Chaos:
     # --- What came of it ----------------------------------------------------------------------------
 
     def judge(self) -> None:
-        """Raise Found for whatever is not as it was acknowledged, or not cached as it is."""
+        """Raise Found when the database differs from the acknowledged trades, or the cache from the database."""
         self._nothing_lost_or_doubled()
         if broken := broken_rules(self.database.url):
             raise Found(f"rules broken: {broken}")
         with Database(self._settings) as db:
-            maintenance = self._child("nexgent_db.cli", "cache", "drain")
+            maintenance = self._child("nexgent_db.cli", "cache", "relay")
             process = maintenance.start()
             assert process is not None
-            if process.wait(STUCK_S) or db.cache.waiting():
+            if process.wait(STUCK_S) or db.cache.maintenance.waiting():
                 raise Found("maintenance does not come to its end")
             maintenance.end()
         with self.valkey.client() as client, psycopg.connect(self.database.url) as psql:
@@ -397,7 +397,7 @@ class Chaos:
                 wallet = trader.owner.wallet_address
                 requests = psql.execute("SELECT id FROM trade_requests WHERE wallet_address = %s", [wallet]).fetchall()
                 if sorted(str(row[0]) for row in requests) != sorted(trader.made):
-                    raise Found(f"{len(requests)} orders stand in the books of {wallet}, {len(trader.made)} were made")
+                    raise Found(f"{len(requests)} orders are recorded for {wallet}, {len(trader.made)} were made")
                 (entries,) = psql.execute(
                     "SELECT count(*) FROM agent_transactions WHERE wallet_address = %s", [wallet]
                 ).fetchone() or (None,)

@@ -1,7 +1,7 @@
-"""Threads of one process that trade and read through one cache while Redis is disturbed: is one told less than it did?
+"""Threads of one process trade and read through one cache while Redis is disturbed: does each read its own writes?
 
-Every trader is the only one with its wallet, so what it was acknowledged is what the cache has to say at once. A
-disturbance begins when the cache is in use, and is over when every trader has got on.
+Each wallet has one trader, so the cache must answer at once with what that trader's trades have returned. A
+disturbance begins when the cache is in use, and ends when every trader has made progress.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nexgent_db.models import AgentPosition
 from nexgent_db.settings import Settings
 from nexgent_db.sync.cache import CacheMetrics
 from tests.integration.sync.factories import Owner, new_owner
-from tests.support.valkey_server import ValkeyServer
+from tests.support.servers.valkey_server import ValkeyServer
 
 TRADERS: Final = 6
 STUCK_S: Final = 120.0
@@ -28,11 +28,11 @@ _MEANWHILE: Final = 10
 
 
 class Lied(AssertionError):
-    """The cache said something else than what was acknowledged."""
+    """The cache returned another state than the acknowledged one."""
 
 
 class Threads:
-    """Traders of a database with a cache; ``near_rows`` for the one in the process."""
+    """Traders of a database with a cache; ``local_rows`` for the one in the process."""
 
     DISTURBANCES: Final = (
         "connections closed",
@@ -43,9 +43,9 @@ class Threads:
         "full",
     )
 
-    def __init__(self, url: str, valkey: ValkeyServer, *, seed: int, near_rows: int = 0) -> None:
+    def __init__(self, url: str, valkey: ValkeyServer, *, seed: int, local_rows: int = 0) -> None:
         settings = replace(Settings.from_url(url), redis_url=valkey.url)
-        self._db = Database(replace(settings, pool_max_size=TRADERS + 2, near_cache_rows=near_rows))
+        self._db = Database(replace(settings, pool_max_size=TRADERS + 2, local_cache_rows=local_rows))
         self._valkey = valkey
         self._random = random.Random(seed)  # the same disturbances for the same seed
         self._stop = threading.Event()
@@ -70,9 +70,14 @@ class Threads:
         """What the cache did so far."""
         return self._db.cache.metrics()
 
-    def disturb(self, name: str | None = None) -> None:
-        """Do something to Redis, and see that every trader gets on. Raises Lied, or what ended a trader."""
+    def disturb(self, name: str | None = None) -> bool:
+        """Do something to Redis, and see that every trader gets on; return whether the breaker opened.
+
+        Raises Lied, or what ended a trader.
+        """
+        self._wait_until(lambda: self.metrics().state == "closed")
         self._wait_until(self._hits_are_more_than(self.metrics().hits))
+        openings = self.metrics().openings
         with self._valkey.client() as client:
             match name or self._random.choice(self.DISTURBANCES):
                 case "connections closed":
@@ -91,6 +96,7 @@ class Threads:
                     with self._valkey.configured("maxmemory", "1"):
                         self._wait_until_all_got_on()
         self._wait_until_all_got_on()
+        return self.metrics().openings > openings
 
     def _hits_are_more_than(self, hits: int) -> Callable[[], bool]:
         return lambda: self.metrics().hits > hits

@@ -1,12 +1,12 @@
-"""A process that trades and reads as it is told, until it is killed: ``python -m tests.chaos.worker``.
+"""A process that trades and reads on request, until it is killed: ``python -m tests.chaos.worker``.
 
-It takes one JSON document a line and answers with one. Servers and prefix come from the environment.
+It reads one JSON request a line and answers each with one. Servers and prefix come from the environment.
 
-- ``{"trade": "buy", "order": {...}, "dies": false, "silent": false}``: answers what the trade changed; having looked
-  whether this very process is told of it by the cache. ``dies`` makes it kill itself between COMMIT and cache; when
-  ``silent`` it tells the cache nothing, as a process without one.
-- ``{"position": id, "version": n, "agent": id, "token": address}``: answers the versions that it is told of the
-  position, by each of the three ways to ask for it.
+- ``{"trade": "buy", "order": {...}, "dies": false, "silent": false}``: answers what the trade changed, after it has
+  checked that its own cache shows that. With ``dies`` it kills itself between COMMIT and cache; with ``silent`` it does
+  not notify the cache, like a process without one.
+- ``{"position": id, "version": n, "agent": id, "token": address}``: answers the versions of the position that each of
+  the three cached reads returns.
 """
 
 from __future__ import annotations
@@ -73,11 +73,11 @@ def _opened(settings: Settings) -> Database:
 def _trade(db: Database, asked: dict[str, Any]) -> dict[str, Any]:
     order = _ORDERS[asked["trade"]].model_validate(asked["order"])
     if asked["dies"]:
-        db.cache._follow = _die  # type: ignore[method-assign, assignment]
+        db.cache._writer._send = _die  # type: ignore[method-assign, assignment]
     result: TradeResult = getattr(db.trades, asked["trade"])(order)
     position = result.position
     return {
-        "replayed": result.replayed,
+        "duplicate": result.duplicate,
         "position": None if position is None else str(position.id),
         "version": None if position is None else position.version,
         "wrong": None if asked["silent"] else _stale(db, result),
@@ -89,20 +89,21 @@ def _die(*_: object) -> None:
 
 
 def _stale(db: Database, result: TradeResult) -> str | None:
-    """What the cache tells this process otherwise than the trade did. Nobody else trades with the wallet."""
-    if result.replayed:  # the first result, whatever happened since
+    """The rows that this process reads otherwise from its cache than the trade returned them. No other process trades
+    with the wallet."""
+    if result.duplicate:  # the first result, whatever happened since
         return None
     owner = result.transaction
     assert owner.wallet_address is not None
     (sol,) = [row for row in result.balances if row.token_address == SOL_MINT]
-    told: list[tuple[object, object]] = [
+    pairs: list[tuple[object, object]] = [
         (db.cache.balance(owner.agent_id, owner.wallet_address, SOL_MINT), sol),
     ]
     if result.position is not None:
-        told.append((db.cache.position(result.position.id), result.position))
+        pairs.append((db.cache.position(result.position.id), result.position))
     if result.closed_position_id is not None:
-        told.append((db.cache.position(result.closed_position_id), None))
-    differing = [f"told {cached} of {wanted}" for cached, wanted in told if cached != wanted]
+        pairs.append((db.cache.position(result.closed_position_id), None))
+    differing = [f"read {cached} instead of {wanted}" for cached, wanted in pairs if cached != wanted]
     return "; ".join(differing) or None
 
 

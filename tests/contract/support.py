@@ -1,4 +1,4 @@
-"""Queries and methods made up for one test, proven against a real database."""
+"""Queries and methods for one test, proven against a real database."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 import psycopg
 
-from nexgent_db.binding import bind_repository, query
 from nexgent_db.contract import Problem, Report, check, sources_of, without_method
 from nexgent_db.contract._source import Source
-from nexgent_db.sqlfiles import load_file
+from nexgent_db.queries.binding import bind_repository, query
+from nexgent_db.queries.sqlfile import load_file
 
 _KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
@@ -56,5 +56,5 @@ def prove(url: str, *sources: Source) -> Report:
 
 
 def prove_one(url: str, folder: Path, sql: str, parameters: Mapping[str, Any] | None, returns: Any) -> list[Problem]:
-    """What is wrong with one query."""
+    """The problems of one query."""
     return list(prove(url, made_up(folder, sql, parameters, returns)).problems)

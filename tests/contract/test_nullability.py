@@ -1,5 +1,5 @@
 # ruff: noqa: E501  # a case is a line
-"""Which columns can be NULL, over many shapes of SELECT: as expected, and never NULL in rows when said so."""
+"""Inferred nullability over many shapes of SELECT; a column inferred NOT NULL never returns NULL."""
 
 import random
 from collections.abc import Iterator
@@ -8,8 +8,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from nexgent_db.contract._catalog import Catalog, read_catalog
-from nexgent_db.contract._nullability import Analysis, Parameter, last_query
+from nexgent_db.contract._catalog import ServerCatalog, read_catalog
+from nexgent_db.contract._expressions import Parameter, last_query
+from nexgent_db.contract._nullability import Analysis
 
 TABLES = """
 CREATE TEMP TABLE a (id int PRIMARY KEY, x int NOT NULL, y int, s text, j jsonb, arr int[]);
@@ -175,11 +176,13 @@ def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 @pytest.fixture(scope="module")
-def catalog(connection: psycopg.Connection[Any]) -> Catalog:
+def catalog(connection: psycopg.Connection[Any]) -> ServerCatalog:
     return read_catalog(connection)
 
 
-def signs(connection: psycopg.Connection[Any], catalog: Catalog, sql: str, arguments: str = "", **given: Any) -> str:
+def signs(
+    connection: psycopg.Connection[Any], catalog: ServerCatalog, sql: str, arguments: str = "", **given: Any
+) -> str:
     with connection.transaction(force_rollback=True):
         connection.execute("SET LOCAL search_path = pg_temp, public")
         connection.execute(f"CREATE FUNCTION pg_temp.checked({arguments}) RETURNS SETOF record BEGIN ATOMIC {sql}; END")
@@ -192,8 +195,8 @@ def signs(connection: psycopg.Connection[Any], catalog: Catalog, sql: str, argum
 
 
 @pytest.mark.parametrize(("sql", "expected"), SHAPES + SINCE_18, ids=range(len(SHAPES + SINCE_18)))
-def test_a_column_is_told_nullable_or_not(
-    connection: psycopg.Connection[Any], catalog: Catalog, sql: str, expected: str
+def test_column_nullability_is_inferred(
+    connection: psycopg.Connection[Any], catalog: ServerCatalog, sql: str, expected: str
 ) -> None:
     if (sql, expected) in SINCE_18 and connection.info.server_version < 180000:
         pytest.skip("OLD and NEW came with PostgreSQL 18")
@@ -217,9 +220,9 @@ def test_a_column_is_told_nullable_or_not(
         ("SELECT y FROM a WHERE y = $1", "int", {}, "n"),
     ],
 )
-def test_a_parameter_is_what_its_annotation_says(
+def test_parameter_type_follows_its_annotation(
     connection: psycopg.Connection[Any],
-    catalog: Catalog,
+    catalog: ServerCatalog,
     sql: str,
     arguments: str,
     parameters: dict[int, Parameter],
@@ -252,8 +255,8 @@ def made_up_query(some: random.Random) -> str:
 
 
 @pytest.mark.parametrize("seed", range(150))
-def test_what_is_said_to_be_never_null_never_is(
-    connection: psycopg.Connection[Any], catalog: Catalog, seed: int
+def test_column_inferred_not_null_never_returns_null(
+    connection: psycopg.Connection[Any], catalog: ServerCatalog, seed: int
 ) -> None:
     sql = made_up_query(random.Random(seed))
     found = signs(connection, catalog, sql)

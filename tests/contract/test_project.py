@@ -12,7 +12,7 @@ import pytest
 from pytest_postgresql.executors import NoopExecutor
 from typer.testing import CliRunner
 
-from nexgent_db.aio._repository import Repository
+from nexgent_db.aio.repositories.base import Repository
 from nexgent_db.cli.app import app
 from nexgent_db.contract import (
     CheckedQuery,
@@ -28,15 +28,15 @@ from nexgent_db.contract import (
     render,
     seed,
 )
-from nexgent_db.roles import apply_roles
+from nexgent_db.schema.roles import apply_roles
 from tests.conftest import new_database
 from tests.contract.support import made_up
-from tests.support.roles import NOT_THE_TENANTS, new_prefix
+from tests.support.servers.roles import NOT_THE_TENANTS, new_prefix
 
 RUN = CliRunner()
 
 
-def test_every_query_agrees_with_its_method_and_the_schema(database_url: str) -> None:
+def test_every_query_matches_its_method_and_schema(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         report = check(connection, all_sources(Repository))
     assert [str(problem) for problem in report.problems] == []
@@ -58,15 +58,13 @@ def proven(seeded: psycopg.Connection[Any]) -> Sequence[CheckedQuery]:
     return check(seeded, all_sources(Repository)).queries
 
 
-def test_no_query_reads_a_large_table_from_end_to_end(
-    seeded: psycopg.Connection[Any], proven: Sequence[CheckedQuery]
-) -> None:
+def test_no_query_scans_large_table(seeded: psycopg.Connection[Any], proven: Sequence[CheckedQuery]) -> None:
     plans = explain(seeded, proven)
     assert [str(problem) for problem in plans.problems] == []
     assert "agents_pkey" in plans.indexes["agents.update"]
 
 
-def test_row_level_security_makes_no_query_read_a_large_table(
+def test_row_level_security_adds_no_scan_of_large_table(
     seeded: psycopg.Connection[Any], proven: Sequence[CheckedQuery]
 ) -> None:
     queries = [each for each in proven if each.source.query.qualified_name not in NOT_THE_TENANTS]
@@ -80,7 +78,7 @@ def test_row_level_security_makes_no_query_read_a_large_table(
 
 
 @pytest.mark.parametrize(
-    ("comment", "where", "rule", "told"),
+    ("comment", "where", "rule", "reported"),
     [
         ("", "token_symbol = 'X'", "seq scan", "agent_positions, 20,000 rows, is read from end to end"),
         ("-- check: seq scan agent_positions: once a year\n", "token_symbol = 'X'", None, None),
@@ -93,21 +91,21 @@ def test_row_level_security_makes_no_query_read_a_large_table(
         ("-- check: seq scan agents: once a year\n", "token_symbol = 'X'", "needless override", "large table agents"),
     ],
 )
-def test_a_sequential_scan_needs_a_comment_and_the_comment_a_scan(
-    comment: str, where: str, rule: str | None, told: str | None, seeded: psycopg.Connection[Any], tmp_path: Path
+def test_sequential_scan_and_its_comment_require_each_other(
+    comment: str, where: str, rule: str | None, reported: str | None, seeded: psycopg.Connection[Any], tmp_path: Path
 ) -> None:
     parameters = {"id": UUID} if ":id" in where else {}
     query = made_up(tmp_path, f"-- name: q :rows\n{comment}DELETE FROM agent_positions WHERE {where};", parameters, int)
     found = {problem.rule: problem for problem in explain(seeded, check(seeded, [query]).queries).problems}
-    if rule is None or told is None:
+    if rule is None or reported is None:
         assert found == {}
     else:
-        assert told in found[rule].actual
+        assert reported in found[rule].actual
         assert found[rule].sql == f"{tmp_path / 'things.sql'}:{2 if comment else 1}:1"
         assert found[rule].python is not None
 
 
-def test_the_contract_is_compared_without_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_check_compares_contract_without_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = all_sources(Repository)
     committed = read()
     assert committed is not None
@@ -125,7 +123,7 @@ def test_the_contract_is_compared_without_a_database(tmp_path: Path, monkeypatch
     assert [problem.actual for problem in compare_offline(sources, None)] == ["there is none of this version"]
 
 
-def test_a_contract_of_another_schema_is_told(database_url: str) -> None:
+def test_contract_of_other_schema_is_reported(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         report = check(connection, all_sources(Repository))
     committed = json.loads(render(report.queries, {}))
@@ -135,7 +133,7 @@ def test_a_contract_of_another_schema_is_told(database_url: str) -> None:
     assert problem.query == committed["queries"][0]["query"]
 
 
-def test_the_command_tells_machines_what_it_found(database_url: str) -> None:
+def test_check_json_reports_success(database_url: str) -> None:
     done = RUN.invoke(app, ["check", "--database-url", database_url, "--json"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
@@ -143,7 +141,7 @@ def test_the_command_tells_machines_what_it_found(database_url: str) -> None:
     assert {"query": "agents.update", "variants": 16, "indexes": None} in found["queries"]
 
 
-def test_the_command_fails_offline_on_a_stale_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_check_fails_on_stale_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert RUN.invoke(app, ["check", "--offline"]).exit_code == 0
     monkeypatch.setattr(_file, "contract_path", lambda: tmp_path / "contract.json")
     done = RUN.invoke(app, ["check", "--offline"])
@@ -151,9 +149,7 @@ def test_the_command_fails_offline_on_a_stale_contract(tmp_path: Path, monkeypat
     assert "stale contract" in done.output
 
 
-def test_the_command_tells_machines_what_is_wrong(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_check_json_reports_problems(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = [made_up(tmp_path, "-- name: q :many\nSELECT id FROM agents ORDER BY id;", {}, list[UUID])]
     monkeypatch.setattr("nexgent_db.cli.check.all_sources", lambda _: sources)
     done = RUN.invoke(app, ["check", "--database-url", database_url, "--json"])
@@ -229,7 +225,7 @@ def against(url: str, revision: str = "HEAD") -> tuple[int, dict[tuple[str, str]
     }
 
 
-def test_every_broken_file_and_query_of_another_revision_is_told(database_url: str, another_revision: Path) -> None:
+def test_check_since_reports_every_broken_file_and_query(database_url: str, another_revision: Path) -> None:
     commit(another_revision, OLD_SQL, None)
     code, found = against(database_url)
     assert code == 1
@@ -246,7 +242,7 @@ def test_every_broken_file_and_query_of_another_revision_is_told(database_url: s
     assert "HEAD:sql/torn.sql:2:8" in done.output
 
 
-def test_what_another_revision_s_contract_promised_is_compared(database_url: str, another_revision: Path) -> None:
+def test_check_since_compares_promised_columns(database_url: str, another_revision: Path) -> None:
     commit(another_revision, {"old": OLD_SQL["old"]}, OLD_CONTRACT)
     code, found = against(database_url)
     assert code == 1
@@ -267,7 +263,7 @@ def test_what_another_revision_s_contract_promised_is_compared(database_url: str
         ("id uuid, password_hash varchar(255)?", "columns id, password_hash", "columns password_hash"),
     ],
 )
-def test_a_column_that_is_no_longer_as_promised_is_told(
+def test_changed_column_is_reported(
     columns: str, declared: str, actual: str, database_url: str, another_revision: Path
 ) -> None:
     sql = "-- name: q :optional\nSELECT password_hash FROM users WHERE id = :id;\n"
@@ -275,19 +271,19 @@ def test_a_column_that_is_no_longer_as_promised_is_told(
     assert against(database_url) == (1, {("old.q", "changed result"): (1, 1, declared, actual)})
 
 
-def test_a_contract_in_another_format_is_not_compared(database_url: str, another_revision: Path) -> None:
+def test_contract_in_other_format_is_not_compared(database_url: str, another_revision: Path) -> None:
     for text in ('{"version": 99, "queries": 1}', "{"):
         (another_revision / "sql" / "contract.json").write_text(text)
         commit(another_revision, {"old": f"-- name: fine :one\nSELECT {len(text)};\n"}, None)
         assert against(database_url) == (0, {})
 
 
-def test_the_committed_contract_of_this_tree_still_holds(database_url: str) -> None:
+def test_committed_contract_still_holds(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         assert [str(each) for each in check_older(connection, contract_path().parent, "sql")] == []
 
 
-def test_a_revision_that_is_none_is_told(database_url: str, another_revision: Path) -> None:
+def test_unknown_revision_is_reported(database_url: str, another_revision: Path) -> None:
     commit(another_revision, {"old": "-- name: fine :one\nSELECT 1;\n"}, None)
     for revision in ("nowhere", "--output=x"):
         done = RUN.invoke(app, ["check", "--database-url", database_url, "--against", revision])

@@ -1,5 +1,5 @@
 # ruff: noqa: E501  # a case is a line
-"""Broken queries and models, at least one for each rule; each is told with both places and what the database says."""
+"""Broken queries and models, at least one per rule; each report has both places and the database's fact."""
 
 import ast
 import re
@@ -13,8 +13,8 @@ import pytest
 from pydantic import JsonValue
 
 import nexgent_db.contract
-from nexgent_db.models._base import AwareDatetime, Exact, Percent, Row, TokenNumber, UsdNumber
 from nexgent_db.models.agents import Agent
+from nexgent_db.models.base import AwareDatetime, Exact, Percent, Row, TokenNumber, UsdNumber
 from nexgent_db.models.wallets import AgentWallet
 from tests.contract.support import made_up, prove, prove_one
 
@@ -83,7 +83,7 @@ class Total(Row):
     total: Percent
 
 
-class Told(Row):
+class WrongType(Row):
     id: UUID
     locked_until: date | None
 
@@ -100,7 +100,7 @@ AGENT_COLUMNS = (
     "a.id, a.user_id, a.name, a.trading_mode, a.trading_config, a.created_at, a.updated_at,"
     " a.automated_trading_simulation, a.automated_trading_live, a.version"
 )
-WALLET_COLUMNS = "w.wallet_address, w.agent_id, w.wallet_type, w.created_at, w.updated_at, w.trade_count"
+WALLET_COLUMNS = "w.wallet_address, w.agent_id, w.wallet_type, w.created_at, w.updated_at"
 
 CASES = [
     # parameters
@@ -121,8 +121,8 @@ CASES = [
     Case("columns", (2, 21), f"{OPTIONAL}SELECT id, balance, version FROM agent_balances WHERE id = :id;", {"id": UUID}, Holding | None, "Holding with 2 fields", "no field for version"),
     Case("columns", (2, 8), f"{OPTIONAL}SELECT id, balance, id FROM agent_balances WHERE id = :id;", {"id": UUID}, Holding | None, "Holding with 2 fields", "twice id"),
     Case("columns", (2, 8), f"{OPTIONAL}SELECT id, name {BY_ID}", AGENT, UUID | None, "one column, UUID", "2: id, name"),
-    Case("columns", (2, 8), f"{MANY}SELECT a.id, a.name FROM agents AS a ORDER BY a.id LIMIT 2;", {}, list[tuple[Agent, AgentWallet]], "16 columns for Agent, AgentWallet side by side", "2 columns"),
-    Case("column type", (2, 12), f"{OPTIONAL}SELECT id, locked_until FROM users WHERE id = :id;", {"id": UUID}, Told | None, "Told.locked_until: date | None (date)", "timestamptz"),
+    Case("columns", (2, 8), f"{MANY}SELECT a.id, a.name FROM agents AS a ORDER BY a.id LIMIT 2;", {}, list[tuple[Agent, AgentWallet]], "15 columns for Agent, AgentWallet side by side", "2 columns"),
+    Case("column type", (2, 12), f"{OPTIONAL}SELECT id, locked_until FROM users WHERE id = :id;", {"id": UUID}, WrongType | None, "WrongType.locked_until: date | None (date)", "timestamptz"),
     Case("column type", (2, 8), f"{OPTIONAL}SELECT name {BY_ID}", AGENT, int | None, "the result: int (int2 or int4 or int8)", "varchar(255)"),
     Case("column type", (2, 8), f"{OPTIONAL}SELECT version {BY_ID}", AGENT, JsonValue | None, "the result: JsonValue", "int8"),
     Case("float", (2, 12), f"{OPTIONAL}SELECT id, balance FROM agent_balances WHERE id = :id;", {"id": UUID}, FloatHolding | None, "FloatHolding.balance: float", "numeric(38,18)"),
@@ -194,6 +194,7 @@ def rules_reported() -> set[str]:
     return {
         value.value
         for path in Path(nexgent_db.contract.__file__).parent.glob("*.py")
+        if not path.name.startswith(("_function", "_plpgsql"))  # see test_functions
         for call in ast.walk(ast.parse(path.read_text()))
         if isinstance(call, ast.Call)
         and isinstance(call.func, ast.Attribute)
@@ -203,7 +204,7 @@ def rules_reported() -> set[str]:
     }
 
 
-def test_every_rule_has_a_query_that_breaks_it() -> None:
+def test_every_rule_has_query_that_breaks_it() -> None:
     assert len(CASES) >= 40
     assert len(rules_reported()) == 19
     assert rules_reported() == {case.rule for case in CASES}
@@ -212,7 +213,7 @@ def test_every_rule_has_a_query_that_breaks_it() -> None:
 @pytest.mark.parametrize(
     "case", CASES, ids=[f"{place}-{case.rule.replace(' ', '_')}" for place, case in enumerate(CASES)]
 )
-def test_a_broken_query_is_told_with_both_places(case: Case, database_url: str, tmp_path: Path) -> None:
+def test_broken_query_is_reported_with_both_places(case: Case, database_url: str, tmp_path: Path) -> None:
     problems = prove_one(database_url, tmp_path, case.sql, case.parameters, case.returns)
     found = [problem for problem in problems if problem.rule == case.rule]
     assert found, [str(problem) for problem in problems]
@@ -254,13 +255,13 @@ RIGHT = [
 
 
 @pytest.mark.parametrize(("sql", "parameters", "returns"), RIGHT, ids=range(len(RIGHT)))
-def test_a_right_query_is_accepted(
+def test_correct_query_is_accepted(
     sql: str, parameters: dict[str, Any] | None, returns: Any, database_url: str, tmp_path: Path
 ) -> None:
     assert [str(problem) for problem in prove_one(database_url, tmp_path, sql, parameters, returns)] == []
 
 
-def test_an_optional_field_is_fine_where_one_query_needs_it(database_url: str, tmp_path: Path) -> None:
+def test_optional_field_is_accepted_when_one_query_needs_it(database_url: str, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     sure = made_up(tmp_path, f"{OPTIONAL}SELECT id, email FROM users WHERE id = :id;", {"id": UUID}, Lenient | None)
     unsure = made_up(
@@ -273,14 +274,14 @@ def test_an_optional_field_is_fine_where_one_query_needs_it(database_url: str, t
     assert prove(database_url, sure, unsure).problems == ()
 
 
-def test_a_problem_of_many_variants_is_told_once(database_url: str, tmp_path: Path) -> None:
+def test_problem_of_many_variants_is_reported_once(database_url: str, tmp_path: Path) -> None:
     sql = f"{MANY}SELECT id FROM agents\nWHERE user_id = :user_id -- if given\nLIMIT 1000;"
     (problem,) = prove_one(database_url, tmp_path, sql, {"user_id=": UUID | None}, list[UUID])
     assert (problem.rule, problem.variants) == ("order", 2)
     assert problem.as_json()["variants"] == 2
 
 
-def test_the_check_leaves_nothing_behind(database_url: str, tmp_path: Path) -> None:
+def test_check_changes_no_database_object(database_url: str, tmp_path: Path) -> None:
     import psycopg
 
     from nexgent_db.contract import check

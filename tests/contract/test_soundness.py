@@ -1,5 +1,5 @@
 # ruff: noqa: E501  # a statement a line
-"""What the check takes for granted is so: statements are run on rows full of NULLs, and none comes where none can."""
+"""The check's inference is sound: statements run on rows full of NULLs return none where the check excludes them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,8 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from nexgent_db.contract._catalog import Catalog, read_catalog
-from nexgent_db.contract._nullability import Analysis, last_query
+from nexgent_db.contract._catalog import ServerCatalog, read_catalog
+from nexgent_db.contract._expressions import last_query
+from nexgent_db.contract._nullability import Analysis
 from nexgent_db.contract._rows import at_most_one, gives_a_row
 from nexgent_db.contract._scope import Scope
 
@@ -166,12 +167,14 @@ def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 @pytest.fixture(scope="module")
-def catalog(connection: psycopg.Connection[Any]) -> Catalog:
+def catalog(connection: psycopg.Connection[Any]) -> ServerCatalog:
     return read_catalog(connection)
 
 
 @pytest.mark.parametrize("statement", STATEMENTS + SINCE_18)
-def test_rows_are_as_they_are_told(connection: psycopg.Connection[Any], catalog: Catalog, statement: str) -> None:
+def test_rows_match_inferred_nullability_and_cardinality(
+    connection: psycopg.Connection[Any], catalog: ServerCatalog, statement: str
+) -> None:
     if statement in SINCE_18 and connection.info.server_version < 180000:
         pytest.skip("PostgreSQL 18")
     with connection.transaction(force_rollback=True):

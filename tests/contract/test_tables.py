@@ -1,4 +1,4 @@
-"""Which tables a statement reads and which it writes, wherever they stand in it; and the plan for any values."""
+"""The tables that a statement reads and writes, at any place in it; and its generic plan."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from tests.contract.support import made_up
         ("SELECT count(*) AS n FROM users JOIN agents ON agents.user_id = users.id", {"agents", "users"}, set()),
         ("SELECT (SELECT count(*) FROM api_keys) AS n", {"api_keys"}, set()),
         ("INSERT INTO users (email) VALUES ('a')", set(), {"users"}),
+        ("SELECT prune_trade_requests_v1(now(), 1) AS pruned", {"trade_requests"}, {"trade_requests"}),
+        ("SELECT transaction_effects('BURN', 'a', 1, NULL, NULL, NULL, NULL) AS effect LIMIT 1", set(), set()),
         (
             "INSERT INTO users (email) VALUES ('a') ON CONFLICT (id) DO UPDATE SET email = excluded.email",
             set(),
@@ -33,7 +35,7 @@ from tests.contract.support import made_up
         ),
     ],
 )
-def test_tables_read_and_written_are_told_apart(
+def test_read_and_written_tables_are_distinguished(
     database_url: str, tmp_path: Path, sql: str, reads: set[str], writes: set[str]
 ) -> None:
     kind = "one" if sql.startswith("SELECT") else "rows"
@@ -44,7 +46,7 @@ def test_tables_read_and_written_are_told_apart(
     assert (variant.reads, variant.writes) == (reads, writes)
 
 
-def test_the_generic_plan_serves_any_value(database_url: str, tmp_path: Path) -> None:
+def test_generic_plan_fits_every_value(database_url: str, tmp_path: Path) -> None:
     source = made_up(tmp_path, "-- name: q :rows\nDELETE FROM users WHERE id = :user_id;", None, None)
     with psycopg.connect(database_url, autocommit=True) as connection:
         (query,) = check(connection, [source]).queries

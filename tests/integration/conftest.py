@@ -1,4 +1,4 @@
-"""A folder of migrations of the test's own; a database with roles; one that Prisma made; a Valkey to be disturbed."""
+"""Fixtures: a folder of migrations, a database with roles, a database that Prisma made, a Valkey to disturb."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import pytest
 from pytest_postgresql.executors import NoopExecutor
 
 from tests.conftest import new_database
-from tests.support.faulty_proxy import FaultyProxy, faulty_proxy
-from tests.support.migrating import Write
-from tests.support.prisma import Prisma, make_as_prisma_does
-from tests.support.roles import RoledDatabase, new_prefix, roles_dropped
-from tests.support.valkey_server import ValkeyServer, valkey_server
+from tests.support.browser import Browser, chromium
+from tests.support.builders.migrating import Write
+from tests.support.faults.faulty_proxy import FaultyProxy, faulty_proxy
+from tests.support.servers.prisma import Prisma, make_as_prisma_does
+from tests.support.servers.roles import RoledDatabase, new_prefix, roles_dropped
+from tests.support.servers.valkey_server import ValkeyServer, valkey_server
 
 
 @pytest.fixture(scope="session")
@@ -31,14 +32,14 @@ def roled(server_url: str, migrated_template: NoopExecutor) -> Iterator[RoledDat
 
 @pytest.fixture
 def server() -> Iterator[ValkeyServer]:
-    """A Valkey of the test's own, to be killed and started."""
+    """A Valkey of the test itself, which may kill and restart it."""
     with valkey_server() as running:
         yield running
 
 
 @pytest.fixture
 def proxy(server: ValkeyServer) -> Iterator[FaultyProxy]:
-    """A way to it that can be disturbed."""
+    """A proxy before it that can cause faults."""
     with faulty_proxy(server.socket) as between:
         yield between
 
@@ -77,3 +78,11 @@ def prisma(empty_database: str) -> Prisma:
         return empty_database
 
     return make
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Browser:
+    program = chromium()
+    if program is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    return Browser(program, tmp_path)

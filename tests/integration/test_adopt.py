@@ -1,4 +1,4 @@
-"""A database that Prisma made: taken over as it is, or refused with what is wrong with it."""
+"""Adoption of a database that Prisma made: accepted unchanged, or refused with the differences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from nexgent_db.cli.app import app
 from nexgent_db.migrations import Migrator
-from tests.support.prisma import HISTORY, Prisma
+from tests.support.servers.prisma import HISTORY, Prisma
 
 RUN = CliRunner()
 ENTRY_OF_2025_12_13, THERE = "_prisma_migrations SET", "WHERE migration_name LIKE '20251213%'"
@@ -27,8 +27,8 @@ def execute(url: str, statement: str) -> None:
 
 
 @pytest.mark.parametrize("count", range(1, 19))
-def test_every_beginning_of_the_history_is_adopted_once(prisma: Prisma, server_url: str, count: int) -> None:
-    """That it then ends with the catalog of a fresh one is shown with rows in it, in test_unfit_rows.py."""
+def test_every_prefix_of_history_is_adopted_once(prisma: Prisma, server_url: str, count: int) -> None:
+    """test_preflight_violations.py shows, with rows, that the migrated catalog equals that of a new database."""
     url = prisma(count)
     done = adopt(url, server_url)
     assert done.exit_code == 0, done.output
@@ -42,12 +42,12 @@ def test_every_beginning_of_the_history_is_adopted_once(prisma: Prisma, server_u
         assert conn.execute("SELECT count(*) FROM _prisma_migrations").fetchone() == (count,)
 
 
-def test_two_at_once_adopt_once(prisma: Prisma, server_url: str) -> None:
+def test_concurrent_adoptions_adopt_once(prisma: Prisma, server_url: str) -> None:
     url = prisma(3)
     command = [sys.executable, "-m", "nexgent_db.cli", "adopt", "--database-url", url, "--scratch", server_url]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [process.communicate(timeout=120) for process in both]
-    assert [process.returncode for process in both] == [0, 0], told
+    reported = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], reported
     with psycopg.connect(url) as conn:
         assert conn.execute("SELECT count(*) FROM _yoyo_log WHERE operation <> 'rollback'").fetchone() == (3,)
 
@@ -69,7 +69,7 @@ def test_two_at_once_adopt_once(prisma: Prisma, server_url: str) -> None:
         ("DROP TABLE _prisma_migrations", "no _prisma_migrations"),
     ],
 )
-def test_entries_that_are_no_beginning_of_the_history_are_refused(
+def test_entries_that_are_no_prefix_of_history_are_refused(
     prisma: Prisma, server_url: str, change: str, said: str
 ) -> None:
     url = prisma(3)
@@ -81,7 +81,7 @@ def test_entries_that_are_no_beginning_of_the_history_are_refused(
         assert conn.execute("SELECT to_regclass('_yoyo_migration')").fetchone() == (None,)
 
 
-def test_a_later_success_supersedes_a_failure(prisma: Prisma, server_url: str) -> None:
+def test_later_success_supersedes_failure(prisma: Prisma, server_url: str) -> None:
     url = prisma(3)
     execute(
         url,
@@ -91,7 +91,7 @@ def test_a_later_success_supersedes_a_failure(prisma: Prisma, server_url: str) -
     assert adopt(url, server_url).exit_code == 0
 
 
-def test_a_difference_is_refused_with_what_would_mend_it(prisma: Prisma, server_url: str) -> None:
+def test_schema_difference_is_refused_with_repair_statement(prisma: Prisma, server_url: str) -> None:
     url = prisma(18)
     execute(url, "DROP INDEX agents_user_id_idx")
     execute(url, "CREATE INDEX mine ON agents (name)")

@@ -1,4 +1,4 @@
-"""Every number comes out of the cache as it stands in the database: sign, digits and exponent."""
+"""Every number from the cache equals the database's: sign, digits and exponent."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def db(fresh_database_url: str, redis_url: str) -> Iterator[Database]:
 
 
 def numbers() -> list[Decimal]:
-    """Of every length that numeric(38,18) has, each as often as the others, the ends among them; the same each time."""
+    """Numbers of every length that numeric(38,18) has, equally often, extremes included; the same in each run."""
     chance = random.Random(20261125)
     ends = [Decimal(text) for text in ("0", "1", "1e-18", "99999999999999999999.999999999999999999", "1e19")]
     drawn = [
@@ -41,9 +41,9 @@ def numbers() -> list[Decimal]:
 
 
 def out_of_the_cache(db: Database, owner: Owner) -> list[AgentBalance]:
-    """What is read without the database. On a busy machine Redis may not have answered in time: then once more."""
+    """The cached answer. On a busy machine Redis may not answer in time: then it reads again."""
     for _ in range(20):
-        db.cache._recover()
+        db.cache._recovery.recover()
         hits = db.cache.metrics().hits
         rows = db.cache.balances_of_wallet(owner.agent_id, owner.wallet_address)
         if db.cache.metrics().hits > hits:
@@ -51,9 +51,9 @@ def out_of_the_cache(db: Database, owner: Owner) -> list[AgentBalance]:
     raise AssertionError(f"never cached: {db.cache.metrics()}")
 
 
-def test_100_000_decimals_come_out_of_the_cache_bit_by_bit(db: Database) -> None:
+def test_100_000_decimals_are_cached_exactly(db: Database) -> None:
     owner: Owner = new_owner(db)
-    link: Any = db.cache._link
+    cache_client: Any = db.cache._client
     given = numbers()
     with psycopg.connect(db.settings.conninfo, autocommit=True) as psql:
         for first in range(0, NUMBERS, AT_ONCE):
@@ -65,7 +65,7 @@ def test_100_000_decimals_come_out_of_the_cache_bit_by_bit(db: Database) -> None
                 for number, balance in enumerate(some):
                     copy.write_row((owner.agent_id, owner.wallet_address, f"T{number:05}", "T", balance))
             psql.execute("DELETE FROM cache_outbox")
-            link.call("UNLINK", link.keys.balances_of_wallet(owner.wallet_address) + ":complete")
+            cache_client.call("UNLINK", cache_client.keys.balances_of_wallet(owner.wallet_address) + ":complete")
             rows = out_of_the_cache(db, owner)
             stored = psql.execute("SELECT balance FROM agent_balances ORDER BY token_address").fetchall()
             assert [row.balance.as_tuple() for row in rows] == [balance.as_tuple() for (balance,) in stored]

@@ -1,7 +1,7 @@
-"""What Redis or the database lost is made up for within five seconds, for readers who know of nothing.
+"""After Redis or the database has lost changes, the cache is correct within five seconds for readers without a version.
 
-Only maintenance with its ordinary pauses is at work, and readers in another process: they wrote nothing and pass no
-version. Only asynchronous: the task of maintenance is to end with the test.
+Only maintenance with its usual pauses runs, and readers in another process, which wrote nothing and pass no version.
+Only asynchronous, so that the task of maintenance ends with the test.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from nexgent_db.errors import DatabaseError
 from nexgent_db.models import SOL_MINT, AgentPosition
 from nexgent_db.settings import Settings
 from tests.integration.aio.factories import TOKEN, Owner, funded_owner
-from tests.support.cache_oracle import differences
-from tests.support.postgres_server import PostgresServer, postgres_server
-from tests.support.valkey_server import ValkeyServer
-from tests.support.valkey_topologies import older_copy
+from tests.support.oracles.cache_oracle import differences
+from tests.support.servers.postgres_server import PostgresServer, postgres_server
+from tests.support.servers.valkey_server import ValkeyServer
+from tests.support.servers.valkey_topologies import older_copy
 
 REPAIRED_S: Final = 5.0
-"""Within how many seconds everybody is told what is right: as promised."""
+"""Within how many seconds every process reads the current rows: as promised."""
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +55,9 @@ async def reader(settings: Settings) -> AsyncIterator[AsyncDatabase]:
 
 @pytest_asyncio.fixture(autouse=True)
 async def maintenance(settings: Settings) -> AsyncIterator[None]:
-    """A third process, which does nothing else."""
+    """A third process, which only runs maintenance."""
     async with AsyncDatabase(settings) as database:
-        running = asyncio.create_task(database.cache.run_maintenance())
+        running = asyncio.create_task(database.cache.maintenance.run())
         yield
         running.cancel()
         with suppress(asyncio.CancelledError):
@@ -68,7 +68,7 @@ async def maintenance(settings: Settings) -> AsyncIterator[None]:
 async def owner(writer: AsyncDatabase, reader: AsyncDatabase) -> Owner:
     """An agent with 100 SOL, which are cached."""
     made = await funded_owner(writer)
-    await told(reader, made)
+    await read_rows(reader, made)
     return made
 
 
@@ -78,8 +78,8 @@ async def bought(db: AsyncDatabase, owner: Owner, sol: str) -> AgentPosition:
     return position
 
 
-async def told(db: AsyncDatabase, owner: Owner, *gone: AgentPosition) -> tuple[object, ...]:
-    """What a reader is told who passes no version: balance, positions, and what became of the other positions."""
+async def read_rows(db: AsyncDatabase, owner: Owner, *gone: AgentPosition) -> tuple[object, ...]:
+    """The rows that a reader without a version gets: the balance, the positions, and the other positions one by one."""
     sol = await db.cache.balance(owner.agent_id, owner.wallet_address, SOL_MINT)
     return (
         None if sol is None else sol.balance,
@@ -90,13 +90,13 @@ async def told(db: AsyncDatabase, owner: Owner, *gone: AgentPosition) -> tuple[o
 
 
 async def brought_in(db: AsyncDatabase) -> None:
-    """Nothing waits any more that could tell Redis what it has forgotten."""
-    while await db.cache.waiting():  # noqa: ASYNC110  # in another process
+    """Waits until the outbox is empty, so that no entry of it can restore what Redis has lost."""
+    while await db.cache.maintenance.waiting():  # noqa: ASYNC110  # in another process
         await asyncio.sleep(0.02)
 
 
 def wrong(server: ValkeyServer, settings: Settings) -> list[str]:
-    """What is cached and is not what the database says."""
+    """The cached entries that differ from the database."""
     with server.client() as client, psycopg.connect(settings.conninfo) as psql:
         return differences(client, psql, settings.cache_prefix)
 
@@ -110,16 +110,19 @@ async def assert_repaired(
     positions: list[AgentPosition],
     gone: list[AgentPosition],
 ) -> None:
-    """Within the time, what is told by the cache is right, and so is all that it holds."""
+    """Within the time, the cache returns the current rows, and every entry is correct."""
     right = (sol, positions, positions, *[None for _ in gone])
     last: object = None
     try:
         async with asyncio.timeout(REPAIRED_S):
             while True:
                 with suppress(DatabaseError):  # connections of before the failover
-                    last = await told(reader, owner, *gone)
+                    last = await read_rows(reader, owner, *gone)
                     hits = reader.cache.metrics().hits
-                    if last == right == await told(reader, owner, *gone) and reader.cache.metrics().hits >= hits + 3:
+                    if (
+                        last == right == await read_rows(reader, owner, *gone)
+                        and reader.cache.metrics().hits >= hits + 3
+                    ):
                         break
                 await asyncio.sleep(0.02)
     except TimeoutError:
@@ -127,11 +130,11 @@ async def assert_repaired(
     assert wrong(server, reader.settings) == []
 
 
-async def test_a_redis_that_was_started_empty_answers_everybody_again(
+async def test_redis_restarted_empty_serves_all_processes(
     server: ValkeyServer, writer: AsyncDatabase, reader: AsyncDatabase, owner: Owner
 ) -> None:
     old = await bought(writer, owner, "1")
-    await told(reader, owner)
+    await read_rows(reader, owner)
     server.kill()
     await writer.trades.sell(owner.sell("1000", "2"))
     new = await bought(writer, owner, "3")
@@ -139,11 +142,11 @@ async def test_a_redis_that_was_started_empty_answers_everybody_again(
     await assert_repaired(server, reader, owner, sol=98, positions=[new], gone=[old])
 
 
-async def test_a_redis_that_was_started_with_an_old_dump_answers_everybody_right(
+async def test_redis_restarted_with_old_dump_serves_current_rows(
     server: ValkeyServer, writer: AsyncDatabase, reader: AsyncDatabase, owner: Owner
 ) -> None:
     old = await bought(writer, owner, "1")
-    await told(reader, owner)
+    await read_rows(reader, owner)
     server.save()
     await writer.trades.sell(owner.sell("1000", "2"))
     new = await bought(writer, owner, "3")
@@ -153,11 +156,11 @@ async def test_a_redis_that_was_started_with_an_old_dump_answers_everybody_right
     await assert_repaired(server, reader, owner, sol=98, positions=[new], gone=[old])
 
 
-async def test_a_redis_that_followed_an_older_one_for_a_while_answers_everybody_right(
+async def test_redis_that_followed_an_older_one_serves_current_rows(
     server: ValkeyServer, writer: AsyncDatabase, reader: AsyncDatabase, owner: Owner
 ) -> None:
     old = await bought(writer, owner, "1")
-    await told(reader, owner)
+    await read_rows(reader, owner)
     with older_copy(server) as follow_it_for_a_while:
         await writer.trades.sell(owner.sell("1000", "2"))
         new = await bought(writer, owner, "3")
@@ -167,7 +170,7 @@ async def test_a_redis_that_followed_an_older_one_for_a_while_answers_everybody_
     await assert_repaired(server, reader, owner, sol=98, positions=[new], gone=[old])
 
 
-async def test_after_a_failover_to_an_older_state_nobody_is_told_of_what_no_longer_exists(
+async def test_failover_to_older_database_hides_lost_rows(
     server: ValkeyServer, database_server: PostgresServer, writer: AsyncDatabase, reader: AsyncDatabase, owner: Owner
 ) -> None:
     kept = await bought(writer, owner, "1")
@@ -176,7 +179,7 @@ async def test_after_a_failover_to_an_older_state_nobody_is_told_of_what_no_long
     database_server.start()
     await writer.trades.sell(owner.sell("1000", "2"))
     lost = await bought(writer, owner, "3")
-    assert await told(reader, owner, lost) == (98, [lost], [lost], lost)
+    assert await read_rows(reader, owner, lost) == (98, [lost], [lost], lost)
     database_server.stop()
     database_server.go_back()
     database_server.start()

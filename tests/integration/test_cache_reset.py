@@ -1,4 +1,4 @@
-"""A process that was stopped while it emptied the cache, and goes on when another has long done it."""
+"""A process is stopped while it empties the cache, and continues after another process has emptied it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import psycopg
 from nexgent_db import Database
 from nexgent_db.settings import Settings
 from tests.integration.sync.factories import new_owner
-from tests.support.cache_oracle import differences, missing
-from tests.support.valkey_server import valkey_server
-from tests.support.valkey_topologies import wait_until
+from tests.support.oracles.cache_oracle import differences, missing
+from tests.support.servers.valkey_server import valkey_server
+from tests.support.servers.valkey_topologies import wait_until
 
 STOPS = """
 import os, signal
 from nexgent_db import Database
 
 with Database.from_env() as db:
-    link = db.cache._link
-    call = link.call
+    cache_client = db.cache._client
+    call = cache_client.call
 
     def stopping(*command, **options):
         answer = call(*command, **options)
@@ -31,12 +31,12 @@ with Database.from_env() as db:
             os.kill(os.getpid(), signal.SIGSTOP)
         return answer
 
-    link.call = stopping
-    print(link.reset())
+    cache_client.call = stopping
+    print(cache_client.epoch.reset())
 """
 
 
-def test_who_was_stopped_for_longer_than_his_lease_deletes_nothing_of_the_next_epoch(fresh_database_url: str) -> None:
+def test_process_with_expired_lease_deletes_nothing_of_next_epoch(fresh_database_url: str) -> None:
     with valkey_server() as server:
         settings = replace(Settings.from_url(fresh_database_url), redis_url=server.url)
         with Database(settings) as db, server.client() as client:
@@ -51,12 +51,12 @@ def test_who_was_stopped_for_longer_than_his_lease_deletes_nothing_of_the_next_e
                     client.unlink("nexgent:epoch:resetter")  # its lease of five seconds has ended
                     db.cache.position(owner.agent_id)  # sees that another epoch has begun
                     while db.cache.metrics().state != "closed":
-                        db.cache._recover()
-                    db.cache.warm()
+                        db.cache._recovery.recover()
+                    db.cache.admin.warm()
                     position = db.trades.dca_buy(owner.dca_buy("1", "500")).position
                     assert position is not None
                     cached = set(client.scan_iter("nexgent:*"))
-                    assert f"nexgent:position:{position.id}:floor" in cached
+                    assert f"nexgent:position:{position.id}:fence" in cached
                 finally:
                     child.send_signal(signal.SIGCONT)
                 said, _ = child.communicate(timeout=30)

@@ -1,4 +1,4 @@
-"""The command line: what it prints, its exit codes, and every failure on one line; as a process the same."""
+"""The command line: output, exit codes, one line per failure; the same as a subprocess."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from nexgent_db.cli import main
-from nexgent_db.cli.history import DEMO_HISTORY
+from nexgent_db.cli.replay import DEMO_HISTORY
 from nexgent_db.migrations import Migrator
+from nexgent_db.migrations.files import LAST_LEGACY_MIGRATION
 
 CHECKOUT = Path(__file__).parents[2]
 _NARROW = {"COLUMNS": "40"}
 
 
 def nexgent_db(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    """The command in this process, which has imported everything: a process of its own takes a second for that."""
+    """Runs the command in this process, which has imported the package: a new process takes a second for that."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         for name in ("DATABASE_URL", "REDIS_URL"):
@@ -43,8 +44,8 @@ def nexgent_db(*arguments: str | Path, **environ: str) -> subprocess.CompletedPr
     return subprocess.CompletedProcess(arguments, int(ended.value.code or 0), out.read(), err.read())
 
 
-def in_a_process_of_its_own(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    """The same as everybody starts it."""
+def in_own_process(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command as users do, in a process of its own."""
     clean = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
     return subprocess.run(
         [sys.executable, "-m", "nexgent_db.cli", *map(str, arguments)],
@@ -58,7 +59,7 @@ def in_a_process_of_its_own(*arguments: str | Path, **environ: str) -> subproces
 
 
 def failure(*arguments: str | Path, **environ: str) -> str:
-    """The one line that a failing command says on stderr."""
+    """The one line that a failing command prints on stderr."""
     done = nexgent_db(*arguments, **environ)
     assert done.returncode == 1, done
     assert done.stdout == ""
@@ -82,7 +83,7 @@ def pending(**environ: str) -> str:
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """Where an embedded server of the test's own may lie: reachable for nobody, when root runs this."""
+    """A directory for an embedded server; the user ``nobody`` can reach it when root runs the test."""
     home = Path(tempfile.mkdtemp(prefix="nexgent-home-"))
     home.chmod(0o711)
     yield home
@@ -104,18 +105,18 @@ def home() -> Iterator[Path]:
     ],
     ids=lambda each: " ".join(each) if isinstance(each, tuple) else None,
 )
-def test_a_process_says_the_same_and_ends_alike(
+def test_subprocess_has_same_output_and_exit_code(
     empty_database: str, tmp_path: Path, arguments: tuple[str, ...], url: str | None, code: int
 ) -> None:
     said = [argument.format(tmp_path=tmp_path) for argument in arguments]
-    process, here = (run(*said, DATABASE_URL=url or empty_database) for run in (in_a_process_of_its_own, nexgent_db))
+    process, here = (run(*said, DATABASE_URL=url or empty_database) for run in (in_own_process, nexgent_db))
     assert (process.returncode, process.stdout, process.stderr) == (here.returncode, here.stdout, here.stderr)
     assert process.returncode == code
 
 
-def test_a_process_with_an_embedded_server_leaves_its_data_to_the_next(home: Path) -> None:
+def test_embedded_data_survives_process(home: Path) -> None:
     where = {"NEXGENT_DB_HOME": str(home), "DATABASE_URL": ""}
-    process = in_a_process_of_its_own("replay", DEMO_HISTORY, "--json", **where)
+    process = in_own_process("replay", DEMO_HISTORY, "--json", **where)
     assert (process.returncode, process.stderr) == (0, "")
     assert success("replay", DEMO_HISTORY, "--json", **where) == process.stdout
 
@@ -137,7 +138,7 @@ def test_migrate_status_and_rollback(empty_database: str) -> None:
     assert shown.endswith("up to date\n")
 
 
-def test_migrate_and_rollback_go_to_a_migration(empty_database: str) -> None:
+def test_migrate_and_rollback_stop_at_target(empty_database: str) -> None:
     where = {"DATABASE_URL": empty_database}
     first, second = "20251211112932_init", "20251212112507_remove_price_sol_from_trading_signals"
     assert success("migrate", "--to", second, **where) == "2 migrations applied\n"
@@ -148,7 +149,7 @@ def test_migrate_and_rollback_go_to_a_migration(empty_database: str) -> None:
     assert "not both" in failure("rollback", "--to", first, "--count", "1", **where)
 
 
-def test_repair_accepts_what_the_books_remember_otherwise(empty_database: str) -> None:
+def test_repair_accepts_changed_text(empty_database: str) -> None:
     where = {"DATABASE_URL": empty_database}
     success("migrate", **where)
     assert success("repair", "--reason", "nothing is wrong", **where) == "nothing to do: files and database agree\n"
@@ -157,12 +158,12 @@ def test_repair_accepts_what_the_books_remember_otherwise(empty_database: str) -
     refused = nexgent_db("migrate", **where)
     assert refused.returncode == 1
     assert "was edited after it was applied" in refused.stderr.splitlines()[-1]  # below what differs
-    told = success("repair", "--reason", "the same but for a comment", **where)
-    assert told.splitlines()[-1] == "1 accepted"
+    reported = success("repair", "--reason", "the same but for a comment", **where)
+    assert reported.splitlines()[-1] == "1 accepted"
     assert success("migrate", **where) == "nothing to do: the schema is up to date\n"
 
 
-def test_an_invalid_index_is_dropped_on_request(empty_database: str) -> None:
+def test_invalid_index_is_dropped_on_request(empty_database: str) -> None:
     where = {"DATABASE_URL": empty_database}
     success("migrate", **where)
     with psycopg.connect(empty_database) as connection:
@@ -173,7 +174,7 @@ def test_an_invalid_index_is_dropped_on_request(empty_database: str) -> None:
         assert connection.execute("SELECT to_regclass('left_over')").fetchone() == (None,)
 
 
-def test_the_option_wins_over_the_environment(empty_database: str) -> None:
+def test_option_overrides_environment(empty_database: str) -> None:
     done = nexgent_db("status", "--database-url", empty_database, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
     assert "pending" in done.stdout
 
@@ -190,7 +191,7 @@ def test_version_help_and_wrong_usage() -> None:
 # --- The replay ---------------------------------------------------------------------------------
 
 
-def test_json_is_one_object_and_nothing_else(fresh_database_url: str) -> None:
+def test_json_output_is_one_object(fresh_database_url: str) -> None:
     done = nexgent_db("replay", DEMO_HISTORY, "--json", DATABASE_URL=fresh_database_url)
     assert (done.returncode, done.stderr) == (0, "")
     (line,) = done.stdout.splitlines()
@@ -211,7 +212,7 @@ def test_json_is_one_object_and_nothing_else(fresh_database_url: str) -> None:
         assert figure in table
 
 
-def test_a_bad_line_is_told_and_makes_the_exit_code_one(fresh_database_url: str, tmp_path: Path) -> None:
+def test_bad_line_is_reported_with_exit_code_one(fresh_database_url: str, tmp_path: Path) -> None:
     lines = DEMO_HISTORY.read_text(encoding="utf-8").splitlines()
     lines[6] = lines[6][:50]
     lines.insert(
@@ -230,14 +231,14 @@ def test_a_bad_line_is_told_and_makes_the_exit_code_one(fresh_database_url: str,
     assert sum(count for count in report.values() if isinstance(count, int)) > 150
 
 
-def test_agents_share_a_history(fresh_database_url: str) -> None:
+def test_agents_share_history(fresh_database_url: str) -> None:
     report = json.loads(success("replay", DEMO_HISTORY, "--agents", "3", "--json", DATABASE_URL=fresh_database_url))
     assert report["closed"] > 0
     with psycopg.connect(fresh_database_url) as connection:
         assert connection.execute("SELECT count(*) FROM agents").fetchone() == (3,)
 
 
-def test_no_history_is_one_line(fresh_database_url: str, tmp_path: Path) -> None:
+def test_missing_history_is_one_line(fresh_database_url: str, tmp_path: Path) -> None:
     where = {"DATABASE_URL": fresh_database_url}
     empty = tmp_path / "empty.jsonl"
     empty.touch()
@@ -253,7 +254,7 @@ EVERY_COMMAND = [("migrate",), ("rollback",), ("status",), ("demo",), ("replay",
 
 
 @pytest.mark.parametrize("command", EVERY_COMMAND, ids=lambda command: command[0])
-def test_a_server_that_is_down_is_one_line(command: tuple[str, ...]) -> None:
+def test_server_that_is_down_is_one_line(command: tuple[str, ...]) -> None:
     line = failure(*command, DATABASE_URL="postgresql://user:s3cret@127.0.0.1:1/name")
     assert "127.0.0.1" in line
     assert "s3cret" not in line
@@ -270,13 +271,13 @@ def test_a_server_that_is_down_is_one_line(command: tuple[str, ...]) -> None:
         "postgresql://u:s3%zzcret@host/name",
     ],
 )
-def test_a_malformed_url_is_one_line(command: tuple[str, ...], url: str) -> None:
+def test_malformed_url_is_one_line(command: tuple[str, ...], url: str) -> None:
     line = failure(*command, DATABASE_URL=url)
     assert "DATABASE_URL" in line
     assert "s3" not in line
 
 
-def test_a_wrong_password_is_one_line_without_it(fresh_database_url: str) -> None:
+def test_wrong_password_is_one_line_without_password(fresh_database_url: str) -> None:
     parts = conninfo_to_dict(fresh_database_url)
     with psycopg.connect(fresh_database_url, autocommit=True) as connection:
         ((method,),) = connection.execute(
@@ -292,14 +293,14 @@ def test_a_wrong_password_is_one_line_without_it(fresh_database_url: str) -> Non
     assert parts.get("dbname") is not None
 
 
-def test_replay_never_migrates_a_database_that_was_given(empty_database: str) -> None:
+def test_replay_does_not_migrate_given_database(empty_database: str) -> None:
     where = {"DATABASE_URL": empty_database}
     assert "migrate the database first" in failure("replay", DEMO_HISTORY, **where)
     with psycopg.connect(empty_database) as connection:
         assert connection.execute("SELECT count(*) FROM pg_class WHERE relname = 'agents'").fetchone() == (0,)
 
     migrator = Migrator(empty_database)
-    migrator.migrate(to="20260211120000_add_user_id_to_trading_signals")
+    migrator.migrate(to=LAST_LEGACY_MIGRATION)
     line = failure("replay", DEMO_HISTORY, **where)
     assert "migrate the database first" in line
     assert f"from {migrator.pending()[0]} on" in line
@@ -308,7 +309,7 @@ def test_replay_never_migrates_a_database_that_was_given(empty_database: str) ->
 # --- The demo, and the embedded server ----------------------------------------------------------
 
 
-def test_the_demo_shows_exact_figures_and_works_twice(empty_database: str) -> None:
+def test_demo_shows_exact_amounts_and_runs_twice(empty_database: str) -> None:
     shown = success("demo", DATABASE_URL=empty_database)
     for title in ("Balances", "Open positions", "Closed trades", "The last 15 trades", "Replay"):
         assert title in shown
@@ -322,14 +323,14 @@ def test_the_demo_shows_exact_figures_and_works_twice(empty_database: str) -> No
     assert without_rate(success("demo", DATABASE_URL=empty_database)) == without_rate(shown)
 
 
-def test_without_a_url_the_embedded_server_serves_and_is_migrated(home: Path) -> None:
+def test_embedded_server_is_used_and_migrated_without_url(home: Path) -> None:
     where = {"NEXGENT_DB_HOME": str(home), "DATABASE_URL": ""}
     assert json.loads(success("replay", DEMO_HISTORY, "--json", **where))["closed"] > 0
     assert success("status", **where).endswith("up to date\n")
     assert "Balances" in success("demo", **where)
 
 
-def test_an_embedded_server_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
+def test_unavailable_embedded_server_is_one_line(tmp_path: Path) -> None:
     taken = tmp_path / "taken"
     taken.touch()
     assert str(taken) in failure("status", NEXGENT_DB_HOME=str(taken))

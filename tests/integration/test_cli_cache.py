@@ -13,9 +13,9 @@ import pytest
 import redis
 from typer.testing import CliRunner, Result
 
-from nexgent_db.cache_keys import CacheKeys
+from nexgent_db.cache.keys import CacheKeys
 from nexgent_db.cli.app import app
-from nexgent_db.cli.history import DEMO_HISTORY
+from nexgent_db.cli.replay import DEMO_HISTORY
 from nexgent_db.errors import CacheUnreachable, ConfigurationError
 from tests.integration.test_cli import home, success
 
@@ -64,13 +64,13 @@ def cached(fresh_database_url: str, redis_url: str) -> Cached:
 
 @pytest.fixture
 def replayed(cached: Cached) -> Cached:
-    """With the small history in it, and no change that waits."""
+    """A database with the small history, and without waiting changes."""
     cached.said("replay", str(DEMO_HISTORY))
-    cached.said("cache", "drain")
+    cached.said("cache", "relay")
     return cached
 
 
-def test_a_replay_ends_with_a_clean_cache(cached: Cached) -> None:
+def test_replay_ends_with_equal_cache(cached: Cached) -> None:
     report = cached.found("replay", str(DEMO_HISTORY))
     assert report["cache_different"] == 0
     with psycopg.connect(cached.url) as connection:
@@ -79,21 +79,21 @@ def test_a_replay_ends_with_a_clean_cache(cached: Cached) -> None:
         ).fetchone()
     assert counted is not None
     assert report["cache_compared"] >= counted[0] > 0
-    assert "are what the database says" in cached.said("cache", "verify")
+    assert "agree with the database" in cached.said("cache", "verify")
 
 
-def test_a_replay_tells_a_cache_that_is_wrong(replayed: Cached) -> None:
+def test_replay_reports_differing_cache(replayed: Cached) -> None:
     replayed.client().set(replayed.keys.position(uuid4()), b'{"version":1}')
     assert replayed.found("replay", str(DEMO_HISTORY), code=1)["cache_different"] == 1
 
 
-def test_an_embedded_server_has_an_embedded_cache(home: Path) -> None:
+def test_embedded_server_has_embedded_cache(home: Path) -> None:
     report = json.loads(success("replay", DEMO_HISTORY, "--json", NEXGENT_DB_HOME=str(home)))
     assert report["cache_compared"] > 0
     assert report["cache_different"] == 0
 
 
-def test_verify_tells_what_differs_and_repair_mends_it(replayed: Cached) -> None:
+def test_verify_reports_difference_and_repair_repairs_it(replayed: Cached) -> None:
     key = replayed.positions()[0]
     replayed.client().set(key, b"nonsense")
     found = replayed.found("cache", "verify", code=1)
@@ -101,11 +101,11 @@ def test_verify_tells_what_differs_and_repair_mends_it(replayed: Cached) -> None
     assert found["differences"] == [{"key": key, "kind": "unreadable", "detail": "b'nonsense'"}]
     assert key in replayed.said("cache", "verify", code=1)
     assert "and 1 more" in replayed.said("cache", "verify", "--limit", "0", code=1)
-    assert replayed.said("cache", "repair").endswith("cached entries differ: 1 unreadable; 1 mended\n")
+    assert replayed.said("cache", "repair").endswith("cached entries differ: 1 unreadable; 1 repaired\n")
     assert replayed.found("cache", "verify")["different"] == {}
 
 
-def test_warm_fills_an_empty_cache(replayed: Cached) -> None:
+def test_warm_fills_empty_cache(replayed: Cached) -> None:
     before = replayed.found("cache", "status")["keys"]
     replayed.said("cache", "reset")
     assert "positions" not in replayed.found("cache", "status")["keys"]
@@ -117,31 +117,31 @@ def test_warm_fills_an_empty_cache(replayed: Cached) -> None:
     assert replayed.found("cache", "verify")["different"] == {}
 
 
-def test_status_tells_how_much_waits(replayed: Cached) -> None:
+def test_status_counts_waiting_changes(replayed: Cached) -> None:
     with psycopg.connect(replayed.url) as connection:
         connection.execute("UPDATE agents SET name = 'another'")
     found = replayed.found("cache", "status")
     assert found["waiting"] == 1
     assert found["lag_s"] > 0
     assert found["state"] == "closed"
-    assert "changes that wait" in replayed.said("cache", "status")
+    assert "waiting changes" in replayed.said("cache", "status")
 
 
-def test_drain_brings_in_what_waits(replayed: Cached) -> None:
-    assert "no other waits" in replayed.said("cache", "drain")
+def test_relay_applies_waiting_changes(replayed: Cached) -> None:
+    assert "no other waits" in replayed.said("cache", "relay")
     with psycopg.connect(replayed.url) as connection:
         connection.execute("UPDATE agent_positions SET peak_price = 12345")
         connection.commit()
-        replayed.said("cache", "drain")
+        replayed.said("cache", "relay")
         assert connection.execute("SELECT count(*) FROM cache_outbox").fetchone() == (0,)
     assert all(b"12345." in replayed.client().get(key) for key in replayed.positions())  # type: ignore[operator]
 
 
-def test_without_redis_drain_puts_old_changes_together(replayed: Cached) -> None:
+def test_relay_without_redis_compacts_old_changes(replayed: Cached) -> None:
     with psycopg.connect(replayed.url, autocommit=True) as connection:
         connection.execute("UPDATE agent_positions SET peak_price = 12345")
         connection.execute("UPDATE cache_outbox SET created_at = created_at - interval '2 hours'")
-        done = replayed.run("cache", "drain", redis_url="")
+        done = replayed.run("cache", "relay", redis_url="")
         assert done.exit_code == 0
         assert "REDIS_URL is not set" in done.stdout
         assert connection.execute("SELECT entity FROM cache_outbox").fetchall() == [("everything",)]
@@ -149,14 +149,14 @@ def test_without_redis_drain_puts_old_changes_together(replayed: Cached) -> None
 
 
 @pytest.mark.parametrize("command", ["warm", "status", "reset"])
-def test_without_redis_there_is_nothing_to_do(cached: Cached, command: str) -> None:
+def test_command_without_redis_is_refused(cached: Cached, command: str) -> None:
     done = cached.run("cache", command, redis_url="")
     assert isinstance(done.exception, ConfigurationError)
     assert "REDIS_URL is not set" in str(done.exception)
 
 
 @pytest.mark.parametrize("command", ["verify", "repair"])
-def test_what_cannot_be_compared_is_not_called_equal(cached: Cached, command: str) -> None:
+def test_unreachable_redis_is_not_reported_as_equal(cached: Cached, command: str) -> None:
     for url in ("", "redis://127.0.0.1:1"):
         done = cached.run("cache", command, redis_url=url)
         assert done.exit_code == 2
@@ -164,7 +164,7 @@ def test_what_cannot_be_compared_is_not_called_equal(cached: Cached, command: st
         assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["warm", "status", "reset", "drain"])
-def test_a_redis_that_is_away_is_an_error(cached: Cached, command: str) -> None:
+@pytest.mark.parametrize("command", ["warm", "status", "reset", "relay"])
+def test_command_with_unreachable_redis_fails(cached: Cached, command: str) -> None:
     done = cached.run("cache", command, redis_url="redis://127.0.0.1:1")
     assert isinstance(done.exception, CacheUnreachable)

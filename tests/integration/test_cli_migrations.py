@@ -1,4 +1,4 @@
-"""The commands for migrations, for people and for machines: exit codes, JSON, what is told meanwhile."""
+"""The migration commands: output, JSON, exit codes, and the progress that they report."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from typer.testing import CliRunner, Result
 
-from nexgent_db import _data
+from nexgent_db import resources
 from nexgent_db.cli.app import app
 from nexgent_db.errors import NexgentError
 from nexgent_db.migrations import MigrationError, Migrator
 from tests.integration.test_cli import nexgent_db
-from tests.support.migrating import Write, connected, one, tables
+from tests.support.builders.migrating import Write, connected, one, tables
 
 RUN = CliRunner()
 
@@ -27,7 +27,7 @@ def package(three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     package = tmp_path / "nexgent_db"
     package.mkdir()
     (package / "_migrations").symlink_to(three)
-    monkeypatch.setattr(_data, "_PACKAGE", package)
+    monkeypatch.setattr(resources, "_PACKAGE", package)
     return three
 
 
@@ -44,9 +44,7 @@ def document(done: Result) -> dict[str, Any]:
 # --- status -------------------------------------------------------------------------------------
 
 
-def test_status_tells_pending_up_to_date_and_problem_by_its_exit_code(
-    empty_database: str, package: Path, write: Write
-) -> None:
+def test_status_exit_code_is_pending_up_to_date_or_problem(empty_database: str, package: Path, write: Write) -> None:
     def status() -> tuple[int, str, str]:
         done, machine = run(empty_database, "status"), run(empty_database, "status", "--json")
         assert done.exit_code == machine.exit_code
@@ -60,11 +58,11 @@ def test_status_tells_pending_up_to_date_and_problem_by_its_exit_code(
     assert status()[::2] == (1, "problem")
 
 
-def test_status_exits_with_1_where_there_is_no_database() -> None:
+def test_status_exits_with_1_without_database() -> None:
     assert nexgent_db("status", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none").returncode == 1
 
 
-def test_status_shows_a_problem_with_its_difference(empty_database: str, package: Path, write: Write) -> None:
+def test_status_shows_problem_with_its_difference(empty_database: str, package: Path, write: Write) -> None:
     run(empty_database, "migrate", "--to", "0002_b")
     write("0001_a", "CREATE TABLE a (n bigint);", "DROP TABLE a;")
     done = run(empty_database, "status")
@@ -78,7 +76,7 @@ def test_status_shows_a_problem_with_its_difference(empty_database: str, package
     assert found["migrations"][2] == {"name": "0003_c", "applied_at": None, "known": True, "problem": None}
 
 
-def test_status_tells_an_invalid_index(empty_database: str, package: Path) -> None:
+def test_status_reports_invalid_index(empty_database: str, package: Path) -> None:
     run(empty_database, "migrate")
     with connected(empty_database) as conn:
         conn.execute("CREATE INDEX left_over ON a (n)")
@@ -95,7 +93,7 @@ def test_status_tells_an_invalid_index(empty_database: str, package: Path) -> No
 # --- migrate, rollback, repair ------------------------------------------------------------------
 
 
-def test_what_was_done_is_there_for_machines(empty_database: str, package: Path) -> None:
+def test_json_reports_applied_migrations(empty_database: str, package: Path) -> None:
     migrated = run(empty_database, "migrate", "--json", "--to", "0002_b")
     assert document(migrated) == {"applied": ["0001_a", "0002_b"], "dropped_invalid_indexes": [], "error": None}
     assert migrated.stderr == "[1/2] 0001_a\n[2/2] 0002_b\n"
@@ -106,12 +104,10 @@ def test_what_was_done_is_there_for_machines(empty_database: str, package: Path)
     assert repaired["error"] is None
 
 
-def test_a_failure_is_there_for_machines_with_what_was_done_before(
-    empty_database: str, package: Path, write: Write
-) -> None:
+def test_json_reports_failure_with_earlier_migrations(empty_database: str, package: Path, write: Write) -> None:
     write("0002_b", "CREATE TABLE b (n int);\nSELECT nothing;", "DROP TABLE b;")
     done = run(empty_database, "migrate", "--json")
-    assert isinstance(done.exception, MigrationError)  # which main() tells on stderr, with exit code 1
+    assert isinstance(done.exception, MigrationError)  # which main() prints on stderr, with exit code 1
     found = document(done)
     assert found["applied"] == ["0001_a"]
     assert found["error"]["kind"] == "MigrationError"
@@ -120,7 +116,7 @@ def test_a_failure_is_there_for_machines_with_what_was_done_before(
     assert tables(empty_database) == ["a"]
 
 
-def test_an_edited_file_is_refused_with_its_difference_on_the_command_line(fresh_database_url: str) -> None:
+def test_edited_file_is_refused_with_difference_on_command_line(fresh_database_url: str) -> None:
     with psycopg.connect(fresh_database_url) as conn:
         conn.execute(
             "UPDATE _nexgent_migration SET content = 'SELECT 1;', checksum = repeat('0', 64)"
@@ -135,37 +131,33 @@ def test_an_edited_file_is_refused_with_its_difference_on_the_command_line(fresh
     assert "20251213231745_add_swap_payload.sql: was edited after it was applied at " in last
 
 
-def test_notices_and_locks_that_are_waited_for_are_told_under_their_migration(
-    empty_database: str, package: Path, write: Write
-) -> None:
+def test_notices_and_lock_waits_are_reported_under_migration(empty_database: str, package: Path, write: Write) -> None:
     write("0004_d", "DO $$ BEGIN RAISE NOTICE 'half of\n it'; RAISE WARNING 'done'; END $$;")
     done = run(empty_database, "migrate")
     assert done.stdout == "4 migrations applied\n"
     assert done.stderr.splitlines()[3:] == ["[4/4] 0004_d", "    NOTICE: half of it", "    WARNING: done"]
 
 
-def test_a_long_migration_says_for_how_long_it_runs_and_whom_it_waits_for(
-    empty_database: str, package: Path, write: Write
-) -> None:
+def test_long_migration_reports_duration_and_blocking_session(empty_database: str, package: Path, write: Write) -> None:
     Migrator(empty_database).migrate()
     write("0004_d", "-- lock_timeout: 1min\nALTER TABLE a ADD COLUMN m int;")
-    told = list[str]()
+    reported = list[str]()
     with psycopg.connect(empty_database, application_name="the blocker") as blocker:
         blocker.execute("SELECT * FROM a")
 
         def release(name: str, text: str) -> None:
-            told.append(text)
+            reported.append(text)
             blocker.rollback()
 
         Migrator(empty_database, on_message=release).migrate()
-    assert told[0].startswith(("1 s, waits for backend", "2 s, waits for backend"))
-    assert ", the blocker, idle in transaction, its transaction open since " in told[0]
+    assert reported[0].startswith(("1 s, waits for backend", "2 s, waits for backend"))
+    assert ", the blocker, idle in transaction, its transaction open since " in reported[0]
 
 
 # --- plan ---------------------------------------------------------------------------------------
 
 
-def test_plan_prints_the_sql_to_the_letter_and_writes_nothing(empty_database: str, package: Path, write: Write) -> None:
+def test_plan_prints_exact_sql_and_writes_nothing(empty_database: str, package: Path, write: Write) -> None:
     index = "-- transactional: false\nCREATE INDEX CONCURRENTLY IF NOT EXISTS a_n_idx ON a (n);\n"
     write("0004_index", index, "DROP INDEX CONCURRENTLY IF EXISTS a_n_idx;")
     write("0005_e", "-- statement_timeout: 1min\n-- lock_timeout: 500ms\n-- preflight: true\nSELECT 1;\n")
@@ -182,7 +174,7 @@ def test_plan_prints_the_sql_to_the_letter_and_writes_nothing(empty_database: st
         "migrations": [
             {
                 "name": "0001_a",
-                "path": str(_data.data_dir("migrations") / "0001_a.sql"),
+                "path": str(resources.data_dir("migrations") / "0001_a.sql"),
                 "transactional": True,
                 "lock_timeout_s": 2.0,
                 "statement_timeout_s": None,
@@ -194,7 +186,7 @@ def test_plan_prints_the_sql_to_the_letter_and_writes_nothing(empty_database: st
     assert one(empty_database, "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace") == 0
 
 
-def test_plan_refuses_what_migrate_would(empty_database: str, package: Path, write: Write) -> None:
+def test_plan_refuses_same_problems_as_migrate(empty_database: str, package: Path, write: Write) -> None:
     run(empty_database, "migrate")
     assert run(empty_database, "plan").stdout == "-- nothing to do\n"
     write("0001_a", "CREATE TABLE a (n bigint);", "DROP TABLE a;")
@@ -203,7 +195,7 @@ def test_plan_refuses_what_migrate_would(empty_database: str, package: Path, wri
     assert "was edited" in str(refused)
 
 
-def test_plan_locks_are_measured_on_a_copy_of_the_schema(empty_database: str, package: Path, write: Write) -> None:
+def test_plan_locks_are_measured_on_copy_of_schema(empty_database: str, package: Path, write: Write) -> None:
     run(empty_database, "migrate")
     write("0004_d", "ALTER TABLE a ADD COLUMN m int;\nCREATE TABLE d (n int);\nALTER TABLE b ALTER n TYPE bigint;")
     write(

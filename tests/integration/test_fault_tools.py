@@ -1,4 +1,4 @@
-"""What the cache is tested with does what it says: a test that passes because a fault never came proves nothing."""
+"""The fault tools cause the faults that they promise; otherwise a test of the cache would prove nothing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.support.faulty_proxy import Fault, FaultyProxy
-from tests.support.valkey_server import ValkeyServer, valkey_server
+from tests.support.faults.faulty_proxy import Fault, FaultyProxy
+from tests.support.servers.valkey_server import ValkeyServer, valkey_server
 
 TIMEOUT_S = 0.3
 
@@ -24,11 +24,11 @@ def server() -> Iterator[ValkeyServer]:
 
 
 def impatient(url: str) -> redis.Redis:
-    """A client that waits for a moment and tries once."""
+    """A client with a short timeout and no retry."""
     return redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0))
 
 
-def test_a_killed_server_begins_with_nothing() -> None:
+def test_killed_server_restarts_empty() -> None:
     with valkey_server() as server:
         with server.client() as client:
             client.set("a", "1")
@@ -40,7 +40,7 @@ def test_a_killed_server_begins_with_nothing() -> None:
             assert client.keys() == []
 
 
-def test_a_saved_state_comes_back_as_it_was_then() -> None:
+def test_saved_state_is_restored() -> None:
     with valkey_server() as server:
         with server.client() as client:
             client.set("a", "old")
@@ -57,7 +57,7 @@ def test_a_saved_state_comes_back_as_it_was_then() -> None:
             assert client.get("a") is None
 
 
-def test_a_hanging_server_does_not_answer_and_comes_back(server: ValkeyServer) -> None:
+def test_hanging_server_resumes(server: ValkeyServer) -> None:
     client = impatient(server.url)
     client.ping()
     with server.hanging(), pytest.raises(redis.TimeoutError):
@@ -65,7 +65,7 @@ def test_a_hanging_server_does_not_answer_and_comes_back(server: ValkeyServer) -
     assert client.ping()
 
 
-def test_a_full_server_refuses_writes_and_no_reads(server: ValkeyServer) -> None:
+def test_full_server_refuses_writes_and_no_reads(server: ValkeyServer) -> None:
     client = impatient(server.url)
     client.set("kept", "1")
     with server.configured("maxmemory", "1"):
@@ -76,7 +76,7 @@ def test_a_full_server_refuses_writes_and_no_reads(server: ValkeyServer) -> None
     client.set("another", "1")
 
 
-def test_a_proxy_without_a_fault_changes_nothing(proxy: FaultyProxy) -> None:
+def test_proxy_without_fault_changes_nothing(proxy: FaultyProxy) -> None:
     client = impatient(proxy.url)
     value = bytes(range(256)) * 1000
     client.set("large", value)
@@ -84,7 +84,7 @@ def test_a_proxy_without_a_fault_changes_nothing(proxy: FaultyProxy) -> None:
 
 
 @pytest.mark.parametrize("passing", [0, 1, 5])
-def test_an_answer_is_cut_at_the_byte_that_is_named(proxy: FaultyProxy, passing: int) -> None:
+def test_reply_is_cut_at_given_byte(proxy: FaultyProxy, passing: int) -> None:
     with redis.Redis.from_url(proxy.url, protocol=2) as client:
         connection = client.connection_pool.get_connection()
         connection.send_command("GET", "nothing")
@@ -96,14 +96,45 @@ def test_an_answer_is_cut_at_the_byte_that_is_named(proxy: FaultyProxy, passing:
         client.connection_pool.release(connection)
 
 
-def test_an_answer_is_late(proxy: FaultyProxy) -> None:
+def test_reply_is_delayed(proxy: FaultyProxy) -> None:
     proxy.fault = Fault(delay_s=0.2)
     started = time.perf_counter()
     assert redis.Redis.from_url(proxy.url).ping()
     assert time.perf_counter() - started >= 0.2
 
 
-def test_an_answer_is_swallowed_and_the_connection_stays(proxy: FaultyProxy) -> None:
+def test_slow_reply_completes_when_fault_ends(proxy: FaultyProxy) -> None:
+    with redis.Redis.from_url(proxy.url, protocol=2) as client:
+        connection = client.connection_pool.get_connection()
+        connection.send_command("PING")
+        connection.read_response()
+        proxy.fault = Fault(drip_s=0.1)
+        began = time.perf_counter()
+        connection.send_command("PING")
+        assert [connection._sock.recv(10) for _ in range(3)] == [b"+", b"P", b"O"]
+        assert time.perf_counter() - began >= 0.3
+        proxy.fault = Fault()
+        received = b""
+        while len(received) < 4:
+            received += connection._sock.recv(10)
+        assert received == b"NG\r\n"
+        client.connection_pool.release(connection)
+
+
+def test_endless_reply_lasts_until_fault_ends(proxy: FaultyProxy) -> None:
+    with redis.Redis.from_url(proxy.url, protocol=2) as client:
+        connection = client.connection_pool.get_connection()
+        proxy.fault = Fault(endless_s=0.01)
+        connection.send_command("PING")
+        received = b""
+        while len(received) < 5000:
+            received += connection._sock.recv(1000)
+        assert received.startswith(b"$1000000000\r\nxxx")
+        connection.disconnect()
+        client.connection_pool.release(connection)
+
+
+def test_discarded_reply_keeps_connection(proxy: FaultyProxy) -> None:
     client = impatient(proxy.url)
     client.ping()
     proxy.fault = Fault(swallow=True)
@@ -111,7 +142,7 @@ def test_an_answer_is_swallowed_and_the_connection_stays(proxy: FaultyProxy) -> 
         client.ping()
 
 
-def test_an_answer_is_garbled(proxy: FaultyProxy) -> None:
+def test_reply_is_corrupted(proxy: FaultyProxy) -> None:
     client = impatient(proxy.url)
     client.ping()
     proxy.fault = Fault(garble=b"what?\r\n")
@@ -119,7 +150,7 @@ def test_an_answer_is_garbled(proxy: FaultyProxy) -> None:
         client.ping()
 
 
-def test_a_refused_connection_works_again_when_the_fault_is_over(proxy: FaultyProxy) -> None:
+def test_refused_connection_works_when_fault_ends(proxy: FaultyProxy) -> None:
     client = impatient(proxy.url)
     client.ping()
     proxy.fault = Fault(refuse=True)

@@ -1,33 +1,15 @@
-"""Which indexes there are: every look-up keeps one, and none does what another one does as well."""
+"""The indexes: every foreign key has one, every other one has a reader, and none is redundant."""
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 import psycopg
-import pytest
 
 from nexgent_db.migrations import Migrator
-from tests.support.many_rows import LAST_OF_HISTORY
-
-LOOK_UPS: Final = (
-    ("agent_id",),
-    ("wallet_address",),
-    ("agent_id", "wallet_address"),
-    ("token_address",),
-    ("signal_id",),
-    ("transaction_time",),
-)
-"""How the trading engine looks for rows, in every table that has the columns."""
-
-TABLES: Final = (
-    "agent_balance_snapshots", "agent_balances", "agent_historical_swaps", "agent_positions", "agent_transactions",
-    "agent_wallets", "signal_executions", "trading_signals",
-)  # fmt: skip
-
-_COLUMNS: Final = """
-    SELECT column_name::text FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = %s
-"""
+from nexgent_db.migrations.files import LAST_LEGACY_MIGRATION
+from nexgent_db.resources import data_dir
 
 _INDEXES: Final = """
     SELECT t.relname::text, c.relname::text, i.indisunique, ARRAY(
@@ -52,27 +34,82 @@ def indexes(url: str) -> list[Index]:
         return [(table, name, unique, tuple(columns)) for table, name, unique, columns in conn.execute(_INDEXES)]
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_every_look_up_finds_its_columns_at_the_beginning_of_an_index(database_url: str, table: str) -> None:
-    with psycopg.connect(database_url) as conn:
-        columns = {name for (name,) in conn.execute(_COLUMNS, [table])}
-    beginnings = [found for of, _, _, found in indexes(database_url) if of == table]
-    for look_up in LOOK_UPS:
-        if (table, look_up) == ("agent_positions", ("wallet_address",)):
-            continue  # history has none: positions are looked up by the agent as well, and a purchase is spared one
-        if set(look_up) <= columns:
-            assert any(set(found[: len(look_up)]) == set(look_up) for found in beginnings), look_up
+# --- Every index has a reader -------------------------------------------------------------------
+
+_KEYS: Final = """
+    SELECT con.conname::text, con.conrelid::regclass::text, con.confdeltype = ANY ('{c,n,d}'::"char"[]), ARRAY(
+        SELECT a.attname::text
+        FROM unnest(con.conkey) WITH ORDINALITY AS key (attnum, place)
+        INNER JOIN pg_attribute AS a ON a.attrelid = con.conrelid AND a.attnum = key.attnum
+        ORDER BY key.place
+    )
+    FROM pg_constraint AS con
+    WHERE con.contype = 'f' AND con.connamespace = current_schema()::regnamespace
+"""
 
 
-def test_what_the_history_had_an_index_for_still_has_one(empty_database: str, database_url: str) -> None:
-    Migrator(empty_database).migrate(to=LAST_OF_HISTORY)
+def foreign_keys(url: str) -> dict[str, tuple[str, set[str]]]:
+    """Table and columns of each key whose rows follow a deletion of what they refer to."""
+    with psycopg.connect(url) as conn:
+        return {name: (table, set(columns)) for name, table, follows, columns in conn.execute(_KEYS) if follows}
+
+
+def planned() -> set[str]:
+    """The indexes that the plan of a query uses, as the contract records them."""
+    contract = json.loads((data_dir("sql") / "contract.json").read_text(encoding="utf-8"))
+    return {index for query in contract["queries"] for index in query.get("indexes", ())}
+
+
+def test_every_foreign_key_has_index_that_begins_with_its_columns(database_url: str) -> None:
+    """Or with one of them that says as much: a wallet has few rows of other agents."""
+    keys = foreign_keys(database_url)
+    assert len(keys) >= 15
+    found = indexes(database_url)
+    for name, (table, columns) in keys.items():
+        beginnings = [have for of, _, _, have in found if of == table]
+        whole = any(set(have[: len(columns)]) == columns for have in beginnings)
+        by_wallet = "wallet_address" in columns and any(have[0] == "wallet_address" for have in beginnings)
+        assert whole or by_wallet, name
+
+
+def test_every_index_is_planned_or_holds_rule_or_serves_foreign_key(database_url: str) -> None:
+    keys = foreign_keys(database_url).values()
+    unread = [
+        name
+        for table, name, unique, columns in indexes(database_url)
+        if not unique
+        and name not in planned()
+        and not any(table == of and set(columns[: len(key)]) == key for of, key in keys)
+    ]
+    assert unread == []
+
+
+def test_dropped_legacy_index_is_covered_or_unread(empty_database: str, database_url: str) -> None:
+    Migrator(empty_database).migrate(to=LAST_LEGACY_MIGRATION)
     before, after = indexes(empty_database), indexes(database_url)
     assert len(before) >= 50
-    for table, name, _, columns in before:
-        assert any(of == table and found[: len(columns)] == columns for of, _, _, found in after), name
+    gone = {
+        name
+        for table, name, _, columns in before
+        if not any(of == table and have[: len(columns)] == columns for of, _, _, have in after)
+    }
+    assert gone == UNREAD
 
 
-def test_no_index_is_the_beginning_of_another_one(database_url: str) -> None:
+UNREAD: Final = {
+    "agents_automated_trading_simulation_idx", "agents_automated_trading_live_idx",
+    "abs_wallet_address_idx",
+    "agent_balances_agent_id_idx", "agent_balances_agent_id_wallet_address_idx",
+    "trading_signals_created_at_idx", "trading_signals_signal_type_idx",
+    "agent_transactions_transaction_time_idx", "agent_transactions_transaction_type_idx",
+    "agent_historical_swaps_agent_id_created_at_idx", "agent_historical_swaps_purchase_time_idx",
+    "agent_historical_swaps_sale_time_idx", "agent_historical_swaps_token_address_idx",
+    "agent_historical_swaps_wallet_address_idx",
+}  # fmt: skip
+"""The legacy migrations made them, and no query, rule or foreign key of ours needs one."""
+
+
+def test_no_index_is_prefix_of_another(database_url: str) -> None:
     found = indexes(database_url)
     covered = [
         (name, other)

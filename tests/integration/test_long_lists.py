@@ -1,4 +1,4 @@
-"""Long lists: page 10,000 costs what page 1 costs, and a stream holds a thousand rows however many there are."""
+"""Long lists: page 10,000 costs as much as page 1, and a stream holds 1,000 rows at any table size."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from pytest_postgresql.executors import NoopExecutor
 from nexgent_db import Database
 from nexgent_db.models import SignalFilter, SwapFilter, TransactionFilter
 from nexgent_db.models.pages import BeforeNumber, BeforeUuid
-from nexgent_db.sync._session import ROWS_AT_ONCE
+from nexgent_db.sync.session import FETCH_BATCH_SIZE
 from tests.conftest import new_database
 from tests.integration.sync.factories import Owner, new_owner
+from tests.support.oracles.round_trips import pooled_connection
 
 ROWS = 100_100
 A_PAGE = 10
@@ -65,7 +66,7 @@ def filled(migrated_template: NoopExecutor) -> Iterator[tuple[Database, Owner]]:
 
 def cost(db: Database, text: bytes, values: tuple[object, ...]) -> tuple[int, int]:
     """How many blocks the statement read, and how many rows, in memory or not."""
-    with db._checkout() as connection:
+    with pooled_connection(db) as connection:
         cursor = RawCursor(connection)
         cursor.execute(b"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) " + text, values, prepare=False)
         row: Any = cursor.fetchone()
@@ -106,7 +107,7 @@ Statement = Callable[[Database, Owner, BeforeUuid], tuple[bytes, tuple[object, .
 
 
 @pytest.mark.parametrize("statement", [transactions, swaps, signals])
-def test_page_ten_thousand_costs_what_page_one_costs(filled: tuple[Database, Owner], statement: Statement) -> None:
+def test_page_ten_thousand_reads_as_few_rows_as_page_one(filled: tuple[Database, Owner], statement: Statement) -> None:
     db, owner = filled
     place = START + timedelta(seconds=ROWS - 9_999 * A_PAGE)
     deep = BeforeUuid(before_time=place, before_id=UUID(int=2**128 - 1))
@@ -116,8 +117,8 @@ def test_page_ten_thousand_costs_what_page_one_costs(filled: tuple[Database, Own
     assert blocks <= blocks_of_first + 10
 
 
-def test_an_offset_would_cost_more(filled: tuple[Database, Owner]) -> None:
-    """What the test above measures tells one from the other."""
+def test_offset_reads_more_rows(filled: tuple[Database, Owner]) -> None:
+    """The measure of the test above distinguishes OFFSET from a cursor."""
     db, owner = filled
     text, values = transactions(db, owner, BeforeUuid())
     blocks, rows = cost(db, text, values)
@@ -126,7 +127,7 @@ def test_an_offset_would_cost_more(filled: tuple[Database, Owner]) -> None:
     assert offset_blocks > 10 * blocks
 
 
-def test_the_last_pages_have_what_is_left(filled: tuple[Database, Owner]) -> None:
+def test_last_pages_return_remaining_rows(filled: tuple[Database, Owner]) -> None:
     db, owner = filled
     place = START + timedelta(seconds=15)
     page = db.transactions.list_by_agent(
@@ -136,7 +137,7 @@ def test_the_last_pages_have_what_is_left(filled: tuple[Database, Owner]) -> Non
 
 
 def peak_of_streaming(db: Database, owner: Owner, rows: int) -> int:
-    """The most memory that Python held at once, in bytes, beside what it held before."""
+    """The peak of Python's memory, in bytes, above that before the call."""
     newest = TransactionFilter(time_from=START + timedelta(seconds=ROWS - rows + 1))
     tracemalloc.start()
     try:
@@ -146,15 +147,15 @@ def peak_of_streaming(db: Database, owner: Owner, rows: int) -> int:
         tracemalloc.stop()
 
 
-def test_a_stream_holds_no_more_when_there_is_more(filled: tuple[Database, Owner]) -> None:
+def test_stream_memory_does_not_grow_with_rows(filled: tuple[Database, Owner]) -> None:
     db, owner = filled
     peak_of_streaming(db, owner, 10)  # what is made once is made
-    few = peak_of_streaming(db, owner, 3 * ROWS_AT_ONCE)
-    many = peak_of_streaming(db, owner, 30 * ROWS_AT_ONCE)
+    few = peak_of_streaming(db, owner, 3 * FETCH_BATCH_SIZE)
+    many = peak_of_streaming(db, owner, 30 * FETCH_BATCH_SIZE)
     assert many < 1.2 * few
 
 
-def test_a_stream_reads_from_a_cursor_of_the_server(filled: tuple[Database, Owner]) -> None:
+def test_stream_reads_from_server_side_cursor(filled: tuple[Database, Owner]) -> None:
     db, owner = filled
     stream = db.transactions.stream_by_agent(owner.agent_id)
     next(iter(stream))
@@ -164,4 +165,4 @@ def test_a_stream_reads_from_a_cursor_of_the_server(filled: tuple[Database, Owne
         )
         queries = [query for (query,) in found]
     stream.close()  # type: ignore[attr-defined]
-    assert [query for query in queries if f"FETCH FORWARD {ROWS_AT_ONCE}" in query]
+    assert [query for query in queries if f"FETCH FORWARD {FETCH_BATCH_SIZE}" in query]

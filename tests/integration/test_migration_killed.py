@@ -1,4 +1,4 @@
-"""The engine, killed: at any moment a migration is applied and marked, or neither."""
+"""The migrator killed at any moment: a migration is applied and marked, or neither."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from nexgent_db.migrations import Migrator
 from tests.conftest import new_database
-from tests.support.migrating import (
+from tests.support.builders.migrating import (
     CHECKOUT,
     Write,
     applied,
@@ -39,7 +39,7 @@ class KillableMigrator:
 
     def __init__(self, conninfo: str, directory: Path, operation: str = "migrate") -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.killable_migrator", conninfo, str(directory), operation],
+            [sys.executable, "-m", "tests.support.faults.killable_migrator", conninfo, str(directory), operation],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -47,7 +47,7 @@ class KillableMigrator:
         )
 
     def killed_at(self, moment: int) -> bool:
-        """Runs it; whether it came as far as that exchange, and was killed."""
+        """Runs it; returns whether it reached that exchange and was killed."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(moment, file=self._process.stdin, flush=True)
@@ -62,13 +62,13 @@ class KillableMigrator:
         self._process.communicate()
 
 
-def forget_everything(conninfo: str) -> None:
+def delete_all_objects(conninfo: str) -> None:
     with connected(conninfo) as conn:
         conn.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
 
 
 def settle(conninfo: str) -> None:
-    """Until the server has noticed that the killed process's sessions ended."""
+    """Waits until the server has ended the killed process's sessions."""
     with connected(conninfo) as conn:
         deadline = time.monotonic() + 30
         query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -77,7 +77,7 @@ def settle(conninfo: str) -> None:
             time.sleep(0.005)
 
 
-def test_killed_at_any_moment_a_migration_is_applied_and_marked_or_neither(empty_database: str, three: Path) -> None:
+def test_killed_migration_is_applied_and_marked_or_neither(empty_database: str, three: Path) -> None:
     migrator = Migrator(empty_database, three)
     expected = {0: [], 1: ["a"], 2: ["a", "b"], 3: ["a", "b", "c"]}
     seen = set()
@@ -92,13 +92,13 @@ def test_killed_at_any_moment_a_migration_is_applied_and_marked_or_neither(empty
             assert tables(empty_database) == expected[3], f"rerun after a kill at moment {moment}"
             assert one(empty_database, "SELECT count(*) FROM a") == 1
             assert log_of(empty_database) == ["apply 0001_a", "apply 0002_b", "apply 0003_c"]
-            forget_everything(empty_database)
+            delete_all_objects(empty_database)
             moment += 1
     assert seen == {0, 1, 2, 3}
     assert moment > 30  # no exchange is overlooked: some ten a migration
 
 
-def test_killed_at_any_moment_a_rollback_is_done_and_unmarked_or_neither(empty_database: str, three: Path) -> None:
+def test_killed_rollback_is_done_and_unmarked_or_neither(empty_database: str, three: Path) -> None:
     migrator = Migrator(empty_database, three)
     migrator.migrate()
     expected = {0: [], 1: ["a"], 2: ["a", "b"], 3: ["a", "b", "c"]}
@@ -115,7 +115,7 @@ def test_killed_at_any_moment_a_rollback_is_done_and_unmarked_or_neither(empty_d
     assert seen == {0, 1, 2, 3}
 
 
-def test_the_history_survives_being_killed_again_and_again(empty_database: str, another_database: str) -> None:
+def test_all_migrations_complete_after_repeated_kills(empty_database: str, another_database: str) -> None:
     migrator, undisturbed = Migrator(empty_database), Migrator(another_database)
     names = migrator.pending()
     kills = 0
@@ -144,7 +144,7 @@ def transactional(migrator: Migrator, name: str) -> bool:
     return not (migrator.directory / f"{name}.sql").read_text().startswith("-- transactional: false")
 
 
-def test_killed_inside_a_file_nothing_of_it_remains(empty_database: str, write: Write, three: Path) -> None:
+def test_migration_killed_inside_file_leaves_nothing(empty_database: str, write: Write, three: Path) -> None:
     write("0004_slow", "CREATE TABLE slow (n int);\nSELECT pg_sleep(60);")
     process = subprocess.Popen(
         [sys.executable, "-c", "import sys, pathlib; from nexgent_db.migrations import Migrator as M;"

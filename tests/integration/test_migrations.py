@@ -1,4 +1,4 @@
-"""The engine that runs a folder of migrations: what it takes, what it refuses, and that what fails, fails whole."""
+"""The migrator: the folders it accepts and refuses; a failed migration changes nothing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from nexgent_db import _data
+from nexgent_db import resources
 from nexgent_db.errors import ConfigurationError, ConnectionLost, InvalidInput
 from nexgent_db.migrations import MigrationError, MigrationLocked, Migrator
-from tests.support.migrating import CHECKOUT, Write, connected, log_of, one, tables
+from tests.support.builders.migrating import CHECKOUT, Write, connected, log_of, one, tables
 
 # --- A folder of our own ------------------------------------------------------------------------
 
@@ -40,36 +40,34 @@ def test_status_pending_migrate_and_rollback_agree(empty_database: str, three: P
     assert tables(empty_database) == []
 
 
-def test_each_step_is_reported_as_it_begins_and_as_it_ends(empty_database: str, three: Path) -> None:
+def test_each_step_is_reported_at_start_and_end(empty_database: str, three: Path) -> None:
     steps = list[tuple[str, int, int]]()
     Migrator(empty_database, three, on_step=lambda *step: steps.append(step)).migrate(to="0002_b")
     assert steps == [("0001_a", 0, 2), ("0001_a", 1, 2), ("0002_b", 1, 2), ("0002_b", 2, 2)]
 
 
-def test_dependencies_come_first(empty_database: str, write: Write, folder: Path) -> None:
+def test_dependencies_are_applied_first(empty_database: str, write: Write, folder: Path) -> None:
     write("0001_late", "-- depends: 0002_early\nINSERT INTO t VALUES (1);")
     write("0002_early", "CREATE TABLE t (n int);")
     assert Migrator(empty_database, folder).migrate() == ["0002_early", "0001_late"]
 
 
-def test_without_a_folder_given_the_migrations_are_those_of_the_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In a checkout beside the package, in a wheel inside of it, never a stranger's, and never none in silence."""
+def test_default_folder_is_migrations_of_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a checkout it is beside the package, in a wheel inside it, and never another one. A missing one raises."""
     assert Migrator("dbname=x").directory == CHECKOUT / "migrations"
     package = tmp_path / "site-packages" / "nexgent_db"
     (package.parent / "migrations").mkdir(parents=True)  # another distribution's
-    monkeypatch.setattr(_data, "_PACKAGE", package)
+    monkeypatch.setattr(resources, "_PACKAGE", package)
     with pytest.raises(ConfigurationError, match="has no migrations folder"):
         Migrator("dbname=x").status()
     (package / "_migrations").mkdir(parents=True)
     assert Migrator("dbname=x").directory == package / "_migrations"
 
 
-# --- What a folder must not be ------------------------------------------------------------------
+# --- Folders that are refused -------------------------------------------------------------------
 
 
-def test_a_missing_or_empty_folder_is_an_error(empty_database: str, tmp_path: Path, folder: Path) -> None:
+def test_missing_or_empty_folder_is_error(empty_database: str, tmp_path: Path, folder: Path) -> None:
     for directory, problem in ((tmp_path / "nowhere", "does not exist"), (folder, "is empty")):
         migrator = Migrator(empty_database, directory)
         for call in (migrator.status, migrator.pending, migrator.migrate, migrator.rollback):
@@ -96,7 +94,7 @@ def test_a_missing_or_empty_folder_is_an_error(empty_database: str, tmp_path: Pa
         ("-- transactional: false\nSELECT 1;\nSELECT 2;", "SELECT 1;", r"0002_x\.sql:3: .*exactly one"),
     ],
 )
-def test_an_unfit_file_stops_everything_before_it_begins(
+def test_invalid_file_stops_run_before_start(
     empty_database: str, write: Write, folder: Path, up: str, down: str | None, problem: str
 ) -> None:
     write("0001_a", "CREATE TABLE a (n int);", "DROP TABLE a;")
@@ -106,9 +104,7 @@ def test_an_unfit_file_stops_everything_before_it_begins(
     assert tables(empty_database) == []
 
 
-def test_what_only_looks_like_the_end_of_a_transaction_is_no_obstacle(
-    empty_database: str, write: Write, folder: Path
-) -> None:
+def test_commit_inside_literal_or_comment_is_accepted(empty_database: str, write: Write, folder: Path) -> None:
     up = """\
 -- Savepoints, bodies, quotes and comments; a byte order mark and percent signs, too.
 SAVEPOINT s;
@@ -128,7 +124,7 @@ DO $$ BEGIN PERFORM 1; /* COMMIT; */ END $$; -- COMMIT;
     assert tables(empty_database) == []
 
 
-def test_other_files_in_the_folder_are_refused(empty_database: str, three: Path) -> None:
+def test_other_files_in_folder_are_refused(empty_database: str, three: Path) -> None:
     migrator = Migrator(empty_database, three)
     for name, problem in (
         ("0004_d.py", "migrations are SQL files"),
@@ -144,13 +140,13 @@ def test_other_files_in_the_folder_are_refused(empty_database: str, three: Path)
     assert len(migrator.migrate()) == 3
 
 
-def test_a_file_that_is_not_utf8_is_refused_with_its_line(empty_database: str, three: Path) -> None:
+def test_file_that_is_not_utf8_is_refused_with_its_line(empty_database: str, three: Path) -> None:
     (three / "0002_b.sql").write_bytes(b"SELECT 1;\nSELECT '\xe9';")
     with pytest.raises(MigrationError, match=r"0002_b\.sql:2: is not UTF-8"):
         Migrator(empty_database, three).migrate()
 
 
-def test_a_migration_that_comes_late_is_refused(empty_database: str, write: Write, three: Path) -> None:
+def test_out_of_order_migration_is_refused(empty_database: str, write: Write, three: Path) -> None:
     migrator = Migrator(empty_database, three)
     migrator.migrate()
     write("0001_between", "CREATE TABLE d (n int);")
@@ -160,7 +156,7 @@ def test_a_migration_that_comes_late_is_refused(empty_database: str, write: Writ
     assert "d" not in tables(empty_database)
 
 
-def test_a_migration_that_only_the_database_knows_is_reported(empty_database: str, three: Path) -> None:
+def test_migration_missing_in_folder_is_reported(empty_database: str, three: Path) -> None:
     migrator = Migrator(empty_database, three)
     migrator.migrate()
     for path in three.glob("0003_c*"):
@@ -171,7 +167,7 @@ def test_a_migration_that_only_the_database_knows_is_reported(empty_database: st
             call()
 
 
-def test_unknown_targets_and_impossible_counts_are_refused(empty_database: str, three: Path) -> None:
+def test_unknown_targets_and_invalid_counts_are_refused(empty_database: str, three: Path) -> None:
     migrator = Migrator(empty_database, three)
     with pytest.raises(MigrationError, match=r"no migration is called '0003_d'; did you mean 0003_c\?"):
         migrator.migrate(to="0003_d")
@@ -187,7 +183,7 @@ def test_unknown_targets_and_impossible_counts_are_refused(empty_database: str, 
     assert tables(empty_database) == ["a", "b"]
 
 
-# --- What fails, fails whole --------------------------------------------------------------------
+# --- A failed migration changes nothing ---------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -199,7 +195,7 @@ def test_unknown_targets_and_impossible_counts_are_refused(empty_database: str, 
         ("DO $$ BEGIN\n  RAISE EXCEPTION 'no';\nEND $$;", 2),
     ],
 )
-def test_a_failing_statement_is_named_by_file_and_line_and_leaves_nothing(
+def test_failed_statement_is_located_and_rolled_back(
     empty_database: str, write: Write, folder: Path, bad: str, line: int
 ) -> None:
     write("0001_a", "CREATE TABLE a (n int);")
@@ -215,7 +211,7 @@ def test_a_failing_statement_is_named_by_file_and_line_and_leaves_nothing(
     assert log_of(empty_database) == ["apply 0001_a"]
 
 
-def test_a_failing_rollback_leaves_nothing(empty_database: str, write: Write, folder: Path) -> None:
+def test_failed_rollback_changes_nothing(empty_database: str, write: Write, folder: Path) -> None:
     write("0001_a", "CREATE TABLE a (n int);", "DROP TABLE a;\nDROP TABLE nowhere;")
     migrator = Migrator(empty_database, folder)
     migrator.migrate()
@@ -225,7 +221,7 @@ def test_a_failing_rollback_leaves_nothing(empty_database: str, write: Write, fo
     assert migrator.pending() == []
 
 
-def test_a_constraint_that_fails_at_commit_leaves_nothing(empty_database: str, write: Write, folder: Path) -> None:
+def test_constraint_failed_at_commit_changes_nothing(empty_database: str, write: Write, folder: Path) -> None:
     write(
         "0001_a",
         "CREATE TABLE a (n int UNIQUE DEFERRABLE INITIALLY DEFERRED);\nINSERT INTO a VALUES (1), (1);",
@@ -237,7 +233,7 @@ def test_a_constraint_that_fails_at_commit_leaves_nothing(empty_database: str, w
     assert migrator.pending() == ["0001_a"]
 
 
-def test_a_session_that_the_server_ends_leaves_nothing(empty_database: str, write: Write, folder: Path) -> None:
+def test_session_ended_by_server_changes_nothing(empty_database: str, write: Write, folder: Path) -> None:
     write("0001_a", "CREATE TABLE a (n int);\nSELECT pg_terminate_backend(pg_backend_pid());")
     with pytest.raises(ConnectionLost, match=r"0001_a\.sql:2: the connection ended"):
         Migrator(empty_database, folder).migrate()
@@ -245,7 +241,7 @@ def test_a_session_that_the_server_ends_leaves_nothing(empty_database: str, writ
     assert Migrator(empty_database, folder).pending() == ["0001_a"]
 
 
-def test_nothing_of_a_files_session_reaches_the_next(empty_database: str, write: Write, folder: Path) -> None:
+def test_session_state_of_file_does_not_reach_next(empty_database: str, write: Write, folder: Path) -> None:
     write(
         "0001_a",
         "CREATE SCHEMA other;\nSET search_path = other;\nSET standard_conforming_strings = off;\n"
@@ -274,7 +270,7 @@ def test_nothing_of_a_files_session_reaches_the_next(empty_database: str, write:
     assert left == (True, '"$user", public', "on", None, 0, 0, 0, 0)
 
 
-def test_a_long_file_is_sent_whole(empty_database: str, write: Write, folder: Path) -> None:
+def test_long_file_is_sent_whole(empty_database: str, write: Write, folder: Path) -> None:
     """One savepoint per statement, as yoyo has it, ends near 12,850 of them."""
     write("0001_a", "CREATE TABLE a (n int);\n" + "INSERT INTO a VALUES (1);\n" * 20_000, "DROP TABLE a;")
     Migrator(empty_database, folder).migrate()
@@ -287,9 +283,7 @@ CONCURRENT_INDEX = "-- transactional: false\nCREATE UNIQUE INDEX CONCURRENTLY IF
 DROP_IT = "DROP INDEX CONCURRENTLY IF EXISTS a_n_key;"
 
 
-def test_an_index_is_built_concurrently_while_other_migrators_wait(
-    empty_database: str, write: Write, folder: Path
-) -> None:
+def test_concurrent_index_is_built_while_migrators_wait(empty_database: str, write: Write, folder: Path) -> None:
     write("0001_a", "CREATE TABLE a (n int);\nINSERT INTO a SELECT generate_series(1, 100000);", "DROP TABLE a;")
     write("0002_index", CONCURRENT_INDEX, DROP_IT)
     write("0003_b", "CREATE TABLE b (n int);", "DROP TABLE b;")
@@ -299,7 +293,7 @@ def test_an_index_is_built_concurrently_while_other_migrators_wait(
     assert Migrator(empty_database, folder).rollback(3) == ["0003_b", "0002_index", "0001_a"]
 
 
-def test_an_invalid_index_is_reported_and_never_marked(empty_database: str, write: Write, folder: Path) -> None:
+def test_invalid_index_is_reported_and_never_marked(empty_database: str, write: Write, folder: Path) -> None:
     write("0001_a", "CREATE TABLE a (n int);\nINSERT INTO a VALUES (1), (1);", "DROP TABLE a;")
     write("0002_index", CONCURRENT_INDEX, DROP_IT)
     migrator = Migrator(empty_database, folder)
@@ -314,10 +308,8 @@ def test_an_invalid_index_is_reported_and_never_marked(empty_database: str, writ
     assert migrator.migrate() == ["0002_index"]
 
 
-def test_a_failing_statement_outside_of_a_transaction_runs_no_rollback(
-    empty_database: str, write: Write, folder: Path
-) -> None:
-    """yoyo would: it dropped a table that existed before."""
+def test_failed_non_transactional_statement_runs_no_rollback(empty_database: str, write: Write, folder: Path) -> None:
+    """yoyo runs it, and so dropped an existing table."""
     with connected(empty_database) as conn:
         conn.execute("CREATE TABLE precious (n int)")
     failing = "-- transactional: false\nDO $$ BEGIN RAISE EXCEPTION 'full'; END $$;"
@@ -327,20 +319,18 @@ def test_a_failing_statement_outside_of_a_transaction_runs_no_rollback(
     assert tables(empty_database) == ["precious"]
 
 
-def test_a_concurrent_index_in_a_transaction_is_told_what_to_declare(
-    empty_database: str, write: Write, folder: Path
-) -> None:
+def test_concurrent_index_in_transaction_error_names_directive(empty_database: str, write: Write, folder: Path) -> None:
     write("0001_a", "CREATE TABLE a (n int);\nCREATE INDEX CONCURRENTLY i ON a (n);")
     with pytest.raises(MigrationError, match=r"0001_a\.sql:2: .*declare '-- transactional: false'"):
         Migrator(empty_database, folder).migrate()
 
 
-# --- What the head of a file may set ------------------------------------------------------------
+# --- Settings in the head of a file -------------------------------------------------------------
 
 TIMEOUTS = "concat_ws(' ', current_setting('lock_timeout'), current_setting('statement_timeout'))"
 
 
-def test_each_file_has_the_timeouts_of_its_own_head(empty_database: str, write: Write, folder: Path) -> None:
+def test_each_file_uses_timeouts_of_its_head(empty_database: str, write: Write, folder: Path) -> None:
     write("0001_a", f"CREATE TABLE seen AS SELECT 1 AS n, {TIMEOUTS} AS limits;", "DROP TABLE seen;")
     write("0002_b", f"-- lock_timeout: 500ms\n-- statement_timeout: 2min\nINSERT INTO seen SELECT 2, {TIMEOUTS};")
     way_back = f"-- lock_timeout: 7s\nINSERT INTO seen SELECT 4, {TIMEOUTS};"
@@ -353,9 +343,7 @@ def test_each_file_has_the_timeouts_of_its_own_head(empty_database: str, write: 
     assert limits == [("3s 50s",), ("500ms 2min",), ("3s 50s",), ("7s 50s",)]
 
 
-def test_a_statement_that_outlasts_the_timeout_of_its_file_is_told_by_line_and_leaves_nothing(
-    empty_database: str, write: Write, folder: Path
-) -> None:
+def test_statement_timeout_is_located_and_rolled_back(empty_database: str, write: Write, folder: Path) -> None:
     write("0001_a", "-- statement_timeout: 100ms\nCREATE TABLE a (n int);\nSELECT pg_sleep(60);")
     with pytest.raises(MigrationError, match=r"0001_a\.sql:\d: canceling statement due to statement timeout") as caught:
         Migrator(empty_database, folder).migrate()
@@ -363,7 +351,7 @@ def test_a_statement_that_outlasts_the_timeout_of_its_file_is_told_by_line_and_l
     assert tables(empty_database) == []
 
 
-def test_a_lock_is_waited_for_as_long_as_the_file_says(empty_database: str, write: Write, folder: Path) -> None:
+def test_lock_wait_uses_timeout_of_file(empty_database: str, write: Write, folder: Path) -> None:
     write("0001_a", "CREATE TABLE a (n int);")
     write("0002_b", "-- lock_timeout: 50ms\nALTER TABLE a ADD COLUMN m int;")
     migrator = Migrator(empty_database, folder, lock_timeout_s=600, attempts=1)
@@ -376,15 +364,13 @@ def test_a_lock_is_waited_for_as_long_as_the_file_says(empty_database: str, writ
 
 
 @pytest.mark.parametrize("value", ["5", "0s", "-1s", "1.5s", "5 seconds", "25d", "", "5s later"])
-def test_a_timeout_that_would_not_be_obeyed_is_refused(
-    empty_database: str, write: Write, folder: Path, value: str
-) -> None:
+def test_invalid_timeout_directive_is_refused(empty_database: str, write: Write, folder: Path, value: str) -> None:
     write("0001_a", f"-- Head.\n-- lock_timeout: {value}\nSELECT 1;")
     with pytest.raises(MigrationError, match=r"0001_a\.sql:2: "):
         Migrator(empty_database, folder).pending()
 
 
-def test_an_irreversible_migration_is_applied_and_never_undone(empty_database: str, write: Write, three: Path) -> None:
+def test_irreversible_migration_is_applied_and_not_rolled_back(empty_database: str, write: Write, three: Path) -> None:
     write("0004_d", "-- irreversible: the rows are gone\nDELETE FROM a;", None)
     write("0005_e", "CREATE TABLE e (n int);", "DROP TABLE e;")
     migrator = Migrator(empty_database, three)
@@ -396,10 +382,10 @@ def test_an_irreversible_migration_is_applied_and_never_undone(empty_database: s
     assert migrator.rollback() == ["0005_e"]
 
 
-def test_irreversible_needs_its_reason_and_no_way_back(empty_database: str, write: Write, folder: Path) -> None:
+def test_irreversible_requires_reason_and_no_rollback_file(empty_database: str, write: Write, folder: Path) -> None:
     write("0001_a", "-- irreversible:\nSELECT 1;", None)
-    with pytest.raises(MigrationError, match=r"0001_a\.sql:1: .* should say why there is no way back"):
+    with pytest.raises(MigrationError, match=r"0001_a\.sql:1: .* should say why it cannot be rolled back"):
         Migrator(empty_database, folder).pending()
     write("0001_a", "-- irreversible: because\nSELECT 1;", "SELECT 1;")
-    with pytest.raises(MigrationError, match=r"is declared irreversible, yet there is 0001_a\.rollback\.sql"):
+    with pytest.raises(MigrationError, match=r"is declared irreversible, but there is 0001_a\.rollback\.sql"):
         Migrator(empty_database, folder).pending()

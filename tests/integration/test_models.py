@@ -55,7 +55,6 @@ KINDS = {
     "boolean": "bool",
     "timestamp with time zone": "AwareDatetime",
     "jsonb": "json",
-    "ARRAY": "list[str]",
 }
 
 
@@ -75,8 +74,9 @@ def columns_of(database_url: str, table: str) -> dict[str, Column]:
         elif data_type == "USER-DEFINED":
             assert udt_name == "TransactionType"
             kind = "str"
+        elif data_type == "ARRAY":
+            kind = f"list[{KINDS[udt_name.removeprefix('_')]}]"
         else:
-            assert data_type != "ARRAY" or udt_name == "_text"
             kind = KINDS[data_type]
         found[name] = Column(kind, nullable)
     return found
@@ -106,7 +106,7 @@ def field_kind(annotation: Any) -> Column:
 
 
 @pytest.mark.parametrize("table", ENTITIES)
-def test_a_model_has_the_columns_of_its_table(database_url: str, table: str) -> None:
+def test_model_has_columns_of_its_table(database_url: str, table: str) -> None:
     columns = columns_of(database_url, table)
     assert columns, "the table exists"
     assert fields_of(ENTITIES[table]) == columns
@@ -116,7 +116,7 @@ def test_every_table_has_its_model(database_url: str) -> None:
     query = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename !~ 'yoyo|^nexgent|^_'"
     with psycopg.connect(database_url) as connection:
         tables = {name for (name,) in connection.execute(query)}
-    assert tables == {*ENTITIES, "trade_requests", "cache_outbox"}
+    assert tables == {*ENTITIES, "trade_requests", "ledger_purges", "cache_outbox"}
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_every_table_has_its_model(database_url: str) -> None:
         (SignalExecution, "status", "signal_executions", "signal_executions_status_check"),
     ],
 )
-def test_the_words_of_a_field_are_those_its_table_takes(
+def test_literals_of_field_match_check_constraint(
     database_url: str, model: type[BaseModel], field: str, table: str, constraint: str
 ) -> None:
     query = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s::regclass AND conname = %s"
@@ -138,7 +138,7 @@ def test_the_words_of_a_field_are_those_its_table_takes(
     assert words(model, field) == set(row[0].split("'")[1::2])
 
 
-def test_the_types_of_a_transaction_are_the_enums(database_url: str) -> None:
+def test_transaction_types_match_enum(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         labels = {label for (label,) in connection.execute('SELECT unnest(enum_range(NULL::"TransactionType"))::text')}
     assert words(AgentTransaction, "transaction_type") == labels

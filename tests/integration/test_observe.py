@@ -1,4 +1,4 @@
-"""The ready hooks on real databases, with the real libraries: logging, OpenTelemetry, Prometheus; and cancellation."""
+"""The built-in hooks with real databases and libraries: logging, OpenTelemetry, Prometheus; and cancellation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SECRET = "secret.address@example.org"
 
 
 def _do_things(database_url: str, hook: QueryHook) -> None:
-    """One query that finds nothing, one that is refused, a trade, a trade that is refused."""
+    """Makes an empty query, a refused one, a trade and a refused trade."""
     with Database(database_url, on_query=hook) as db:
         db.users.find_by_email("nobody@example.org")
         if db.users.find_by_email(SECRET) is None:
@@ -52,9 +52,7 @@ def _do_things(database_url: str, hook: QueryHook) -> None:
 # --- Logging ------------------------------------------------------------------------------------
 
 
-def test_slow_queries_are_warned_of_with_name_duration_and_rows(
-    database_url: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_slow_query_warning_has_name_duration_and_rows(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="nexgent_db.queries")
     with Database(database_url, on_query=log_queries(slow_s=0)) as db:
         db.users.find_by_email("nobody@example.org")
@@ -64,7 +62,7 @@ def test_slow_queries_are_warned_of_with_name_duration_and_rows(
     assert record.getMessage().endswith(" ms, 0 rows")
 
 
-def test_the_log_has_no_values(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_log_has_no_values(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     _do_things(database_url, log_queries(slow_s=60))
     levels = {(record.levelname, record.getMessage().partition(":")[0]) for record in caplog.records}
@@ -84,7 +82,7 @@ def _spans(database_url: str) -> list[ReadableSpan]:
     return list(exporter.get_finished_spans())
 
 
-def test_each_query_is_a_span_below_its_callers(database_url: str) -> None:
+def test_each_query_is_child_span_of_caller(database_url: str) -> None:
     *spans, request = _spans(database_url)
     assert request.name == "request"
     assert request.context is not None
@@ -99,20 +97,20 @@ def test_each_query_is_a_span_below_its_callers(database_url: str) -> None:
         assert request.start_time <= span.start_time < span.end_time <= request.end_time
     names = [span.name for span in spans]
     assert names[:2] == ["users.find_by_email", "users.find_by_email"]
-    assert names[-3:] == ["trades.post", "transaction.commit", "trades.post"]
+    assert names[-3:] == ["trades.record_transaction", "transaction.commit", "trades.record_transaction"]
 
 
-def test_a_span_follows_the_conventions(database_url: str) -> None:
+def test_span_follows_conventions(database_url: str) -> None:
     spans = {(span.name, span.status.status_code): span for span in _spans(database_url)}
     found = spans["users.find_by_email", StatusCode.UNSET]
     refused = spans["users.create", StatusCode.ERROR]
-    trade = spans["trades.post", StatusCode.UNSET]
+    trade = spans["trades.record_transaction", StatusCode.UNSET]
     always = {DB_SYSTEM_NAME: DbSystemNameValues.POSTGRESQL.value, DB_NAMESPACE: "nexgent|public"}
     assert found.status.status_code is StatusCode.UNSET
     assert found.attributes == {
         **always,
         DB_QUERY_SUMMARY: "users.find_by_email",
-        "nexgent_db.in_block": False,
+        "nexgent_db.in_transaction": False,
         "nexgent_db.rows": 1,
     }
     assert trade.attributes is not None
@@ -120,7 +118,7 @@ def test_a_span_follows_the_conventions(database_url: str) -> None:
     assert refused.attributes == {
         **always,
         DB_QUERY_SUMMARY: "users.create",
-        "nexgent_db.in_block": False,
+        "nexgent_db.in_transaction": False,
         ERROR_TYPE: "nexgent_db.errors.EmailTaken",
         DB_RESPONSE_STATUS_CODE: "23505",
     }
@@ -130,9 +128,9 @@ def test_a_span_follows_the_conventions(database_url: str) -> None:
 
 
 def test_spans_have_no_values(database_url: str) -> None:
-    told = "".join(span.to_json() for span in _spans(database_url))
-    assert "EmailTaken" in told
-    assert SECRET not in told
+    reported = "".join(span.to_json() for span in _spans(database_url))
+    assert "EmailTaken" in reported
+    assert SECRET not in reported
 
 
 async def test_tasks_keep_their_own_callers(database_url: str) -> None:
@@ -178,11 +176,11 @@ def test_queries_are_counted_and_timed_by_name(database_url: str) -> None:
     assert 0 < taken < elapsed
     assert value("query_errors_total", query="users.create", error="EmailTaken") == 1
     assert value("query_errors_total", query="users.find_by_email", error="EmailTaken") is None
-    assert value("trade_outcomes_total", query="trades.post", outcome="made") == 1
-    assert value("trade_outcomes_total", query="trades.post", outcome="insufficient_balance") == 1
+    assert value("trade_outcomes_total", query="trades.record_transaction", outcome="made") == 1
+    assert value("trade_outcomes_total", query="trades.record_transaction", outcome="insufficient_balance") == 1
 
 
-def test_a_second_set_of_metrics_in_a_registry_is_refused() -> None:
+def test_second_set_of_metrics_in_registry_is_refused() -> None:
     registry = CollectorRegistry()
     measure_queries(registry)
     with pytest.raises(ValueError, match="Duplicated"):
@@ -193,7 +191,7 @@ def test_a_second_set_of_metrics_in_a_registry_is_refused() -> None:
     ("module", "missing", "extra"),
     [("opentelemetry", "opentelemetry", "opentelemetry"), ("prometheus", "prometheus_client", "prometheus")],
 )
-def test_an_extra_that_is_not_installed_is_named(module: str, missing: str, extra: str) -> None:
+def test_extra_that_is_not_installed_is_named(module: str, missing: str, extra: str) -> None:
     program = f"import sys; sys.modules['{missing}'] = None; import nexgent_db.observe.{module}"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert run.returncode
@@ -203,7 +201,7 @@ def test_an_extra_that_is_not_installed_is_named(module: str, missing: str, extr
 # --- Cancellation -------------------------------------------------------------------------------
 
 
-async def test_a_cancelled_query_is_told(database_url: str) -> None:
+async def test_cancelled_query_has_event(database_url: str) -> None:
     events: list[QueryEvent] = []
     async with (
         AsyncDatabase(database_url) as holder,
@@ -217,5 +215,5 @@ async def test_a_cancelled_query_is_told(database_url: str) -> None:
             async with asyncio.timeout(0.2):
                 await db.trades.deposit(owner.deposit("1"))  # waits for the wallet
     (event,) = events
-    assert (event.name, event.rows) == ("trades.post", None)
+    assert (event.name, event.rows) == ("trades.record_transaction", None)
     assert isinstance(event.error, asyncio.CancelledError)

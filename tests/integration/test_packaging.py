@@ -27,7 +27,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_carries_every_sql_file_inside_the_package(wheel: Path) -> None:
+def test_wheel_carries_every_sql_file_inside_package(wheel: Path) -> None:
     packed = set(zipfile.ZipFile(wheel).namelist())
     for folder in ("sql", "migrations"):
         files = {path.name for path in (ROOT / folder).iterdir()}
@@ -37,7 +37,7 @@ def test_the_wheel_carries_every_sql_file_inside_the_package(wheel: Path) -> Non
     assert {name.split("/")[0].split("-")[0] for name in packed} == {"nexgent_db"}
 
 
-def test_an_installed_wheel_migrates_from_an_empty_directory(wheel: Path, empty_database: str, tmp_path: Path) -> None:
+def test_installed_wheel_migrates_from_empty_directory(wheel: Path, empty_database: str, tmp_path: Path) -> None:
     venv, elsewhere = tmp_path / "venv", tmp_path / "elsewhere"
     elsewhere.mkdir()
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)

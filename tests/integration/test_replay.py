@@ -1,4 +1,4 @@
-"""The replay on a real server: the real history against an independent calculation, and runs that are killed."""
+"""The replay on a real server: its result equals an independent calculation, also after it was killed."""
 
 from __future__ import annotations
 
@@ -19,20 +19,24 @@ from typing import Any
 import psycopg
 import pytest
 
-from nexgent_db._data import data_dir
-from nexgent_db.cli.history import DEMO_HISTORY
+from nexgent_db.cli.replay import DEMO_HISTORY
 from nexgent_db.errors import DatabaseError
 from nexgent_db.models.trades import request_id_of
+from nexgent_db.queries.sqlfile import load_file
 from nexgent_db.replay import BadLine, ReplayError, ReplayReport, replay
 from nexgent_db.replay import run as replay_run
 from nexgent_db.replay.accounts import Account, share_of
-from nexgent_db.sqlfiles import load_file
+from nexgent_db.resources import data_dir
 from nexgent_db.sync.database import Database
-from tests.support import oracle
+from tests.support.oracles import wallet_oracle
 
 CHECKOUT = Path(__file__).parents[2]
 REAL_HISTORY = CHECKOUT.parent / "shared" / "data" / "wallet_history" / "events.jsonl"
-needs_real_history = pytest.mark.skipif(not REAL_HISTORY.exists(), reason=f"there is no {REAL_HISTORY}")
+# The made-up history always; the real one as well where it stands beside the checkout.
+HISTORIES = [
+    pytest.param(DEMO_HISTORY, id="made-up"),
+    *([pytest.param(REAL_HISTORY, id="real")] if REAL_HISTORY.exists() else []),
+]
 
 Row = tuple[Any, ...]
 
@@ -62,7 +66,7 @@ def run(url: str, path: Path, agents: int = 1) -> ReplayReport:
 
 
 def same(first: ReplayReport, second: ReplayReport) -> bool:
-    """Whether two runs report the same, times aside."""
+    """Whether two reports are equal except for times."""
     return figures(first) == figures(second)
 
 
@@ -78,7 +82,7 @@ def figures(report: ReplayReport) -> Row:
     )
 
 
-def assert_is_as_expected(url: str, account: Account, book: oracle.Book) -> None:
+def assert_is_as_expected(url: str, account: Account, ledger: wallet_oracle.Ledger) -> None:
     """Every balance, position and closed trade of the account is the oracle's, digit for digit."""
 
     def ids(legs: Sequence[tuple[str, int]]) -> list[str]:
@@ -88,16 +92,16 @@ def assert_is_as_expected(url: str, account: Account, book: oracle.Book) -> None
     balances: dict[str, Decimal] = dict(
         rows(url, "SELECT token_address, balance FROM agent_balances WHERE wallet_address = %s", wallet)
     )
-    assert balances == {token: oracle.exact(balance) for token, balance in book.balances.items()}
+    assert balances == {token: wallet_oracle.exact(balance) for token, balance in ledger.balances.items()}
 
     positions = rows(
         url,
         """
         SELECT
             token_address, token_symbol, purchase_transaction_id::text, purchase_price, purchase_amount,
-            total_invested_sol, coalesce(remaining_amount, purchase_amount), dca_count, take_profit_levels_hit,
-            proceeds_sol, realized_profit_sol, lowest_price, peak_price, dca_transaction_ids,
-            take_profit_transaction_ids
+            total_invested_sol, remaining_amount, dca_count, take_profit_levels_hit,
+            proceeds_sol, realized_profit_sol, lowest_price, peak_price, dca_transaction_ids::text[],
+            take_profit_transaction_ids::text[]
         FROM agent_positions WHERE wallet_address = %s ORDER BY token_address
         """,
         wallet,
@@ -108,19 +112,19 @@ def assert_is_as_expected(url: str, account: Account, book: oracle.Book) -> None
             position.symbol,
             *ids([position.purchase_leg]),
             position.price,
-            oracle.exact(position.bought),
-            oracle.exact(position.invested),
-            oracle.exact(position.remaining),
+            wallet_oracle.exact(position.bought),
+            wallet_oracle.exact(position.invested),
+            wallet_oracle.exact(position.remaining),
             position.dca_count,
             position.levels_hit,
-            oracle.exact(position.proceeds),
-            oracle.exact(position.realized),
+            wallet_oracle.exact(position.proceeds),
+            wallet_oracle.exact(position.realized),
             position.lowest,
             position.peak,
             ids(position.dca_legs),
             ids(position.sale_legs),
         )
-        for token, position in sorted(book.positions.items())
+        for token, position in sorted(ledger.positions.items())
     ]
 
     swaps = rows(
@@ -147,33 +151,29 @@ def assert_is_as_expected(url: str, account: Account, book: oracle.Book) -> None
             swap.purchase_time,
             swap.sale_time,
         )
-        for swap in book.swaps
+        for swap in ledger.swaps
     )
 
 
-def assert_reports(report: ReplayReport, book: oracle.Book) -> None:
-    assert {outcome: count for outcome, count in report.outcomes.items() if count} == dict(book.outcomes)
-    assert report.open_positions == len(book.positions)
-    assert report.closed == len(book.swaps)
-    assert report.realized_profit_sol == book.realized_profit_sol
-    assert report.sol_balance == oracle.exact(book.balances[oracle.SOL])
+def assert_reports(report: ReplayReport, ledger: wallet_oracle.Ledger) -> None:
+    assert {outcome: count for outcome, count in report.outcomes.items() if count} == dict(ledger.outcomes)
+    assert report.open_positions == len(ledger.positions)
+    assert report.closed == len(ledger.swaps)
+    assert report.realized_profit_sol == ledger.realized_profit_sol
+    assert report.sol_balance == wallet_oracle.exact(ledger.balances[wallet_oracle.SOL])
 
 
 # --- Against the independent calculation --------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "path", [pytest.param(DEMO_HISTORY, id="made-up"), pytest.param(REAL_HISTORY, id="real", marks=needs_real_history)]
-)
-def test_every_figure_is_that_of_an_independent_calculation_and_repeating_changes_none(
-    fresh_database_url: str, path: Path
-) -> None:
+@pytest.mark.parametrize("path", HISTORIES)
+def test_replay_matches_oracle_and_repeat_changes_nothing(fresh_database_url: str, path: Path) -> None:
     report = run(fresh_database_url, path)
 
-    book = oracle.expected(oracle.read_events(path))
+    ledger = wallet_oracle.expected(wallet_oracle.read_events(path))
     (account,) = report.accounts
-    assert_reports(report, book)
-    assert_is_as_expected(fresh_database_url, account, book)
+    assert_reports(report, ledger)
+    assert_is_as_expected(fresh_database_url, account, ledger)
     assert_checks_hold(fresh_database_url)
 
     def everything() -> list[Row]:
@@ -187,19 +187,17 @@ def test_every_figure_is_that_of_an_independent_calculation_and_repeating_change
     assert everything() == before
 
 
-@pytest.mark.parametrize(
-    "path", [pytest.param(DEMO_HISTORY, id="made-up"), pytest.param(REAL_HISTORY, id="real", marks=needs_real_history)]
-)
-def test_three_agents_share_a_history_and_their_sol_adds_up(fresh_database_url: str, path: Path) -> None:
+@pytest.mark.parametrize("path", HISTORIES)
+def test_three_agents_share_history_and_sol_sums_up(fresh_database_url: str, path: Path) -> None:
     report = run(fresh_database_url, path, agents=3)
 
-    books = oracle.expected_of_many(oracle.read_events(path), 3, lambda mint: share_of(mint, 3))
+    ledgers = wallet_oracle.expected_of_many(wallet_oracle.read_events(path), 3, lambda mint: share_of(mint, 3))
     assert len({account.wallet_address for account in report.accounts}) == 3
-    for account, book in zip(report.accounts, books, strict=True):
-        assert_is_as_expected(fresh_database_url, account, book)
+    for account, ledger in zip(report.accounts, ledgers, strict=True):
+        assert_is_as_expected(fresh_database_url, account, ledger)
     assert_checks_hold(fresh_database_url)
-    assert sum(report.outcomes.values()) == len(oracle.read_events(path))
-    assert report.opening_sol == sum(oracle.exact(-book.lowest_sol) for book in books)
+    assert sum(report.outcomes.values()) == len(wallet_oracle.read_events(path))
+    assert report.opening_sol == sum(wallet_oracle.exact(-ledger.lowest_sol) for ledger in ledgers)
     ((moved,),) = rows(
         fresh_database_url,
         """
@@ -216,7 +214,7 @@ def test_three_agents_share_a_history_and_their_sol_adds_up(fresh_database_url: 
     assert same(run(fresh_database_url, path, agents=3), report)
 
 
-def test_one_agent_and_three_are_different_agents(fresh_database_url: str) -> None:
+def test_replays_with_one_and_three_agents_use_different_agents(fresh_database_url: str) -> None:
     alone = run(fresh_database_url, DEMO_HISTORY)
     run(fresh_database_url, DEMO_HISTORY, agents=3)
 
@@ -247,7 +245,7 @@ for _ in sys.stdin:
 
 
 class Replays:
-    """Replays in processes of their own, one after the other: they are forked, as an import takes a second."""
+    """Runs replays one after another, each in a forked process, because an import takes a second."""
 
     def __init__(self, url: str, path: Path, block: int, agents: int) -> None:
         self._parent = subprocess.Popen(
@@ -265,7 +263,7 @@ class Replays:
         return self._line()
 
     def killed(self, pid: int) -> bool:
-        """Kills it; whether it had not ended before."""
+        """Kills it; returns whether it was still running."""
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         status = self._line()
@@ -298,9 +296,7 @@ def transactions(connection: psycopg.Connection[Row]) -> int:
 
 
 @pytest.mark.parametrize("agents", [1, 3])
-def test_a_replay_that_is_killed_anywhere_goes_on_and_ends_as_an_undisturbed_one(
-    fresh_database_url: str, agents: int
-) -> None:
+def test_killed_replay_resumes_with_same_result(fresh_database_url: str, agents: int) -> None:
     seed = random.randrange(2**32)
     print(f"{seed=}")
     moments = random.Random(seed)
@@ -320,16 +316,16 @@ def test_a_replay_that_is_killed_anywhere_goes_on_and_ends_as_an_undisturbed_one
     assert partly, "no run was killed half-way"
 
     report = run(fresh_database_url, DEMO_HISTORY, agents)
-    books = oracle.expected_of_many(oracle.read_events(DEMO_HISTORY), 3, lambda mint: share_of(mint, 3))
+    ledgers = wallet_oracle.expected_of_many(wallet_oracle.read_events(DEMO_HISTORY), 3, lambda mint: share_of(mint, 3))
     if agents == 1:
-        books = [oracle.expected(oracle.read_events(DEMO_HISTORY))]
-        assert_reports(report, books[0])
-    for account, book in zip(report.accounts, books, strict=True):
-        assert_is_as_expected(fresh_database_url, account, book)
+        ledgers = [wallet_oracle.expected(wallet_oracle.read_events(DEMO_HISTORY))]
+        assert_reports(report, ledgers[0])
+    for account, ledger in zip(report.accounts, ledgers, strict=True):
+        assert_is_as_expected(fresh_database_url, account, ledger)
     assert_checks_hold(fresh_database_url)
 
 
-def test_a_replay_that_was_overtaken_decides_nothing_again(
+def test_overtaken_replay_repeats_no_decision(
     fresh_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "history.jsonl"
@@ -348,7 +344,7 @@ def test_a_replay_that_was_overtaken_decides_nothing_again(
     assert report.sol_balance == 11
 
 
-def test_several_replays_of_a_history_at_once_end_as_one(fresh_database_url: str) -> None:
+def test_concurrent_replays_end_with_same_result(fresh_database_url: str) -> None:
     reports: list[ReplayReport] = []
     threads = [threading.Thread(target=lambda: reports.append(run(fresh_database_url, DEMO_HISTORY))) for _ in range(3)]
     for thread in threads:
@@ -356,21 +352,21 @@ def test_several_replays_of_a_history_at_once_end_as_one(fresh_database_url: str
     for thread in threads:
         thread.join()
 
-    book = oracle.expected(oracle.read_events(DEMO_HISTORY))
+    ledger = wallet_oracle.expected(wallet_oracle.read_events(DEMO_HISTORY))
     assert len(reports) == 3
     for report in reports:
-        assert {outcome: count for outcome, count in report.outcomes.items() if count} == dict(book.outcomes)
-    assert_is_as_expected(fresh_database_url, reports[0].accounts[0], book)
+        assert {outcome: count for outcome, count in report.outcomes.items() if count} == dict(ledger.outcomes)
+    assert_is_as_expected(fresh_database_url, reports[0].accounts[0], ledger)
     assert_checks_hold(fresh_database_url)
 
 
-def test_a_history_that_grew_goes_on_where_it_ended(fresh_database_url: str, tmp_path: Path) -> None:
+def test_grown_history_resumes_at_its_end(fresh_database_url: str, tmp_path: Path) -> None:
     lines = DEMO_HISTORY.read_text(encoding="utf-8").splitlines(keepends=True)
     path = tmp_path / "history.jsonl"
     for end in (1, 40, 41, 97, len(lines)):
         path.write_text("".join(lines[:end]), encoding="utf-8")
         report = run(fresh_database_url, path)
-        assert_reports(report, oracle.expected(oracle.read_events(path)))
+        assert_reports(report, wallet_oracle.expected(wallet_oracle.read_events(path)))
     assert same(report, run(fresh_database_url, DEMO_HISTORY))
 
 
@@ -396,7 +392,7 @@ def write(path: Path, *lines: dict[str, Any] | str) -> Path:
     return path
 
 
-def test_bad_lines_are_told_and_the_others_replayed(fresh_database_url: str, tmp_path: Path) -> None:
+def test_bad_lines_are_reported_and_others_replayed(fresh_database_url: str, tmp_path: Path) -> None:
     path = write(
         tmp_path / "history.jsonl",
         transfer(1),
@@ -406,17 +402,17 @@ def test_bad_lines_are_told_and_the_others_replayed(fresh_database_url: str, tmp
         transfer(4, symbol="x" * 300),
         transfer(5, "2.5"),
     )
-    told: list[BadLine] = []
+    reported: list[BadLine] = []
     with Database(fresh_database_url) as db:
-        report = replay(db, path, on_bad_line=told.append)
+        report = replay(db, path, on_bad_line=reported.append)
 
-    assert [line.number for line in told] == [2, 3, 5]
+    assert [line.number for line in reported] == [2, 3, 5]
     assert (report.outcomes["deposit"], report.outcomes["invalid"], report.bad_lines) == (2, 4, 3)
     assert report.sol_balance == Decimal("3.5")
     assert same(run(fresh_database_url, path), report)
 
 
-def test_what_no_column_can_hold_is_refused_alone(fresh_database_url: str, tmp_path: Path) -> None:
+def test_event_beyond_column_is_refused_alone(fresh_database_url: str, tmp_path: Path) -> None:
     largest = "99999999999999999999"
     path = write(tmp_path / "history.jsonl", transfer(1), transfer(2, largest), transfer(3), transfer(4))
     report = run(fresh_database_url, path)
@@ -426,7 +422,7 @@ def test_what_no_column_can_hold_is_refused_alone(fresh_database_url: str, tmp_p
     assert same(run(fresh_database_url, path), report)
 
 
-def test_a_wallet_of_somebody_else_is_left_alone(fresh_database_url: str, tmp_path: Path) -> None:
+def test_wallet_of_other_owner_is_refused(fresh_database_url: str, tmp_path: Path) -> None:
     with Database(fresh_database_url) as db:
         agent = db.agents.create(db.users.create("someone@example.org").id, "theirs")
         db.wallets.create("a wallet", agent.id, "live")
@@ -436,9 +432,7 @@ def test_a_wallet_of_somebody_else_is_left_alone(fresh_database_url: str, tmp_pa
     assert rows(fresh_database_url, "SELECT count(*) FROM agents") == [(1,)]
 
 
-def test_a_database_that_cannot_be_written_is_an_error_and_not_a_refusal(
-    fresh_database_url: str, tmp_path: Path
-) -> None:
+def test_read_only_database_is_error_and_not_rejection(fresh_database_url: str, tmp_path: Path) -> None:
     run(fresh_database_url, write(tmp_path / "history.jsonl", transfer(1)))
     path = write(tmp_path / "history.jsonl", transfer(1), transfer(2))
     with pytest.raises(DatabaseError, match="read-only"):

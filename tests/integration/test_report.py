@@ -1,11 +1,8 @@
-"""The page for DBAs: everything is on it, nothing on it comes from elsewhere, and its search works in a browser."""
+"""The report for DBAs: it is complete, loads nothing external, and its search works in a browser."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,18 +11,20 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from nexgent_db.aio._repository import Repository
-from nexgent_db.catalog import Catalog, Column, Index, Table, read_catalog
+from nexgent_db.aio.repositories.base import Repository
 from nexgent_db.cli.app import app
 from nexgent_db.contract import NamedQuery, all_sources
 from nexgent_db.report import ShownPlan, ShownQuery, Subject, page, step_of
+from nexgent_db.schema.catalog import Catalog, Column, Index, Table
+from nexgent_db.schema.introspect import read_catalog
+from tests.support.browser import Browser
 
 HOSTILE = "<script>alert('&')</script>"
 VOID = {"meta", "path", "rect"}  # without an end tag, or closed by themselves
 
 
 class Page(HTMLParser):
-    """What is on a page, and whether its tags are nested as they should be."""
+    """Parses a page, and checks that its tags are nested correctly."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -74,18 +73,18 @@ def written(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="module")
 def parsed(written: Path) -> Page:
-    """The same, taken apart."""
+    """The same page, parsed."""
     return Page(written.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def schema(database_url: str) -> Catalog:
-    """What the page is about."""
+    """The schema that the page describes."""
     with psycopg.connect(database_url) as connection:
         return read_catalog(connection)
 
 
-def test_every_table_column_constraint_index_and_trigger_is_there(parsed: Page, schema: Catalog) -> None:
+def test_page_has_every_table_column_constraint_index_and_trigger(parsed: Page, schema: Catalog) -> None:
     text = "".join(parsed.texts)
     for table in schema.tables:
         assert parsed.ids[f"table-{table}"] == 1
@@ -97,7 +96,7 @@ def test_every_table_column_constraint_index_and_trigger_is_there(parsed: Page, 
         assert name in text
 
 
-def test_every_query_is_there_with_its_text_plan_and_signature(parsed: Page) -> None:
+def test_page_has_every_query_with_text_plan_and_signature(parsed: Page) -> None:
     text = "".join(parsed.texts)
     sources = all_sources(Repository)
     for source in sources:
@@ -109,12 +108,12 @@ def test_every_query_is_there_with_its_text_plan_and_signature(parsed: Page) -> 
     assert re.search(r"(Index Scan using \w+|Seq Scan) on agent_positions\b", text)  # by the tests' own statistics
 
 
-def test_each_id_is_there_once_and_each_link_leads_to_one(parsed: Page) -> None:
+def test_page_ids_are_unique_and_links_resolve(parsed: Page) -> None:
     assert [name for name, times in parsed.ids.items() if times > 1] == []
     assert {link.removeprefix("#") for link in parsed.links} <= parsed.ids.keys()
 
 
-def test_nothing_is_loaded_from_elsewhere(written: Path, parsed: Page) -> None:
+def test_page_loads_no_external_resource(written: Path, parsed: Page) -> None:
     assert parsed.loaded == []
     assert parsed.tags["link"] == 0
     text = written.read_text(encoding="utf-8")
@@ -123,8 +122,8 @@ def test_nothing_is_loaded_from_elsewhere(written: Path, parsed: Page) -> None:
     assert "http" not in text.replace("https", "http").split("<body>")[0]
 
 
-def test_the_same_database_gives_the_same_page(fresh_database_url: str, tmp_path: Path) -> None:
-    """One of its own: the other tests fill the one of the session, and autovacuum counts its rows at any time."""
+def test_same_database_gives_same_page(fresh_database_url: str, tmp_path: Path) -> None:
+    """Uses its own database: other tests fill the session's, and autovacuum counts its rows at any time."""
     written = [tmp_path / "once.html", tmp_path / "again.html"]
     for path in written:
         done = CliRunner().invoke(app, ["report", "--out", str(path), "--database-url", fresh_database_url])
@@ -132,7 +131,7 @@ def test_the_same_database_gives_the_same_page(fresh_database_url: str, tmp_path
     assert written[0].read_bytes() == written[1].read_bytes()
 
 
-def test_a_page_that_cannot_be_written_is_told(database_url: str, tmp_path: Path) -> None:
+def test_unwritable_page_is_reported(database_url: str, tmp_path: Path) -> None:
     out = tmp_path / "missing" / "page.html"
     done = CliRunner().invoke(app, ["report", "--out", str(out), "--database-url", database_url])
     assert done.exit_code == 1
@@ -184,7 +183,7 @@ def made_up(**changes: object) -> Subject:
     return Subject(catalog, [ShownQuery(query, (ShownPlan("", step),))], HOSTILE)
 
 
-def test_what_is_hostile_is_shown_not_run() -> None:
+def test_hostile_text_is_escaped() -> None:
     text = page(made_up())
     parsed = Page(text)
     assert parsed.tags["script"] == 1
@@ -192,14 +191,14 @@ def test_what_is_hostile_is_shown_not_run() -> None:
     assert "".join(parsed.texts).count(HOSTILE) >= 6
 
 
-def test_an_index_that_no_query_needs_and_a_key_without_one_are_told_apart() -> None:
+def test_unused_index_and_unindexed_key_are_distinguished() -> None:
     subject = made_up()
     assert [index.name for index in subject.unused_indexes()] == ["children_some_idx", "parents_pkey"]
     assert [index.name for index in subject.unused_indexes() if index.enforces] == ["parents_pkey"]
     assert [key.name for key in subject.keys_without_index()] == ["children_parent_id_fkey"]
 
 
-def test_an_index_that_begins_with_the_key_serves_it() -> None:
+def test_index_with_key_as_prefix_serves_key() -> None:
     subject = made_up()
     whole = Index("children", "CREATE INDEX children_p_idx ON children USING btree (parent_id, lower(name) DESC)")
     catalog = Catalog(
@@ -213,7 +212,23 @@ def test_an_index_that_begins_with_the_key_serves_it() -> None:
     assert served.indexes_of("children")[0].columns == ("parent_id", "lower(name)")
 
 
-def test_of_this_schema_every_foreign_key_that_deletes_has_an_index(schema: Catalog) -> None:
+@pytest.mark.parametrize(
+    ("index", "serves"),
+    [("(parent_id)", True), ("(parent_id, some)", True), ("(owner, parent_id)", True), ("(owner)", False)],
+)
+def test_index_on_column_that_names_primary_key_serves_wider_key(index: str, serves: bool) -> None:
+    subject = made_up()
+    wider = "FOREIGN KEY (owner, parent_id) REFERENCES parents(owner, id) ON DELETE CASCADE"
+    catalog = Catalog(
+        tables=subject.catalog.tables,
+        columns=subject.catalog.columns,
+        constraints={**subject.catalog.constraints, ("children", "children_parent_id_fkey"): wider},
+        indexes={"children_p_idx": Index("children", f"CREATE INDEX children_p_idx ON children USING btree {index}")},
+    )
+    assert (Subject(catalog, (), "").keys_without_index() == ()) is serves
+
+
+def test_every_cascading_foreign_key_has_index(schema: Catalog) -> None:
     cascading = {name for (_, name), definition in schema.constraints.items() if "ON DELETE CASCADE" in definition}
     without = {key.name for key in Subject(schema, (), "").keys_without_index()}
     assert cascading
@@ -223,60 +238,27 @@ def test_of_this_schema_every_foreign_key_that_deletes_has_an_index(schema: Cata
 # --- In a browser ---------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def browse(tmp_path: Path) -> Browser:
-    """Headless Chromium."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    return Browser(program, tmp_path)
-
-
-class Browser:
-    """Loads a page and says what became of it."""
-
-    def __init__(self, program: str, place: Path) -> None:
-        self._command = [
-            program,
-            *("--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
-            *("--disable-component-update", "--disable-sync", f"--user-data-dir={place / 'profile'}"),
-            *(["--no-sandbox"] if os.geteuid() == 0 else []),
-        ]
-
-    def loaded(self, url: str, *, quiet: bool = True) -> str:
-        """The document after its script has run; a page that should be ``quiet`` writes nothing to the console."""
-        done = subprocess.run(
-            [*self._command, "--enable-logging=stderr", "--dump-dom", url],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=True,
-        )
-        assert ("CONSOLE" not in done.stderr) == quiet
-        return done.stdout
-
-
 def hidden(document: str) -> tuple[int, int]:
     """How many articles are hidden, of how many."""
     articles = document.split("<article")[1:]
     return sum(" hidden" in tag.split(">")[0] for tag in articles), len(articles)
 
 
-def test_the_search_leaves_what_has_every_word(written: Path, browse: Browser) -> None:
-    none_hidden, total = hidden(browse.loaded(written.as_uri()))
-    some_hidden, _ = hidden(browse.loaded(f"{written.as_uri()}#q=moon%20bag%20positions"))
-    all_hidden, _ = hidden(browse.loaded(f"{written.as_uri()}#q=no-such-word-anywhere"))
+def test_search_shows_entries_with_every_word(written: Path, browser: Browser) -> None:
+    none_hidden, total = hidden(browser.loaded(written.as_uri()))
+    some_hidden, _ = hidden(browser.loaded(f"{written.as_uri()}#q=moon%20bag%20positions"))
+    all_hidden, _ = hidden(browser.loaded(f"{written.as_uri()}#q=no-such-word-anywhere"))
     assert none_hidden == 0
     assert 0 < some_hidden < total
     assert all_hidden == total
 
 
-def test_without_javascript_everything_is_there(written: Path, browse: Browser, tmp_path: Path) -> None:
+def test_page_is_complete_without_javascript(written: Path, browser: Browser, tmp_path: Path) -> None:
     text = written.read_text(encoding="utf-8")
     forbids = '<meta http-equiv="Content-Security-Policy" content="script-src \'none\'">'
     copy = tmp_path / "page.html"
     copy.write_text(text.replace("<head>", f"<head>{forbids}", 1), encoding="utf-8")
-    document = browse.loaded(copy.as_uri(), quiet=False)  # it says that the script was refused
+    document = browser.loaded(copy.as_uri(), quiet=False)  # it says that the script was refused
     assert "<input" not in document
     assert hidden(document)[0] == 0
     assert Page(document).ids == Page(text).ids

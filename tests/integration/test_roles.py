@@ -1,4 +1,4 @@
-"""What each role of sql/roles.sql may do, that it is all it needs, and that applying it again changes nothing."""
+"""The roles of sql/roles.sql: the rights of each, no unneeded right, and a second run that changes nothing."""
 
 from __future__ import annotations
 
@@ -21,18 +21,20 @@ from pytest_postgresql.executors import NoopExecutor
 from typer.testing import CliRunner
 
 from nexgent_db import Database
-from nexgent_db._data import data_dir
-from nexgent_db.catalog import differences, read_catalog
 from nexgent_db.cli.app import app
-from nexgent_db.errors import InvalidInput, PermissionDenied
+from nexgent_db.errors import InvalidInput, LedgerProtected, PermissionDenied
 from nexgent_db.migrations import BOOKKEEPING_TABLES, Migrator
-from nexgent_db.roles import ROLES, apply_roles, roles_sql
+from nexgent_db.queries.sqlfile import load_directory
+from nexgent_db.queries.statement import Query
+from nexgent_db.resources import data_dir
+from nexgent_db.schema.diff import differences
+from nexgent_db.schema.introspect import read_catalog
+from nexgent_db.schema.roles import ROLES, apply_roles, roles_sql
 from nexgent_db.settings import Settings
-from nexgent_db.sqlfiles import Query, load_directory
 from tests.conftest import new_database
 from tests.integration.sync.factories import new_owner
-from tests.support.roles import NOT_THE_TENANTS, RoledDatabase, new_prefix, roles_dropped
-from tests.support.state import broken_rules
+from tests.support.oracles.state import broken_rules
+from tests.support.servers.roles import NOT_THE_TENANTS, RoledDatabase, new_prefix, roles_dropped
 
 RUN: Final = CliRunner()
 SERVICES: Final = ("app", "tenant", "worker")
@@ -58,15 +60,15 @@ def fresh(server_url: str, migrated_template: NoopExecutor) -> Iterator[RoledDat
 
 
 @pytest.fixture(scope="module")
-def mended(server_url: str, migrated_template: NoopExecutor) -> Iterator[RoledDatabase]:
-    """The same for tests that leave everything as it was."""
+def restored(server_url: str, migrated_template: NoopExecutor) -> Iterator[RoledDatabase]:
+    """A database with roles for tests that restore what they change."""
     with _roled(server_url, migrated_template) as database:
         yield database
 
 
 @pytest.fixture
 def superuser(roled: RoledDatabase) -> Iterator[psycopg.Connection[Any]]:
-    """In a transaction of which nothing remains."""
+    """A superuser's connection whose transaction is rolled back after the test."""
     with psycopg.connect(roled.url) as connection:
         yield connection
         connection.rollback()
@@ -76,7 +78,7 @@ def become(connection: psycopg.Connection[Any], role: str) -> None:
     connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
 
 
-# --- What nobody may ----------------------------------------------------------------------------
+# --- Rights that no role has --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("role", [*SERVICES, "readonly"])
@@ -113,7 +115,7 @@ def become(connection: psycopg.Connection[Any], role: str) -> None:
         "UPDATE _nexgent_migration SET checksum = ''",
     ],
 )
-def test_no_service_changes_the_schema_or_rewrites_the_ledger(roled: RoledDatabase, role: str, statement: str) -> None:
+def test_no_service_role_changes_schema_or_ledger(roled: RoledDatabase, role: str, statement: str) -> None:
     with psycopg.connect(roled.url_of(role)) as connection:
         refused = pytest.raises((pg.InsufficientPrivilege, pg.UndefinedObject))  # no role is called postgres elsewhere
         with refused:
@@ -121,7 +123,7 @@ def test_no_service_changes_the_schema_or_rewrites_the_ledger(roled: RoledDataba
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_no_role_is_exempt_from_anything(superuser: psycopg.Connection[Any], roled: RoledDatabase, role: str) -> None:
+def test_no_role_has_superuser_attributes(superuser: psycopg.Connection[Any], roled: RoledDatabase, role: str) -> None:
     row = superuser.execute(
         "SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls, rolcanlogin"
         " FROM pg_roles WHERE rolname = %s",
@@ -132,13 +134,13 @@ def test_no_role_is_exempt_from_anything(superuser: psycopg.Connection[Any], rol
 
 @pytest.mark.parametrize("role", ["worker", "readonly"])
 @pytest.mark.parametrize("column", ["users (password_hash)", "api_keys (key_hash)"])
-def test_hashes_are_for_the_app_alone(roled: RoledDatabase, role: str, column: str) -> None:
+def test_only_app_reads_hashes(roled: RoledDatabase, role: str, column: str) -> None:
     table, name = column.rstrip(")").split(" (")
     with psycopg.connect(roled.url_of(role)) as connection, pytest.raises(pg.InsufficientPrivilege):
         connection.execute(f"SELECT {name} FROM {table}".encode())
 
 
-# --- What each needs, and no more ---------------------------------------------------------------
+# --- The rights of each role, and no more -------------------------------------------------------
 
 # The worker's queries are those about trading; people, their agents and their keys are the app's.
 NOT_THE_WORKERS: Final = {
@@ -150,7 +152,7 @@ NOT_THE_WORKERS: Final = {
 
 @cache
 def queries_of(role: str) -> list[Query]:
-    """The shortest first: they are planned soonest."""
+    """The queries, shortest first, because they are planned fastest."""
     queries = [query for file in load_directory(data_dir("sql")).values() for query in file.queries.values()]
     queries.sort(key=lambda query: len(query.statement(query.required).text))
     if role == "worker":
@@ -174,7 +176,7 @@ def tables_of() -> dict[str, set[str]]:
 
 
 class Plans:
-    """Plans queries, which is refused as executing them would be."""
+    """Plans queries: PostgreSQL checks the same rights as for executing them."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
@@ -182,7 +184,7 @@ class Plans:
         connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
 
     def refused(self, query: Query) -> bool:
-        """Is the role that the connection has become not allowed to run it?"""
+        """Is the connection's current role not allowed to run it?"""
         for place, variant in enumerate(self._outermost(query)):
             name = f"q{len(self._prepared)}"
             nulls = f"({', '.join(['NULL'] * len(variant.parameters))})" if variant.parameters else ""
@@ -205,7 +207,7 @@ class Plans:
 
 
 @pytest.mark.parametrize("role", SERVICES)
-def test_a_role_may_run_its_queries(superuser: psycopg.Connection[Any], roled: RoledDatabase, role: str) -> None:
+def test_role_may_run_its_queries(superuser: psycopg.Connection[Any], roled: RoledDatabase, role: str) -> None:
     plans = Plans(superuser)
     become(superuser, roled.name_of(role))
     assert [query.qualified_name for query in queries_of(role) if plans.refused(query)] == []
@@ -244,8 +246,8 @@ def grants_of(connection: psycopg.Connection[Any], role: str) -> list[Granted]:
 
 
 @pytest.mark.parametrize("role", ["app", "worker"])
-def test_a_role_needs_every_right_it_has(superuser: psycopg.Connection[Any], roled: RoledDatabase, role: str) -> None:
-    """Without it, one of the role's queries is refused."""
+def test_role_has_no_unneeded_right(superuser: psycopg.Connection[Any], roled: RoledDatabase, role: str) -> None:
+    """Without each right, PostgreSQL refuses one of the role's queries."""
     name = roled.name_of(role)
     plans = Plans(superuser)
     idle = []
@@ -259,16 +261,14 @@ def test_a_role_needs_every_right_it_has(superuser: psycopg.Connection[Any], rol
     assert idle == []
 
 
-def test_a_tenant_has_the_rights_of_the_app_but_to_the_queue_of_changes(
-    superuser: psycopg.Connection[Any], roled: RoledDatabase
-) -> None:
+def test_tenant_has_rights_of_app_except_on_outbox(superuser: psycopg.Connection[Any], roled: RoledDatabase) -> None:
     more = set(grants_of(superuser, roled.name_of("app"))) - set(grants_of(superuser, roled.name_of("tenant")))
     less = set(grants_of(superuser, roled.name_of("tenant"))) - set(grants_of(superuser, roled.name_of("app")))
     assert more == {Granted("cache_outbox", "DELETE", ""), Granted("cache_outbox", "UPDATE", "created_at")}
     assert less == set()
 
 
-def test_readonly_reads_every_column_but_the_hashes(superuser: psycopg.Connection[Any], roled: RoledDatabase) -> None:
+def test_readonly_reads_every_column_except_hashes(superuser: psycopg.Connection[Any], roled: RoledDatabase) -> None:
     rows = superuser.execute(
         """
         SELECT c.relname || '.' || t.attname
@@ -283,7 +283,7 @@ def test_readonly_reads_every_column_but_the_hashes(superuser: psycopg.Connectio
     assert [name for (name,) in rows] == ["api_keys.key_hash", "users.password_hash"]
 
 
-def test_everybody_sees_which_migrations_were_applied(roled: RoledDatabase) -> None:
+def test_every_role_reads_migration_history(roled: RoledDatabase) -> None:
     for role in (*SERVICES, "readonly"):
         assert all(state.applied_at for state in Migrator(roled.url_of(role)).status())
         with Database(roled.url_of(role)) as db:
@@ -292,10 +292,8 @@ def test_everybody_sees_which_migrations_were_applied(roled: RoledDatabase) -> N
         db.assert_schema()
 
 
-def test_every_table_is_somebodys_and_has_its_policies(
-    superuser: psycopg.Connection[Any], roled: RoledDatabase
-) -> None:
-    """A new table, function or type has to be named in sql/roles.sql."""
+def test_every_table_has_owner_and_policies(superuser: psycopg.Connection[Any], roled: RoledDatabase) -> None:
+    """sql/roles.sql must name every new table, function and type."""
     rows = superuser.execute(
         """
         SELECT 'function ' || proname FROM pg_proc
@@ -309,21 +307,21 @@ def test_every_table_is_somebodys_and_has_its_policies(
         UNION ALL
         SELECT relname || ' without policies'
         FROM pg_class AS c
-        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> ALL (%(books)s)
+        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> ALL (%(bookkeeping)s)
             AND NOT (
                 relrowsecurity
                 AND ARRAY(SELECT polname::text FROM pg_policy WHERE polrelid = c.oid ORDER BY 1) = '{everyone,tenant}'
             )
         """,
-        {"owner": roled.name_of("owner"), "books": list(BOOKKEEPING_TABLES)},
+        {"owner": roled.name_of("owner"), "bookkeeping": list(BOOKKEEPING_TABLES)},
     )
     assert [name for (name,) in rows] == []
 
 
-# --- What each can do ---------------------------------------------------------------------------
+# --- The work of each role ----------------------------------------------------------------------
 
 
-def test_the_app_does_everything(roled: RoledDatabase) -> None:
+def test_app_executes_every_kind_of_trade(roled: RoledDatabase) -> None:
     with Database(roled.url_of("app")) as db:
         owner = new_owner(db)
         db.trades.deposit(owner.deposit("100"))
@@ -334,20 +332,25 @@ def test_the_app_does_everything(roled: RoledDatabase) -> None:
         db.trades.reset_wallet(owner.reset("5"))
         assert len(db.transactions.list_by_agent(owner.agent_id)) > 5
         assert broken_rules(roled.url_of("readonly")) == {}
-        # The ledger goes whole, with its wallet, or not at all.
-        assert db.wallets.delete(owner.agent_id, owner.wallet_address) == 1
-        assert db.transactions.list_by_agent(owner.agent_id) == []
-        assert db.users.delete(owner.user_id) == 1
+        for protected in (
+            lambda: db.wallets.delete(owner.agent_id, owner.wallet_address),
+            lambda: db.users.delete(owner.user_id),
+        ):
+            with pytest.raises(LedgerProtected):
+                protected()
+        without_ledger = new_owner(db)
+        assert db.wallets.delete(without_ledger.agent_id, without_ledger.wallet_address) == 1
+        assert db.users.delete(without_ledger.user_id) == 1
 
 
-def test_the_worker_trades_and_keeps_the_cache(roled: RoledDatabase) -> None:
+def test_worker_trades_and_maintains_cache(roled: RoledDatabase) -> None:
     with Database(roled.url_of("app")) as app_db:
         owner = new_owner(app_db)
     with Database(roled.url_of("worker")) as db:
         db.trades.deposit(owner.deposit("100"))
         db.trades.buy(owner.buy("10", "1000"))
         assert db.agents.set_automated_trading(owner.agent_id, "live", enabled=False) is not None
-        assert db.cache.lag_s() > 0
+        assert db.cache.maintenance.lag_s() > 0
         for refused in (
             lambda: db.users.find_by_id(owner.user_id),
             lambda: db.api_keys.list_by_user(owner.user_id),
@@ -358,19 +361,19 @@ def test_the_worker_trades_and_keeps_the_cache(roled: RoledDatabase) -> None:
                 refused()
 
 
-def test_a_worker_with_redis_brings_everybodys_changes_into_the_cache(fresh: RoledDatabase, redis_url: str) -> None:
+def test_worker_relays_changes_of_all_users(fresh: RoledDatabase, redis_url: str) -> None:
     with Database(fresh.url_of("app")) as app_db:
         owner = new_owner(app_db)
         app_db.trades.deposit(owner.deposit("100"))
     settings = replace(Settings.from_url(fresh.url_of("worker")), redis_url=redis_url, cache_prefix=f"{uuid4()}:")
     with Database(settings) as db:
-        db.cache.maintain()
+        db.cache.maintenance.run_once()
         assert db.cache.metrics().state == "closed"
-        assert db.cache.lag_s() == 0
+        assert db.cache.maintenance.lag_s() == 0
 
 
-def test_what_the_migrator_makes_is_the_owners(fresh: RoledDatabase) -> None:
-    """And whoever migrates can give out its rights, without being able to make roles."""
+def test_objects_created_by_migrator_belong_to_owner(fresh: RoledDatabase) -> None:
+    """The migrator can also grant rights on them, without CREATEROLE."""
     migrator = Migrator(fresh.url_of("migrator"))
     undone = migrator.rollback(to="20261123091320_index_transaction_hashes")
     assert "20261123091400_trade_requests" in undone
@@ -386,7 +389,7 @@ def test_what_the_migrator_makes_is_the_owners(fresh: RoledDatabase) -> None:
         db.trades.deposit(owner_of.deposit("1"))
 
 
-def test_a_new_table_is_readonlys_to_read_and_nobodys_to_write(fresh: RoledDatabase) -> None:
+def test_new_table_is_readable_by_readonly_and_writable_by_none(fresh: RoledDatabase) -> None:
     with psycopg.connect(fresh.url_of("migrator")) as connection:
         connection.execute("CREATE TABLE notes (n int)")
         for role, reads in (("readonly", True), ("app", False), ("tenant", False), ("worker", False)):
@@ -399,17 +402,17 @@ def test_a_new_table_is_readonlys_to_read_and_nobodys_to_write(fresh: RoledDatab
 # --- Applied ------------------------------------------------------------------------------------
 
 
-def apply(mended: RoledDatabase, *options: str) -> tuple[int, str]:
-    command = ["roles", "apply", "--prefix", mended.prefix, "--database-url", mended.url, *options]
+def apply(restored: RoledDatabase, *options: str) -> tuple[int, str]:
+    command = ["roles", "apply", "--prefix", restored.prefix, "--database-url", restored.url, *options]
     result = RUN.invoke(app, command)
     return result.exit_code, result.stdout
 
 
-def test_a_second_time_changes_nothing_and_takes_no_lock(mended: RoledDatabase) -> None:
-    assert apply(mended) == (0, "nothing to do: roles, grants and policies are as sql/roles.sql says\n")
-    assert apply(mended, "--check")[0] == 0
-    with psycopg.connect(mended.url) as connection:
-        connection.execute(roles_sql(mended.prefix).encode())
+def test_second_apply_changes_nothing_and_takes_no_lock(restored: RoledDatabase) -> None:
+    assert apply(restored) == (0, "nothing to do: roles, grants and policies are as sql/roles.sql says\n")
+    assert apply(restored, "--check")[0] == 0
+    with psycopg.connect(restored.url) as connection:
+        connection.execute(roles_sql(restored.prefix).encode())
         locks = connection.execute(
             "SELECT relation::regclass::text, mode FROM pg_locks WHERE pid = pg_backend_pid() AND relation IN"
             " (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)"
@@ -420,7 +423,7 @@ def test_a_second_time_changes_nothing_and_takes_no_lock(mended: RoledDatabase) 
 
 TAMPERED: Final = {
     "GRANT DELETE ON agent_transactions TO {app}": "table agent_transactions for {app}\n"
-    "  - DELETE, INSERT, SELECT\n  + INSERT, SELECT\n",
+    "  - DELETE, SELECT\n  + SELECT\n",
     "GRANT UPDATE (id) ON agents TO {app}": "table agents for {app}\n",
     "GRANT SELECT ON users TO PUBLIC": "table users for PUBLIC\n  - SELECT\n",
     "ALTER ROLE {app} BYPASSRLS": "role {app}\n  - LOGIN, NOINHERIT, BYPASSRLS\n  + LOGIN, NOINHERIT\n",
@@ -436,19 +439,19 @@ TAMPERED: Final = {
 
 
 @pytest.mark.parametrize("statement", TAMPERED)
-def test_what_was_changed_by_hand_is_told_and_put_right(mended: RoledDatabase, statement: str) -> None:
-    names = {role: mended.name_of(role) for role in ROLES}
-    with psycopg.connect(mended.url, autocommit=True) as connection:
+def test_manual_changes_are_reported_and_corrected(restored: RoledDatabase, statement: str) -> None:
+    names = {role: restored.name_of(role) for role in ROLES}
+    with psycopg.connect(restored.url, autocommit=True) as connection:
         connection.execute(statement.format(**names).encode())
-    code, told = apply(mended, "--check")
-    assert (code, TAMPERED[statement].format(**names) in told) == (1, True), told
-    assert apply(mended, "--check")[0] == 1  # nothing was changed by looking
-    code, again = apply(mended)
-    assert (code, again.splitlines()[:-1]) == (0, told.splitlines()[:-1])
-    assert apply(mended, "--check")[0] == 0
+    code, reported = apply(restored, "--check")
+    assert (code, TAMPERED[statement].format(**names) in reported) == (1, True), reported
+    assert apply(restored, "--check")[0] == 1  # nothing was changed by looking
+    code, again = apply(restored)
+    assert (code, again.splitlines()[:-1]) == (0, reported.splitlines()[:-1])
+    assert apply(restored, "--check")[0] == 0
 
 
-def test_an_owner_without_superuser_can_apply(server_url: str, pg_server: SimpleNamespace) -> None:
+def test_owner_without_superuser_can_apply(server_url: str, pg_server: SimpleNamespace) -> None:
     prefix = new_prefix()
     dba = f"{prefix}_dba"
     with psycopg.connect(server_url, autocommit=True) as connection:
@@ -468,7 +471,7 @@ def test_an_owner_without_superuser_can_apply(server_url: str, pg_server: Simple
             connection.execute(f"DROP ROLE {dba}".encode())
 
 
-def test_a_schema_of_any_name_can_be_given_to_the_roles(server_url: str, pg_server: SimpleNamespace) -> None:
+def test_roles_apply_to_schema_of_any_name(server_url: str, pg_server: SimpleNamespace) -> None:
     prefix = new_prefix()
     with roles_dropped(server_url, prefix), new_database(pg_server, None) as url:
         with psycopg.connect(url) as connection:
@@ -486,7 +489,7 @@ def test_a_schema_of_any_name_can_be_given_to_the_roles(server_url: str, pg_serv
             assert db.agents.find_by_id(other.agent_id) is None
 
 
-def test_a_database_without_tables_is_to_be_migrated_first(server_url: str, empty_database: str) -> None:
+def test_apply_without_tables_says_to_migrate(server_url: str, empty_database: str) -> None:
     prefix = new_prefix()
     with roles_dropped(server_url, prefix):
         result = RUN.invoke(app, ["roles", "apply", "--prefix", prefix, "--database-url", empty_database])
@@ -495,17 +498,17 @@ def test_a_database_without_tables_is_to_be_migrated_first(server_url: str, empt
 
 
 @pytest.mark.parametrize("prefix", ["", "Nexgent", "a-b", "1a", "a" * 51, 'x"y'])
-def test_a_prefix_that_needs_quotes_is_refused(prefix: str) -> None:
+def test_prefix_that_needs_quotes_is_refused(prefix: str) -> None:
     with pytest.raises(InvalidInput, match="prefix: should be"):
         roles_sql(prefix)
 
 
-def test_the_schema_is_what_it_was(fresh: RoledDatabase, fresh_database_url: str) -> None:
-    """Roles, owners and policies are no drift."""
+def test_apply_does_not_change_schema(fresh: RoledDatabase, fresh_database_url: str) -> None:
+    """Roles, owners and policies do not count as drift."""
     with psycopg.connect(fresh.url) as roled, psycopg.connect(fresh_database_url) as plain:
         assert differences(read_catalog(plain), read_catalog(roled)) == []
 
 
-def test_the_file_is_no_file_of_queries() -> None:
+def test_roles_file_is_not_loaded_as_queries() -> None:
     assert (Path(data_dir("sql")) / "roles.sql").is_file()
     assert "roles" not in load_directory(data_dir("sql"))

@@ -1,4 +1,4 @@
-"""How often an operation goes to the server: what its latency is made of. Timings are in tests/benchmarks."""
+"""Round trips per operation, which determine its latency. Timings are in tests/benchmarks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from nexgent_db import Database
 from nexgent_db.errors import Oversell
 from nexgent_db.settings import Settings
 from tests.integration.sync.factories import Owner, new_owner
-from tests.support.roles import RoledDatabase
-from tests.support.round_trips import round_trips
+from tests.support.oracles.round_trips import round_trips
+from tests.support.servers.roles import RoledDatabase
 
 _UNTIL_PREPARED = 5
 
@@ -44,7 +44,7 @@ def _count(db: Database, operation: Callable[[], object]) -> int:
     return counted.count
 
 
-def test_a_buy_alone_is_one_round_trip(db: Database, owner: Owner) -> None:
+def test_buy_alone_is_one_round_trip(db: Database, owner: Owner) -> None:
     assert _count(db, lambda: _buy(db, owner)) == 1
 
 
@@ -56,12 +56,12 @@ def test_every_other_trade_alone_is_one_round_trip(db: Database, owner: Owner) -
     assert _count(db, lambda: db.trades.take_profit(owner.take_profit("1", "0.1"))) == 1
 
 
-def test_a_repeated_trade_is_one_round_trip(db: Database, owner: Owner) -> None:
+def test_repeated_trade_is_one_round_trip(db: Database, owner: Owner) -> None:
     order = owner.buy("1", "10")
     assert _count(db, lambda: db.trades.buy(order)) == 1
 
 
-def test_a_refused_trade_is_one_round_trip(db: Database, owner: Owner) -> None:
+def test_refused_trade_is_one_round_trip(db: Database, owner: Owner) -> None:
     db.trades.buy(owner.buy("1", "10"))
 
     def oversell() -> None:
@@ -71,14 +71,14 @@ def test_a_refused_trade_is_one_round_trip(db: Database, owner: Owner) -> None:
     assert _count(db, oversell) == 1
 
 
-def test_finding_is_one_round_trip(db: Database, owner: Owner) -> None:
+def test_find_is_one_round_trip(db: Database, owner: Owner) -> None:
     position = db.trades.buy(owner.buy("1", "10")).position
     assert position is not None
     assert _count(db, lambda: db.positions.find_by_id(position.id)) == 1
     assert _count(db, lambda: db.agents.find_by_id(owner.agent_id)) == 1
 
 
-def test_an_agent_comes_with_its_wallets_in_one_round_trip(db: Database, owner: Owner) -> None:
+def test_agent_with_wallets_is_one_round_trip(db: Database, owner: Owner) -> None:
     db.wallets.create(f"L{uuid4().hex}", owner.agent_id, "live")
     found = db.agents.find_by_id(owner.agent_id)
     assert found is not None
@@ -86,13 +86,13 @@ def test_an_agent_comes_with_its_wallets_in_one_round_trip(db: Database, owner: 
     assert _count(db, lambda: db.agents.find_by_id(owner.agent_id)) == 1
 
 
-def test_a_list_is_one_round_trip(db: Database, owner: Owner) -> None:
+def test_list_is_one_round_trip(db: Database, owner: Owner) -> None:
     for _ in range(5):
         _buy(db, owner)
     assert _count(db, lambda: db.positions.list_by_agent(owner.agent_id)) == 1
 
 
-def test_a_block_adds_its_beginning_and_its_end(db: Database, owner: Owner) -> None:
+def test_transaction_adds_two_round_trips(db: Database, owner: Owner) -> None:
     def block() -> None:
         with db.transaction() as tx:
             tx.trades.buy(owner.buy("1", "10", f"T{uuid4().hex}"))
@@ -101,9 +101,20 @@ def test_a_block_adds_its_beginning_and_its_end(db: Database, owner: Owner) -> N
     assert _count(db, block) == 4
 
 
+def test_batch_of_200_is_four_round_trips(db: Database, owner: Owner) -> None:
+    """BEGIN; the wallets' locks and all orders; the end of their pipeline; COMMIT."""
+
+    def batch() -> None:
+        orders = [owner.buy("1", "10", f"T{uuid4().hex}") for _ in range(200)]
+        assert len(db.trades.execute_many(orders)) == 200
+
+    db.trades.deposit(owner.deposit("10000"))
+    assert _count(db, batch) <= 4
+
+
 @pytest.fixture
 def tenant(roled: RoledDatabase) -> Iterator[tuple[Database, Owner]]:
-    """A user's own database, of a single connection, and what the user has."""
+    """A tenant's database with a single connection, and the tenant's rows."""
     settings = replace(Settings.from_url(roled.url_of("app")), pool_max_size=1)
     with Database(settings) as app:
         owner = new_owner(app)
@@ -112,7 +123,7 @@ def tenant(roled: RoledDatabase) -> Iterator[tuple[Database, Owner]]:
         yield database, owner
 
 
-def test_for_one_user_a_query_alone_is_one_round_trip(tenant: tuple[Database, Owner]) -> None:
+def test_tenant_query_alone_is_one_round_trip(tenant: tuple[Database, Owner]) -> None:
     db, owner = tenant
     position = db.trades.buy(owner.buy("1", "10")).position
     assert position is not None
@@ -121,14 +132,14 @@ def test_for_one_user_a_query_alone_is_one_round_trip(tenant: tuple[Database, Ow
     assert _count(db, lambda: db.positions.list_by_agent(owner.agent_id)) == 1
 
 
-def test_for_one_user_a_trade_alone_is_one_round_trip(tenant: tuple[Database, Owner]) -> None:
+def test_tenant_trade_alone_is_one_round_trip(tenant: tuple[Database, Owner]) -> None:
     db, owner = tenant
     assert _count(db, lambda: _buy(db, owner)) == 1
     order = owner.buy("1", "10")
     assert _count(db, lambda: db.trades.buy(order)) == 1
 
 
-def test_for_one_user_a_block_is_one_round_trip_more(tenant: tuple[Database, Owner]) -> None:
+def test_tenant_transaction_adds_one_round_trip(tenant: tuple[Database, Owner]) -> None:
     db, owner = tenant
 
     def block(lock_timeout_s: float | None = None) -> None:
@@ -139,7 +150,33 @@ def test_for_one_user_a_block_is_one_round_trip_more(tenant: tuple[Database, Own
     assert _count(db, lambda: block(1)) == 4
 
 
-def test_the_count_sees_every_statement(db: Database) -> None:
+@pytest.fixture
+def cached(database_url: str, redis_url: str) -> Iterator[tuple[Database, Owner]]:
+    """The same with a cache."""
+    settings = replace(Settings.from_url(database_url), redis_url=redis_url, cache_prefix=f"{uuid4()}:")
+    with Database(replace(settings, pool_max_size=1)) as database:
+        owner = new_owner(database)
+        database.trades.deposit(owner.deposit("1000"))
+        yield database, owner
+
+
+def test_cached_trade_alone_is_one_round_trip(cached: tuple[Database, Owner]) -> None:
+    db, owner = cached
+    assert _count(db, lambda: _buy(db, owner)) == 1
+
+
+def test_cached_transaction_with_writes_adds_one_round_trip(cached: tuple[Database, Owner]) -> None:
+    db, owner = cached
+
+    def block() -> None:
+        with db.transaction() as tx:
+            tx.trades.deposit(owner.deposit("1"))
+
+    assert _count(db, block) == 4
+    assert _count(db, lambda: db.agents.set_automated_trading(owner.agent_id, "live", True)) == 4
+
+
+def test_round_trip_counter_counts_every_statement(db: Database) -> None:
     def twice() -> None:
         db.users.find_by_id(uuid4())
         db.users.find_by_id(uuid4())
@@ -147,5 +184,5 @@ def test_the_count_sees_every_statement(db: Database) -> None:
     assert _count(db, twice) == 2
 
 
-def test_the_question_for_the_schema_is_one_round_trip(db: Database) -> None:
+def test_assert_schema_is_one_round_trip(db: Database) -> None:
     assert _count(db, db.assert_schema) == 1

@@ -1,4 +1,4 @@
-"""What the tables refuse whoever writes, how rows get their versions, and what our migrations do to old rows."""
+"""Constraints that hold for every writer, row versions, and the effect of our migrations on old rows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
+from uuid import RFC_4122
 
 import psycopg
 import pytest
@@ -15,8 +16,7 @@ from psycopg import Connection
 from psycopg import errors as pg
 
 from nexgent_db.migrations import MigrationError, Migrator
-
-HISTORY_END: Final = "20260211120000_add_user_id_to_trading_signals"
+from nexgent_db.migrations.files import LAST_LEGACY_MIGRATION
 
 USER, AGENT, OTHER_AGENT = (f"00000000-0000-0000-0000-00000000000{n}" for n in range(1, 4))
 TRANSACTION = "00000000-0000-0000-0000-000000000009"
@@ -28,8 +28,9 @@ VALUES ('{AGENT}', '{USER}', 'one', now()), ('{OTHER_AGENT}', '{USER}', 'two', n
 INSERT INTO agent_wallets (wallet_address, agent_id, wallet_type, updated_at)
 VALUES ('W1', '{AGENT}', 'simulation', now()), ('W2', '{OTHER_AGENT}', 'simulation', now());
 INSERT INTO agent_transactions (
-    id, agent_id, wallet_address, transaction_type, transaction_value_usd, transaction_time, updated_at
-) VALUES ('{TRANSACTION}', '{AGENT}', 'W1', 'SWAP', 0, now(), now());
+    id, agent_id, wallet_address, transaction_type, transaction_value_usd, transaction_time, updated_at,
+    input_mint, input_amount, output_mint, output_amount
+) VALUES ('{TRANSACTION}', '{AGENT}', 'W1', 'SWAP', 0, now(), now(), 'S', 1, 'T', 1);
 """
 
 
@@ -63,6 +64,7 @@ _GOOD: Final[dict[str, dict[str, Any]]] = {
         "transaction_type": "DEPOSIT",
         "transaction_value_usd": 0,
         "transaction_time": "2025-01-01Z",
+        "input_mint": "T",
         "input_amount": 1,
     },
     "agent_positions": {
@@ -106,7 +108,7 @@ _GOOD: Final[dict[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("table", _GOOD)
-def test_a_row_needs_neither_an_id_nor_times(connection: Connection[Any], table: str) -> None:
+def test_row_gets_default_id_and_times(connection: Connection[Any], table: str) -> None:
     _insert(connection, table, _GOOD[table])
 
 
@@ -141,7 +143,7 @@ def test_a_row_needs_neither_an_id_nor_times(connection: Connection[Any], table:
         ("agent_positions", {"moon_bag_amount": Decimal("NaN")}, "agent_positions_moon_bag_amount_check"),
         ("agent_positions", {"dca_count": -1}, "agent_positions_counters_check"),
         ("agent_positions", {"proceeds_sol": Decimal("NaN")}, "agent_positions_proceeds_sol_check"),
-        ("agent_positions", {"wallet_address": "W2"}, "agent_positions_agent_id_wallet_address_fkey"),
+        ("agent_positions", {"wallet_address": "W2"}, "agent_positions_own_purchase"),
         ("agent_historical_swaps", {"amount": 0}, "agent_historical_swaps_amount_check"),
         ("agent_historical_swaps", {"sale_time": "2025-01-01Z"}, "agent_historical_swaps_sale_time_check"),
         ("agent_historical_swaps", {"close_reason": "panic"}, "agent_historical_swaps_close_reason_check"),
@@ -152,7 +154,7 @@ def test_a_row_needs_neither_an_id_nor_times(connection: Connection[Any], table:
         ("users", {"email": "A@EXAMPLE.org"}, "users_lower_email_key"),
     ],
 )
-def test_what_must_never_be_stored_is_refused_by_name(
+def test_forbidden_values_violate_named_constraint(
     connection: Connection[Any], table: str, change: dict[str, Any], constraint: str
 ) -> None:
     with pytest.raises(pg.IntegrityError) as refused:
@@ -160,7 +162,7 @@ def test_what_must_never_be_stored_is_refused_by_name(
     assert refused.value.diag.constraint_name == constraint
 
 
-def test_an_execution_has_a_known_status(connection: Connection[Any]) -> None:
+def test_execution_status_is_constrained(connection: Connection[Any]) -> None:
     signal = connection.execute(
         "INSERT INTO trading_signals (token_address, signal_type, signal_strength) VALUES ('T', 'B', 1) RETURNING id"
     ).fetchone()
@@ -170,7 +172,7 @@ def test_an_execution_has_a_known_status(connection: Connection[Any]) -> None:
     assert refused.value.diag.constraint_name == "signal_executions_status_check"
 
 
-def test_a_hash_is_recorded_once_for_a_wallet(connection: Connection[Any]) -> None:
+def test_transaction_hash_is_unique_per_wallet(connection: Connection[Any]) -> None:
     row = _GOOD["agent_transactions"] | {"transaction_hash": "h"}
     _insert(connection, "agent_transactions", row)
     _insert(connection, "agent_transactions", row | {"transaction_leg": 1})
@@ -181,7 +183,7 @@ def test_a_hash_is_recorded_once_for_a_wallet(connection: Connection[Any]) -> No
 
 
 @pytest.mark.parametrize("table", ["agents", "agent_balances", "agent_positions"])
-def test_versions_rise_with_every_write_whoever_makes_it(connection: Connection[Any], table: str) -> None:
+def test_versions_rise_with_every_write(connection: Connection[Any], table: str) -> None:
     if table != "agents":
         _insert(connection, table, _GOOD[table])
 
@@ -196,9 +198,69 @@ def test_versions_rise_with_every_write_whoever_makes_it(connection: Connection[
     connection.execute(f"UPDATE {table} SET version = 1")  # not even by hand
     seen.append(min(versions()))
     if table != "agents":  # a cascade: the agent's id changes, and with it the child rows
+        connection.execute("ALTER TABLE agent_transactions DISABLE TRIGGER agent_transactions_append_only")
         connection.execute(f"UPDATE agents SET id = gen_random_uuid() WHERE id = '{AGENT}'")
         seen.append(max(versions()))
     assert seen == sorted(set(seen))
+
+
+# --- Ids ----------------------------------------------------------------------------------------
+
+
+def test_new_id_is_uuid_v7_of_this_millisecond(connection: Connection[Any]) -> None:
+    for _ in range(100):
+        row = connection.execute(
+            "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, new_id(),"
+            " floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+        ).fetchone()
+        assert row is not None
+        before, made, after = row
+        assert (made.version, made.variant) == (7, RFC_4122)
+        assert before <= made.int >> 80 <= after
+
+
+def test_new_ids_are_distinct_and_rise_with_time(connection: Connection[Any]) -> None:
+    made = connection.execute("SELECT new_id() FROM generate_series(1, 10000)").fetchall()
+    assert len(set(made)) == 10_000
+    rising = [connection.execute("SELECT new_id(), pg_sleep(0.002)").fetchall()[0][0] for _ in range(10)]
+    assert rising == sorted(rising)
+
+
+def test_every_default_id_is_made_by_new_id(connection: Connection[Any]) -> None:
+    defaults = connection.execute(
+        "SELECT c.relname::text, pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef AS d"
+        " INNER JOIN pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum"
+        " INNER JOIN pg_class AS c ON c.oid = d.adrelid"
+        " WHERE a.atttypid = 'uuid'::regtype AND c.relname !~ '^_'"
+    ).fetchall()
+    assert len(defaults) == 10
+    assert {expression for _, expression in defaults} == {"new_id()"}
+
+
+def test_signal_ids_go_beyond_integer(connection: Connection[Any]) -> None:
+    connection.execute("SELECT setval('trading_signals_id_seq', 2147483647)")
+    signal = connection.execute(
+        "INSERT INTO trading_signals (token_address, signal_type, signal_strength) VALUES ('T', 'B', 1) RETURNING id"
+    ).fetchall()
+    assert signal == [(2**31,)]
+    _insert(connection, "agent_transactions", _GOOD["agent_transactions"] | {"signal_id": 2**31})
+    _insert(connection, "agent_historical_swaps", _GOOD["agent_historical_swaps"] | {"signal_id": 2**31})
+    _insert(connection, "signal_executions", {"signal_id": 2**31, "agent_id": AGENT, "status": "PENDING"})
+    connection.execute("DELETE FROM trading_signals WHERE id = 2147483648")
+    assert connection.execute(f"SELECT count(*) FROM signal_executions WHERE agent_id = '{AGENT}'").fetchone() == (0,)
+    assert connection.execute(
+        f"SELECT count(signal_id) FROM agent_historical_swaps WHERE agent_id = '{AGENT}'"
+    ).fetchone() == (0,)
+
+
+def test_deleted_agent_takes_rows_of_its_wallets_along(connection: Connection[Any]) -> None:
+    tables = ("agent_balances", "agent_positions", "agent_balance_snapshots")
+    for table in tables:
+        _insert(connection, table, _GOOD[table])
+    connection.execute("SELECT purge_agent_v1(%s, 'a test')", [AGENT])
+    for table in tables:
+        left = connection.execute(f"SELECT id FROM {table} WHERE agent_id = %s".encode(), [AGENT]).fetchall()
+        assert left == [], table
 
 
 # --- Arithmetic ---------------------------------------------------------------------------------
@@ -209,7 +271,7 @@ _above_zero = st.decimals(min_value=Decimal("1e-18"), max_value=Decimal("1e20"),
 
 @settings(max_examples=300, deadline=None)
 @given(numerator=_numbers, denominator=_above_zero, decimals=st.sampled_from([4, 8, 18]))
-def test_a_ratio_is_correctly_rounded_to_its_last_digit(
+def test_ratio_is_correctly_rounded_to_its_last_digit(
     database_url: str, numerator: Decimal, denominator: Decimal, decimals: int
 ) -> None:
     with _shared(database_url).cursor() as cursor:
@@ -250,7 +312,7 @@ def _close_shared() -> Iterator[None]:
         ("'DEPOSIT', sol_mint(), 5, 'U', 7, NULL, 1", {"SOL": 4}),
     ],
 )
-def test_what_a_transaction_does_to_its_wallet(
+def test_transaction_effects_returns_balance_changes(
     connection: Connection[Any], transaction: str, effects: dict[str, int]
 ) -> None:
     rows = connection.execute(
@@ -265,7 +327,7 @@ def test_what_a_transaction_does_to_its_wallet(
 def _history(empty_database: str, rows: str) -> Migrator:
     """A database as the public system left it, with these rows."""
     migrator = Migrator(empty_database)
-    migrator.migrate(HISTORY_END)
+    migrator.migrate(LAST_LEGACY_MIGRATION)
     with psycopg.connect(empty_database) as connection:
         for table in ("users", "agents", "agent_transactions"):
             connection.execute(f"ALTER TABLE {table} ALTER COLUMN id SET DEFAULT gen_random_uuid()")
@@ -304,7 +366,7 @@ def test_old_balances_keep_every_digit(empty_database: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "NaN", "Infinity", "five", "1e-19", "1.2345678901234567890123e+22", "1e20", "0x10", "1,5", "1e9999"]
 )
-def test_an_old_balance_that_does_not_fit_stops_the_migration(empty_database: str, text: str) -> None:
+def test_old_balance_beyond_column_stops_migration(empty_database: str, text: str) -> None:
     migrator = _history(empty_database, _old_balance("good", "1") + _old_balance("bad", text))
     with pytest.raises(MigrationError, match="a later migration refuses: 1;") as caught:
         migrator.migrate()
@@ -315,7 +377,7 @@ def test_an_old_balance_that_does_not_fit_stops_the_migration(empty_database: st
     assert stored == [(text,), ("1",)]
 
 
-def test_old_positions_get_the_proceeds_of_their_take_profits(empty_database: str) -> None:
+def test_old_positions_get_proceeds_of_take_profits(empty_database: str) -> None:
     migrator = _history(
         empty_database,
         "INSERT INTO agent_positions (id, agent_id, wallet_address, token_address, token_symbol,"
@@ -347,11 +409,12 @@ def test_old_repeated_hashes_are_numbered(empty_database: str) -> None:
     assert rows == [(0,), (1,), (2,)]
 
 
-def test_narrowing_numbers_again_never_loses_a_digit(empty_database: str) -> None:
+def test_narrowing_numbers_again_never_loses_digit(empty_database: str) -> None:
     migrator = Migrator(empty_database)
     migrator.migrate()
     with psycopg.connect(empty_database) as connection:
         connection.execute(OWNERS)
+        connection.execute("SET session_replication_role = replica")  # the ledger is append-only
         connection.execute("UPDATE agent_transactions SET network_fee_sol = 0.000000001")
     with pytest.raises(MigrationError, match="would lose them"):
         migrator.rollback(to="20261123090100_store_balances_as_numeric")

@@ -1,4 +1,4 @@
-"""What a DATABASE_URL asks for is what its sessions have."""
+"""Sessions have the settings that DATABASE_URL asks for."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_schema_of_the_url_is_the_current_one_whatever_its_name(empty_database: str, name: str) -> None:
+def test_schema_of_url_is_current_schema_for_any_name(empty_database: str, name: str) -> None:
     with psycopg.connect(empty_database) as connection:
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(name)))
     conninfo = parse_database_url(url_of(empty_database, f"schema={quote(name, safe='')}"))
@@ -66,7 +66,7 @@ def test_the_schema_of_the_url_is_the_current_one_whatever_its_name(empty_databa
     assert ask(conninfo, "SHOW statement_timeout") == "0"
 
 
-def test_other_options_hold_beside_the_schema(empty_database: str) -> None:
+def test_other_options_apply_beside_schema(empty_database: str) -> None:
     query = "options=-cwork_mem%3D1MB&schema=pg_catalog&application_name=a%2Bb+c"
     conninfo = parse_database_url(url_of(empty_database, query))
     assert ask(conninfo, "SHOW work_mem") == "1MB"
@@ -75,8 +75,8 @@ def test_other_options_hold_beside_the_schema(empty_database: str) -> None:
 
 
 @pytest.mark.parametrize("password", ["plain", "sp ace", "%2F", "a'b\\c", "@:/?#[]&=+", "é😀", "\t\n"])
-def test_a_role_is_let_in_whatever_its_password(empty_database: str, password: str) -> None:
-    """Trust may let it in anyway: what matters is that the rest of the URL is understood around the password."""
+def test_role_connects_with_any_password(empty_database: str, password: str) -> None:
+    """Trust authentication may accept any password: the test shows that the rest of the URL is parsed correctly."""
     parts = {name: quote(str(value), safe="") for name, value in conninfo_to_dict(empty_database).items()}
     url = (
         f"postgresql://{parts['user']}:{quote(password, safe='')}@/{parts['dbname']}"
@@ -88,7 +88,7 @@ def test_a_role_is_let_in_whatever_its_password(empty_database: str, password: s
     assert ask(parse_database_url(url), "SELECT current_schema()") == "pg_catalog"
 
 
-async def test_the_variables_are_what_a_session_has(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_session_has_settings_of_variables(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", url_of(empty_database, "schema=My+Schema&options=-clock_timeout%3D7s"))
     monkeypatch.setenv("NEXGENT_DB_STATEMENT_TIMEOUT_S", "1.5")
     monkeypatch.setenv("NEXGENT_DB_LOCK_TIMEOUT_S", "3")
@@ -107,6 +107,6 @@ async def test_the_variables_are_what_a_session_has(empty_database: str, monkeyp
             assert await cursor.fetchone() == (value,)
 
 
-def test_a_schema_that_does_not_exist_is_no_schema(empty_database: str) -> None:
+def test_missing_schema_is_not_current(empty_database: str) -> None:
     conninfo = parse_database_url(url_of(empty_database, f"schema={uuid4()}"))
     assert ask(conninfo, "SELECT current_schema()") is None

@@ -1,4 +1,4 @@
-"""A connection whose user gave up in the middle, which only tasks can do: the next user sees nothing of theirs."""
+"""A connection whose task was cancelled: the next user sees no row of the previous one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 from nexgent_db import AsyncDatabase
 from nexgent_db.settings import Settings
 from tests.integration.aio.factories import new_owner
-from tests.support.roles import RoledDatabase
+from tests.support.servers.roles import RoledDatabase
 
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
-@pytest.mark.parametrize("in_block", [False, True])
-async def test_a_cancelled_task_leaves_nothing_to_the_next_user(roled: RoledDatabase, in_block: bool) -> None:
+@pytest.mark.parametrize("in_transaction", [False, True])
+async def test_cancelled_task_leaves_no_tenant_to_next_user(roled: RoledDatabase, in_transaction: bool) -> None:
     settings = replace(Settings.from_url(roled.url_of("app")), pool_max_size=1)
     async with AsyncDatabase(settings) as app:
         me, other = await new_owner(app), await new_owner(app)
@@ -25,14 +25,14 @@ async def test_a_cancelled_task_leaves_nothing_to_the_next_user(roled: RoledData
             theirs = mine.for_tenant(other.user_id)
 
             async def deposit() -> None:
-                if in_block:
+                if in_transaction:
                     async with mine.transaction() as tx:
                         await tx.trades.deposit(me.deposit("1"))
                 else:
                     await mine.trades.deposit(me.deposit("1"))
 
             for _ in range(3):
-                async with app.transaction() as tx:  # whoever trades with the wallet waits for it
+                async with app.transaction() as tx:  # the other trade of this wallet waits for it
                     await tx.trades.deposit(me.deposit("1"))
                     task = asyncio.create_task(deposit())
                     async with await psycopg.AsyncConnection.connect(roled.url, autocommit=True) as superuser:

@@ -1,6 +1,6 @@
-"""How many rows a trade reads: as many in a wallet of a thousand tokens, of a token that a thousand hold, as in any.
+"""The rows that a trade reads: the same number for a wallet of 1,000 tokens and for a token in 1,000 wallets.
 
-That does not depend on what the planner knows of the tables: nothing, as in a new database, or all.
+This holds with the planner's statistics and without them, as in a new database.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pytest_postgresql.executors import NoopExecutor
 
 from nexgent_db import Database, Transaction
 from nexgent_db.models import SOL_MINT
-from nexgent_db.models._base import Order
+from nexgent_db.models.base import Input
 from tests.conftest import new_database
 from tests.integration.sync.factories import Owner, new_owner
 
@@ -41,15 +41,17 @@ _CROWD = f"""
         ) AS token (address)
     WHERE w.wallet_address LIKE 'crowd%';
     INSERT INTO agent_transactions
-        (id, agent_id, wallet_address, transaction_type, transaction_value_usd, transaction_time)
-    SELECT id, agent_id, wallet_address, 'SWAP', 1, now() FROM agent_balances WHERE wallet_address LIKE 'crowd%';
+        (id, agent_id, wallet_address, transaction_type, transaction_value_usd, transaction_time, input_mint,
+         input_amount, output_mint, output_amount)
+    SELECT id, agent_id, wallet_address, 'SWAP', 1, now(), '{SOL_MINT}', 1, token_address, 10
+    FROM agent_balances WHERE wallet_address LIKE 'crowd%';
     INSERT INTO agent_positions
         (agent_id, wallet_address, token_address, token_symbol, purchase_transaction_id, purchase_price,
-         purchase_amount, total_invested_sol)
-    SELECT agent_id, wallet_address, token_address, 'T', id, 1, 10, 10
+         purchase_amount, remaining_amount, total_invested_sol)
+    SELECT agent_id, wallet_address, token_address, 'T', id, 1, 10, 10, 10
     FROM agent_balances WHERE wallet_address LIKE 'crowd%' AND token_address <> '{SOL_MINT}';
 """
-"""Everybody has SOL, one token that all have, and five that nobody else has."""
+"""Each wallet has SOL, one token that all wallets have, and five tokens of its own."""
 
 _OF_THE_OWNER = """
     INSERT INTO agent_balances (agent_id, wallet_address, token_address, token_symbol, balance)
@@ -61,7 +63,7 @@ _READ = "SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_
 
 @pytest.fixture(scope="module", params=["nothing is known", "all is known"])
 def trader(request: pytest.FixtureRequest, migrated_template: NoopExecutor) -> Iterator[tuple[Database, Owner]]:
-    """An agent with many tokens among many agents, and how much the planner knows of them."""
+    """An agent with many tokens among many agents, with and without the planner's statistics."""
     with new_database(migrated_template, migrated_template.template_dbname) as url, Database(url) as db:
         owner = new_owner(db)
         db.trades.deposit(owner.deposit("100000"))
@@ -77,7 +79,7 @@ def trader(request: pytest.FixtureRequest, migrated_template: NoopExecutor) -> I
         yield db, owner
 
 
-Step = tuple[str, Callable[[Owner], Order]]
+Step = tuple[str, Callable[[Owner], Input]]
 
 
 def bought_and_sold(token: str) -> tuple[Step, ...]:
@@ -100,7 +102,7 @@ STEPS: dict[str, tuple[Step, ...]] = {
 
 @contextmanager
 def rows_read(db: Database) -> Iterator[tuple[Transaction, Counter[str]]]:
-    """A block, and how many rows of each table it has read once it is left."""
+    """The number of rows of each table that the statements in the ``with`` have read, known after it."""
     read = Counter[str]()
     with db.transaction() as tx:
         before = _counted(tx)
@@ -110,13 +112,13 @@ def rows_read(db: Database) -> Iterator[tuple[Transaction, Counter[str]]]:
 
 
 def _counted(tx: Transaction) -> dict[str, int]:
-    """What the session has counted and not yet reported, of the transactions before as well."""
+    """The session's counts that it has not yet reported, including those of earlier transactions."""
     cursor = tx._connection.cursor(row_factory=tuple_row)
     return dict(cursor.execute(_READ).fetchall())
 
 
 @pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
-def test_a_trade_reads_only_the_rows_that_it_is_about(trader: tuple[Database, Owner], steps: tuple[Step, ...]) -> None:
+def test_trade_reads_only_rows_of_its_wallet_and_token(trader: tuple[Database, Owner], steps: tuple[Step, ...]) -> None:
     db, owner = trader
     for _ in range(12):  # more often than a plan is made for the values at hand
         for name, order in steps:
@@ -127,7 +129,7 @@ def test_a_trade_reads_only_the_rows_that_it_is_about(trader: tuple[Database, Ow
 
 
 @pytest.mark.parametrize("token", [SOL_MINT, HOT, "held1"])
-def test_a_look_up_by_wallet_and_token_reads_one_row(trader: tuple[Database, Owner], token: str) -> None:
+def test_lookup_by_wallet_and_token_reads_one_row(trader: tuple[Database, Owner], token: str) -> None:
     db, owner = trader
     for _ in range(12):
         with rows_read(db) as (tx, read):

@@ -1,6 +1,6 @@
-"""The upgrade of a database that is in use and full of rows: what may wait, what is rewritten, that nothing is lost.
+"""The upgrade of a large database in use: which statements wait, which tables are rewritten, and no row is lost.
 
-Times are for ``make bench-upgrade``; here is what they follow from: which locks a migration holds, and what it reads.
+``make bench-upgrade`` measures times; these tests check their causes: the locks of a migration, and its reads.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Final
 
@@ -17,14 +18,14 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from nexgent_db._data import data_dir
-from nexgent_db._migrating.files import Migration, read_folder
-from nexgent_db._migrating.locks import MeasuredMigration, measured
 from nexgent_db.errors import ConnectionLost
 from nexgent_db.migrations import Migrator
+from nexgent_db.migrations.files import LAST_LEGACY_MIGRATION, Migration, read_folder
+from nexgent_db.migrations.lock_report import LockReport, lock_reports
+from nexgent_db.resources import data_dir
 from tests.conftest import new_database
-from tests.support.many_rows import LAST_OF_HISTORY, REWRITING, Size, digest, fill, user_id
-from tests.support.old_client import OldClients
+from tests.support.builders.many_rows import REWRITING, Size, digest, fill, user_id
+from tests.support.faults.old_client import OldClients
 
 IN_USE: Final = frozenset(
     {
@@ -33,16 +34,20 @@ IN_USE: Final = frozenset(
     }
 )  # fmt: skip
 """The tables that trades use: large ones, and two that every trade refers to."""
+_REFERRED_TO: Final = frozenset({"agents", "agent_wallets", "trading_signals"})
+_PURCHASES: Final = "20261124100620_purchase_stays"
+"""Blocks positions and, for the key that refers to them, transactions."""
+"""The tables that keys of the others refer to: making or dropping a key locks both of its tables."""
 _LONGEST_MS: Final = 500
 
 
 def ours() -> list[Migration]:
-    return [migration for migration in read_folder(data_dir("migrations")) if migration.id > LAST_OF_HISTORY]
+    return [migration for migration in read_folder(data_dir("migrations")) if migration.id > LAST_LEGACY_MIGRATION]
 
 
 @pytest.fixture(scope="module")
 def filled_template(pg_server: SimpleNamespace) -> Iterator[str]:
-    """The name of a database at the end of the history, with rows in every table."""
+    """The name of a database after the legacy migrations, with rows in every table."""
     with new_database(pg_server, None) as url:
         assert len(list(fill(url, Size(5_000, 1_000)))) == 11
         yield str(conninfo_to_dict(url)["dbname"])
@@ -56,40 +61,47 @@ def filled_database(pg_server: SimpleNamespace, filled_template: str) -> Iterato
 
 
 @pytest.fixture(scope="module")
-def observed(pg_server: SimpleNamespace, filled_template: str) -> list[MeasuredMigration]:
-    """Every migration of ours, applied in its turn to another copy."""
+def observed(pg_server: SimpleNamespace, filled_template: str) -> list[LockReport]:
+    """The lock reports of all our migrations, applied one after another to another copy."""
     with new_database(pg_server, filled_template) as url:
-        return list(measured(url, ours()))
+        return list(lock_reports(url, ours()))
 
 
-def test_only_listed_migrations_make_trades_wait_while_they_read_or_rewrite(observed: list[MeasuredMigration]) -> None:
+def test_only_listed_migrations_make_trades_wait_while_they_read_or_rewrite(observed: list[LockReport]) -> None:
     long = {seen.name for seen in observed if seen.blocked & IN_USE and (seen.read | seen.rewritten) & IN_USE}
     assert long == REWRITING.keys()
 
 
-def test_the_listed_migrations_are_those_of_the_readme(observed: list[MeasuredMigration]) -> None:
-    readme = (data_dir("migrations") / "README.md").read_text(encoding="utf-8")
-    listed = dict(re.findall(r"^\| `(\d{14}_\w+)` \| (\w+) \| [\d.]+ \|$", readme, re.MULTILINE))
+def test_listed_migrations_match_guide(observed: list[LockReport]) -> None:
+    guide = (Path(__file__).parents[2] / "docs/pages/guides/large-tables.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `(\d{14}_\w+)` \| (\w+) \| [\d.]+ \|$", guide, re.MULTILINE))
     assert listed == {seen.name: ", ".join(seen.rewritten) for seen in observed if seen.rewritten}
     assert listed.keys() == REWRITING.keys()
 
 
-def test_a_migration_makes_trades_wait_for_one_table_or_for_the_two_of_a_foreign_key(
-    observed: list[MeasuredMigration],
+def test_migration_blocks_trades_on_one_table_and_those_its_keys_refer_to(
+    observed: list[LockReport],
 ) -> None:
-    foreign_key = re.compile(r"^ +FOREIGN KEY |^ALTER TABLE \w+ DROP CONSTRAINT \w+_fkey;", re.MULTILINE)
     texts = {migration.id: migration.up.text for migration in ours()}
-    for seen in observed:
-        blocked = seen.blocked & IN_USE
-        if len(blocked) > 1:
-            assert len(blocked - {"agent_wallets"}) == 1, seen.name
-            assert foreign_key.search(texts[seen.name]), seen.name
+    several = {seen.name: blocked for seen in observed if len(blocked := seen.blocked & IN_USE) > 1}
+    # A column that keys refer to is changed together with the keys.
+    assert several.pop("20261123090540_widen_signal_ids") == {
+        "trading_signals", "agent_transactions", "agent_historical_swaps", "signal_executions"
+    }  # fmt: skip
+    assert several.pop(_PURCHASES) == {"agent_positions", "agent_transactions"}
+    assert len(several) >= 5
+    for name, blocked in several.items():
+        assert len(blocked - _REFERRED_TO) == 1, name
+        (table,) = blocked - _REFERRED_TO
+        for referred in blocked & _REFERRED_TO:
+            dropped = f"DROP CONSTRAINT {table}_{'agent_id' if referred == 'agents' else ''}"
+            assert re.search(rf"REFERENCES {referred} |{dropped}\w*_fkey", texts[name]), (name, referred)
 
 
-def test_who_makes_trades_wait_has_made_autovacuum_give_way_and_waits_half_a_second(
-    observed: list[MeasuredMigration],
+def test_blocking_migration_cancels_autovacuum_and_waits_half_a_second(
+    observed: list[LockReport],
 ) -> None:
-    """In all, not for each of its locks: it has given up before a trade that waits for it looks for a deadlock."""
+    """In all, not for each lock: the migration gives up before a trade that waits for it checks for a deadlock."""
     blocking = [seen for seen in observed if seen.blocked & IN_USE]
     assert len(blocking) >= 10
     for seen in blocking:
@@ -99,7 +111,7 @@ def test_who_makes_trades_wait_has_made_autovacuum_give_way_and_waits_half_a_sec
         assert 0 < len(blocked) * seen.lock_timeout_ms <= _LONGEST_MS, seen.name
 
 
-def test_a_header_names_every_lock_that_trades_wait_for(observed: list[MeasuredMigration]) -> None:
+def test_header_names_every_lock_that_blocks_trades(observed: list[LockReport]) -> None:
     texts = {migration.id: migration.up.text for migration in ours()}
     for seen in observed:
         says = re.search(r"^-- Locks: (.*?)^-- Rollback loses: ", texts[seen.name], re.MULTILINE | re.DOTALL)
@@ -110,18 +122,18 @@ def test_a_header_names_every_lock_that_trades_wait_for(observed: list[MeasuredM
             assert re.search(rf"\b{strongest} on .*\b{table}\b", said), (seen.name, table)
 
 
-def test_what_runs_outside_of_a_transaction_needs_no_lock_that_trades_wait_for(
-    observed: list[MeasuredMigration],
+def test_non_transactional_migration_takes_no_lock_that_blocks_trades(
+    observed: list[LockReport],
 ) -> None:
-    """Indexes are built and dropped concurrently; whatever else there is gets along with transactions that write."""
+    """Indexes are built and dropped concurrently; the other locks do not conflict with transactions that write."""
     alone = [seen for seen in observed if not seen.transactional]
-    assert len(alone) >= 5
+    assert len(alone) >= 4
     assert {seen.name: seen.blocked for seen in alone if seen.blocked} == {}
 
 
-def test_a_waiting_migration_does_not_hold_up_trades(filled_database: str) -> None:
-    """While somebody vacuums, that is: the migration queues where no trade does."""
-    Migrator(filled_database).migrate(to="20261123090500_widen_snapshot_numbers")
+def test_waiting_migration_does_not_block_trades(filled_database: str) -> None:
+    """VACUUM holds the lock here: the migration waits for it where no trade does."""
+    Migrator(filled_database).migrate(to=list(REWRITING)[-1])
     with psycopg.connect(filled_database) as vacuum, psycopg.connect(filled_database, autocommit=True) as trader:
         vacuum.execute("LOCK TABLE agent_transactions IN SHARE UPDATE EXCLUSIVE MODE")
         migrating = threading.Thread(target=Migrator(filled_database).migrate)
@@ -141,7 +153,7 @@ _FILLS: Final = {
     "20261123091210_fill_position_proceeds": (
         "agent_positions",
         "proceeds_sol <> 0",
-        "remaining_amount IS NOT NULL ORDER BY ctid DESC",
+        "remaining_amount < purchase_amount ORDER BY ctid DESC",
     ),
     "20261123091310_fill_transaction_legs": (
         "agent_transactions",
@@ -155,7 +167,7 @@ _FILLS: Final = {
 
 
 @pytest.mark.parametrize("name", _FILLS)
-def test_a_fill_that_is_cut_off_keeps_what_it_has_done_and_goes_on_from_there(filled_database: str, name: str) -> None:
+def test_interrupted_fill_keeps_progress_and_resumes(filled_database: str, name: str) -> None:
     table, filled, last = _FILLS[name]
     names = [migration.id for migration in ours()]
     Migrator(filled_database).migrate(to=names[names.index(name) - 1])
@@ -184,7 +196,7 @@ _WAITS_FOR_A_ROW: Final = """
 """
 
 
-def test_clients_of_the_release_before_trade_through_the_upgrade_and_nothing_is_lost(empty_database: str) -> None:
+def test_clients_of_previous_release_trade_through_upgrade_without_loss(empty_database: str) -> None:
     for _ in fill(empty_database, Size(50_000, 10_000)):
         pass
     before = digest(empty_database, apart_from_user=1)

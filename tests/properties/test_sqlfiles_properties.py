@@ -1,17 +1,19 @@
-"""What holds for named-query files of any content."""
+"""Properties of named-query files with any content."""
 
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexgent_db._sqllexer import Kind, LexError, tokens
 from nexgent_db.errors import SqlFileError
-from nexgent_db.sqlfiles import Query, load_file
+from nexgent_db.queries.lexer import Kind, LexError, tokens, tokens_of_any
+from nexgent_db.queries.sqlfile import load_file
+from nexgent_db.queries.statement import Query
 
 HEAD = "-- name: q :many\n"
 PRODUCED_HEAD = "-- name: some_file.q :many\n"
@@ -56,7 +58,7 @@ NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True).map(lambda name: f
 # Always with a comma: a string behind another one's line end would continue it, in its escape mode.
 SPACES = st.sampled_from([" , ", ",\n", "\n\t,", ",  ", " /* : */ , "])
 # Characters that mean something to the lexer, and some that mean nothing.
-NASTY = st.text(st.sampled_from("'\"$:;-/*\\\nEeaux_1 ()[]%,=<>é\u00a0?@{"), max_size=40)
+EDGE_CASE_TEXT = st.text(st.sampled_from("'\"$:;-/*\\\nEeaux_1 ()[]%,=<>é\u00a0?@{"), max_size=40)
 QUOTABLE = st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"]), max_size=30).filter(
     lambda text: "\n-- name: " not in f"\n{text}"
 ) | st.lists(st.sampled_from([":x", "'", '"', "$", "$$", "\\", "\n", "--", "/*", "*/", " ", "E'", "é"])).map("".join)
@@ -75,9 +77,7 @@ def load(directory: Path, content: str | bytes) -> dict[str, Query]:
 
 
 @given(st.lists(st.tuples(st.one_of(FRAGMENTS, NAMES.map(lambda name: (name,))), SPACES)))
-def test_the_parameters_put_in_are_the_parameters_found(
-    directory: Path, parts: list[tuple[str | tuple[str], str]]
-) -> None:
+def test_inserted_parameters_are_found(directory: Path, parts: list[tuple[str | tuple[str], str]]) -> None:
     written, produced, numbers = "SELECT ", "SELECT ", dict[str, int]()
     for part, space in parts:
         if isinstance(part, str):
@@ -113,7 +113,7 @@ def quotings(text: str) -> Iterator[str]:
 
 
 @given(QUOTABLE)
-def test_nothing_inside_quotes_or_comments_is_a_parameter(directory: Path, text: str) -> None:
+def test_text_inside_quotes_or_comments_is_no_parameter(directory: Path, text: str) -> None:
     for quoted in quotings(text):
         query = load(directory, f"{HEAD}SELECT {quoted}, 0")["q"]
         assert query.parameters == ()
@@ -122,8 +122,8 @@ def test_nothing_inside_quotes_or_comments_is_a_parameter(directory: Path, text:
         assert other.text == f"{PRODUCED_HEAD}SELECT {quoted}, $1::text"
 
 
-@given(NASTY)
-def test_tokens_tile_the_text_or_a_place_in_it_is_refused(text: str) -> None:
+@given(EDGE_CASE_TEXT)
+def test_tokens_cover_text_or_position_is_refused(text: str) -> None:
     position, refused = 0, None
     try:
         for token in tokens(text):
@@ -135,8 +135,8 @@ def test_tokens_tile_the_text_or_a_place_in_it_is_refused(text: str) -> None:
     assert position == len(text) if refused is None else position <= refused < len(text)
 
 
-@given(NASTY)
-def test_a_token_alone_is_the_same_token(text: str) -> None:
+@given(EDGE_CASE_TEXT)
+def test_token_alone_lexes_to_itself(text: str) -> None:
     try:
         found = list(tokens(text))
     except LexError:
@@ -149,13 +149,13 @@ def test_a_token_alone_is_the_same_token(text: str) -> None:
 
 
 @given(
-    NASTY
+    EDGE_CASE_TEXT
     | st.lists(st.sampled_from([HEAD, "-- name: b :one\n", "SELECT :a", " AND :b -- if given\n", ";", "\n", "'", "("]))
     .map("".join)
-    .flatmap(lambda text: NASTY.map(lambda nasty: text + nasty))
+    .flatmap(lambda text: EDGE_CASE_TEXT.map(lambda ending: text + ending))
     | st.binary(max_size=20).map(lambda data: HEAD.encode() + data)
 )
-def test_any_file_is_read_or_refused_at_a_place_inside_it(directory: Path, content: str | bytes) -> None:
+def test_any_file_is_read_or_refused_with_valid_position(directory: Path, content: str | bytes) -> None:
     data = content.encode() if isinstance(content, str) else content
     refused, queries = None, dict[str, Query]()
     try:
@@ -176,7 +176,7 @@ def test_any_file_is_read_or_refused_at_a_place_inside_it(directory: Path, conte
 
 
 @given(st.lists(st.frozensets(st.sampled_from("abcd"), min_size=1), max_size=6), st.frozensets(st.sampled_from("abcd")))
-def test_a_line_stays_exactly_when_all_its_parameters_are_given(
+def test_optional_line_stays_exactly_when_all_parameters_are_given(
     directory: Path, groups: list[frozenset[str]], chosen: frozenset[str]
 ) -> None:
     rows = [" ".join(f"AND :{name}" for name in sorted(group)) for group in groups]
@@ -200,3 +200,11 @@ def test_a_line_stays_exactly_when_all_its_parameters_are_given(
         for m in range(16)
     }
     assert every == set(variants)
+
+
+@given(EDGE_CASE_TEXT)
+def test_any_text_is_split_without_a_gap_and_as_a_query_where_that_is_possible(text: str) -> None:
+    found = list(tokens_of_any(text))
+    assert "".join(text[token.start : token.end] for token in found) == text
+    with suppress(LexError):
+        assert list(tokens(text)) == found

@@ -1,4 +1,4 @@
-"""Secrets of API keys: their form, what is kept of them, and who shows them."""
+"""Secrets of API keys: their format, their stored hash and prefix, and where they are shown."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from nexgent_db.models.api_keys import hash_of, new_secret, prefix_of
 SECRET = "nex_" + "aB3-_x78" * 4
 
 
-def test_secrets_are_of_one_form_and_never_the_same() -> None:
+def test_secrets_share_format_and_are_unique() -> None:
     secrets = {new_secret() for _ in range(1000)}
     assert len(secrets) == 1000
     assert all(re.fullmatch(r"nex_[A-Za-z0-9_-]{32}", secret) for secret in secrets)
 
 
-def test_what_is_kept_is_the_hash_and_a_prefix() -> None:
+def test_stored_key_has_hash_and_prefix_only() -> None:
     assert hash_of(SECRET) == sha256(SECRET.encode()).hexdigest()
     assert prefix_of(SECRET) == "nex_aB3-"
 
@@ -48,7 +48,7 @@ def test_what_is_kept_is_the_hash_and_a_prefix() -> None:
         7,
     ],
 )
-def test_what_cannot_be_a_secret_has_no_hash(wrong: object) -> None:
+def test_malformed_secret_has_no_hash(wrong: object) -> None:
     assert hash_of(wrong) is None
 
 
@@ -63,11 +63,11 @@ def test_what_cannot_be_a_secret_has_no_hash(wrong: object) -> None:
         ([], "signals", False),
     ],
 )
-def test_a_scope_is_granted_by_itself_or_by_full_access(scopes: list[str], scope: str, granted: bool) -> None:
+def test_scope_is_granted_by_itself_or_by_full_access(scopes: list[str], scope: str, granted: bool) -> None:
     assert VerifiedApiKey(id=UUID(int=1), user_id=UUID(int=2), scopes=scopes).has_scope(scope) is granted
 
 
-def test_a_new_key_shows_its_secret_to_who_asks_for_it_only() -> None:
+def test_new_key_shows_secret_only_on_request() -> None:
     key = ApiKey(
         id=UUID(int=1),
         user_id=UUID(int=2),

@@ -1,4 +1,4 @@
-"""The generator of the synchronous layer: each rule, each refusal, and that what is committed is fresh."""
+"""The generator of the synchronous layer: each rule and refusal; the committed files are up to date."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.async_to_sync import NAMES, CannotConvert, convert, differences, expected, main, present, tidy
+from tests.codegen.async_to_sync import NAMES, CannotConvert, convert, differences, expected, main, present, tidy
 
 TREES = {"aio": "sync"}
 
@@ -48,7 +48,7 @@ def test_keywords_are_dropped(source: str, twin: str) -> None:
         ("(await f(\n1)).g", "f(\n1).g"),
     ],
 )
-def test_only_parentheses_that_stood_for_await_are_dropped(source: str, twin: str) -> None:
+def test_only_parentheses_of_await_are_dropped(source: str, twin: str) -> None:
     assert convert(source) == twin
 
 
@@ -99,19 +99,19 @@ def test_types_lose_their_wrapping(source: str, twin: str) -> None:
 # --- Imports ----------------------------------------------------------------------------------------
 
 
-def test_asyncio_gives_way_to_the_modules_that_are_used_instead() -> None:
+def test_asyncio_is_replaced_by_synchronous_modules() -> None:
     source = "import asyncio\nasync def f():\n    await asyncio.sleep(1)\n    return asyncio.current_task()\n"
     twin = "import threading\nimport time\ndef f():\n    time.sleep(1)\n    return threading.get_ident()\n"
     assert convert(source) == twin
 
 
-def test_asyncio_inside_a_function_keeps_its_place() -> None:
+def test_asyncio_inside_function_keeps_its_place() -> None:
     source = "def f():\n    import asyncio\n    a = asyncio.sleep, asyncio.Lock\n"
     twin = "def f():\n    import threading\n    import time\n    a = time.sleep, threading.Lock\n"
     assert convert(source) == twin
 
 
-def test_nothing_is_imported_twice_or_for_nothing() -> None:
+def test_imports_are_unique_and_used() -> None:
     source = (
         "import asyncio\n"
         "import time\n"
@@ -121,7 +121,7 @@ def test_nothing_is_imported_twice_or_for_nothing() -> None:
         "import pytest_asyncio\n"
         "\n"
         "from nexgent_db.aio.x import X\n"
-        "from nexgent_db.binding import Y\n"
+        "from nexgent_db.queries.binding import Y\n"
         "\n"
         "\n"
         "@pytest_asyncio.fixture\n"
@@ -134,7 +134,7 @@ def test_nothing_is_imported_twice_or_for_nothing() -> None:
         "\n"
         "import pytest\n"
         "\n"
-        "from nexgent_db.binding import Y\n"
+        "from nexgent_db.queries.binding import Y\n"
         "from nexgent_db.sync.x import X\n"
         "\n"
         "\n"
@@ -145,7 +145,7 @@ def test_nothing_is_imported_twice_or_for_nothing() -> None:
     assert tidy(convert(source), "nexgent_db/sync/sample.py") == twin
 
 
-def test_the_twin_is_formatted_anew() -> None:
+def test_twin_is_reformatted() -> None:
     source = (
         "async def find(\n"
         "    session: str, email: str, password_hash: str | None, user_id: int | None = None, limit: int = 1000\n"
@@ -180,7 +180,7 @@ def test_words_are_replaced_in_comments_and_strings_only(source: str, twin: str)
     assert convert(source) == twin
 
 
-def test_what_is_not_asynchronous_stays_as_it_is() -> None:
+def test_synchronous_code_stays_unchanged() -> None:
     source = Path(__file__).with_name("test_sqlfiles.py").read_text(encoding="utf-8")
     assert convert(source) == source
 
@@ -209,14 +209,14 @@ def test_what_is_not_asynchronous_stays_as_it_is() -> None:
         ("a = (", "EOF in multi-line statement"),
     ],
 )
-def test_what_cannot_be_converted_is_an_error(source: str, problem: str) -> None:
+def test_unconvertible_code_is_error(source: str, problem: str) -> None:
     with pytest.raises(CannotConvert) as refused:
         convert(source, "aio/x.py")
     assert str(refused.value).startswith("aio/x.py:")
     assert problem in str(refused.value)
 
 
-def test_every_place_is_named() -> None:
+def test_error_names_every_place() -> None:
     with pytest.raises(CannotConvert) as refused:
         convert("asyncio.gather()\n\nasyncio.wait()\n", "aio/x.py")
     assert [line.split(" ")[0] for line in str(refused.value).splitlines()] == ["aio/x.py:1:", "aio/x.py:3:"]
@@ -232,7 +232,7 @@ def _source(root: Path, text: str, name: str = "aio/deep/x.py") -> Path:
     return path
 
 
-def test_the_twin_says_where_it_comes_from(tmp_path: Path) -> None:
+def test_twin_names_its_source(tmp_path: Path) -> None:
     _source(tmp_path, "async def f():\n    pass\n")
     assert main([], tmp_path, TREES) == 0
     assert present(tmp_path, TREES) == {
@@ -241,7 +241,7 @@ def test_the_twin_says_where_it_comes_from(tmp_path: Path) -> None:
     assert main(["--check"], tmp_path, TREES) == 0
 
 
-def test_check_shows_what_is_stale_and_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_shows_stale_files_and_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = _source(tmp_path, "x = 1\n")
     _source(tmp_path, "", "aio/__init__.py")
     assert main(["--check"], tmp_path, TREES) == 1
@@ -260,7 +260,7 @@ def test_check_shows_what_is_stale_and_changes_nothing(tmp_path: Path, capsys: p
     assert present(tmp_path, TREES) == before
 
 
-def test_a_twin_without_a_source_is_deleted(tmp_path: Path) -> None:
+def test_twin_without_source_is_deleted(tmp_path: Path) -> None:
     source = _source(tmp_path, "x = 1\n")
     main([], tmp_path, TREES)
     source.unlink()
@@ -268,7 +268,7 @@ def test_a_twin_without_a_source_is_deleted(tmp_path: Path) -> None:
     assert present(tmp_path, TREES) == {}
 
 
-def test_a_file_written_by_hand_is_never_deleted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_file_written_by_hand_is_never_deleted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _source(tmp_path, "x = 1\n", "sync/mine.py")
     _source(tmp_path, "", "sync/empty.py")
     assert main(["--check"], tmp_path, TREES) == 1
@@ -278,9 +278,7 @@ def test_a_file_written_by_hand_is_never_deleted(tmp_path: Path, capsys: pytest.
     assert len(present(tmp_path, TREES)) == 2
 
 
-def test_nothing_is_written_when_one_source_cannot_be_converted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_file_is_written_when_one_source_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _source(tmp_path, "x = 1\n", "aio/a.py")
     _source(tmp_path, "\nasyncio.gather()\n", "aio/b.py")
     _source(tmp_path, "x = = 1\n", "aio/c.py")
@@ -291,7 +289,7 @@ def test_nothing_is_written_when_one_source_cannot_be_converted(
     assert present(tmp_path, TREES) == {}
 
 
-def test_a_long_diff_is_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_diff_is_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _source(tmp_path, "".join(f"x{number} = 1\n" for number in range(200)))
     assert main(["--check"], tmp_path, TREES) == 1
     out = capsys.readouterr().out
@@ -299,5 +297,5 @@ def test_a_long_diff_is_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "lines more" in out
 
 
-def test_the_committed_twins_are_fresh() -> None:
+def test_committed_twins_are_fresh() -> None:
     assert differences(expected(), present()) == [], "run make sync"

@@ -1,4 +1,4 @@
-"""Methods and their named queries: disagreements found at class creation, arguments checked, rows made into models."""
+"""Methods and their named queries: mismatches at class creation, checks of arguments, rows as models."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from psycopg.types.json import Jsonb
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from nexgent_db import NOT_GIVEN, NotGiven
-from nexgent_db.binding import MAX_BIGINT, BoundQuery, bind_repository, query, row_maker
 from nexgent_db.errors import InvalidInput, NexgentError, NoRow, QueryBindingError, TooManyRows
 from nexgent_db.models import Agent, AgentPosition, AgentTransaction, AgentWallet, TokenNumber, User
-from nexgent_db.models._base import AwareDatetime, Name, Order, Row
+from nexgent_db.models.base import AwareDatetime, Input, Name, Row
+from nexgent_db.queries.binding import MAX_BIGINT, BoundQuery, bind_repository, query
+from nexgent_db.queries.rows import row_maker
 
 Bind = Callable[[str, type], dict[str, BoundQuery]]
 
@@ -34,7 +35,7 @@ class Thing(Row):
     name: str
 
 
-class ThingOrder(Order):
+class ThingOrder(Input):
     """An order with a document and a number."""
 
     name: str
@@ -76,7 +77,7 @@ FIND = "-- name: find :optional\nSELECT id, name FROM things WHERE id = :id;\n"
 # --- Disagreements ------------------------------------------------------------------------------
 
 
-def test_what_agrees_is_bound(bind: Bind) -> None:
+def test_matching_query_and_method_are_bound(bind: Bind) -> None:
     class Things:
         @query
         async def find(self, id: int) -> Thing | None:
@@ -91,7 +92,7 @@ def test_what_agrees_is_bound(bind: Bind) -> None:
     assert bound["find"].doc == "The thing."
 
 
-def test_a_query_without_a_method_is_refused_with_its_line(refused: Refused) -> None:
+def test_query_without_method_is_refused_with_its_line(refused: Refused) -> None:
     class Things:
         @query
         async def find(self, id: int) -> Thing | None: ...
@@ -100,7 +101,7 @@ def test_a_query_without_a_method_is_refused_with_its_line(refused: Refused) -> 
     assert message.endswith("things.sql:4: things.forgotten has no method in Things")
 
 
-def test_a_method_without_a_query_is_refused_with_its_line(refused: Refused) -> None:
+def test_method_without_query_is_refused_with_its_line(refused: Refused) -> None:
     class Things:
         @query
         async def find(self, id: int) -> Thing | None: ...
@@ -112,7 +113,7 @@ def test_a_method_without_a_query_is_refused_with_its_line(refused: Refused) -> 
     assert f"test_binding.py:{line}: Things.invented has no query in " in refused(FIND, Things)
 
 
-def test_all_disagreements_are_told_at_once(refused: Refused) -> None:
+def test_all_mismatches_are_reported_at_once(refused: Refused) -> None:
     class Things:
         @query
         async def find(self, id: int) -> Thing: ...  # type: ignore[empty-body]
@@ -124,7 +125,7 @@ def test_all_disagreements_are_told_at_once(refused: Refused) -> None:
     assert len(message.splitlines()) == 3
 
 
-def test_a_missing_parameter_is_refused(refused: Refused) -> None:
+def test_missing_parameter_is_refused(refused: Refused) -> None:
     class Things:
         @query
         async def find(self) -> Thing | None: ...
@@ -134,7 +135,7 @@ def test_a_missing_parameter_is_refused(refused: Refused) -> None:
     assert message.endswith("the method lacks :id")
 
 
-def test_a_surplus_parameter_is_refused(refused: Refused) -> None:
+def test_surplus_parameter_is_refused(refused: Refused) -> None:
     class Things:
         @query
         async def find(self, id: int, colour: str) -> Thing | None: ...
@@ -144,7 +145,7 @@ def test_a_surplus_parameter_is_refused(refused: Refused) -> None:
     assert message.endswith("the query lacks :colour")
 
 
-def test_an_argument_without_annotation_is_refused(refused: Refused) -> None:
+def test_argument_without_annotation_is_refused(refused: Refused) -> None:
     class Things:
         @query
         async def find(self, id) -> Thing | None: ...  # type: ignore[no-untyped-def]
@@ -154,7 +155,7 @@ def test_an_argument_without_annotation_is_refused(refused: Refused) -> None:
     assert message.endswith("the argument 'id' has no annotation")
 
 
-def test_a_method_that_does_not_say_what_it_returns_is_refused(refused: Refused) -> None:
+def test_method_without_return_type_is_refused(refused: Refused) -> None:
     class Things:
         @query
         async def find(self, id: int): ...  # type: ignore[no-untyped-def]
@@ -174,9 +175,7 @@ RETURNS: list[tuple[str, list[Any], list[Any]]] = [
 @pytest.mark.parametrize(
     ("cardinality", "returns"), [(cardinality, each) for cardinality, right, _ in RETURNS for each in right]
 )
-def test_a_return_type_that_keeps_the_cardinalitys_promise_is_bound(
-    bind: Bind, cardinality: str, returns: object
-) -> None:
+def test_return_type_matching_cardinality_is_bound(bind: Bind, cardinality: str, returns: object) -> None:
     class Things:
         @query
         async def find(self) -> None: ...
@@ -188,7 +187,7 @@ def test_a_return_type_that_keeps_the_cardinalitys_promise_is_bound(
 @pytest.mark.parametrize(
     ("cardinality", "returns"), [(cardinality, each) for cardinality, _, wrong in RETURNS for each in wrong]
 )
-def test_a_return_type_that_does_not_is_refused(refused: Refused, cardinality: str, returns: object) -> None:
+def test_return_type_contradicting_cardinality_is_refused(refused: Refused, cardinality: str, returns: object) -> None:
     class Things:
         @query
         async def find(self) -> None: ...
@@ -199,7 +198,7 @@ def test_a_return_type_that_does_not_is_refused(refused: Refused, cardinality: s
     assert f":{cardinality} returns " in message
 
 
-def test_a_stream_returns_an_iterator(refused: Refused) -> None:
+def test_stream_returns_iterator(refused: Refused) -> None:
     class Things:
         @query
         async def find(self) -> list[Thing]: ...  # type: ignore[empty-body]
@@ -207,7 +206,7 @@ def test_a_stream_returns_an_iterator(refused: Refused) -> None:
     assert ":stream returns AsyncIterator[…]" in refused("-- name: find :stream\nSELECT 1 AS id;\n", Things)
 
 
-def test_a_tuple_of_anything_but_models_is_refused(refused: Refused) -> None:
+def test_tuple_of_non_models_is_refused(refused: Refused) -> None:
     class Things:
         @query
         async def find(self) -> tuple[int, str]: ...  # type: ignore[empty-body]
@@ -225,7 +224,7 @@ LIMIT :limit;
 """
 
 
-def test_a_parameter_that_may_be_left_out_needs_a_default(refused: Refused) -> None:
+def test_optional_parameter_requires_default(refused: Refused) -> None:
     class Things:
         @query
         async def listing(self, after: int, name: str, colour: str | None = None, limit: int = 9) -> list[Thing]: ...  # type: ignore[empty-body]
@@ -235,7 +234,7 @@ def test_a_parameter_that_may_be_left_out_needs_a_default(refused: Refused) -> N
     assert message.endswith(":name may be left out, so it must default to None or NOT_GIVEN")
 
 
-def test_another_default_than_none_or_not_given_is_refused(refused: Refused) -> None:
+def test_default_other_than_none_or_not_given_is_refused(refused: Refused) -> None:
     class Things:
         @query
         async def listing(  # type: ignore[empty-body]
@@ -245,7 +244,7 @@ def test_another_default_than_none_or_not_given_is_refused(refused: Refused) -> 
     assert ":name may be left out" in refused(LISTING, Things)
 
 
-def test_an_order_fills_what_may_be_left_out_by_a_field_that_may_be_none(refused: Refused) -> None:
+def test_order_fills_optional_parameter_by_nullable_field(refused: Refused) -> None:
     class Things:
         @query
         async def make(self, order: ThingOrder) -> None: ...
@@ -254,7 +253,7 @@ def test_an_order_fills_what_may_be_left_out_by_a_field_that_may_be_none(refused
     assert ":name may be left out, so it" in refused(sql, Things)
 
 
-def test_what_is_always_sent_cannot_default_to_not_given(refused: Refused) -> None:
+def test_required_parameter_cannot_default_to_not_given(refused: Refused) -> None:
     class Things:
         @query
         async def find(self, id: int | NotGiven = NOT_GIVEN) -> Thing | None: ...
@@ -263,7 +262,7 @@ def test_what_is_always_sent_cannot_default_to_not_given(refused: Refused) -> No
     assert message.endswith(":id is always sent, so it cannot default to NOT_GIVEN")
 
 
-def test_a_parameter_given_by_an_order_and_an_argument_is_refused(refused: Refused) -> None:
+def test_parameter_given_by_order_and_argument_is_refused(refused: Refused) -> None:
     class Things:
         @query
         async def make(self, order: ThingOrder, name: str) -> None: ...
@@ -273,7 +272,7 @@ def test_a_parameter_given_by_an_order_and_an_argument_is_refused(refused: Refus
     assert message.endswith(":name is given twice, by 'order' and 'name'")
 
 
-def test_an_orders_fields_are_parameters_one_by_one(refused: Refused) -> None:
+def test_orders_fields_are_parameters_one_by_one(refused: Refused) -> None:
     class Things:
         @query
         async def make(self, order: ThingOrder) -> None: ...
@@ -306,7 +305,7 @@ def sent(bound: BoundQuery, *args: Any, **kwargs: Any) -> tuple[list[str], tuple
     return [line.strip() for line in call.text.decode().splitlines()[2:] if line.strip()], call.values
 
 
-def test_arguments_go_by_place_by_name_and_by_default(listing: BoundQuery) -> None:
+def test_arguments_are_positional_named_or_default(listing: BoundQuery) -> None:
     whole = sent(listing, 1, "a", "red", 5)
     assert whole[1] == (1, "a", "red", 5)
     assert sent(listing, 1, "a", limit=5, colour="red") == whole
@@ -314,14 +313,14 @@ def test_arguments_go_by_place_by_name_and_by_default(listing: BoundQuery) -> No
     assert sent(listing, 1, "a", "red")[1] == (1, "a", "red", 100)
 
 
-def test_the_variant_is_chosen_by_what_is_given(listing: BoundQuery) -> None:
+def test_given_arguments_choose_variant(listing: BoundQuery) -> None:
     name, colour = "AND name = $2 -- if given", "AND colour = $2 -- if given"
     assert sent(listing, 1) == (["WHERE id > $1", "LIMIT $2"], (1, 100))
     assert sent(listing, 1, "a") == (["WHERE id > $1", name, "LIMIT $3"], (1, "a", 100))
     assert sent(listing, 1, colour="red") == (["WHERE id > $1", colour, "LIMIT $3"], (1, "red", 100))
 
 
-def test_none_is_not_given_where_it_is_the_default_and_null_where_it_is_not(listing: BoundQuery) -> None:
+def test_none_means_not_given_as_default_and_null_otherwise(listing: BoundQuery) -> None:
     assert sent(listing, 1, None) == sent(listing, 1)
     assert sent(listing, 1, colour=NOT_GIVEN) == sent(listing, 1)
     lines, values = sent(listing, 1, colour=None)
@@ -346,7 +345,7 @@ def test_not_given_is_refused_where_it_would_become_null(listing: BoundQuery) ->
         ((1, "a", "red", 5, 6), {}, "takes 4 arguments, 5 were given"),
     ],
 )
-def test_wrong_arguments_are_a_type_error_that_names_the_query(
+def test_wrong_arguments_are_type_error_that_names_query(
     listing: BoundQuery, args: tuple[Any, ...], kwargs: dict[str, Any], problem: str
 ) -> None:
     with pytest.raises(TypeError, match=rf"things\.listing\(\).*{problem}"):
@@ -412,9 +411,7 @@ Check = Callable[[object, object], Any]
         (list[UUID], ["f47ac10b-58cc-4372-a567-0e02b2c3d479"]),
     ],
 )
-def test_a_value_that_cannot_be_stored_as_given_is_refused_by_name(
-    check: Check, annotation: object, value: object
-) -> None:
+def test_unstorable_value_is_refused_by_name(check: Check, annotation: object, value: object) -> None:
     with pytest.raises(InvalidInput) as refused:
         check(annotation, value)
     assert refused.value.field == "value"
@@ -437,9 +434,7 @@ def test_a_value_that_cannot_be_stored_as_given_is_refused_by_name(
         (list[str], ["a"], ["a"]),
     ],
 )
-def test_a_value_that_can_goes_out_as_it_is(
-    check: Check, annotation: object, value: object, goes_out_as: object
-) -> None:
+def test_storable_value_is_sent_unchanged(check: Check, annotation: object, value: object, goes_out_as: object) -> None:
     assert repr(check(annotation, value)) == repr(goes_out_as)
 
 
@@ -450,7 +445,7 @@ def test_documents_are_wrapped_for_json(check: Check, annotation: object) -> Non
     assert wrapped.obj == {"a": [1, None]}
 
 
-def test_none_for_a_document_is_null(check: Check) -> None:
+def test_none_for_document_is_null(check: Check) -> None:
     assert check(dict[str, JsonValue] | None, None) is None
     assert check(JsonValue, None) is None
 
@@ -464,21 +459,21 @@ def make(bind: Bind) -> BoundQuery:
     return bind("-- name: make :exec\nSELECT :digest, :amount, :payload, :name;\n", Things)["make"]
 
 
-def test_an_order_fills_its_places(make: BoundQuery) -> None:
+def test_order_fields_fill_parameters(make: BoundQuery) -> None:
     call = make.call((ThingOrder(name="a", payload=[1], amount=Decimal("0.5")), b"d"), {})
     digest, amount, payload, name = call.values
     assert (digest, amount, payload.obj, name) == (b"d", Decimal("0.5"), [1], "a")
     assert make.call((ThingOrder(name="a"), b"d"), {}).values == (b"d", Decimal(0), None, "a")
 
 
-def test_an_orders_values_find_their_places_by_name(make: BoundQuery) -> None:
+def test_order_values_are_bound_by_name(make: BoundQuery) -> None:
     order = ThingOrder.model_construct(name="a")
     order.__dict__.clear()
     order.__dict__.update(amount=Decimal(1), name="a", payload=None)
     assert make.call((order, b"d"), {}).values == (b"d", Decimal(1), None, "a")
 
 
-def test_anything_else_in_an_orders_place_is_refused(make: BoundQuery) -> None:
+def test_other_argument_in_place_of_order_is_refused(make: BoundQuery) -> None:
     for wrong in ({"name": "a"}, None, Thing(id=1, name="a"), NOT_GIVEN):
         with pytest.raises(InvalidInput, match="ThingOrder expected"):
             make.call((wrong, b"d"), {})
@@ -490,6 +485,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
 
 EXAMPLES: dict[str, Any] = {
+    "list[uuid.UUID]": [UUID(int=7), UUID(int=8)],
     "UUID": UUID(int=7),
     "Decimal": Decimal("0E-18"),
     "AwareDatetime": NOW,
@@ -529,14 +525,14 @@ def assert_same(made: Any, validated: BaseModel) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("reverse", [False, True], ids=["in order", "out of order"])
-def test_a_made_row_is_the_validated_row(model: type[BaseModel], reverse: bool) -> None:
+def test_built_row_equals_validated_row(model: type[BaseModel], reverse: bool) -> None:
     values = example(model)
     columns = list(values)[::-1] if reverse else list(values)
     make = row_maker(model, columns, "q")
     assert_same(make([values[column] for column in columns]), model.model_validate(values))
 
 
-def test_a_made_row_is_frozen() -> None:
+def test_built_row_is_frozen() -> None:
     made = row_maker(Thing, ["id", "name"], "q")([1, "a"])
     with pytest.raises(ValidationError):
         made.name = "b"
@@ -545,7 +541,7 @@ def test_a_made_row_is_frozen() -> None:
     assert hash(made) == hash(Thing(id=1, name="a"))
 
 
-def test_rows_do_not_share_what_a_caller_may_change() -> None:
+def test_rows_share_no_mutable_value() -> None:
     make = row_maker(Thing, ["id", "name"], "q")
     first, second = make([1, "a"]), make([2, "b"])
     changed = first.model_copy(update={"name": "c"})
@@ -566,7 +562,7 @@ def test_rows_do_not_share_what_a_caller_may_change() -> None:
     ),
     st.permutations(list(User.model_fields)),
 )
-def test_any_made_user_is_the_validated_one(values: dict[str, Any], columns: list[str]) -> None:
+def test_any_built_user_equals_validated_user(values: dict[str, Any], columns: list[str]) -> None:
     made = row_maker(User, columns, "q")([values[column] for column in columns])
     assert_same(made, User.model_validate(values))
 
@@ -585,7 +581,7 @@ DOCUMENTS = st.recursive(
     DOCUMENTS,
     st.none() | st.text(max_size=20),
 )
-def test_any_made_transaction_is_the_validated_one(
+def test_any_built_transaction_equals_validated_transaction(
     amount: Decimal, percent: Decimal | None, payload: Any, symbol: str | None
 ) -> None:
     values = example(AgentTransaction) | {
@@ -602,7 +598,7 @@ def test_any_made_transaction_is_the_validated_one(
 @pytest.mark.parametrize(
     "columns", [["id"], ["id", "name", "colour"], ["id", "title"], ["id", "id"], ["ID", "name"], []]
 )
-def test_columns_that_are_not_the_models_fields_are_refused(columns: list[str]) -> None:
+def test_columns_other_than_model_fields_are_refused(columns: list[str]) -> None:
     with pytest.raises(QueryBindingError, match=r"^things\.find: the columns .* are not the fields of Thing"):
         row_maker(Thing, columns, "things.find")
 
@@ -610,19 +606,19 @@ def test_columns_that_are_not_the_models_fields_are_refused(columns: list[str]) 
 PAIR = ["id", "name", "id", "name"]
 
 
-def test_models_side_by_side_take_their_columns_in_order() -> None:
+def test_tuple_of_models_takes_columns_in_order() -> None:
     make = row_maker(tuple[Thing, Thing | None], PAIR, "q")
     assert make([1, "a", 2, "b"]) == (Thing(id=1, name="a"), Thing(id=2, name="b"))
     assert make([1, "a", None, None]) == (Thing(id=1, name="a"), None)
 
 
 @pytest.mark.parametrize("columns", [PAIR[:2], PAIR[:3], [*PAIR, "id"], ["id", "id", "name", "name"]])
-def test_columns_that_are_not_the_models_side_by_side_are_refused(columns: list[str]) -> None:
+def test_columns_other_than_fields_of_tuple_models_are_refused(columns: list[str]) -> None:
     with pytest.raises(QueryBindingError):
         row_maker(tuple[Thing, Thing | None], columns, "q")
 
 
-def test_a_scalar_is_the_only_column() -> None:
+def test_scalar_result_has_one_column() -> None:
     assert row_maker(int, ["count"], "q")([5]) == 5
     for columns in ([], ["a", "b"]):
         with pytest.raises(QueryBindingError, match="one column expected"):
@@ -649,32 +645,30 @@ def shaped(bind: Bind) -> Callable[[str, object, list[Any]], Any]:
 Shaped = Callable[[str, object, list[Any]], Any]
 
 
-def test_many_are_all_that_came(shaped: Shaped) -> None:
+def test_many_returns_all_rows(shaped: Shaped) -> None:
     assert shaped("many", list[int], [1, 2]) == [1, 2]
 
 
-def test_one_is_the_row(shaped: Shaped) -> None:
+def test_one_returns_row(shaped: Shaped) -> None:
     assert shaped("one", int, [1]) == 1
 
 
 @pytest.mark.parametrize(("rows", "error", "found"), [([], NoRow, "none"), ([1, 2], TooManyRows, "2 rows")])
-def test_one_row_is_promised_and_no_other_number(
-    shaped: Shaped, rows: list[int], error: type[Exception], found: str
-) -> None:
+def test_one_refuses_other_row_counts(shaped: Shaped, rows: list[int], error: type[Exception], found: str) -> None:
     with pytest.raises(error, match=rf"^things\.find promises one row, but returned {found}$"):
         shaped("one", int, rows)
 
 
 @pytest.mark.parametrize(("rows", "result"), [([], None), ([1], 1)])
-def test_optional_is_the_row_or_none(shaped: Shaped, rows: list[int], result: int | None) -> None:
+def test_optional_returns_row_or_none(shaped: Shaped, rows: list[int], result: int | None) -> None:
     assert shaped("optional", int | None, rows) == result
 
 
-def test_one_row_at_most_is_promised(shaped: Shaped) -> None:
+def test_optional_refuses_more_than_one_row(shaped: Shaped) -> None:
     with pytest.raises(TooManyRows, match=r"^things\.find promises at most one row, but returned 3 rows$"):
         shaped("optional", int | None, [1, 2, 3])
 
 
-def test_refusals_are_of_the_packages_root() -> None:
+def test_binding_errors_derive_from_package_root() -> None:
     assert issubclass(QueryBindingError, NexgentError)
     assert issubclass(InvalidInput, NexgentError)

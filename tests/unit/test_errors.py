@@ -1,17 +1,18 @@
-"""Errors: one root, one line, no secrets, and the same after a journey between processes."""
+"""Errors: one root class, one line, no secrets, and equal after pickling."""
 
 from __future__ import annotations
 
 import copy
 import inspect
 import pickle
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
-from psycopg_pool import PoolTimeout, TooManyRequests
+from psycopg.pq import DiagnosticField
 
 from nexgent_db import errors
 from nexgent_db.errors import (
@@ -20,17 +21,26 @@ from nexgent_db.errors import (
     ConnectionLost,
     DatabaseError,
     DatabaseUnavailable,
+    DiskFull,
     InsufficientBalance,
     InvalidInput,
     NexgentError,
-    PoolExhausted,
+    PermissionDenied,
+    ReadOnlyBlock,
+    ServerDamaged,
+    ServerNotReady,
+    ServerOutOfResources,
+    ServerReadOnly,
     StalePosition,
+    TooManyConnections,
+    TransactionAborted,
+    TransactionConflict,
     UniqueViolation,
     translate,
 )
 from nexgent_db.models import DepositOrder, SellOrder
 from nexgent_db.models.trades import TradeOutcome, WalletOrder
-from nexgent_db.outcomes import trade_result
+from nexgent_db.queries.trade_results import trade_result
 
 KINDS: list[type[NexgentError]] = [
     kind
@@ -56,7 +66,7 @@ ARGUMENTS: dict[str, Any] = {
     "wallet_type": "live",
     "taken_by": "another",
     "resource": "rebalance",
-    "reason": "somebody else holds it",
+    "reason": "another process holds it",
     "balance": Decimal("1E+3"),
     "required": Decimal("2.500000000000000000"),
     "remaining": Decimal("0E-18"),
@@ -68,6 +78,8 @@ ARGUMENTS: dict[str, Any] = {
     "actual": 2,
     "faults": [("stopLoss.mode", "is wrong"), ("", "is no object")],
     "loaded": 2,
+    "expires_at": datetime(2026, 1, 1, tzinfo=UTC),
+    "now": datetime(2026, 1, 2, tzinfo=UTC),
 }
 
 
@@ -80,7 +92,7 @@ def made(kind: type[NexgentError]) -> NexgentError:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_error_says_what_it_carries_on_one_line(kind: type[NexgentError]) -> None:
+def test_error_message_is_one_line_with_its_fields(kind: type[NexgentError]) -> None:
     error = made(kind)
     assert isinstance(error, NexgentError)
     assert str(error)
@@ -90,25 +102,30 @@ def test_an_error_says_what_it_carries_on_one_line(kind: type[NexgentError]) -> 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_error_survives_copies_and_pickles(kind: type[NexgentError]) -> None:
+def test_error_survives_copies_and_pickles(kind: type[NexgentError]) -> None:
     error = made(kind)
     for other in (copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
         assert type(other) is kind
         assert (str(other), other.args, vars(other)) == (str(error), error.args, vars(error))
 
 
-def test_figures_are_written_out_without_appended_zeros() -> None:
+def test_amounts_in_message_have_no_trailing_zeros() -> None:
     error = InsufficientBalance("wallet", "token", Decimal("1E+3"), Decimal("2.500000000000000000"))
     assert str(error) == "wallet wallet holds 1000 of token, 2.5 required"
 
 
-def refusal(order: WalletOrder, outcome: str, figures: str) -> Any:
+def outcome_of(outcome: str, details: str) -> TradeOutcome:
+    nothing = dict.fromkeys(TradeOutcome.model_fields)
+    return TradeOutcome.model_validate({**nothing, "outcome": outcome, "details": details})
+
+
+def refusal(order: WalletOrder, outcome: str, details: str) -> Any:
     with pytest.raises(NexgentError) as refused:
-        trade_result(order, TradeOutcome(outcome=outcome, figures=figures, transaction=None, result=None))
+        trade_result(order, (outcome_of(outcome, details), None))
     return refused.value
 
 
-def test_the_figures_of_a_refusal_are_decimals_whole_ones_too() -> None:
+def test_amounts_in_rejection_details_are_decimals() -> None:
     order = DepositOrder(agent_id=UUID(int=1), wallet_address="w", token_address="t", token_symbol="T", amount=1)  # type: ignore[call-arg]
     error = refusal(order, "insufficient_balance", '{"token_address": "t", "balance": 0, "required": 5.50}')
     assert isinstance(error, InsufficientBalance)
@@ -118,7 +135,7 @@ def test_the_figures_of_a_refusal_are_decimals_whole_ones_too() -> None:
     ]
 
 
-def test_the_counts_of_a_refusal_are_whole_numbers() -> None:
+def test_counts_in_rejection_details_are_integers() -> None:
     order = SellOrder(
         agent_id=UUID(int=1), wallet_address="w", token_address="t", token_symbol="T", sol_amount=1, token_amount=1
     )  # type: ignore[call-arg]
@@ -127,14 +144,12 @@ def test_the_counts_of_a_refusal_are_whole_numbers() -> None:
     assert (type(error.expected), error.expected, error.actual) == (int, 1, 2)
 
 
-# --- What the driver reports without an SQLSTATE ------------------------------------------------
+# --- Driver errors without an SQLSTATE ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (PoolTimeout("couldn't get a connection after 5.00 sec"), PoolExhausted),
-        (TooManyRequests("the pool 'x' has already 100 requests waiting"), PoolExhausted),
         (psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes"), InvalidInput),
         (
             psycopg.OperationalError(
@@ -147,6 +162,7 @@ def test_the_counts_of_a_refusal_are_whole_numbers() -> None:
             DatabaseUnavailable,
         ),
         (psycopg.OperationalError("connection to server was lost"), ConnectionLost),
+        (psycopg.errors.PipelineAborted("pipeline aborted"), TransactionAborted),
         (psycopg.errors.ConnectionTimeout("connection timeout expired"), DatabaseUnavailable),
         (
             psycopg.OperationalError("failed to resolve host 'h': [Errno -2] Name or service not known"),
@@ -170,13 +186,128 @@ def test_the_counts_of_a_refusal_are_whole_numbers() -> None:
         (psycopg.InterfaceError("the cursor is closed"), DatabaseError),
     ],
 )
-def test_what_the_driver_says_is_told_apart(error: psycopg.Error, kind: type[NexgentError]) -> None:
+def test_driver_errors_are_distinguished(error: psycopg.Error, kind: type[NexgentError]) -> None:
     translated = translate(error, "things.find")
     assert type(translated) is kind
     assert len(str(translated).splitlines()) == 1
 
 
-def test_a_missing_server_and_a_server_that_refuses_are_advised_differently() -> None:
+PLACE = 'connection to server at "db.example.org" (10.0.0.1), port 5432 failed: '
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("FATAL:  sorry, too many clients already", TooManyConnections),
+        (
+            "FATAL:  remaining connection slots are reserved for non-replication superuser connections",
+            TooManyConnections,
+        ),
+        ('FATAL:  too many connections for role "u"', TooManyConnections),
+        ('FATAL:  too many connections for database "d"', TooManyConnections),
+        ("FATAL:  no more connections allowed (max_client_conn)", TooManyConnections),
+        ("FATAL:  the database system is starting up", ServerNotReady),
+        ("FATAL:  the database system is shutting down", ServerNotReady),
+        ("FATAL:  the database system is in recovery mode", ServerNotReady),
+        (
+            "FATAL:  the database system is not yet accepting connections\nDETAIL:  Consistent …",
+            ServerNotReady,
+        ),
+        ("session is read-only", ServerNotReady),
+        ("server is in hot standby mode", ServerNotReady),
+        # Names of the caller's are no states of the server.
+        ('FATAL:  database "the database system is starting up" does not exist', DatabaseUnavailable),
+        ('FATAL:  role "sorry, too many clients already" does not exist', AuthenticationFailed),
+        # In the server's language: unavailable, and nothing more than that.
+        ("FATAL:  tut mir leid, schon zu viele Verbindungen", DatabaseUnavailable),
+        ("FATAL:  das Datenbanksystem startet", DatabaseUnavailable),
+        ("ВАЖНО:  извините, уже слишком много клиентов", DatabaseUnavailable),
+        ("致命的错误:  数据库系统启动中", DatabaseUnavailable),
+        ('FATAL:  ロール"u"は存在しません', DatabaseUnavailable),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["connection failed: ", "connection is bad: "])
+def test_refused_connection_is_server_state_or_unavailable(prefix: str, said: str, kind: type[NexgentError]) -> None:
+    translated = translate(psycopg.OperationalError(prefix + PLACE + said))
+    assert type(translated) is kind
+    assert len(str(translated).splitlines()) == 1
+    assert "running?" not in str(translated), "the server was reached"
+
+
+def test_recovering_host_among_several_decides_error() -> None:
+    refused = f'connection failed: {PLACE}FATAL:  password authentication failed for user "u"'
+    starting = f"connection failed: {PLACE}FATAL:  the database system is starting up"
+    said = f"{refused}\nMultiple connection attempts failed. All failures were:\n- host: 'a': {starting}\n- host: 'b': "
+    assert type(translate(psycopg.OperationalError(said + refused))) is ServerNotReady
+
+
+def test_libpq_in_another_language_that_did_not_connect_is_unavailable() -> None:
+    with pytest.raises(psycopg.OperationalError) as refused:
+        psycopg.connect("host=127.0.0.1 port=1 connect_timeout=2")
+    said = "Verbindung zum Server auf »127.0.0.1«, Port 1 fehlgeschlagen: Verbindungsaufbau abgelehnt"
+    assert type(translate(psycopg.OperationalError(said, pgconn=refused.value.pgconn))) is DatabaseUnavailable
+
+
+# --- Server errors as the driver keeps them -----------------------------------------------------
+
+
+def reported(sqlstate: str, severity: str = "ERROR", *, pooler: bool = False, source: str = "x.c") -> psycopg.Error:
+    """The driver's error for a report of these fields. A pooler sends fewer of them; a server translates severities."""
+    fields = {
+        DiagnosticField.SEVERITY: severity if pooler else {"FATAL": "ВАЖНО", "PANIC": "ПАНИКА"}.get(severity, "ОШИБКА"),
+        DiagnosticField.SEVERITY_NONLOCALIZED: None if pooler else severity,
+        DiagnosticField.SQLSTATE: sqlstate,
+        DiagnosticField.MESSAGE_PRIMARY: "it went wrong",
+        DiagnosticField.SOURCE_FILE: None if pooler else source,
+    }
+    info = {int(field): None if value is None else value.encode() for field, value in fields.items()}
+    return psycopg.OperationalError("it went wrong", info=info)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (reported("25006"), ServerReadOnly),
+        (reported("53000"), ServerOutOfResources),
+        (reported("53100"), DiskFull),
+        (reported("53100", "FATAL"), DiskFull),
+        (reported("53100", "PANIC"), ConnectionLost),
+        (reported("53200"), ServerOutOfResources),
+        (reported("53300", "FATAL"), TooManyConnections),
+        (reported("53400"), ServerOutOfResources),
+        (reported("57P03", "FATAL"), ServerNotReady),
+        (reported("57P01", "FATAL"), ConnectionLost),
+        (reported("57P02", "FATAL"), ConnectionLost),
+        (reported("57P05", "FATAL"), ConnectionLost),
+        (reported("58030"), ServerDamaged),
+        (reported("58030", "PANIC"), ConnectionLost),
+        (reported("XX001"), ServerDamaged),
+        (reported("XX002"), ServerDamaged),
+        (reported("42501", source="aclchk.c"), PermissionDenied),
+        (reported("42501", source="md.c"), ServerDamaged),
+        (reported("72000"), TransactionConflict),
+        (reported("55000"), DatabaseError),
+        (reported("08P01"), DatabaseError),
+        (reported("08P01", "FATAL"), ConnectionLost),
+        (reported("08P01", "ERROR", pooler=True), ConnectionLost),
+        (reported("XX000"), DatabaseError),
+        (reported("XX000", "FATAL"), ConnectionLost),
+    ],
+    ids=lambda value: f"{value.sqlstate}-{value.diag.severity}" if isinstance(value, psycopg.Error) else value.__name__,
+)
+def test_server_error_maps_to_its_class(error: psycopg.Error, kind: type[NexgentError]) -> None:
+    translated = translate(error, "things.find")
+    assert type(translated) is kind
+    assert isinstance(translated, DatabaseError)
+    assert translated.sqlstate == error.sqlstate
+
+
+def test_read_only_transaction_and_read_only_server_are_distinguished() -> None:
+    assert type(translate(reported("25006"), read_only=True)) is ReadOnlyBlock
+    assert type(translate(reported("53100"), read_only=True)) is DiskFull
+
+
+def test_missing_and_refusing_server_have_different_advice() -> None:
     gone = translate(psycopg.OperationalError("connection failed: Connection refused"))
     assert str(gone).endswith("is the server of DATABASE_URL running?")
     full = translate(psycopg.OperationalError('connection failed: FATAL:  database "x" does not exist'))
@@ -184,7 +315,7 @@ def test_a_missing_server_and_a_server_that_refuses_are_advised_differently() ->
     assert "running?" not in str(full)
 
 
-def test_misuse_and_configuration_are_no_database_errors() -> None:
+def test_misuse_and_configuration_are_not_database_errors() -> None:
     for kind in (ConfigurationError, InvalidInput, errors.BlockMisuse, errors.TradeRefused):
         assert not issubclass(kind, DatabaseError)
     assert issubclass(UniqueViolation, DatabaseError)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from nexgent_db import AsyncDatabase
-from nexgent_db.aio._repository import Repository
-from nexgent_db.aio.trades import Trades
+from nexgent_db.aio.repositories.base import Repository
+from nexgent_db.aio.repositories.trades import Trades
 
 TESTS = Path(__file__).resolve().parents[1] / "integration" / "aio"
 
@@ -28,7 +28,7 @@ def used() -> set[tuple[str, str]]:
     return {(node.value.attr, node.attr) for node in attributes if isinstance(node.value, ast.Attribute)}
 
 
-def used_by_its_own(kind: type[object]) -> set[str]:
+def used_by_own_class(kind: type[object]) -> set[str]:
     """The methods that others of the class are made of: they are tested through those."""
     tree = ast.parse(Path(inspect.getfile(kind)).read_text())
     return {
@@ -43,7 +43,7 @@ def offered() -> list[tuple[str, str]]:
         for attribute, held in vars(AsyncDatabase("dbname=nowhere")).items()
         if isinstance(held, Repository | Trades)
         for name, _ in inspect.getmembers(type(held), inspect.isfunction)
-        if not name.startswith("_") and name not in used_by_its_own(type(held))
+        if not name.startswith("_") and name not in used_by_own_class(type(held))
     ]
 
 
@@ -52,7 +52,7 @@ def test_every_method_is_tested(attribute: str, name: str) -> None:
     assert (attribute, name) in used()
 
 
-def test_what_no_test_uses_would_be_seen() -> None:
+def test_unused_method_is_found() -> None:
     assert ("trades", "buy") in used()
     assert ("trades", "buy_everything") not in used()
     assert len(offered()) > 60

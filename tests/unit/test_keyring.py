@@ -1,4 +1,4 @@
-"""The keyring: what it takes, what it refuses, and that nothing shows a key."""
+"""The keyring: the keys that it accepts and refuses; it never shows a key."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 import pickle
+import sys
 import traceback
 from collections.abc import Callable
 
@@ -43,12 +44,12 @@ def as_array(key: bytes) -> str:
     return json.dumps(list(key))
 
 
-def given_back(key: bytes) -> bytes:
+def identity(key: bytes) -> bytes:
     return key
 
 
 @pytest.mark.parametrize(("seed", "public"), VECTORS.items())
-def test_public_keys_are_those_of_the_standard(seed: str, public: str) -> None:
+def test_public_keys_match_standard(seed: str, public: str) -> None:
     assert _public_key(bytes.fromhex(seed)).hex() == public
 
 
@@ -61,7 +62,7 @@ def test_public_keys_are_those_of_the_standard(seed: str, public: str) -> None:
         (b"", ""),
     ],
 )
-def test_base58_is_that_of_its_draft_there_and_back(data: bytes, text: str) -> None:
+def test_base58_matches_draft_in_both_directions(data: bytes, text: str) -> None:
     assert _base58(data) == text
     assert _bytes_of_base58(text) == data
 
@@ -70,16 +71,16 @@ def test_base58_is_that_of_its_draft_there_and_back(data: bytes, text: str) -> N
 
 
 @pytest.mark.parametrize("written", [as_base58, as_array])
-def test_a_key_is_read_and_its_address_derived(written: Callable[[bytes], str]) -> None:
+def test_key_is_read_and_its_address_derived(written: Callable[[bytes], str]) -> None:
     keyring = WalletKeyring.from_env({"WALLET_1": f" {written(KEYS[0])}\n"})
     assert keyring.addresses == (ADDRESSES[0],)
     assert ADDRESSES[0] in keyring
     assert ADDRESSES[1] not in keyring
     assert len(keyring) == 1
-    assert keyring.use(ADDRESSES[0], given_back) == KEYS[0]
+    assert keyring.use(ADDRESSES[0], identity) == KEYS[0]
 
 
-def test_keys_are_in_the_order_of_their_numbers_and_gaps_and_other_variables_are_passed_over() -> None:
+def test_keys_are_ordered_by_number_and_other_variables_are_ignored() -> None:
     environ = {
         "WALLET_10": as_array(KEYS[2]),
         "WALLET_2": as_base58(KEYS[1]),
@@ -92,12 +93,12 @@ def test_keys_are_in_the_order_of_their_numbers_and_gaps_and_other_variables_are
     assert list(WalletKeyring.from_env(environ)) == ADDRESSES[:3]
 
 
-def test_the_environment_is_that_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_environment_is_process_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WALLET_7", as_base58(KEYS[3]))
     assert WalletKeyring.from_env().addresses == (ADDRESSES[3],)
 
 
-def test_there_may_be_no_keys() -> None:
+def test_keyring_may_be_empty() -> None:
     assert WalletKeyring.from_env({}).addresses == WalletKeyring().addresses == ()
 
 
@@ -127,14 +128,14 @@ WRONG_HALF = KEYS[0][:32] + KEYS[1][32:]
         (as_array(WRONG_HALF), "the public half is not that of the private half"),
     ],
 )
-def test_what_is_no_key_pair_is_refused_by_name_and_nothing_of_it_shown(text: str, problem: str) -> None:
+def test_invalid_key_pair_is_refused_by_name_without_value(text: str, problem: str) -> None:
     error = refused({"WALLET_1": as_base58(KEYS[2]), "WALLET_3": text})
     assert str(error).startswith("WALLET_3")
     assert str(error).endswith(problem)
     assert_nothing_shown(error, text, as_base58(KEYS[2]))
 
 
-def test_every_variable_at_fault_is_named() -> None:
+def test_every_invalid_variable_is_named() -> None:
     twice = {"WALLET_1": as_base58(KEYS[0]), "WALLET_2": "?", "WALLET_3": as_array(KEYS[0]), "WALLET_4": "[]"}
     error = refused(twice)
     assert str(error).split("; ") == [
@@ -145,16 +146,16 @@ def test_every_variable_at_fault_is_named() -> None:
     assert_nothing_shown(error, as_base58(KEYS[0]), as_array(KEYS[0]))
 
 
-def test_a_wallet_without_a_key_is_refused() -> None:
+def test_wallet_without_key_is_refused() -> None:
     keyring = WalletKeyring.from_env({"WALLET_1": as_base58(KEYS[0])})
     with pytest.raises(WalletKeyMissing, match=f"none of the 1 keys .* {ADDRESSES[1]}"):
-        keyring.use(ADDRESSES[1], given_back)
+        keyring.use(ADDRESSES[1], identity)
 
 
-def test_a_key_in_the_place_of_an_address_is_not_shown() -> None:
+def test_key_in_place_of_address_is_not_shown() -> None:
     keyring = WalletKeyring.from_env({"WALLET_1": as_base58(KEYS[0])})
     with pytest.raises(WalletKeyMissing) as refusal:
-        keyring.use(as_base58(KEYS[0]), given_back)
+        keyring.use(as_base58(KEYS[0]), identity)
     assert_hidden(f"{refusal.value!r} {vars(refusal.value)}", KEYS[0])
 
 
@@ -165,7 +166,7 @@ def refused(environ: dict[str, str]) -> ConfigurationError:
 
 
 def assert_nothing_shown(error: BaseException, *texts: str) -> None:
-    """Neither in the error, nor in one behind it, nor in what is alive in the frames of the package."""
+    """No key is in the error, in its causes, or in the locals of the package's frames."""
     assert error.__cause__ is None
     assert error.__context__ is None
     shown = f"{error!r} {error} {vars(error)}" + "".join(traceback.format_exception(error))
@@ -178,6 +179,25 @@ def assert_nothing_shown(error: BaseException, *texts: str) -> None:
         assert_hidden(shown, key)
 
 
+@pytest.mark.parametrize("missing", ["base58", "nacl.signing"])
+def test_keys_without_the_extra_are_refused_by_its_name(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    text = as_array(KEYS[0])
+    error = refused({"WALLET_2": " ", "WALLET_5": text})
+    assert str(error) == (
+        "WALLET_5 holds a key, and reading keys needs the extra 'keys': pip install 'nexgent-db[keys]'"
+    )
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    assert text not in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize("missing", ["base58", "nacl.signing"])
+def test_no_keys_need_no_extra(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert WalletKeyring.from_env({"WALLET_2": " "}).addresses == WalletKeyring().addresses == ()
+
+
 # --- Hidden -------------------------------------------------------------------------------------
 
 
@@ -188,7 +208,7 @@ def assert_hidden(shown: str, key: bytes) -> None:
             assert text not in shown
 
 
-def test_nothing_that_looks_at_a_keyring_sees_a_key(caplog: pytest.LogCaptureFixture) -> None:
+def test_keyring_reveals_no_key(caplog: pytest.LogCaptureFixture) -> None:
     keyring = WalletKeyring.from_env({"WALLET_1": as_base58(KEYS[0])})
     with caplog.at_level(logging.DEBUG):
         logging.getLogger("test").info("%s %r", keyring, keyring)
@@ -213,14 +233,14 @@ def test_nothing_that_looks_at_a_keyring_sees_a_key(caplog: pytest.LogCaptureFix
         lambda keyring: keyring.__reduce__(),
     ],
 )
-def test_a_keyring_is_neither_copied_nor_pickled(copied: Callable[[WalletKeyring], object]) -> None:
+def test_keyring_refuses_copy_and_pickle(copied: Callable[[WalletKeyring], object]) -> None:
     keyring = WalletKeyring.from_env({"WALLET_1": as_base58(KEYS[0])})
     with pytest.raises(TypeError) as refusal:
         copied(keyring)
     assert_hidden(str(refusal.value), KEYS[0])
 
 
-def test_what_signing_raises_passes_through_without_the_key() -> None:
+def test_error_while_signing_has_no_key() -> None:
     keyring = WalletKeyring.from_env({"WALLET_1": as_base58(KEYS[0])})
 
     def fail(_: bytes) -> None:

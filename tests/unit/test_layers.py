@@ -1,4 +1,4 @@
-"""Who may import whom: downwards only, read from the sources."""
+"""Imports between packages point only downwards; read from the sources."""
 
 from __future__ import annotations
 
@@ -12,106 +12,47 @@ import nexgent_db
 
 PACKAGE = Path(nexgent_db.__file__).parent
 
-# What a module, or everything in a package, may import of nexgent_db; the longest match counts. A new module has to
-# be given its place here.
-ABOVE_NOTHING: set[str] = set()
-PURE = {"errors", "models", "sqlfiles", "_data"}
-CACHE = {
-    "_redis_url",
-    "_background",
-    "_breaker",
-    "_cache_entries",
-    "_cache_rows",
-    "_cache_scripts",
-    "_near_rows",
-    "cache_keys",
-}
-IO = {*PURE, *CACHE, "_schema_state", "binding", "observe", "outcomes", "health", "settings"}
-MIGRATION_PARTS = {f"_migrating.{part}" for part in ("files", "books", "state", "server", "runner", "locks")}
+# What the modules of a package, or a module at the top, may import of nexgent_db. A new one has to be given its place.
+BASE = {"errors"}
+LIBRARY = {*BASE, "_concurrency", "settings", "models", "queries", "queries.lexer", "cache", "schema", "observe"}
+FLAVOURS = {"aio", "sync"}
 MAY_IMPORT: dict[str, set[str]] = {
-    "errors": ABOVE_NOTHING,
-    "_sqllexer": ABOVE_NOTHING,
-    "health": ABOVE_NOTHING,
-    "_background": ABOVE_NOTHING,
-    "_breaker": ABOVE_NOTHING,
-    "_near_rows": ABOVE_NOTHING,
-    "cache_keys": {"errors"},
-    "_cache_rows": {"errors", "models", "sqlfiles", "binding", "outcomes", "cache_keys"},
-    "_cache_entries": {"models", "_cache_rows", "cache_keys"},
-    "_cache_scripts": {"cache_keys"},
-    "models": {"errors"},
-    "_data": {"errors"},
-    "keyring": {"errors"},
-    "_redis_url": ABOVE_NOTHING,
-    "settings": {"errors", "_redis_url"},
-    "sqlfiles": {"errors", "_sqllexer"},
-    "binding": PURE,
-    "observe": {"errors"},
-    "outcomes": {"errors", "models", "binding"},
-    "aio": IO,
-    "sync": IO,
-    "catalog": {"errors"},
-    "adoption": {"errors", "catalog"},
-    "roles": {"errors", "_data"},
-    "unfit_rows": {"errors", "_data", "_migrating.sql"},
-    "contract": {*IO, "aio", "sync", "_sqllexer"},
-    "_migrating": ABOVE_NOTHING,
-    "_migrating.sql": {"errors"},
-    "_schema_state": {"errors", "models", "_data", "_migrating.sql"},
-    "_migrating.files": {"errors", "_migrating.sql"},
-    "_migrating.books": {"errors", "_migrating.files"},
-    "_migrating.state": {"errors", "_migrating.files", "_migrating.books"},
-    "_migrating.server": {"errors", "settings", "_migrating.files"},
-    "_migrating.watch": ABOVE_NOTHING,
-    "_migrating.new": {"errors"},
-    "_migrating.lint": {"errors", "_data", "_migrating.files", "_migrating.sql"},
-    "_migrating.locks": {"errors", "_migrating.files", "_migrating.server"},
-    "_migrating.runner": {"errors", "_migrating.files", "_migrating.books", "_migrating.server", "_migrating.watch"},
-    "migrations": {"errors", "settings", "_data", *MIGRATION_PARTS},
-    "embedded": {"errors"},
-    "replay": {*IO, "aio", "sync"},
-    "report": {*PURE, "catalog", "contract"},
-    "cli": {
-        *IO,
-        "aio",
-        "sync",
-        "adoption",
-        "catalog",
-        "contract",
-        "report",
-        "roles",
-        "migrations",
-        "_migrating.files",
-        "_migrating.lint",
-        "_migrating.new",
-        "embedded",
-        "replay",
-        "unfit_rows",
-    },
-    "__init__": {*IO, "aio", "sync", "keyring"},
+    "errors": set(),
+    "_concurrency": set(),
+    "resources": BASE,
+    "keyring": BASE,
+    "settings": BASE,
+    "observe": BASE,
+    "embedded": BASE,
+    "models": BASE,
+    "queries": {*BASE, "resources", "models", "queries.lexer"},
+    "queries.lexer": set(),  # splits any SQL, that of migrations too: schema and migrations have it without models
+    "contract": {*BASE, "resources", "models", "queries", "queries.lexer"},
+    "schema": {*BASE, "resources", "models", "queries.lexer"},
+    "migrations": {*BASE, "resources", "settings", "schema", "queries.lexer"},
+    "cache": {*BASE, "_concurrency", "models", "queries"},
+    "aio": LIBRARY,
+    "sync": LIBRARY,
+    "replay": {*LIBRARY, *FLAVOURS},
+    "report": {*BASE, "schema", "contract", "queries.lexer"},
+    "cli": {*LIBRARY, *FLAVOURS, "resources", "contract", "migrations", "embedded", "replay", "report"},
+    "__init__": {*LIBRARY, *FLAVOURS, "keyring"},
 }
 # Who may import what of other distributions that does I/O.
 IO_LIBRARIES = {"psycopg", "psycopg_pool", "redis", "yoyo", "typer", "rich", "asyncio", "socket", "subprocess"}
 MAY_DO: dict[str, set[str]] = {
-    "errors": {"psycopg", "psycopg_pool"},  # their errors become ours
+    "errors.translation": {"psycopg"},  # its errors become ours
     "settings": {"psycopg"},  # libpq parses connection strings
-    "binding": {"psycopg"},  # Jsonb
-    "_background": {"asyncio"},
-    "aio": {"psycopg", "psycopg_pool", "redis", "asyncio"},
-    "sync": {"psycopg", "psycopg_pool", "redis"},
-    "adoption": {"psycopg"},
-    "roles": {"psycopg"},
-    "unfit_rows": {"psycopg"},
-    "catalog": {"psycopg"},
+    "queries.binding": {"psycopg"},  # Jsonb
+    "queries.rows": {"psycopg"},  # its cursor's columns
+    "queries.unreadable": {"psycopg"},  # its loaders, to find the column at fault
+    "_concurrency": {"asyncio"},
+    "cache.sockets": {"redis"},
+    "aio": {"psycopg", "redis", "asyncio"},
+    "sync": {"psycopg", "redis"},
+    "schema": {"psycopg"},
     "contract": {"psycopg"},
-    "_migrating.files": {"yoyo"},
-    "_migrating.books": {"psycopg", "yoyo"},
-    "_migrating.server": {"psycopg", "socket"},
-    "_migrating.watch": {"psycopg"},
-    "_migrating.lint": {"subprocess"},
-    "_migrating.locks": {"psycopg"},
-    "_migrating.runner": {"psycopg", "yoyo", "socket"},
-    "migrations": {"psycopg", "socket"},
+    "migrations": {"psycopg", "yoyo", "socket", "subprocess"},
     "embedded": {"psycopg", "socket", "subprocess"},
     "replay": {"psycopg", "rich"},
     "cli": IO_LIBRARIES,
@@ -166,23 +107,24 @@ SOURCES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 @pytest.mark.parametrize("module", SOURCES)
-def test_a_module_imports_only_downwards(module: str) -> None:
+def test_module_imports_only_downwards(module: str) -> None:
     path = SOURCES[module]
     assert upward(path.read_text(), module, is_package=path.name == "__init__.py") == []
 
 
-def test_every_module_is_looked_at() -> None:
+def test_every_module_is_checked() -> None:
     assert {
         "errors",
         "models.trades",
         "aio.database",
         "sync.database",
         "embedded._watchdog",
+        "cache.keys",
         "__init__",
     } <= SOURCES.keys()
 
 
-def test_the_order_has_no_circle() -> None:
+def test_layer_order_has_no_cycle() -> None:
     def below(module: str, seen: tuple[str, ...] = ()) -> None:
         assert module not in seen, f"{' -> '.join(seen)} -> {module}"
         for each in MAY_IMPORT[module]:
@@ -193,7 +135,7 @@ def test_the_order_has_no_circle() -> None:
         below(module)
 
 
-def test_nothing_may_import_the_command_line() -> None:
+def test_no_module_imports_cli() -> None:
     assert not [module for module, allowed in MAY_IMPORT.items() if "cli" in allowed]
 
 
@@ -203,15 +145,15 @@ def test_nothing_may_import_the_command_line() -> None:
         ("errors", "from nexgent_db.models import User"),
         ("models.users", "import psycopg"),
         ("models.users", "def f():\n    import redis.asyncio"),
-        ("models.users", "from nexgent_db.binding import query"),
-        ("models.users", "from ..binding import query"),
+        ("models.users", "from nexgent_db.queries.binding import query"),
+        ("models.users", "from ..queries.binding import query"),
         ("models.users", "from .. import settings"),
-        ("models.users", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from nexgent_db.aio._pool import x"),
-        ("sqlfiles", "import psycopg"),
-        ("sqlfiles", "import nexgent_db.binding"),
-        ("sqlfiles", "from nexgent_db import Database"),
-        ("binding", "from nexgent_db.aio._session import Session"),
-        ("outcomes", "from nexgent_db import sync"),
+        ("models.users", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from nexgent_db.aio.pool import x"),
+        ("queries.sqlfile", "import psycopg"),
+        ("queries.sqlfile", "import nexgent_db.cache.keys"),
+        ("queries.sqlfile", "from nexgent_db import Database"),
+        ("queries.binding", "from nexgent_db.aio.session import Session"),
+        ("queries.trade_results", "from nexgent_db import sync"),
         ("settings", "from nexgent_db.cli import main"),
         ("settings", "import psycopg_pool"),
         ("aio.database", "from nexgent_db.sync.database import Database"),
@@ -220,28 +162,59 @@ def test_nothing_may_import_the_command_line() -> None:
         ("aio.database", "from nexgent_db.embedded import postgres"),
         ("sync.database", "from nexgent_db.aio.database import AsyncDatabase"),
         ("embedded._servers", "from nexgent_db.aio.database import AsyncDatabase"),
-        ("migrations", "from nexgent_db.aio import database"),
-        ("migrations", "import nexgent_db.embedded"),
+        ("migrations.migrator", "from nexgent_db.aio import database"),
+        ("migrations.migrator", "import nexgent_db.embedded"),
         ("replay.run", "from nexgent_db.cli import main"),
     ],
 )
-def test_an_upward_import_is_found(module: str, source: str) -> None:
+def test_upward_import_is_found(module: str, source: str) -> None:
     assert len(upward(source, module)) == 1
 
 
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("models.users", "from nexgent_db.models._base import Row\nfrom ._base import Row\nfrom . import _base"),
+        ("models.users", "from nexgent_db.models.base import Row\nfrom .base import Row\nfrom . import base"),
         ("models.users", "from nexgent_db import errors\nfrom ..errors import InvalidInput"),
-        ("aio.trades", "from nexgent_db.models.trades import BuyOrder\nfrom nexgent_db.aio._session import Session"),
+        (
+            "aio.repositories.trades",
+            "from nexgent_db.models.trades import BuyOrder\nfrom nexgent_db.aio.session import Session",
+        ),
         ("cli.main", "from nexgent_db.aio.database import AsyncDatabase\nimport rich, typer"),
     ],
 )
-def test_a_downward_import_is_fine(module: str, source: str) -> None:
+def test_downward_import_is_accepted(module: str, source: str) -> None:
     assert upward(source, module) == []
 
 
-def test_a_module_without_a_place_is_found() -> None:
+def test_module_without_place_is_found() -> None:
     with pytest.raises(AssertionError, match="has no place"):
         upward("", "newcomer")
+
+
+# --- Size -----------------------------------------------------------------------------------------
+
+MAX_LINES = 440
+MAX_METHODS = 24
+WRITTEN = [path for path in SOURCES.values() if "sync" not in path.parts and path.name != "protocols.py"]
+
+
+def too_large(source: str) -> list[str]:
+    """A file that is too long, and classes with too many methods."""
+    length = len(source.splitlines())
+    found = [f"{length} lines"] if length > MAX_LINES else []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ClassDef):
+            methods = sum(isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) for each in node.body)
+            found += [f"{node.name}: {methods} methods"] if methods > MAX_METHODS else []
+    return found
+
+
+def test_files_and_classes_stay_small() -> None:
+    assert {path.name: found for path in WRITTEN if (found := too_large(path.read_text()))} == {}
+
+
+def test_large_file_and_large_class_are_found() -> None:
+    methods = "".join(f"    def method_{number}(self): ...\n" for number in range(MAX_METHODS + 1))
+    assert too_large(f"class A:\n{methods}") == [f"A: {MAX_METHODS + 1} methods"]
+    assert too_large("\n" * (MAX_LINES + 1)) == [f"{MAX_LINES + 1} lines"]

@@ -1,4 +1,4 @@
-"""What a reviewer would ask of a migration: each rule finds its fault, by file and line, and nothing beside it."""
+"""The migration lint: each rule finds its fault with file and line, and nothing else."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from nexgent_db._data import data_dir
-from nexgent_db._migrating import lint as lint_rules
-from nexgent_db._migrating.lint import lint, squawk
-from nexgent_db._migrating.new import write_new
 from nexgent_db.cli.app import app
 from nexgent_db.errors import ConfigurationError, InvalidInput, MigrationError
+from nexgent_db.migrations import lint as lint_rules
+from nexgent_db.migrations.lint import lint, squawk
+from nexgent_db.migrations.scaffold import write_new
+from nexgent_db.resources import data_dir
 
 RUN = CliRunner()
 HEAD = "-- Why: a test.\n-- Locks: none.\n-- Rollback loses: nothing.\n\n"
 
 
 def found(directory: Path, up: str, down: str | None = "SELECT 1;", head: str = HEAD) -> list[tuple[str, int, str]]:
-    """Rule, line below the head, and file of what is found in one migration."""
+    """Rule, line below the head, and file of each finding in one migration."""
     (directory / "0001_x.sql").write_text(head + up)
     if down is not None:
         (directory / "0001_x.rollback.sql").write_text(down)
@@ -36,7 +36,7 @@ def found(directory: Path, up: str, down: str | None = "SELECT 1;", head: str = 
 
 
 @pytest.mark.parametrize("missing", ["Why", "Locks", "Rollback loses"])
-def test_a_head_says_why_which_locks_and_what_the_rollback_loses(tmp_path: Path, missing: str) -> None:
+def test_head_without_reason_locks_or_rollback_is_found(tmp_path: Path, missing: str) -> None:
     without = "".join(line for line in HEAD.splitlines(keepends=True) if missing not in line)
     assert found(tmp_path, "SELECT 1;", head=without)[0][0] == "header"
     empty = HEAD.replace(f"{missing}: ", f"{missing}:\n-- Other: ")
@@ -44,11 +44,11 @@ def test_a_head_says_why_which_locks_and_what_the_rollback_loses(tmp_path: Path,
     assert found(tmp_path, "SELECT 1;") == []
 
 
-def test_what_is_said_below_a_statement_is_no_head(tmp_path: Path) -> None:
+def test_comment_below_statement_is_no_head(tmp_path: Path) -> None:
     assert [rule for rule, *_ in found(tmp_path, "SELECT 1;\n" + HEAD, head="")] == ["header"] * 3
 
 
-def test_an_irreversible_migration_gives_its_reason_instead(tmp_path: Path) -> None:
+def test_irreversible_migration_needs_only_its_reason(tmp_path: Path) -> None:
     head = "-- irreversible: what it deletes is gone\n-- Why: a test.\n-- Locks: none.\n"
     assert found(tmp_path, "SELECT 1;", None, head=head) == []
 
@@ -72,17 +72,17 @@ def test_an_irreversible_migration_gives_its_reason_instead(tmp_path: Path) -> N
         "CREATE TABLE t (n int CONSTRAINT t_n_key UNIQUE,\n    m int NOT NULL UNIQUE\n);",
     ],
 )
-def test_a_constraint_without_a_name_is_found(tmp_path: Path, sql: str) -> None:
+def test_constraint_without_name_is_found(tmp_path: Path, sql: str) -> None:
     assert found(tmp_path, sql) == [("named-constraint", 2, "0001_x.sql")]
 
 
-def test_a_way_back_names_its_constraints_too(tmp_path: Path) -> None:
+def test_unnamed_constraint_in_rollback_is_found(tmp_path: Path) -> None:
     assert found(tmp_path, "SELECT 1;", "ALTER TABLE t\n    ADD UNIQUE (n);") == [
         ("named-constraint", 2, "0001_x.rollback.sql")
     ]
 
 
-def test_what_has_a_name_or_is_no_constraint_is_fine(tmp_path: Path) -> None:
+def test_named_constraint_and_other_clauses_are_accepted(tmp_path: Path) -> None:
     sql = """\
 CREATE TABLE t (
     n int NOT NULL CONSTRAINT t_n_key UNIQUE NULLS NOT DISTINCT,
@@ -106,13 +106,13 @@ CREATE TEMPORARY TABLE scratch (n int PRIMARY KEY);
 @pytest.mark.parametrize(
     "sql", ["CREATE INDEX ON t (n);", "CREATE UNIQUE INDEX ON t (n);", "CREATE INDEX CONCURRENTLY ON t (n);"]
 )
-def test_an_index_without_a_name_is_found(tmp_path: Path, sql: str) -> None:
+def test_index_without_name_is_found(tmp_path: Path, sql: str) -> None:
     assert found(tmp_path, f"SELECT 1;\n{sql}") == [("named-index", 2, "0001_x.sql")]
     for named in ("i ON", '"On" ON', "IF NOT EXISTS i ON"):
         assert found(tmp_path, sql.replace("ON", named)) == []
 
 
-# --- What the engine refuses --------------------------------------------------------------------
+# --- Files that the migrator refuses ------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -124,26 +124,26 @@ def test_an_index_without_a_name_is_found(tmp_path: Path, sql: str) -> None:
         ("SELECT 1;\nSTART TRANSACTION;", 2),
     ],
 )
-def test_nothing_ends_the_transaction(tmp_path: Path, up: str, line: int) -> None:
-    assert found(tmp_path, up) == [("unfit", line, "0001_x.sql")]
+def test_commit_in_file_is_found(tmp_path: Path, up: str, line: int) -> None:
+    assert found(tmp_path, up) == [("invalid", line, "0001_x.sql")]
 
 
-def test_a_way_back_is_there_or_the_reason_why_not(tmp_path: Path) -> None:
+def test_missing_rollback_without_reason_is_found(tmp_path: Path) -> None:
     ((rule, _, _),) = found(tmp_path, "SELECT 1;", None)
-    assert rule == "unfit"
+    assert rule == "invalid"
     (without_reason,) = found(tmp_path, "SELECT 1;", None, head=f"-- irreversible:\n{HEAD}")
-    assert without_reason[0] == "unfit"
+    assert without_reason[0] == "invalid"
 
 
-def test_outside_of_a_transaction_there_is_one_statement(tmp_path: Path) -> None:
+def test_second_non_transactional_statement_is_found(tmp_path: Path) -> None:
     head = f"-- transactional: false\n{HEAD}"
     up = "DROP INDEX CONCURRENTLY IF EXISTS i;\n"
     down = "-- transactional: true\nSELECT 1;"
     assert found(tmp_path, up, down, head) == []
-    assert found(tmp_path, up + up, down, head) == [("unfit", 2, "0001_x.sql")]
+    assert found(tmp_path, up + up, down, head) == [("invalid", 2, "0001_x.sql")]
 
 
-def test_every_file_is_looked_at_and_the_whole_at_last(tmp_path: Path) -> None:
+def test_every_file_is_checked_and_then_the_folder(tmp_path: Path) -> None:
     for name, text in (("0002_y", "COMMIT;"), ("0001_x", "BEGIN;")):
         (tmp_path / f"{name}.sql").write_text(text)
         (tmp_path / f"{name}.rollback.sql").write_text("SELECT 1;")
@@ -159,7 +159,7 @@ def test_every_file_is_looked_at_and_the_whole_at_last(tmp_path: Path) -> None:
 # --- squawk -------------------------------------------------------------------------------------
 
 
-def test_squawk_is_told_whether_a_file_is_a_transaction(tmp_path: Path) -> None:
+def test_squawk_receives_transaction_flag_of_file(tmp_path: Path) -> None:
     """An index that is not built concurrently is its business, and so is one that would have to be outside."""
     found(tmp_path, "ALTER TABLE t ADD COLUMN n int;\nCREATE INDEX i ON t (n);")
     (only,) = squawk(tmp_path)
@@ -175,7 +175,7 @@ def test_squawk_is_told_whether_a_file_is_a_transaction(tmp_path: Path) -> None:
     assert squawk(tmp_path) == []
 
 
-def test_squawk_that_is_missing_or_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_or_failing_squawk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found(tmp_path, "SELECT 1;", head="")
     monkeypatch.setattr(lint_rules, "_EXCLUDED", "no-such-rule")
     with pytest.raises(ConfigurationError, match="squawk ended with 2: .*no-such-rule"):
@@ -192,13 +192,13 @@ def test_squawk_that_is_missing_or_fails_is_told(tmp_path: Path, monkeypatch: py
 # --- The command --------------------------------------------------------------------------------
 
 
-def test_the_packages_own_migrations_are_clean() -> None:
+def test_own_migrations_have_no_findings() -> None:
     done = RUN.invoke(app, ["lint-migrations"])
     assert done.exit_code == 0, done.stdout
     assert done.stdout == f"{data_dir('migrations')}: nothing found\n"
 
 
-def test_the_history_is_exempt_from_heads_and_squawk_by_its_names_only(tmp_path: Path) -> None:
+def test_legacy_migrations_are_exempt_by_name_only(tmp_path: Path) -> None:
     for path in data_dir("migrations").glob("20251212112507_*"):
         shutil.copy(path, tmp_path)
     up = tmp_path / "20251212112507_remove_price_sol_from_trading_signals.sql"
@@ -228,44 +228,44 @@ def test_findings_are_lines_with_file_and_line_or_one_object(tmp_path: Path) -> 
 NOON = datetime(2027, 1, 2, 12, tzinfo=UTC)
 
 
-def test_a_new_migration_is_the_last_one_and_has_a_head_to_fill_in(tmp_path: Path) -> None:
+def test_new_migration_is_last_and_has_template_head(tmp_path: Path) -> None:
     found(tmp_path, "SELECT 1;")
     up, down = write_new(tmp_path, "add_notes", NOON)
     assert (up.name, down.name) == ("20270102120000_add_notes.sql", "20270102120000_add_notes.rollback.sql")
     assert up.read_text() == "-- Why:\n-- Locks:\n-- Rollback loses:\n\n"
-    (unfit,) = lint(tmp_path)
-    assert unfit.text == "holds no statement"  # nobody applies it by mistake
+    (finding,) = lint(tmp_path)
+    assert finding.text == "holds no statement"  # nobody applies it by mistake
     for path in (up, down):
         path.write_text(path.read_text() + "SELECT 1;\n")
     assert [each.rule for each in lint(tmp_path)] == ["header"] * 3
 
 
-def test_a_new_migration_is_later_than_one_from_the_future(tmp_path: Path) -> None:
+def test_new_migration_is_later_than_future_migration(tmp_path: Path) -> None:
     first, _ = write_new(tmp_path, "a", NOON)
     second, _ = write_new(tmp_path, "b", datetime(2026, 1, 1, tzinfo=UTC))
     assert [path.name for path in (first, second)] == ["20270102120000_a.sql", "20270102120001_b.sql"]
     (tmp_path / "99999999999999_c.sql").touch()
-    with pytest.raises(MigrationError, match="99999999999999_c begins with no time"):
+    with pytest.raises(MigrationError, match="99999999999999_c does not begin with a time"):
         write_new(tmp_path, "d", NOON)
 
 
 @pytest.mark.parametrize(
     "name", ["", "Add", "a-b", "a b", "_a", "a_", "a__b", "1a", "../a", "ä", "a.rollback", "x" * 81]
 )
-def test_an_unfit_name_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InvalidInput, match="name: small letters"):
+def test_invalid_name_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidInput, match="name: lower-case letters"):
         write_new(tmp_path, name, NOON)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_name_that_is_taken_is_refused_whatever_its_time(tmp_path: Path) -> None:
+def test_taken_name_is_refused_at_any_time(tmp_path: Path) -> None:
     write_new(tmp_path, "add_notes", NOON)
     with pytest.raises(InvalidInput, match="name: 20270102120000_add_notes has it"):
         write_new(tmp_path, "add_notes", datetime(2028, 1, 1, tzinfo=UTC))
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_new_says_what_it_wrote(tmp_path: Path) -> None:
+def test_new_reports_written_files(tmp_path: Path) -> None:
     done = RUN.invoke(app, ["new", "add_notes", "--directory", str(tmp_path)])
     assert done.exit_code == 0
     assert sorted(done.stdout.split()) == sorted(map(str, tmp_path.iterdir()))

@@ -1,4 +1,4 @@
-"""Models: frozen, exact, silent about hashes; ids and digests that are the same everywhere."""
+"""Models are frozen and exact and hide hashes; ids and digests are the same in every process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from nexgent_db.models import (
     request_id_of,
 )
 from nexgent_db.models.trades import WalletOrder
-from nexgent_db.outcomes import content_digest
+from nexgent_db.queries.trade_results import content_digest
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 MODELS = [
@@ -48,7 +48,7 @@ MODELS = [
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_model_is_frozen_and_forbids_extras(model: type[BaseModel]) -> None:
+def test_model_is_frozen_and_forbids_extras(model: type[BaseModel]) -> None:
     assert model.model_config.get("frozen") is True
     assert model.model_config.get("extra") == "forbid"
 
@@ -65,7 +65,7 @@ def user(**more: Any) -> User:
     )
 
 
-def test_a_surplus_field_is_refused_and_a_field_cannot_be_set() -> None:
+def test_surplus_field_is_refused_and_field_cannot_be_set() -> None:
     with pytest.raises(ValidationError, match="colour"):
         user(colour="red")
     with pytest.raises(ValidationError, match="frozen"):
@@ -92,7 +92,7 @@ def test_hashes_are_not_shown() -> None:
     assert (user().password_hash, key.key_hash) == ("$argon2id$hash", "0badc0de")
 
 
-def test_every_field_that_holds_a_hash_is_hidden() -> None:
+def test_every_hash_field_is_hidden() -> None:
     hidden = {
         (model.__name__, name)
         for model in MODELS
@@ -145,7 +145,7 @@ def boundaries() -> list[tuple[int, int, str, bool]]:
 
 
 @pytest.mark.parametrize(("precision", "scale", "text", "holds"), boundaries())
-def test_a_number_at_the_edge_of_its_column(precision: int, scale: int, text: str, holds: bool) -> None:
+def test_number_at_column_limit_is_accepted_or_refused(precision: int, scale: int, text: str, holds: bool) -> None:
     column = Exact(precision, scale)
     assert fits(Decimal(text), precision, scale) is holds
     for value in (text, Decimal(text)):
@@ -160,7 +160,7 @@ def test_a_number_at_the_edge_of_its_column(precision: int, scale: int, text: st
 @given(st.decimals(allow_nan=False, allow_infinity=False), st.sampled_from(COLUMNS))
 @example(Decimal("1e20"), (38, 18))
 @example(Decimal("1e-18"), (38, 18))
-def test_a_number_is_taken_exactly_when_its_column_holds_it(number: Decimal, column: tuple[int, int]) -> None:
+def test_number_is_accepted_exactly_when_column_holds_it(number: Decimal, column: tuple[int, int]) -> None:
     try:
         taken = Exact(*column).check(number)
     except ValueError:
@@ -172,9 +172,11 @@ def test_a_number_is_taken_exactly_when_its_column_holds_it(number: Decimal, col
 
 @settings(deadline=None)  # the machine may be busy
 @given(st.integers(-(10**39), 10**39), st.integers(-45, 25), st.sampled_from(COLUMNS))
-def test_that_holds_near_the_edges_too(digits: int, exponent: int, column: tuple[int, int]) -> None:
+def test_number_near_limit_is_accepted_exactly_when_column_holds_it(
+    digits: int, exponent: int, column: tuple[int, int]
+) -> None:
     sign, figures, _ = Decimal(digits).as_tuple()
-    test_a_number_is_taken_exactly_when_its_column_holds_it.hypothesis.inner_test(  # type: ignore[attr-defined]
+    test_number_is_accepted_exactly_when_column_holds_it.hypothesis.inner_test(  # type: ignore[attr-defined]
         Decimal((sign, figures, exponent)), column
     )
 
@@ -199,25 +201,25 @@ def test_that_holds_near_the_edges_too(digits: int, exponent: int, column: tuple
         "1e9999999999999999999",
     ],
 )
-def test_what_is_no_exact_number_is_refused(value: object) -> None:
+def test_inexact_number_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="."):
         Exact(38, 18).check(value)
 
 
-def test_a_zero_of_any_exponent_takes_no_room() -> None:
+def test_zero_of_any_exponent_is_short() -> None:
     assert str(Exact(38, 18).check("0e999999999")) == "0"
     assert str(Exact(38, 18).check(Decimal("0e-999999999"))) == "0"
     assert str(Exact(38, 18).check("0.00")) == "0.00"
 
 
-def test_a_refused_number_does_not_fill_the_message() -> None:
+def test_message_of_refused_number_is_short() -> None:
     for value in (10**5000, "1." + "3" * 5000, "x" * 5000):
         with pytest.raises(ValueError, match="…|not a decimal") as refused:
             Exact(38, 18).check(value)
         assert len(str(refused.value)) < 150
 
 
-def test_a_field_of_a_model_is_checked_the_same_way() -> None:
+def test_model_field_checks_number_the_same_way() -> None:
     adapter = TypeAdapter[Decimal](models.TokenNumber)
     assert adapter.validate_python("0.10") == Decimal("0.10")
     for value in (0.1, "1e-19", Decimal("NaN")):
@@ -227,7 +229,12 @@ def test_a_field_of_a_model_is_checked_the_same_way() -> None:
 
 # --- Orders -------------------------------------------------------------------------------------
 
-HERE: dict[str, Any] = {"request_id": UUID(int=1), "agent_id": UUID(int=2), "wallet_address": "wallet"}
+HERE: dict[str, Any] = {
+    "request_id": UUID(int=1),
+    "agent_id": UUID(int=2),
+    "wallet_address": "wallet",
+    "expires_at": NOW + timedelta(hours=1),
+}
 TRADE: dict[str, Any] = {
     **HERE,
     "transaction_time": NOW,
@@ -279,8 +286,10 @@ ORDERS: list[tuple[type[WalletOrder], dict[str, Any]]] = [
 ]
 
 
-def test_every_order_is_here_with_all_its_fields() -> None:
-    assert {order for order, _ in ORDERS} == {model for model in MODELS if issubclass(model, WalletOrder)}
+def test_every_order_is_covered_with_all_fields() -> None:
+    assert {order for order, _ in ORDERS} == {
+        model for model in MODELS if issubclass(model, WalletOrder) and model is not WalletOrder
+    }
     for order, content in ORDERS:
         assert content.keys() == order.model_fields.keys()
         assert all(value != order.model_fields[name].default for name, value in content.items()), (
@@ -288,7 +297,7 @@ def test_every_order_is_here_with_all_its_fields() -> None:
         )
 
 
-def test_an_order_names_every_field_at_fault_on_one_line() -> None:
+def test_order_error_names_every_invalid_field_on_one_line() -> None:
     with pytest.raises(InvalidInput) as refused:
         DepositOrder(**{**MOVE, "amount": 1.5, "wallet_address": "w" * 45, "token_symbol": "s" * 300})
     assert refused.value.field == "wallet_address, token_symbol, amount"
@@ -305,18 +314,22 @@ def test_an_order_names_every_field_at_fault_on_one_line() -> None:
         ("transaction_leg", 1.0),
         ("transaction_leg", -1),
         ("transaction_leg", 2**31),
-        ("signal_id", 2**31),
+        ("signal_id", 2**63),
         ("signal_id", True),
         ("network_fee_sol", Decimal(-1)),
         ("network_fee_sol", 0.5),
         ("transaction_time", datetime(2026, 1, 1)),  # noqa: DTZ001  # naive on purpose
+        ("expires_at", datetime(2026, 1, 1)),  # noqa: DTZ001  # naive on purpose
+        ("expires_at", Decimal("NaN")),
+        ("expires_at", datetime.max.replace(tzinfo=timezone(timedelta(hours=-3)))),
+        ("transaction_time", datetime.min.replace(tzinfo=timezone(timedelta(hours=3)))),
         ("transaction_hash", "h" * 256),
         ("wallet_address", ""),
         ("agent_id", "not an id"),
         ("colour", "red"),
     ],
 )
-def test_a_wrong_value_is_refused_by_its_field(order: type[WalletOrder], field: str, value: object) -> None:
+def test_wrong_value_is_refused_by_its_field(order: type[WalletOrder], field: str, value: object) -> None:
     content = dict(ORDERS)[order]
     with pytest.raises(InvalidInput) as refused:
         order(**{**content, field: value})
@@ -324,14 +337,14 @@ def test_a_wrong_value_is_refused_by_its_field(order: type[WalletOrder], field: 
 
 
 @pytest.mark.parametrize("amount", [0, -1, "0.0000000000000000001", 10**20, "NaN", 1.0])
-def test_an_amount_is_above_zero_and_fits(amount: object) -> None:
+def test_amount_is_above_zero_and_fits(amount: object) -> None:
     with pytest.raises(InvalidInput, match="amount"):
         DepositOrder(**{**MOVE, "amount": amount})
     with pytest.raises(InvalidInput, match="opening_sol"):
         ResetWalletOrder(**HERE, opening_sol=amount)
 
 
-def test_a_position_is_never_in_sol_and_a_swap_is_between_two_tokens() -> None:
+def test_position_is_never_in_sol_and_swap_is_between_two_tokens() -> None:
     with pytest.raises(InvalidInput, match="^token_address: "):
         BuyOrder(**{**POSITION, "token_address": SOL_MINT})
     with pytest.raises(InvalidInput, match="^output_mint: "):
@@ -341,13 +354,13 @@ def test_a_position_is_never_in_sol_and_a_swap_is_between_two_tokens() -> None:
 # --- Request ids --------------------------------------------------------------------------------
 
 
-def test_the_request_id_of_an_on_chain_transaction_never_changes() -> None:
+def test_request_id_of_on_chain_transaction_never_changes() -> None:
     assert request_id_of("wallet", "hash") == UUID("889e65a6-f471-5904-a093-83f2393ffb3d")
     assert request_id_of("wallet", "hash", 1) == UUID("494fddc3-1ead-5c3e-857b-c644cb7560d9")
     assert request_id_of("wallet", "hash", 0) == request_id_of("wallet", "hash")
 
 
-def test_an_order_without_an_id_gets_that_of_its_transaction() -> None:
+def test_order_without_id_derives_it_from_transaction() -> None:
     content = {name: value for name, value in MOVE.items() if name != "request_id"}
     assert DepositOrder(**content).request_id == request_id_of("wallet", "hash", 1)
     del content["transaction_leg"]
@@ -355,7 +368,7 @@ def test_an_order_without_an_id_gets_that_of_its_transaction() -> None:
     assert DepositOrder(**content, request_id=None).request_id == request_id_of("wallet", "hash")
 
 
-def test_an_order_that_names_no_transaction_gets_an_id_of_its_own() -> None:
+def test_order_without_transaction_gets_random_id() -> None:
     content = {name: value for name, value in MOVE.items() if name not in ("request_id", "transaction_hash")}
     assert DepositOrder(**content).request_id != DepositOrder(**content).request_id
 
@@ -375,16 +388,14 @@ def rewritten(value: Any) -> Any:
 
 
 @pytest.mark.parametrize(("order", "content"), ORDERS)
-def test_the_same_content_written_differently_has_the_same_digest(
-    order: type[WalletOrder], content: dict[str, Any]
-) -> None:
+def test_same_content_written_differently_has_same_digest(order: type[WalletOrder], content: dict[str, Any]) -> None:
     other = {name: rewritten(value) for name, value in content.items()}
     assert repr(other) != repr(content)
     assert content_digest(order(**other)) == content_digest(order(**content))
 
 
 @pytest.mark.parametrize("zero", ["0", "-0", "0.00", "0e5", "0e-18", "-0.0", "0e99"])
-def test_a_zero_is_a_zero_however_it_is_written(zero: str) -> None:
+def test_zeros_of_any_form_have_same_digest(zero: str) -> None:
     digests = {content_digest(DepositOrder(**{**MOVE, "network_fee_sol": fee})) for fee in (zero, Decimal(0))}
     assert len(digests) == 1
 
@@ -409,24 +420,40 @@ def changed(name: str, value: Any) -> Any:
 @pytest.mark.parametrize(
     ("order", "content", "name"), [(order, content, name) for order, content in ORDERS for name in content]
 )
-def test_every_field_but_the_id_counts(order: type[WalletOrder], content: dict[str, Any], name: str) -> None:
+def test_digest_depends_on_every_field_except_id_and_expiry(
+    order: type[WalletOrder], content: dict[str, Any], name: str
+) -> None:
     before = content_digest(order(**content))
     values = [changed(name, content[name])]
     if not order.model_fields[name].is_required():
         values.append(order.model_fields[name].default)
     for value in values:
         after = content_digest(order(**{**content, name: value}))
-        assert (after == before) is (name == "request_id")
+        assert (after == before) is (name in ("request_id", "expires_at"))
 
 
-def test_orders_of_another_kind_never_share_a_digest() -> None:
+def test_orders_of_another_kind_never_share_digest() -> None:
     assert content_digest(DepositOrder(**MOVE)) != content_digest(BurnOrder(**MOVE))
 
 
-def test_the_digest_is_the_same_in_every_process_and_release() -> None:
+DIGESTS = [
+    "eec2331154a882cd4ab5970e8a1544c728c384a985362b084600977500e3c3f0",
+    "b59c871148455af0e7c7b6581c43ec51fe5d168db6be33d179c1faf1c4d5c967",
+    "4049fb34378d483c259b74510ead6159cf516e4071d819c4d5471c167ca9be30",
+    "c2b2f7338fb6811ada35afb74541eb6819e66d39df3e7a4c93dd386566546d89",
+    "bf17fa211566fcb5aae82c2ca918968708f53a2d293bee91abffbd2f9e65a9ca",
+    "4c6c070e41bad5b09c7a4de6ccf7c2c6f00618c3f1cf4a305fd62e7a6f7be92f",
+    "bafe5240b2c626424fd5c4e0a9f588497de8484c1c79d739a9728dd1b63c681c",
+    "25529cff80e89300292c7f593ab93e39eea7bb53d3df88a6b5aa1259bd224990",
+    "3666d964d174b3a03bbaad9d01a632ccc24f10eefbbb7fe0191f649bb6a95fed",
+]
+"""Of ORDERS, as the releases before ``expires_at`` stored them."""
+
+
+def test_digest_is_same_in_every_process_and_release() -> None:
     """It is stored: a change to it would turn every repetition across an upgrade into a conflict."""
-    fixed = "eec2331154a882cd4ab5970e8a1544c728c384a985362b084600977500e3c3f0"
-    assert content_digest(DepositOrder(**MOVE)).hex() == fixed
+    assert [content_digest(order(**content)).hex() for order, content in ORDERS] == DIGESTS
+    fixed = DIGESTS[0]
     program = "from tests.unit.test_models import *; print(content_digest(DepositOrder(**MOVE)).hex())"
     for seed in ("1", "2"):
         done = subprocess.run(

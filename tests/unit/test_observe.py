@@ -1,4 +1,4 @@
-"""Hooks that need no server: what may be one, and what the logging hook writes."""
+"""Hooks without a server: valid hooks, and the records of the logging hook."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def event(**more: Any) -> QueryEvent:
         "duration_s": 0.0123,
         "rows": 1,
         "error": None,
-        "in_block": False,
+        "in_transaction": False,
         **more,
     }
     return QueryEvent(**given)
@@ -39,7 +39,7 @@ def taken() -> EmailTaken:
     return error
 
 
-# --- What may be a hook -------------------------------------------------------------------------
+# --- Valid hooks --------------------------------------------------------------------------------
 
 
 async def _coroutine(event: QueryEvent) -> None: ...
@@ -51,17 +51,17 @@ class _AsyncCallable:
 
 @pytest.mark.parametrize("kind", [Database, AsyncDatabase])
 @pytest.mark.parametrize("hook", [_coroutine, _AsyncCallable(), [print, _coroutine], 5, ["print"]])
-def test_what_cannot_be_a_hook_is_refused_at_once(kind: type[Database] | type[AsyncDatabase], hook: object) -> None:
+def test_invalid_hook_is_refused_at_once(kind: type[Database] | type[AsyncDatabase], hook: object) -> None:
     with pytest.raises(TypeError):
         kind(URL, on_query=cast("QueryHook", hook))
 
 
 @pytest.mark.parametrize(("hooks", "many"), [((), 0), ([], 0), (print, 1), ((print, repr), 2)])
-def test_one_hook_or_many_are_taken(hooks: QueryHook | Sequence[QueryHook], many: int) -> None:
+def test_one_or_many_hooks_are_accepted(hooks: QueryHook | Sequence[QueryHook], many: int) -> None:
     assert bool(Hooks(hooks)) is bool(many)
 
 
-def test_what_ends_the_process_is_not_kept_back() -> None:
+def test_process_ending_exception_passes_hook() -> None:
     def interrupted(event: QueryEvent) -> None:
         raise KeyboardInterrupt
 
@@ -69,7 +69,7 @@ def test_what_ends_the_process_is_not_kept_back() -> None:
         Hooks(interrupted)(event())
 
 
-def test_an_event_cannot_be_changed_and_has_no_place_for_values() -> None:
+def test_event_is_frozen_and_has_no_field_for_values() -> None:
     with pytest.raises(FrozenInstanceError):
         event().rows = 5  # type: ignore[misc]
     assert [field.name for field in fields(QueryEvent)] == [
@@ -77,7 +77,7 @@ def test_an_event_cannot_be_changed_and_has_no_place_for_values() -> None:
         "duration_s",
         "rows",
         "error",
-        "in_block",
+        "in_transaction",
         "outcome",
     ]
 
@@ -108,7 +108,7 @@ def test_an_event_cannot_be_changed_and_has_no_place_for_values() -> None:
         (event(error=ValueError("x")), logging.ERROR, "positions.find_by_id: 12.3 ms, ValueError"),
     ],
 )
-def test_an_event_is_logged_at_its_level(
+def test_event_is_logged_at_its_level(
     given: QueryEvent, level: int, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, logger="nexgent_db.queries"):
@@ -117,7 +117,7 @@ def test_an_event_is_logged_at_its_level(
     assert (record.levelno, record.getMessage()) == (level, message)
 
 
-def test_the_message_of_an_error_is_not_logged() -> None:
+def test_message_of_error_is_not_logged() -> None:
     stream = io.StringIO()
     logger = logging.Logger("own", logging.DEBUG)
     logger.addHandler(logging.StreamHandler(stream))
@@ -126,18 +126,18 @@ def test_the_message_of_an_error_is_not_logged() -> None:
     assert "a@example.org" not in stream.getvalue()
 
 
-def test_the_figures_stand_on_the_record(caplog: pytest.LogCaptureFixture) -> None:
+def test_log_record_has_fields_of_event(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, logger="mine"):
-        log_queries("mine")(event(error=taken(), rows=None, in_block=True))
+        log_queries("mine")(event(error=taken(), rows=None, in_transaction=True))
     (record,) = caplog.records
-    names = ("query", "duration_ms", "rows", "error", "sqlstate", "in_block", "outcome")
+    names = ("query", "duration_ms", "rows", "error", "sqlstate", "in_transaction", "outcome")
     assert {name: vars(record)[name] for name in names} == {
         "query": "positions.find_by_id",
         "duration_ms": 12.3,
         "rows": None,
         "error": "EmailTaken",
         "sqlstate": "23505",
-        "in_block": True,
+        "in_transaction": True,
         "outcome": None,
     }
 
@@ -145,7 +145,7 @@ def test_the_figures_stand_on_the_record(caplog: pytest.LogCaptureFixture) -> No
 # --- Extras -------------------------------------------------------------------------------------
 
 
-def test_the_package_imports_no_extra() -> None:
+def test_package_imports_no_extra() -> None:
     program = (
         "import sys, nexgent_db, nexgent_db.observe;"
         "print([name for name in sys.modules if name.startswith(('opentelemetry', 'prometheus_client'))])"

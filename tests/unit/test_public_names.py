@@ -1,11 +1,11 @@
-"""What the package shows: sorted, complete, documented and typed."""
+"""The public names: sorted, complete, documented and typed."""
 
 from __future__ import annotations
 
 import ast
 import importlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -26,15 +26,15 @@ def natural_order(name: str) -> tuple[int, str]:
     return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
 
 
-@pytest.mark.parametrize("module", [nexgent_db, models])
-def test_all_is_sorted_and_everything_in_it_is_there(module: ModuleType) -> None:
+@pytest.mark.parametrize("module", [nexgent_db, models, errors])
+def test_all_is_sorted_and_its_names_exist(module: ModuleType) -> None:
     assert module.__all__ == sorted(set(module.__all__), key=natural_order)
     for name in module.__all__:
         assert getattr(module, name) is not None
 
 
-@pytest.mark.parametrize("module", [nexgent_db, models])
-def test_all_names_everything_that_is_imported_for_others(module: ModuleType) -> None:
+@pytest.mark.parametrize("module", [nexgent_db, models, errors])
+def test_all_lists_every_reexported_name(module: ModuleType) -> None:
     shown = {
         name
         for name, value in vars(module).items()
@@ -43,13 +43,13 @@ def test_all_names_everything_that_is_imported_for_others(module: ModuleType) ->
     assert shown == set(module.__all__)
 
 
-def test_star_imports_what_all_names() -> None:
+def test_star_import_gives_names_of_all() -> None:
     scope: dict[str, object] = {}
     exec("from nexgent_db import *", scope)
     assert scope.keys() - {"__builtins__"} == set(nexgent_db.__all__)
 
 
-def test_the_package_is_typed() -> None:
+def test_package_is_typed() -> None:
     assert (PACKAGE / "py.typed").is_file()
 
 
@@ -65,7 +65,7 @@ def undocumented(tree: ast.Module) -> Iterator[str]:
             if not ast.get_docstring(node):
                 yield node.name
             bases = [getattr(base, "id", getattr(base, "attr", "")) for base in getattr(node, "bases", ())]
-            if "Session" not in bases:  # what it promises is told in the base class
+            if "Protocol" not in bases:  # generated: the class of that name says what its methods promise
                 yield from (
                     f"{node.name}.{method.name}"
                     for method in (node.body if isinstance(node, ast.ClassDef) else ())
@@ -75,13 +75,38 @@ def undocumented(tree: ast.Module) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_everything_public_says_what_it_is(path: Path) -> None:
+def test_every_public_name_has_docstring(path: Path) -> None:
     assert list(undocumented(ast.parse(path.read_text()))) == []
 
 
-def test_what_says_nothing_is_found() -> None:
+def test_missing_docstring_is_found() -> None:
     source = "class A:\n    def b(self): ...\n    def _c(self): ...\nasync def d(): ...\ndef _e(): ...\n"
     assert list(undocumented(ast.parse(source))) == ["the module", "A", "A.b", "d"]
+
+
+# --- One class of a name ------------------------------------------------------------------------
+
+
+def homonyms(sources: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """The public classes that two modules define under one name, and these modules."""
+    modules: dict[str, list[str]] = {}
+    for module, source in sources:
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                modules.setdefault(node.name, []).append(module)
+    return {name: places for name, places in modules.items() if len(places) > 1}
+
+
+def test_public_class_names_are_unique_in_the_package() -> None:
+    paths = [path.relative_to(PACKAGE) for path in sorted(PACKAGE.rglob("*.py"))]
+    # The synchronous classes are generated; the Protocols are named after the classes that they describe.
+    sources = [(str(path), (PACKAGE / path).read_text()) for path in paths if path.parts[0] != "sync"]
+    assert homonyms(sources) == {}
+
+
+def test_two_classes_of_one_name_are_found() -> None:
+    sources = [("a", "class A: ...\nclass _B: ..."), ("b", "class A: ...\nclass _B: ...\nclass C: ...")]
+    assert homonyms(sources) == {"A": ["a", "b"]}
 
 
 # --- Typed --------------------------------------------------------------------------------------
@@ -98,9 +123,8 @@ def classes_of(package: ModuleType) -> Iterator[type]:
 
 
 REPOSITORIES = [*classes_of(aio_repositories), *classes_of(sync_repositories)]
-TRADES = [importlib.import_module(f"nexgent_db.{kind}.trades").Trades for kind in ("aio", "sync")]
 SHOWN = [getattr(nexgent_db, name) for name in nexgent_db.__all__] + [getattr(models, name) for name in models.__all__]
-CLASSES = [*REPOSITORIES, *TRADES, *(each for each in SHOWN if inspect.isclass(each))]
+CLASSES = [*REPOSITORIES, *(each for each in SHOWN if inspect.isclass(each))]
 
 
 def parts_of(annotation: Any) -> Iterator[Any]:
@@ -147,7 +171,7 @@ def test_no_public_signature_has_any(cls: type) -> None:
     assert untyped(cls) == []
 
 
-def test_any_is_found_wherever_it_hides() -> None:
+def test_any_is_found_in_nested_types() -> None:
     class Loose:
         def plain(self, value: Any) -> None: ...
 
@@ -165,9 +189,9 @@ def test_any_is_found_wherever_it_hides() -> None:
     assert untyped(Loose) == ["Loose.plain", "Loose.hidden", "Loose.unsaid", "Loose.made"]
 
 
-def test_every_model_that_a_method_takes_or_gives_is_exported() -> None:
+def test_every_model_in_signature_is_exported() -> None:
     wanted: set[str] = set()
-    for cls in (*REPOSITORIES, *TRADES):
+    for cls in REPOSITORIES:
         for _, hints in signatures_of(cls):
             for hint in hints.values():
                 wanted |= {
@@ -179,7 +203,7 @@ def test_every_model_that_a_method_takes_or_gives_is_exported() -> None:
     assert wanted <= set(models.__all__)
 
 
-def test_both_kinds_have_the_same_methods() -> None:
+def test_sync_and_async_classes_have_same_methods() -> None:
     kinds = [
         {f"{cls.__name__}.{name}" for cls in classes_of(package) for name, _ in signatures_of(cls)}
         for package in (aio_repositories, sync_repositories)
@@ -188,7 +212,7 @@ def test_both_kinds_have_the_same_methods() -> None:
     assert len(kinds[0]) > 20
 
 
-def test_every_error_is_of_one_root() -> None:
-    kinds = [value for value in vars(errors).values() if inspect.isclass(value) and value.__module__ == errors.__name__]
+def test_every_error_derives_from_root() -> None:
+    kinds = [value for value in vars(errors).values() if inspect.isclass(value)]
     assert len(kinds) > 30
     assert all(issubclass(kind, nexgent_db.NexgentError) for kind in kinds)

@@ -1,4 +1,4 @@
-"""A history's lines: what is read, and what is told about a line that is no event."""
+"""The lines of a history: how events are read, and the error of a line that is no event."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from nexgent_db.cli.history import DEMO_HISTORY
-from nexgent_db.models._base import SOL_MINT
+from nexgent_db.cli.replay import DEMO_HISTORY
+from nexgent_db.models.base import SOL_MINT
 from nexgent_db.replay import events
 from nexgent_db.replay.events import BadLine, Line, ReplayError, SwapEvent, TransferEvent, read_history
 
@@ -91,12 +91,12 @@ def test_native_is_sol_and_numbers_are_exact(tmp_path: Path) -> None:
         ({"kind": "airdrop"}, "kind: 'airdrop' is not one of transfer_in, transfer_out, swap"),
     ],
 )
-def test_a_bad_field_is_named(tmp_path: Path, changes: dict[str, Any], expected: str) -> None:
+def test_bad_field_is_named(tmp_path: Path, changes: dict[str, Any], expected: str) -> None:
     assert problem(tmp_path, TRANSFER | changes) == expected
 
 
 @pytest.mark.parametrize("field", sorted(TRANSFER.keys() - {"to"}))
-def test_a_missing_field_is_named(tmp_path: Path, field: str) -> None:
+def test_missing_field_is_named(tmp_path: Path, field: str) -> None:
     line = {name: value for name, value in TRANSFER.items() if name != field}
     assert problem(tmp_path, line) == f"{field}: missing"
 
@@ -114,11 +114,11 @@ def test_a_missing_field_is_named(tmp_path: Path, field: str) -> None:
         ('{"a": "' + "x" * events.MAX_LINE_BYTES + '"}', "longer than 1000000 bytes"),
     ],
 )
-def test_a_line_that_is_no_object_is_told(tmp_path: Path, line: str | bytes, expected: str) -> None:
+def test_line_that_is_no_object_is_reported(tmp_path: Path, line: str | bytes, expected: str) -> None:
     assert problem(tmp_path, line).startswith(expected)
 
 
-def test_a_bad_line_hides_no_other(tmp_path: Path) -> None:
+def test_bad_line_does_not_hide_others(tmp_path: Path) -> None:
     long = "x" * (events.MAX_LINE_BYTES + 5)
     lines = read(
         tmp_path, b"\xef\xbb\xbf" + json.dumps(TRANSFER).encode(), "{", "", long, json.dumps(SWAP) + "\r", TRANSFER
@@ -134,7 +134,7 @@ def test_a_bad_line_hides_no_other(tmp_path: Path) -> None:
     assert lines[-1].end == (tmp_path / "history.jsonl").stat().st_size
 
 
-def test_a_zero_is_written_as_such_whatever_its_exponent(tmp_path: Path) -> None:
+def test_zero_of_any_exponent_is_written_as_zero(tmp_path: Path) -> None:
     (line,) = read(tmp_path, TRANSFER | {"amount_usd": "0E-999999999"})
     assert isinstance(line, Line)
     assert isinstance(line.event, TransferEvent)
@@ -146,14 +146,14 @@ def test_events_of_one_transaction_are_its_legs(tmp_path: Path) -> None:
     assert [line.leg for line in lines if isinstance(line, Line)] == [0, 1, 0, 2]
 
 
-def test_legs_are_counted_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leg_count_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "_REMEMBERED_TRANSACTIONS", 2)
     legs = events._Legs()
     assert [legs.next_of(name) for name in "abacadeab"] == [0, 0, 1, 0, 2, 0, 0, 3, 0]
     assert len(legs._young) + len(legs._old) <= 4
 
 
-def test_a_second_wallet_is_refused(tmp_path: Path) -> None:
+def test_second_wallet_is_refused(tmp_path: Path) -> None:
     _, bad = read(tmp_path, TRANSFER, TRANSFER | {"wallet": "another"})
     assert str(bad) == "line 2: of the wallet 'another': the lines above are the history of 'wallet'"
 
@@ -169,20 +169,20 @@ def test_a_second_wallet_is_refused(tmp_path: Path) -> None:
         (SWAP | {"output_mint": SOL_MINT}, True),
     ],
 )
-def test_nothing_moved_is_no_trade(tmp_path: Path, event: dict[str, Any], nothing: bool) -> None:
+def test_event_without_movement_is_no_trade(tmp_path: Path, event: dict[str, Any], nothing: bool) -> None:
     (line,) = read(tmp_path, event)
     assert isinstance(line, Line)
     assert line.event.says_nothing is nothing
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_unreadable_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ReplayError, match="cannot read .*: No such file or directory"):
         list(read_history(tmp_path / "missing.jsonl"))
     with pytest.raises(ReplayError, match="cannot read .*: Is a directory"):
         list(read_history(tmp_path))
 
 
-def test_the_made_up_history_has_one_of_everything() -> None:
+def test_made_up_history_has_every_kind_of_event() -> None:
     lines = list(read_history(DEMO_HISTORY))
     found = [line.event for line in lines if isinstance(line, Line)]
     swaps = [event for event in found if isinstance(event, SwapEvent)]

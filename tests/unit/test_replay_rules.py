@@ -1,4 +1,4 @@
-"""What an event asks for, whose it is, and how much SOL its agent needs beforehand."""
+"""The replay's rules: the kind of an event, its agent, and the opening SOL that the agent needs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nexgent_db.models._base import SOL_MINT
+from nexgent_db.models.base import SOL_MINT
 from nexgent_db.models.trades import (
     BuyOrder,
     DcaBuyOrder,
@@ -69,7 +69,7 @@ def swap(given: str, amount: str, received: str, of: str, **changes: Any) -> Swa
         (swap("token", "5", "other", "1"), None, SwapOrder),
     ],
 )
-def test_the_position_decides_what_an_event_is(
+def test_position_decides_kind_of_event(
     event: SwapEvent | TransferEvent, remaining: str | None, kind: type[TradeOrder] | None
 ) -> None:
     order = order_of(line(event), ACCOUNT, None if remaining is None else Decimal(remaining))
@@ -80,21 +80,21 @@ def test_the_position_decides_what_an_event_is(
         assert order.transaction_value_usd == (2 if isinstance(event, TransferEvent) else 3)
 
 
-def test_an_unknown_destination_is_none() -> None:
+def test_unknown_destination_reads_as_none() -> None:
     for to, stored in ((None, None), ("", None), ("there", "there")):
         order = order_of(line(transfer("transfer_out", "token", "1", to=to)), ACCOUNT, None)
         assert isinstance(order, WithdrawOrder)
         assert order.destination_address == stored
 
 
-def test_an_event_belongs_to_the_agent_of_its_token() -> None:
+def test_event_belongs_to_agent_of_its_token() -> None:
     assert swap("token", "1", "native", "1").traded_mint == "token"
     assert swap("native", "1", "token", "1").traded_mint == "token"
     assert swap("token", "1", "other", "1").traded_mint == "other"
     assert transfer("transfer_in", "native", "1").traded_mint == SOL_MINT
 
 
-def test_shares_and_accounts_are_the_same_in_every_run() -> None:
+def test_shares_and_accounts_are_same_in_every_run() -> None:
     assert [share_of(mint, 3) for mint in ("token", "other", SOL_MINT)] == [0, 1, 1]
     three = accounts_of("wallet", 3)
     assert three == accounts_of("wallet", 3)
@@ -103,7 +103,7 @@ def test_shares_and_accounts_are_the_same_in_every_run() -> None:
     assert not {account.agent_id for account in three} & {ACCOUNT.agent_id}
 
 
-def test_the_need_is_the_deepest_dip_of_sol() -> None:
+def test_opening_sol_is_deepest_dip() -> None:
     history: list[Line | BadLine] = [
         line(swap("native", "2", "token", "10")),
         BadLine(2, "bad"),
@@ -118,12 +118,12 @@ def test_the_need_is_the_deepest_dip_of_sol() -> None:
     assert opening_balances(history, [ACCOUNT]) == [Decimal("3.5")]
 
 
-def test_no_dip_needs_nothing() -> None:
+def test_history_without_dip_needs_no_opening_sol() -> None:
     history = [line(transfer("transfer_in", "native", "1")), line(transfer("transfer_out", "native", "1"))]
     assert opening_balances(history, [ACCOUNT]) == [0]
 
 
-def test_a_sale_before_its_purchase_brings_nothing() -> None:
+def test_sale_before_purchase_has_no_proceeds() -> None:
     history = [
         line(swap("native", "2", "token", "10")),
         line(swap("token", "10", "native", "50", time="2025-12-31T00:00:00Z")),

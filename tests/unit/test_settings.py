@@ -1,4 +1,4 @@
-"""DATABASE_URL and the other variables: every form, every mistake, and never a password in what is said."""
+"""DATABASE_URL and the other variables: every form and mistake; no message has a password."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
 from nexgent_db import AsyncDatabase, Database
-from nexgent_db._redis_url import sentinel_place
 from nexgent_db.errors import ConfigurationError
-from nexgent_db.settings import Settings, check_redis_url, describe, parse_database_url
+from nexgent_db.settings import Settings, check_redis_url, describe, parse_database_url, sentinel_place
 
 SECRET = "s3cret"
 URL = f"postgresql://alice:{SECRET}@db.example.org:5433/trading"
@@ -29,7 +28,7 @@ def parsed(url: str) -> dict[str, Any]:
 
 
 def refusal(url: str) -> str | None:
-    """What is said of a malformed URL; None when it is not."""
+    """The error message of a malformed URL; None for a valid one."""
     try:
         parse_database_url(url)
     except ConfigurationError as error:
@@ -37,17 +36,17 @@ def refusal(url: str) -> str | None:
     return None
 
 
-def everything_said(error: BaseException) -> Iterator[str]:
-    """What any logger could find: the error, what caused it, and what was being handled, suppressed or not."""
+def all_texts_of(error: BaseException) -> Iterator[str]:
+    """Every text that a logger can find in the error, its cause and its context, suppressed or not."""
     for each in (error, error.__cause__, error.__context__):
         if each is not None:
             yield from (str(each), repr(each), repr(each.args), repr(vars(each)))
             if each is not error:
-                yield from everything_said(each)
+                yield from all_texts_of(each)
     yield "".join(traceback.format_exception(error))  # from where it was raised; no locals in it
 
 
-# --- DATABASE_URL: what is accepted -------------------------------------------------------------
+# --- DATABASE_URL: accepted forms ---------------------------------------------------------------
 
 WHOLE = {"user": "alice", "password": SECRET, "host": "db.example.org", "port": "5433", "dbname": "trading"}
 
@@ -79,11 +78,11 @@ WHOLE = {"user": "alice", "password": SECRET, "host": "db.example.org", "port": 
         ),
     ],
 )
-def test_every_form_that_libpq_knows_is_taken(url: str, parts: dict[str, str]) -> None:
+def test_every_libpq_form_is_accepted(url: str, parts: dict[str, str]) -> None:
     assert parsed(url) == parts
 
 
-def test_what_was_parsed_can_be_parsed_again() -> None:
+def test_parsed_url_can_be_parsed_again() -> None:
     once = parse_database_url(f"{URL}?schema=My Schema".replace(" ", "%20"))
     assert conninfo_to_dict(parse_database_url(once)) == conninfo_to_dict(once)
 
@@ -92,7 +91,7 @@ def test_what_was_parsed_can_be_parsed_again() -> None:
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
 @example("".join(sorted(set(string.punctuation + string.whitespace))))
 @example("%2F+&=?#@:/\\'\" é😀")
-def test_a_percent_encoded_password_is_itself_again(password: str) -> None:
+def test_percent_encoded_password_is_decoded(password: str) -> None:
     url = f"postgresql://alice:{quote(password, safe='')}@h/d?schema=s"
     assert parsed(url) == {
         "user": "alice",
@@ -105,7 +104,7 @@ def test_a_percent_encoded_password_is_itself_again(password: str) -> None:
 
 
 @pytest.mark.parametrize("password", ["p#w", "p?w", "p?schema=x", "p&w", "p:w", "p+w", "p=w", "p%2Bw", "p[w", "℀"])
-def test_a_bare_odd_character_in_a_password_is_read_as_libpq_reads_it(password: str) -> None:
+def test_unencoded_special_character_in_password_is_read_as_by_libpq(password: str) -> None:
     url = f"postgresql://alice:{password}@h/d"
     alone = conninfo_to_dict(url)
     assert parsed(url) == alone
@@ -130,11 +129,11 @@ def test_a_bare_odd_character_in_a_password_is_read_as_libpq_reads_it(password: 
         ("a%3Db=c", '-csearch_path="a=b=c"'),
     ],
 )
-def test_schema_becomes_the_search_path(given_as: str, option: str) -> None:
+def test_schema_becomes_search_path(given_as: str, option: str) -> None:
     assert parsed(f"{URL}?schema={given_as}") == {**WHOLE, "options": option}
 
 
-def test_schema_goes_along_with_other_options() -> None:
+def test_schema_is_combined_with_other_options() -> None:
     url = f"{URL}?application_name=a+b%20c&schema=s&options=-cwork_mem%3D1MB%20-cjit%3Doff&sslmode=require"
     assert parsed(url) == {
         **WHOLE,
@@ -144,7 +143,7 @@ def test_schema_goes_along_with_other_options() -> None:
     }
 
 
-# --- DATABASE_URL: what is refused --------------------------------------------------------------
+# --- DATABASE_URL: refused forms ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -185,24 +184,24 @@ def test_schema_goes_along_with_other_options() -> None:
         "postgresql://?schema=public",
     ],
 )
-def test_a_malformed_url_is_refused_without_its_password(url: str) -> None:
+def test_malformed_url_is_refused_without_password(url: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         Settings.from_url(url, {})
     message = str(refused.value)
     assert "DATABASE_URL" in message
     assert "\n" not in message
     assert refused.value.__cause__ is refused.value.__context__ is None
-    assert not [said for said in everything_said(refused.value) if SECRET in said]
+    assert not [said for said in all_texts_of(refused.value) if SECRET in said]
 
 
 @pytest.mark.parametrize("url", ["", "  "])
-def test_a_missing_url_is_said_with_its_form(url: str) -> None:
+def test_missing_url_error_shows_format(url: str) -> None:
     for environ in ({"DATABASE_URL": url}, {}):
         with pytest.raises(ConfigurationError, match=r"^DATABASE_URL is not set: it should look like postgresql://"):
             Settings.from_env(environ)
 
 
-def test_settings_of_a_malformed_conninfo_are_refused_without_it() -> None:
+def test_malformed_conninfo_is_refused_without_value() -> None:
     for conninfo in (f"host=h {SECRET}", f"postgresql://alice:{SECRET}@h/d?schema=s", f"port={SECRET}"):
         with pytest.raises(ConfigurationError, match="conninfo is malformed") as refused:
             Settings(conninfo=conninfo)
@@ -212,15 +211,15 @@ def test_settings_of_a_malformed_conninfo_are_refused_without_it() -> None:
 
 @settings(deadline=None)  # the machine may be busy
 @given(st.text(min_size=1))
-def test_any_text_is_parsed_or_refused_as_one_line(url: str) -> None:
+def test_any_text_is_parsed_or_refused_with_one_line(url: str) -> None:
     refused = refusal(url)
     assert refused is None or len(refused.splitlines()) == 1
 
 
 @settings(deadline=None)  # the machine may be busy
 @given(st.text(alphabet="ab1%2F@:/?#&=[]+,\\ '\"", max_size=12))
-def test_no_part_of_a_password_written_bare_is_ever_shown(odd: str) -> None:
-    """Whatever it holds: it is read as libpq reads it, or refused; and what is shown later has none of it."""
+def test_unencoded_password_is_never_shown(odd: str) -> None:
+    """Any password is read as libpq reads it, or refused; no later message shows any part of it."""
     password = f"hidden{odd}hidden"
     url = f"postgresql://alice:{password}@db:5432/trading?schema=s"
     refused = refusal(url)
@@ -229,10 +228,10 @@ def test_no_part_of_a_password_written_bare_is_ever_shown(odd: str) -> None:
     assert refused is not None or shown == "alice at db:5432, database trading"
 
 
-# --- What is shown ------------------------------------------------------------------------------
+# --- repr and describe --------------------------------------------------------------------------
 
 
-def test_no_repr_has_the_password() -> None:
+def test_repr_never_has_password() -> None:
     settings = Settings.from_url(URL, {"REDIS_URL": f"redis://:{SECRET}@cache:6379/0"})
     assert SECRET in settings.conninfo
     for shown in (settings, AsyncDatabase(settings), Database(settings), describe(settings.conninfo)):
@@ -241,7 +240,7 @@ def test_no_repr_has_the_password() -> None:
     assert repr(AsyncDatabase(settings)) == "<AsyncDatabase alice at db.example.org:5433, database trading>"
 
 
-def test_describe_says_what_the_defaults_are() -> None:
+def test_describe_lists_defaults() -> None:
     assert describe("dbname=x") == "the default role at the local socket, database x"
     assert describe("host=/run/pg user=u") == "u at /run/pg, database default"
 
@@ -256,7 +255,7 @@ def test_settings_are_values() -> None:
 # --- The other variables ------------------------------------------------------------------------
 
 WHOLE_NUMBERS = (
-    "NEAR_CACHE_ROWS",
+    "LOCAL_CACHE_ROWS",
     "POOL_MIN_SIZE",
     "POOL_MAX_SIZE",
     "POOL_MAX_WAITING",
@@ -264,7 +263,7 @@ WHOLE_NUMBERS = (
     "PREPARE_THRESHOLD",
 )
 NUMBERS = ("POOL_TIMEOUT_S", "STATEMENT_TIMEOUT_S", "LOCK_TIMEOUT_S", "IDLE_IN_TRANSACTION_TIMEOUT_S")
-MAY_BE_ZERO = ("NEAR_CACHE_ROWS", "POOL_MIN_SIZE", "PREPARE_THRESHOLD")
+MAY_BE_ZERO = ("LOCAL_CACHE_ROWS", "POOL_MIN_SIZE", "PREPARE_THRESHOLD")
 
 
 def from_variable(name: str, text: str) -> Any:
@@ -278,13 +277,13 @@ def test_every_setting_has_its_variable() -> None:
 
 
 @pytest.mark.parametrize("name", WHOLE_NUMBERS + NUMBERS)
-def test_a_variable_is_read_and_blank_means_the_default(name: str) -> None:
+def test_variable_is_read_and_blank_means_default(name: str) -> None:
     assert from_variable(name, " 7 ") == 7
     assert from_variable(name, "  ") == getattr(Settings.from_url(URL, {}), name.lower())
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-def test_a_time_may_have_decimals(name: str) -> None:
+def test_time_may_have_decimals(name: str) -> None:
     assert from_variable(name, "0.25") == 0.25
 
 
@@ -300,7 +299,7 @@ def test_a_time_may_have_decimals(name: str) -> None:
         ("POOL_MIN_SIZE", "11"),
     ],
 )
-def test_a_malformed_variable_is_refused_by_name(name: str, text: str) -> None:
+def test_malformed_variable_is_refused_by_name(name: str, text: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         from_variable(name, text)
     message = str(refused.value)
@@ -309,7 +308,7 @@ def test_a_malformed_variable_is_refused_by_name(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("name", MAY_BE_ZERO)
-def test_some_may_be_zero(name: str) -> None:
+def test_some_settings_may_be_zero(name: str) -> None:
     assert from_variable(name, "0") == 0
 
 
@@ -318,7 +317,7 @@ def test_statements_need_not_be_prepared(text: str) -> None:
     assert from_variable("PREPARE_THRESHOLD", text) is None
 
 
-def test_settings_given_in_code_are_checked_as_well() -> None:
+def test_settings_given_in_code_are_checked() -> None:
     with pytest.raises(ConfigurationError, match="pool_timeout_s must be a finite number, not nan"):
         Settings(conninfo="dbname=x", pool_timeout_s=float("nan"))
     with pytest.raises(ConfigurationError, match=r"pool_min_size \(3\) is above pool_max_size \(2\)"):
@@ -336,12 +335,12 @@ def test_settings_given_in_code_are_checked_as_well() -> None:
         f"rediss+sentinel://u:{SECRET}@h,i/name/0?sentinel_password={SECRET}",
     ],
 )
-def test_a_redis_url_is_kept_as_it_is(url: str) -> None:
+def test_redis_url_is_kept_unchanged(url: str) -> None:
     assert check_redis_url(url) == url
     assert Settings.from_env({"DATABASE_URL": URL, "REDIS_URL": f" {url} "}).redis_url == url
 
 
-def test_a_sentinel_url_says_who_knows_the_master_and_how_to_log_in() -> None:
+def test_sentinel_url_has_sentinels_master_and_credentials() -> None:
     place = sentinel_place(f"rediss+sentinel://u%40:{SECRET}%2F@h:1,[::1]/my%20name/3?sentinel_password={SECRET}%26")
     assert place is not None
     assert (place.hosts, place.master, place.database, place.tls) == ((("h", 1), ("::1", 26379)), "my name", 3, True)
@@ -381,8 +380,8 @@ def test_redis_may_be_absent() -> None:
         f"redis+sentinel://h/name#{SECRET}",
     ],
 )
-def test_a_malformed_redis_url_is_refused_without_its_password(url: str) -> None:
+def test_malformed_redis_url_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ConfigurationError, match="^REDIS_URL is malformed") as refused:
         check_redis_url(url)
     assert refused.value.__context__ is None
-    assert not [said for said in everything_said(refused.value) if SECRET in said]
+    assert not [said for said in all_texts_of(refused.value) if SECRET in said]

@@ -1,4 +1,4 @@
-"""Named-query files: what is read from them, what is produced, and every way to get one wrong."""
+"""Named-query files: how they are read, the statements they produce, and every mistake in one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from nexgent_db.errors import QueryBindingError, SqlFileError
-from nexgent_db.sqlfiles import MAX_OPTIONAL_GROUPS, Cardinality, Query, load_directory, load_file
+from nexgent_db.queries.parser import MAX_OPTIONAL_GROUPS
+from nexgent_db.queries.sqlfile import load_directory, load_file
+from nexgent_db.queries.statement import Cardinality, Query
 
 HEAD = "-- name: q :many\n"
 Load = Callable[[str], Query]
@@ -64,7 +66,7 @@ LIMIT :limit
 """
 
 
-def test_a_file_has_a_header_and_its_queries_in_order(write: Callable[[str], Path]) -> None:
+def test_file_has_header_and_its_queries_in_order(write: Callable[[str], Path]) -> None:
     path = write(FILE)
     file = load_file(path)
     assert file.name == "positions"
@@ -76,7 +78,7 @@ def test_a_file_has_a_header_and_its_queries_in_order(write: Callable[[str], Pat
     assert list(file.queries) == ["find_by_id", "list_by_agent"]
 
 
-def test_a_query_knows_its_name_place_promise_and_parameters(write: Callable[[str], Path]) -> None:
+def test_query_has_name_location_doc_and_parameters(write: Callable[[str], Path]) -> None:
     path = write(FILE)
     find, listing = load_file(path).queries.values()
     assert (find.file, find.name, find.qualified_name) == ("positions", "find_by_id", "positions.find_by_id")
@@ -91,7 +93,7 @@ def test_a_query_knows_its_name_place_promise_and_parameters(write: Callable[[st
     assert listing.parameter_location("hi") == (23, 30)
 
 
-def test_the_text_starts_with_the_qualified_name_keeps_the_lines_and_ends_with_the_last_token(
+def test_text_has_qualified_name_same_lines_and_ends_at_last_token(
     write: Callable[[str], Path],
 ) -> None:
     find, listing = load_file(write(FILE)).queries.values()
@@ -122,30 +124,30 @@ def test_loaded_objects_cannot_be_changed(write: Callable[[str], Path]) -> None:
 
 
 @pytest.mark.parametrize("cardinality", list(Cardinality))
-def test_every_cardinality_can_be_promised(load: Load, cardinality: Cardinality) -> None:
+def test_every_cardinality_is_accepted(load: Load, cardinality: Cardinality) -> None:
     query = load(f"-- name: q :{cardinality}\nSELECT 1")
     assert query.cardinality is cardinality
     assert query.statement(()).text == f"-- name: positions.q :{cardinality}\nSELECT 1"
 
 
-def test_carriage_returns_and_a_byte_order_mark_leave_no_trace(write: Callable[[str], Path]) -> None:
+def test_crlf_and_byte_order_mark_are_removed(write: Callable[[str], Path]) -> None:
     plain = load_file(write(FILE)).queries
     other = load_file(write("\ufeff" + FILE.replace("\n", "\r\n"))).queries
     assert plain == other
 
 
-def test_a_semicolon_may_end_an_optional_line(load: Load) -> None:
+def test_semicolon_may_end_optional_line(load: Load) -> None:
     query = load("SELECT 1 WHERE true\n  AND :a;  -- if given\n")
     assert query.statement([]).text == "-- name: positions.q :many\nSELECT 1 WHERE true"
     assert query.statement(["a"]).text.splitlines()[1:] == ["SELECT 1 WHERE true", "  AND $1"]
 
 
-def test_a_commented_out_block_is_no_query(write: Callable[[str], Path]) -> None:
+def test_commented_out_block_is_no_query(write: Callable[[str], Path]) -> None:
     file = load_file(write(f"{HEAD}SELECT 1;\n/*\n-- name: gone :one\nSELECT 2;\n*/\n"))
     assert list(file.queries) == ["q"]
 
 
-def test_prose_about_names_and_given_values_is_prose(load: Load) -> None:
+def test_comment_about_names_and_given_values_is_prose(load: Load) -> None:
     query = load(
         "-- names: see below\n-- name of the token\n-- one row: many\n"
         f"{HEAD}-- If given, the wallet narrows the list.\nSELECT 1 -- name: shown to users\n"
@@ -244,7 +246,7 @@ AND :a IS NULL -- if given
 """
 
 
-def test_there_is_one_variant_for_each_set_of_lines_that_can_be(load: Load) -> None:
+def test_each_possible_set_of_lines_is_one_variant(load: Load) -> None:
     query = load(THREE_GROUPS)
     assert list(map(sorted, query.optional)) == [["a"], ["b"], ["a", "b"]]
     variants = list(query.variants())
@@ -253,19 +255,19 @@ def test_there_is_one_variant_for_each_set_of_lines_that_can_be(load: Load) -> N
     assert variants[1].text.splitlines()[2:] == ["AND $1 -- if given", "", "", "AND $1 IS NULL"]
 
 
-def test_a_query_without_optional_lines_is_its_only_variant(load: Load) -> None:
+def test_query_without_optional_lines_is_its_only_variant(load: Load) -> None:
     query = load("SELECT :a")
     assert list(query.variants()) == [query.statement(["a"])]
 
 
-def test_a_variant_is_made_once(load: Load) -> None:
+def test_variant_is_cached(load: Load) -> None:
     query = load("SELECT 1\nWHERE :a = :b -- if given")
     assert query.statement(["b", "a"]) is query.statement(("a", "b", "a"))
     assert query.statement([]) is query.statement(["a"])  # the group is not complete: same lines, same object
     assert next(query.variants()) is query.statement([])
 
 
-def test_asking_for_an_unknown_parameter_names_it_and_the_known_ones(load: Load) -> None:
+def test_unknown_parameter_error_names_it_and_known_ones(load: Load) -> None:
     query = load("SELECT :a, :b")
     with pytest.raises(QueryBindingError, match=r"positions\.sql:1: positions\.q has no parameter :c; it has :a, :b$"):
         query.statement(["c"])
@@ -273,7 +275,7 @@ def test_asking_for_an_unknown_parameter_names_it_and_the_known_ones(load: Load)
         query.parameter_location("c")
 
 
-def test_leaving_out_a_required_parameter_names_it(load: Load) -> None:
+def test_missing_required_parameter_is_named(load: Load) -> None:
     with pytest.raises(QueryBindingError, match=r"positions\.q needs :a, :b$"):
         load("SELECT :b, :c, :a").statement(["c"])
 
@@ -299,7 +301,7 @@ def test_sixteen_groups_are_allowed(load: Load) -> None:
         ("q :many", (1, 10)),
     ],
 )
-def test_a_position_in_the_text_is_found_in_the_file(load: Load, marked: str, place: tuple[int, int]) -> None:
+def test_position_in_text_maps_to_file(load: Load, marked: str, place: tuple[int, int]) -> None:
     query = load(
         f"{HEAD}-- doc\nSELECT :parameter_with_name AS bb, :b\nFROM é WHERE :x -- if given\nAND wrong = :b\nAND c=:ccc;"
     )
@@ -307,7 +309,7 @@ def test_a_position_in_the_text_is_found_in_the_file(load: Load, marked: str, pl
     assert query.location(statement.text.index(marked) + 1, statement) == place
 
 
-def test_a_position_past_the_end_is_past_the_last_line(load: Load) -> None:
+def test_position_past_end_maps_past_last_line(load: Load) -> None:
     query = load("SELECT (:name\n  ;")
     statement = query.statement(["name"])
     assert query.location(len(statement.text) + 1, statement) == (2, 14)
@@ -315,7 +317,7 @@ def test_a_position_past_the_end_is_past_the_last_line(load: Load) -> None:
     assert query.location(0, statement) == (1, 1)
 
 
-def test_every_character_of_the_text_is_found_in_its_own_line(load: Load) -> None:
+def test_every_character_of_text_maps_to_its_line(load: Load) -> None:
     query = load("SELECT :aaa,\n  ':x', :b\nFROM t\nWHERE :c -- if given\nAND :aaa = :b")
     content = query.path.read_text().splitlines()
     for statement in query.variants():
@@ -445,7 +447,7 @@ REFUSED: dict[str, tuple[str, int, int, str]] = {
 
 
 @pytest.mark.parametrize(("content", "line", "column", "problem"), REFUSED.values(), ids=REFUSED)
-def test_a_mistake_is_reported_with_line_and_column(
+def test_mistake_is_reported_with_line_and_column(
     write: Callable[[str], Path], content: str, line: int, column: int, problem: str
 ) -> None:
     path = write(content)
@@ -454,7 +456,7 @@ def test_a_mistake_is_reported_with_line_and_column(
     assert (caught.value.path, caught.value.line, caught.value.column) == (path, line, column)
 
 
-def test_columns_count_characters_also_after_a_byte_order_mark(write: Callable[[str], Path]) -> None:
+def test_columns_count_characters_also_after_byte_order_mark(write: Callable[[str], Path]) -> None:
     with pytest.raises(SqlFileError) as caught:
         load_file(write("\ufeff/* äöü */ 1"))
     assert (caught.value.line, caught.value.column) == (1, 11)
@@ -471,23 +473,21 @@ def test_columns_count_characters_also_after_a_byte_order_mark(write: Callable[[
         (b"-- \xed\xa0\x80", 1, 4),
     ],
 )
-def test_bytes_that_are_not_utf8_are_found(
-    write: Callable[[bytes], Path], content: bytes, line: int, column: int
-) -> None:
+def test_invalid_utf8_is_located(write: Callable[[bytes], Path], content: bytes, line: int, column: int) -> None:
     with pytest.raises(SqlFileError, match="not UTF-8: byte 0x") as caught:
         load_file(write(content))
     assert (caught.value.line, caught.value.column) == (line, column)
     assert isinstance(caught.value.__cause__, UnicodeDecodeError)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SqlFileError, match=r"gone\.sql:1:1: cannot be read: No such file") as caught:
         load_file(tmp_path / "gone.sql")
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
 @pytest.mark.parametrize("name", ["Positions.sql", "a-b.sql", "a.b.sql", "1a.sql", "class.sql", "a\nb.sql"])
-def test_a_file_name_that_cannot_qualify_a_query_is_refused(tmp_path: Path, name: str) -> None:
+def test_invalid_file_name_is_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_text(f"{HEAD}SELECT 1")
     with pytest.raises(SqlFileError, match="lower snake case"):
@@ -497,7 +497,7 @@ def test_a_file_name_that_cannot_qualify_a_query_is_refused(tmp_path: Path, name
 # --- Directories ---------------------------------------------------------------------------------
 
 
-def test_a_directory_is_its_sql_files_by_name(tmp_path: Path) -> None:
+def test_directory_loads_sql_files_by_name(tmp_path: Path) -> None:
     for name in ("wallets.sql", "agents.sql", "README.md", ".#agents.sql"):
         (tmp_path / name).write_text(f"{HEAD}SELECT 1")
     files = load_directory(str(tmp_path))
@@ -505,11 +505,11 @@ def test_a_directory_is_its_sql_files_by_name(tmp_path: Path) -> None:
     assert files["agents"].queries["q"].qualified_name == "agents.q"
 
 
-def test_an_empty_directory_is_refused(tmp_path: Path) -> None:
+def test_empty_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SqlFileError, match=r"no \.sql file"):
         load_directory(tmp_path)
 
 
-def test_a_missing_directory_is_refused(tmp_path: Path) -> None:
+def test_missing_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SqlFileError, match="cannot be read"):
         load_directory(tmp_path / "gone")

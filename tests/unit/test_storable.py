@@ -1,10 +1,11 @@
-"""Text and JSON that cannot be stored: refused wherever they can be given, by the field's name, and not repeated."""
+"""Text and JSON that cannot be stored: every input refuses them by the field's name without repeating them."""
 
 from __future__ import annotations
 
 import inspect
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Annotated, Any, get_type_hints
 from uuid import uuid4
 
@@ -12,13 +13,13 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from nexgent_db import AsyncDatabase
-from nexgent_db.aio._repository import Repository
-from nexgent_db.aio.trades import _Statements
+from nexgent_db.aio.repositories.base import Repository
+from nexgent_db.aio.repositories.trades import _Statements
 from nexgent_db.errors import InvalidInput, InvalidTradingConfig
 from nexgent_db.models import AgentTradingConfig, DepositOrder, SwapFilter, SwapOrder, request_id_of
-from nexgent_db.models._base import Order
-from nexgent_db.models._storable import MAX_JSON_BYTES, Json, JsonText, Text
-from nexgent_db.models.trading_config import Section
+from nexgent_db.models.base import Input
+from nexgent_db.models.storable import MAX_JSON_BYTES, Json, JsonText, Text, Timestamp
+from nexgent_db.models.trading_sections import Section
 
 OPENED = vars(AsyncDatabase("postgresql://x@localhost/x"))
 REPOSITORIES: list[type[Repository]] = [type(each) for each in OPENED.values() if isinstance(each, Repository)]
@@ -31,7 +32,7 @@ def swap(**more: Any) -> SwapOrder:
     return SwapOrder(agent_id=uuid4(), wallet_address="W", **SOL, output_amount=1, **more)
 
 
-# --- Everywhere ---------------------------------------------------------------------------------
+# --- Every input --------------------------------------------------------------------------------
 
 
 def kinds_of(base: type[Any]) -> Iterator[type[Any]]:
@@ -42,7 +43,7 @@ def kinds_of(base: type[Any]) -> Iterator[type[Any]]:
 
 def inputs() -> Iterator[tuple[str, Any]]:
     """The annotation of everything that can be given: fields of orders and configurations, arguments of queries."""
-    for model in (*kinds_of(Order), *kinds_of(Section)):
+    for model in (*kinds_of(Input), *kinds_of(Section)):
         if model.__module__.startswith("nexgent_db.models"):
             for name, field in model.model_fields.items():
                 whole = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
@@ -50,7 +51,7 @@ def inputs() -> Iterator[tuple[str, Any]]:
     for repository in REPOSITORIES:
         for bound in repository.queries.values():
             for name, hint in get_type_hints(bound.method, include_extras=True).items():
-                if name != "return" and hint is not bytes and not (inspect.isclass(hint) and issubclass(hint, Order)):
+                if name != "return" and hint is not bytes and not (inspect.isclass(hint) and issubclass(hint, Input)):
                     yield f"{bound.name}({name})", hint
 
 
@@ -78,18 +79,17 @@ def taken(annotation: Any, text: str) -> list[str]:
 
 @pytest.mark.parametrize("text", BAD, ids=["NUL", "surrogate"])
 @pytest.mark.parametrize("name", INPUTS)
-def test_nothing_takes_what_cannot_be_stored(name: str, text: str) -> None:
+def test_no_input_accepts_unstorable_value(name: str, text: str) -> None:
     assert taken(INPUTS[name], text) == []
 
 
-def test_everything_that_can_be_given_is_looked_at() -> None:
+def test_every_input_type_is_checked() -> None:
     assert {
         "users.create(email)",
         "agents.store_config(document)",
         "api_keys.store(scopes)",
         "signals.create_many(symbols)",
         "signal_executions.finish(error)",
-        "trades.lock_wallet(wallet_address)",
         "DepositOrder.token_symbol",
         "BuyOrder.routes",
         "SwapFilter.token_address",
@@ -99,7 +99,7 @@ def test_everything_that_can_be_given_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize("annotation", [str, list[str], dict[str, Any], str | None])
-def test_what_takes_everything_is_found(annotation: Any) -> None:
+def test_unchecked_input_is_found(annotation: Any) -> None:
     assert taken(annotation, "\0")
     assert taken(annotation, "\ud800")
 
@@ -108,7 +108,7 @@ def test_what_takes_everything_is_found(annotation: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "plain", "ünï", "🦀", "\x01\x7f\x80\ufffe\uffff", "e\u0301"])
-def test_all_other_text_is_taken_as_it_is(text: str) -> None:
+def test_storable_text_is_accepted_unchanged(text: str) -> None:
     assert TypeAdapter(Text).validate_python(text) == text
     assert TypeAdapter(Json).validate_python({text: [text]}) == {text: [text]}
 
@@ -125,7 +125,7 @@ def test_all_other_text_is_taken_as_it_is(text: str) -> None:
         ({"token_symbol": "\0", "token_address": "\0", "amount": 0}, "token_address, token_symbol, amount"),
     ],
 )
-def test_an_order_names_every_field_at_fault(more: dict[str, Any], field: str) -> None:
+def test_order_error_names_every_invalid_field(more: dict[str, Any], field: str) -> None:
     given = {
         "agent_id": uuid4(),
         "wallet_address": "W",
@@ -139,9 +139,56 @@ def test_an_order_names_every_field_at_fault(more: dict[str, Any], field: str) -
     assert refused.value.field == field
 
 
-def test_a_request_id_cannot_be_derived_of_half_a_pair() -> None:
+def test_request_id_of_lone_surrogate_is_refused() -> None:
     with pytest.raises(InvalidInput, match="not Unicode"):
         request_id_of("W", "\ud800")
+
+
+# --- Times --------------------------------------------------------------------------------------
+
+WEST, EAST = timezone(timedelta(hours=-12)), timezone(timedelta(hours=14))
+BEYOND = [
+    datetime.max.replace(tzinfo=UTC),
+    datetime.max.replace(tzinfo=WEST),
+    datetime.max.replace(tzinfo=EAST),
+    datetime.min.replace(tzinfo=UTC),
+    datetime.min.replace(tzinfo=WEST),
+    datetime.min.replace(tzinfo=EAST),
+    datetime(9999, 1, 1, tzinfo=UTC),
+    datetime(9998, 12, 31, 23, 0, tzinfo=timezone(timedelta(hours=-1))),
+    datetime(1, 1, 1, 23, 59, tzinfo=UTC),
+]
+STORED_TIMES = [
+    "api_keys.store(expires_at)",
+    "BalanceSnapshotOrder.snapshot_timestamp",
+    *(
+        f"{order}.{name}"
+        for order in ("DepositOrder", "ResetWalletOrder")
+        for name in ("expires_at", "transaction_time")
+    ),
+]
+
+
+@pytest.mark.parametrize("time", BEYOND, ids=str)
+@pytest.mark.parametrize("name", STORED_TIMES)
+def test_time_near_calendar_limits_is_refused(name: str, time: datetime) -> None:
+    with pytest.raises(ValidationError, match="between 0001-01-02 and 9998-12-31 in UTC"):
+        TypeAdapter(INPUTS[name]).validate_python(time)
+    with pytest.raises(ValidationError, match="between 0001-01-02 and 9998-12-31 in UTC"):
+        TypeAdapter(INPUTS["balance_snapshots.upsert_many(snapshot_timestamps)"]).validate_python([time])
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        datetime(1, 1, 2, tzinfo=UTC),
+        datetime(9998, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+        datetime(9999, 1, 1, 13, 59, tzinfo=EAST),
+    ],
+    ids=str,
+)
+def test_time_within_limits_is_accepted_unchanged(time: datetime) -> None:
+    assert TypeAdapter(Timestamp).validate_python(time) == time
 
 
 # --- JSON ---------------------------------------------------------------------------------------
@@ -158,7 +205,7 @@ def nested(depth: int) -> object:
     return value
 
 
-def circle() -> object:
+def cyclic() -> object:
     value: list[object] = []
     value.append(value)
     return value
@@ -180,7 +227,7 @@ def circle() -> object:
         ({"a": {1}}, "is no JSON: Object of type set"),
         (nested(300), "is no JSON"),
         (nested(200_000), "is no JSON: it is nested too deeply"),
-        (circle(), "Circular|is no JSON"),
+        (cyclic(), "Circular|is no JSON"),
         ("x" * TOO_MUCH, "10,000,002 bytes of JSON are more than 1,048,576"),
         ({"é" * TOO_MUCH: 1}, "20,000,006 bytes of JSON are more than 1,048,576"),
         ([1] * TOO_MUCH, "20,000,001 bytes of JSON are more than 1,048,576"),
@@ -188,7 +235,7 @@ def circle() -> object:
     ids=range(17),
 )
 @pytest.mark.parametrize("field", ["routes", "swap_payload"])
-def test_a_document_that_cannot_be_stored_is_refused(field: str, value: object, problem: str) -> None:
+def test_unstorable_document_is_refused(field: str, value: object, problem: str) -> None:
     with pytest.raises(InvalidInput, match=problem) as refused:
         swap(**{field: value})
     assert refused.value.field == field
@@ -198,12 +245,12 @@ def test_a_document_that_cannot_be_stored_is_refused(field: str, value: object, 
 @pytest.mark.parametrize(
     "value", [None, True, 1, 1.5, "\\u0000", "\\\\u0000", ["\\u0000"], {}, nested(100), "x" * (MAX_JSON_BYTES - 2)]
 )
-def test_any_other_document_is_taken(value: Any) -> None:
+def test_storable_document_is_accepted(value: Any) -> None:
     assert swap(routes=value).routes == value
 
 
 @pytest.mark.parametrize("text", ["", "{", "nonsense", "[" * 100_000, '"\\u0000"', '"' + "x" * TOO_MUCH + '"'])
-def test_json_text_is_read_before_it_is_sent(text: str) -> None:
+def test_json_text_is_validated_before_sending(text: str) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(JsonText).validate_python(text)
 
@@ -227,7 +274,7 @@ def test_json_text_is_read_before_it_is_sent(text: str) -> None:
         lambda text: AgentTradingConfig.from_json(json.dumps(text)),
     ],
 )
-def test_an_error_does_not_repeat_what_was_given(make: Any) -> None:
+def test_error_does_not_repeat_input(make: Any) -> None:
     with pytest.raises(InvalidInput) as refused:
         make("9" * TOO_MUCH)
     assert len(str(refused.value)) + len(refused.value.field) < 1000
@@ -247,7 +294,7 @@ def test_an_error_does_not_repeat_what_was_given(make: Any) -> None:
         ("dca", {"levels": [{"dropPercent": -1, "buyPercent": 1}] * 101}, "dca.levels"),
     ],
 )
-def test_a_configuration_says_where(section: str, value: object, path: str) -> None:
+def test_configuration_error_names_path(section: str, value: object, path: str) -> None:
     with pytest.raises(InvalidTradingConfig) as refused:
         AgentTradingConfig.from_document({section: value})
     assert [fault[0] for fault in refused.value.faults] == [path]

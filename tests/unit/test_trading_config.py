@@ -1,4 +1,4 @@
-"""The trading configuration: defaults, merging, every rule with its path, exact numbers."""
+"""The trading configuration: defaults, merging, each rule with the path in its error, exact numbers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def faults_of(*documents: dict[str, Any]) -> list[str]:
     return [path for path, _ in refused.value.faults]
 
 
-def test_the_defaults_are_those_of_the_public_system() -> None:
+def test_defaults_are_those_of_public_system() -> None:
     expected = json.loads(DEFAULTS, parse_float=Decimal, parse_int=Decimal)
     assert AgentTradingConfig().to_document() == expected
     assert json.loads(AgentTradingConfig().to_json(), parse_float=Decimal, parse_int=Decimal) == expected
@@ -57,7 +57,7 @@ def test_the_defaults_are_those_of_the_public_system() -> None:
 # --- Merging ------------------------------------------------------------------------------------
 
 
-def test_objects_merge_and_all_else_replaces() -> None:
+def test_objects_merge_and_other_values_replace() -> None:
     config = AgentTradingConfig.from_document(
         {"takeProfit": {"levels": [{"targetPercent": 5, "sellPercent": 6}], "moonBag": {"retainPercent": 7}}},
         {"takeProfit": {"moonBag": {"enabled": False}}, "positionCalculator": {"positionSizes": {"large": {"max": 3}}}},
@@ -74,7 +74,7 @@ def test_objects_merge_and_all_else_replaces() -> None:
     )
 
 
-def test_unknown_keys_are_dropped_wherever_they_are() -> None:
+def test_unknown_keys_are_dropped_at_any_depth() -> None:
     document = {
         "later": {"minScore": 9},
         "signals": {"minScore": 2, "later": object()},
@@ -92,7 +92,7 @@ def test_unknown_keys_are_dropped_wherever_they_are() -> None:
         "purchaseLimits.maxPriceImpact",
     ],
 )
-def test_null_clears_what_is_optional(path: str) -> None:
+def test_null_clears_optional_value(path: str) -> None:
     config = AgentTradingConfig.from_document(at(path, Decimal(1)), at(path, None))
     assert AgentTradingConfig.from_json(config.to_json()) == config
     section, key = path.split(".")
@@ -132,7 +132,7 @@ def levels(first: str, second: str, *pairs: tuple[Any, Any]) -> list[dict[str, A
         ("takeProfit.moonBag.retainPercent", ["1", "50"], ["0", "51"]),
     ],
 )
-def test_a_number_at_the_edge_of_its_range(path: str, good: list[str], bad: list[str]) -> None:
+def test_number_at_range_limit_is_accepted_or_refused(path: str, good: list[str], bad: list[str]) -> None:
     for number in good:
         assert AgentTradingConfig.from_document(at(path, Decimal(number)))
     for number in bad:
@@ -160,7 +160,7 @@ def test_a_number_at_the_edge_of_its_range(path: str, good: list[str], bad: list
         ("takeProfit.moonBag", True),
     ],
 )
-def test_a_value_of_another_kind_is_refused(path: str, value: Any) -> None:
+def test_value_of_another_kind_is_refused(path: str, value: Any) -> None:
     assert faults_of(at(path, value)) == [path]
 
 
@@ -171,7 +171,7 @@ def test_a_value_of_another_kind_is_refused(path: str, value: Any) -> None:
         ({"signals": {"tokenList": [ADDRESS, "A" * 31, "A" * 44, "A" * 45]}}, ["[1]", "[3]"]),
     ],
 )
-def test_each_element_at_fault_is_named(document: dict[str, Any], faults: list[str]) -> None:
+def test_each_invalid_element_is_named(document: dict[str, Any], faults: list[str]) -> None:
     (key,) = document["signals"]
     assert faults_of(document) == [f"signals.{key}{fault}" for fault in faults]
 
@@ -219,7 +219,7 @@ def test_each_element_at_fault_is_named(document: dict[str, Any], faults: list[s
         (custom("takeProfit", moonBag={"triggerPercent": 401}), ["takeProfit.moonBag.triggerPercent"]),
     ],
 )
-def test_what_fields_break_together_is_named(document: dict[str, Any], faults: list[str]) -> None:
+def test_broken_rule_across_fields_is_named(document: dict[str, Any], faults: list[str]) -> None:
     assert faults_of(document) == faults
 
 
@@ -237,12 +237,12 @@ def test_what_fields_break_together_is_named(document: dict[str, Any], faults: l
         {"signals": {"marketCapMin": 1, "marketCapMax": 1, "tokenFilterMode": "whitelist", "tokenList": [ADDRESS]}},
     ],
 )
-def test_what_keeps_the_rules_is_taken(document: dict[str, Any]) -> None:
+def test_valid_configuration_is_accepted(document: dict[str, Any]) -> None:
     config = AgentTradingConfig.from_document(document)
     assert AgentTradingConfig.from_json(config.to_json()) == config
 
 
-def test_the_paths_of_all_faults_are_listed_at_once() -> None:
+def test_paths_of_all_errors_are_listed() -> None:
     wrong = {"signals": {"minScore": 0, "tokenList": ["x"]}, "dca": None, **custom("takeProfit", levels=[])}
     assert faults_of(wrong) == ["signals.minScore", "signals.tokenList[0]", "dca", LEVELS]
 
@@ -266,24 +266,24 @@ def test_the_paths_of_all_faults_are_listed_at_once() -> None:
 @pytest.mark.parametrize(
     "text", ["0.1", "0.10", "12345678901234567890.123456789012345678", "1E+3", "0.000000000000000001"]
 )
-def test_a_number_is_the_same_after_a_journey(text: str) -> None:
+def test_number_survives_round_trip(text: str) -> None:
     config = AgentTradingConfig.from_json(f'{{"purchaseLimits": {{"maxPurchasePerToken": {text}}}}}')
     assert config.purchase_limits.max_purchase_per_token == Decimal(text)
     assert AgentTradingConfig.from_json(config.to_json()) == config
 
 
 @pytest.mark.parametrize("text", ["[]", "1", '"x"', "{", "", '{"a": NaN', "[" * 200_000])
-def test_what_is_no_document_is_refused(text: str) -> None:
+def test_non_document_is_refused(text: str) -> None:
     with pytest.raises(InvalidTradingConfig):
         read_document(text)
 
 
-def test_a_number_that_json_lacks_is_refused() -> None:
+def test_number_that_json_lacks_is_refused() -> None:
     with pytest.raises(InvalidTradingConfig, match="maxPriceImpact"):
         AgentTradingConfig.from_json('{"purchaseLimits": {"maxPriceImpact": NaN}}')
 
 
-def test_attributes_can_be_given_by_either_name_and_not_by_another() -> None:
+def test_attributes_accept_both_names_and_no_other() -> None:
     assert AgentTradingConfig(dca={"maxDCACount": 4}) == AgentTradingConfig(dca={"max_dca_count": 4})
     with pytest.raises(InvalidTradingConfig, match="colour"):
         AgentTradingConfig(colour="red")  # type: ignore[call-arg]
@@ -291,7 +291,7 @@ def test_attributes_can_be_given_by_either_name_and_not_by_another() -> None:
         AgentTradingConfig().dca = AgentTradingConfig().dca  # type: ignore[misc]
 
 
-def test_what_is_stored_is_what_a_patch_makes_of_it() -> None:
+def test_stored_configuration_equals_patched_document() -> None:
     text, config = merged_config('{"signals": {"minScore": 9}}', {"signals": {"minScore": 2}})
     assert stored_config(text) == checked_config(config) == config
     assert config.signals.min_score == 2

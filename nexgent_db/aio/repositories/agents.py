@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
-from nexgent_db.aio._repository import Repository
-from nexgent_db.binding import NOT_GIVEN, NotGiven, query
-from nexgent_db.models._base import Limit, Name, TradingMode, WalletAddress
-from nexgent_db.models._storable import JsonText
+from nexgent_db.aio.repositories.base import Repository
 from nexgent_db.models.agents import Agent, AgentWithWallets
+from nexgent_db.models.base import Limit, Name, TradingMode, WalletAddress
+from nexgent_db.models.storable import JsonText
 from nexgent_db.models.trading_config import AgentTradingConfig, checked_config, merged_config, stored_config
 from nexgent_db.models.wallets import AgentWallet
+from nexgent_db.queries.binding import NOT_GIVEN, NotGiven, query
 
 
 class AgentRepository(Repository, sql="agents"):
-    """What trades, and with which wallets."""
+    """Agents with their wallets and configurations."""
 
     async def find_by_id(self, agent_id: UUID) -> AgentWithWallets | None:
-        """The agent and its wallets, simulation first, in one query; None when there is no such agent."""
+        """The agent and its wallets, simulation first, by one query; None when there is no such agent."""
         rows = await self.list_with_wallets_by_id(agent_id)
         if not rows:
             return None
@@ -27,7 +27,10 @@ class AgentRepository(Repository, sql="agents"):
 
     @query
     async def list_with_wallets_by_id(self, agent_id: UUID) -> list[tuple[Agent, AgentWallet | None]]:
-        """The agent beside each of its wallets, beside None when it has none."""
+        """The agent, once per wallet, simulation first; once with None when it has no wallet.
+
+        An empty list when there is no such agent.
+        """
         ...
 
     @query
@@ -42,19 +45,22 @@ class AgentRepository(Repository, sql="agents"):
 
     @query
     async def find_wallet_by_address(self, wallet_address: WalletAddress) -> AgentWallet | None:
-        """The wallet of this address, whosever it is."""
+        """The wallet of this address, of any agent."""
         ...
 
     @query
     async def find_default_wallet(self, agent_id: UUID) -> AgentWallet | None:
-        """The wallet of the mode that the agent trades in; None when it has none of that type."""
+        """The wallet whose type is the agent's trading mode; None when it has no such wallet."""
         ...
 
     @query
     async def create(
         self, user_id: UUID, name: Name, trading_mode: TradingMode = "simulation", agent_id: UUID | None = None
     ) -> Agent:
-        """A new agent, under ``agent_id`` when given. Raises ForeignKeyViolation when there is no such user."""
+        """Create an agent, with the id ``agent_id`` when given.
+
+        Raises ForeignKeyViolation when there is no such user.
+        """
         ...
 
     @query
@@ -66,42 +72,45 @@ class AgentRepository(Repository, sql="agents"):
         automated_trading_simulation: bool | NotGiven = NOT_GIVEN,
         automated_trading_live: bool | NotGiven = NOT_GIVEN,
     ) -> Agent | None:
-        """Change what is given, leave the rest; None when there is no such agent."""
+        """Update the given columns; None when there is no such agent."""
         ...
 
     @query
     async def set_automated_trading(self, agent_id: UUID, mode: TradingMode, enabled: bool) -> Agent | None:
-        """Let the agent trade by itself in one mode, or stop it; None when there is no such agent."""
+        """Turn automated trading in one mode on or off; the other mode stays as it is.
+
+        None when there is no such agent.
+        """
         ...
 
     async def load_config(self, agent_id: UUID) -> AgentTradingConfig | None:
-        """The agent's configuration, whole: what is stored over the defaults; None when there is no such agent.
+        """The agent's complete configuration, the stored one over the defaults; None when there is no such agent.
 
-        Raises InvalidTradingConfig when what somebody else stored breaks the rules.
+        Raises InvalidTradingConfig when another program has stored one that breaks the rules.
         """
         document = await self.find_config(agent_id)
         return None if document is None else stored_config(document, agent_id)
 
     async def save_config(self, agent_id: UUID, config: AgentTradingConfig | None) -> AgentTradingConfig | None:
-        """Store a whole configuration in the place of the agent's; None when there is no such agent.
+        """Replace the agent's configuration; None when there is no such agent.
 
-        It is stored with every default written out. A ``config`` of None is all defaults, whatever they will be. Of two
-        at the same time the last one stays: to change a part, :meth:`update_config`. Raises InvalidInput for what is
-        no AgentTradingConfig (``from_json`` makes one of a document); InvalidTradingConfig.
+        Stores every default with its present value. None removes the stored configuration, so later defaults apply.
+        The last of several calls wins: use :meth:`update_config` to change a part. Raises InvalidInput for an object
+        that is no AgentTradingConfig (``from_json`` makes one from a document); InvalidTradingConfig.
         """
         checked = checked_config(config)
         stored = await self.store_config(agent_id, None if config is None else checked.to_json())
         return checked if stored else None
 
     async def update_config(self, agent_id: UUID, patch: Mapping[str, object]) -> AgentTradingConfig | None:
-        """Change a part of the agent's configuration and give it whole; None when there is no such agent.
+        """Merge ``patch`` into the agent's configuration; returns the result, None when there is no such agent.
 
-        ``patch`` is a document as JSON has it, ``{"stopLoss": {"enabled": False}}``, its numbers int or Decimal.
-        Objects are merged, all else is replaced, unknown keys are dropped. The agent's row is locked meanwhile, so
-        edits of different keys at the same time all survive. Raises InvalidInput; InvalidTradingConfig when the result
-        breaks a rule: then nothing of the patch is stored.
+        ``patch`` is a document, ``{"stopLoss": {"enabled": False}}``, with numbers as int or Decimal. Objects are
+        merged, arrays and scalars replaced, unknown keys dropped. Locks the agent's row, so concurrent changes of
+        different keys all survive. Raises InvalidInput; InvalidTradingConfig when the result breaks a rule: then
+        nothing is stored.
         """
-        async with self._session.block() as session:
+        async with self._session.transaction() as session:
             agents = type(self)(session)
             document = await agents.lock_config(agent_id)
             if document is None:
@@ -112,23 +121,29 @@ class AgentRepository(Repository, sql="agents"):
 
     @query
     async def find_config(self, agent_id: UUID) -> str | None:
-        """What is stored of the configuration, as JSON text: ``{}`` for nothing. None when there is no such agent."""
+        """The stored configuration as JSON text, so that its numbers stay exact; ``{}`` when none is stored.
+
+        None when there is no such agent.
+        """
         ...
 
     @query
     async def lock_config(self, agent_id: UUID) -> str | None:
-        """The same in a block, until whose end nobody else changes the agent. Trades go on."""
+        """The stored configuration as :meth:`find_config` returns it.
+
+        Locks the agent's row against updates until the end of the transaction; trades do not wait.
+        """
         ...
 
     @query
     async def store_config(self, agent_id: UUID, document: JsonText | None) -> int:
-        """Store JSON text as it is, its rules unchecked; None for all defaults. 0 when there is no such agent.
+        """Replace the stored configuration by JSON text, None for all defaults; 0 when there is no such agent.
 
-        :meth:`save_config` and :meth:`update_config` check first.
+        The caller has validated the document, as :meth:`save_config` and :meth:`update_config` do.
         """
         ...
 
     @query
     async def delete(self, agent_id: UUID) -> int:
-        """Delete the agent with its wallets, positions, balances and ledger; 0 when there is none."""
+        """Delete the agent with its wallets, positions, balances and transactions; 0 when there is no such agent."""
         ...

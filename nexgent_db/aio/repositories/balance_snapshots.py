@@ -8,29 +8,31 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from nexgent_db.aio._repository import Repository
-from nexgent_db.binding import query
-from nexgent_db.models._base import MANY, Limit, TokenNumber, WalletAddress, list_of
+from nexgent_db.aio.repositories.base import Repository
 from nexgent_db.models.balance_snapshots import AgentBalanceSnapshot, BalanceSnapshotOrder
+from nexgent_db.models.base import MANY, Limit, TokenNumber, WalletAddress, list_of
+from nexgent_db.models.storable import Timestamp
+from nexgent_db.queries.binding import query
 
 Numbers = Annotated[list[TokenNumber], Field(max_length=MANY)]
 
 
 class BalanceSnapshotRepository(Repository, sql="balance_snapshots"):
-    """What wallets were worth, hour by hour."""
+    """The value of wallets, hour by hour."""
 
     @query
     async def upsert(self, order: BalanceSnapshotOrder) -> AgentBalanceSnapshot:
-        """Store a wallet's worth; one of the same wallet and time is replaced.
+        """Store a wallet's value at this time; a second snapshot of the same time replaces the first.
 
         Raises ForeignKeyViolation when the wallet is not the agent's.
         """
         ...
 
     async def create_many(self, orders: Sequence[BalanceSnapshotOrder]) -> int:
-        """Store up to 10,000 in one statement; all of them or none. Of two for one wallet and time the last stays.
+        """Store up to 10,000 snapshots in one statement, all or none; of two for one wallet and time the later wins.
 
-        Raises InvalidInput for more, ForeignKeyViolation when a wallet is not its agent's.
+        Returns the number of stored snapshots. Raises InvalidInput for more than 10,000, ForeignKeyViolation when a
+        wallet is not its agent's.
         """
         list_of(BalanceSnapshotOrder, orders, "orders")
         return await self.upsert_many(
@@ -48,38 +50,39 @@ class BalanceSnapshotRepository(Repository, sql="balance_snapshots"):
         self,
         agent_ids: Annotated[list[UUID], Field(max_length=MANY)],
         wallet_addresses: Annotated[list[WalletAddress], Field(max_length=MANY)],
-        snapshot_timestamps: Annotated[list[AwareDatetime], Field(max_length=MANY)],
+        snapshot_timestamps: Annotated[list[Timestamp], Field(max_length=MANY)],
         portfolio_balances_sol: Numbers,
         sol_balances: Numbers,
         positions_values_sol: Numbers,
         unrealized_pnls_sol: Numbers,
     ) -> int:
-        """The same with a list for each column, all of one length; returns how many were stored."""
+        """The same with a list for each column, all of one length."""
         ...
 
     @query
     async def list_hourly(
         self, agent_id: UUID, wallet_address: WalletAddress, since: AwareDatetime, limit: Limit = 1000
     ) -> list[AgentBalanceSnapshot]:
-        """The wallet's snapshots since this time, oldest first."""
+        """The wallet's snapshots at or after this time, oldest first."""
         ...
 
     @query
     async def list_daily(
         self, agent_id: UUID, wallet_address: WalletAddress, limit: Limit = 10_000
     ) -> list[AgentBalanceSnapshot]:
-        """The wallet's snapshots of 00:00 UTC, whatever the session's time zone, oldest first."""
+        """The wallet's snapshots of 00:00 UTC, independent of the session's time zone, oldest first."""
         ...
 
     @query
     async def find_latest(self, agent_id: UUID, wallet_address: WalletAddress) -> AgentBalanceSnapshot | None:
-        """The wallet's last snapshot."""
+        """The wallet's latest snapshot."""
         ...
 
     @query
     async def delete_older_than(self, before: AwareDatetime, limit: Limit = 1000) -> int:
-        """Delete up to ``limit`` snapshots from before this time, oldest first; returns how many went.
+        """Delete up to ``limit`` snapshots from before this time, oldest first; returns how many it deleted.
 
-        Call it until it returns less than ``limit``. Several may run: each takes rows that no other is deleting.
+        Repeat it until it deletes fewer than ``limit``. It skips rows that another session has locked, so several
+        sessions may run it at once.
         """
         ...

@@ -5,17 +5,29 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
-from nexgent_db.aio._repository import Repository
-from nexgent_db.binding import query
+from nexgent_db.aio.repositories.base import Repository
 from nexgent_db.models.trade_requests import TradeRequest
+from nexgent_db.queries.binding import query
 
 
 class TradeRequestRepository(Repository, sql="trade_requests"):
-    """Which orders were made."""
+    """The executed orders, by their request ids."""
 
     @query
     async def list_by_ids(self, request_ids: Annotated[list[UUID], Field(max_length=10_000)]) -> list[TradeRequest]:
-        """Those of these requests that were made, by id; 10,000 may be asked for at once."""
+        """Those of these requests that were executed, and as which operation, by id; at most 10,000 at once."""
+        ...
+
+    @query
+    async def prune(self, before: AwareDatetime, limit: Annotated[int, Field(ge=1)] = 1000) -> int:
+        """Delete requests that were executed before a time, ``limit`` at most, oldest first; return how many.
+
+        What a pruned id then means: its order is refused with IdempotencyConflict when it is sent again, for the
+        transaction of that id; its first result is gone. So keep requests for longer than a client repeats an order.
+        The requests of resets, which have no transaction of their id, are never pruned. Skips locked rows, waits for
+        none. Call it until it returns less than ``limit``; ``nexgent-db ledger
+        prune-requests`` does.
+        """
         ...

@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
-from nexgent_db.binding import query
 from nexgent_db.errors import InvalidInput
-from nexgent_db.models._base import Limit, ShortText
-from nexgent_db.models._storable import storable_text
 from nexgent_db.models.api_keys import ApiKey, NewApiKey, VerifiedApiKey, hash_of, new_secret, prefix_of
-from nexgent_db.sync._repository import Repository
+from nexgent_db.models.base import Limit, ShortText
+from nexgent_db.models.storable import Timestamp, storable_text
+from nexgent_db.queries.binding import query
+from nexgent_db.sync.repositories.base import Repository
 
 KeyName = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(storable_text)]
 KeyPrefix = Annotated[str, StringConstraints(min_length=1, max_length=12), AfterValidator(storable_text)]
@@ -23,14 +23,14 @@ Scopes = Annotated[list[KeyName], Field(max_length=100)]
 
 
 class ApiKeyRepository(Repository, sql="api_keys"):
-    """What lets programs in. A secret is shown once; the database has its hash."""
+    """The keys with which programs log in. :meth:`create` shows a secret once; the database stores its hash."""
 
     def create(
         self, user_id: UUID, name: str, scopes: Sequence[str] = (), expires_at: datetime | None = None
     ) -> NewApiKey:
-        """A new key of the user, for ever when ``expires_at`` is None; the only time that its secret is shown.
+        """Create a key of the user; None as ``expires_at`` never expires. Only this call returns the secret.
 
-        Raises InvalidInput for a name of 0 or more than 100 characters, a list of scopes that is a text, or a time
+        Raises InvalidInput for a name of 0 or more than 100 characters, a text instead of a list of scopes, or a time
         without zone; ForeignKeyViolation when there is no such user; CheckViolation when ``expires_at`` has passed.
         """
         secret = new_secret()
@@ -42,10 +42,10 @@ class ApiKeyRepository(Repository, sql="api_keys"):
         return NewApiKey(key=key, secret=SecretStr(secret))
 
     def verify(self, secret: str) -> VerifiedApiKey | None:
-        """Whose key this is and what it may do; None when it is unknown, expired or revoked.
+        """The owner and the scopes of the key; None when it is unknown, expired or revoked.
 
-        What has not the form of a secret is None without a query. The use is recorded, once a minute at the most and
-        without waiting for anybody: so not in a read-only transaction.
+        Malformed secrets return None without a query. Updates ``last_used_at`` at most once a minute, without waiting
+        for other callers, so it cannot run in a read-only transaction.
         """
         key_hash = hash_of(secret)
         return None if key_hash is None else self.verify_hash(key_hash)
@@ -58,22 +58,25 @@ class ApiKeyRepository(Repository, sql="api_keys"):
         key_hash: ShortText,
         key_prefix: KeyPrefix,
         scopes: Scopes,
-        expires_at: AwareDatetime | None,
+        expires_at: Timestamp | None,
     ) -> ApiKey:
-        """A new key of a secret made elsewhere: see :meth:`create`, which makes one."""
+        """Store a new key by its hash; :meth:`create` also makes the secret.
+
+        Raises ForeignKeyViolation when there is no such user, CheckViolation when ``expires_at`` has passed.
+        """
         ...
 
     @query
     def verify_hash(self, key_hash: ShortText) -> VerifiedApiKey | None:
-        """The same as :meth:`verify` by the secret's hash."""
+        """The same as :meth:`verify`, by the secret's hash."""
         ...
 
     @query
     def list_by_user(self, user_id: UUID, limit: Limit = 100) -> list[ApiKey]:
-        """The user's keys, newest first, with those that have expired or were revoked."""
+        """The user's keys, newest first, including expired and revoked ones."""
         ...
 
     @query
     def revoke(self, user_id: UUID, key_id: UUID) -> ApiKey | None:
-        """The key lets nobody in from now on, for ever; None when it is not the user's. The first time stays."""
+        """Revoke the key at once; revoking it again keeps the first time. None when the user has no such key."""
         ...

@@ -5,23 +5,31 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from nexgent_db.binding import query
-from nexgent_db.models._base import Limit, TokenAddress, WalletAddress
-from nexgent_db.models.balances import AgentBalance
-from nexgent_db.sync._repository import Repository
+from nexgent_db.models.balances import AgentBalance, LedgerDifference
+from nexgent_db.models.base import Limit, TokenAddress, WalletAddress
+from nexgent_db.queries.binding import query
+from nexgent_db.sync.repositories.base import Repository
 
 
 class BalanceRepository(Repository, sql="balances"):
-    """How much a wallet holds. Trades change it."""
+    """The balances of wallets. Only trades change them."""
 
     @query
     def find_by_wallet_and_token(
         self, wallet_address: WalletAddress, token_address: TokenAddress
     ) -> AgentBalance | None:
-        """The wallet's holding of this token; None when it never had any."""
+        """The wallet's balance of this token; None when the wallet never held it."""
         ...
 
     @query
     def list_by_wallet(self, agent_id: UUID, wallet_address: WalletAddress, limit: Limit = 1000) -> list[AgentBalance]:
-        """What the wallet holds or held, by token address."""
+        """The wallet's balances by token address, including those that are 0 now."""
+        ...
+
+    @query
+    def list_ledger_differences(self, wallet_address: WalletAddress, limit: Limit = 1000) -> list[LedgerDifference]:
+        """The balances of the wallet that are not the sum of its transactions' changes, by token; none without errors.
+
+        Reads the wallet's part of the ledger. ``nexgent-db ledger check`` asks for every wallet.
+        """
         ...

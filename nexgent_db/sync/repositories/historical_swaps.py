@@ -7,54 +7,54 @@ from collections.abc import Iterator
 from typing import Final
 from uuid import UUID
 
-from nexgent_db.binding import query
-from nexgent_db.models._base import Limit, WalletAddress
+from nexgent_db.models.base import Limit, WalletAddress
 from nexgent_db.models.filters import SwapFilter
 from nexgent_db.models.historical_swaps import AgentHistoricalSwap, ClosedTrades
-from nexgent_db.models.pages import BeforeUuid, Page, one_more_than, page_of, place_of
-from nexgent_db.sync._repository import Repository
+from nexgent_db.models.pages import BeforeUuid, Page, decode_cursor, make_page, one_more_than
+from nexgent_db.queries.binding import query
+from nexgent_db.sync.repositories.base import Repository
 
 _ANY: Final = SwapFilter()
 _START: Final = BeforeUuid()
 
 
 class HistoricalSwapRepository(Repository, sql="historical_swaps"):
-    """Closed positions. The sale that closes one writes it."""
+    """Closed positions. The sale that closes a position inserts its historical swap."""
 
     @query
     def find_by_id(self, swap_id: UUID) -> AgentHistoricalSwap | None:
-        """The closed trade of this id."""
+        """The historical swap of this id."""
         ...
 
     @query
     def list_by_agent(
         self, agent_id: UUID, filter: SwapFilter = _ANY, before: BeforeUuid = _START, limit: Limit = 100
     ) -> list[AgentHistoricalSwap]:
-        """The agent's closed trades, last sold first, from the given place on."""
+        """The agent's historical swaps, newest sale first; those after the key ``before`` when it is given."""
         ...
 
     def page_by_agent(
         self, agent_id: UUID, filter: SwapFilter = _ANY, limit: Limit = 100, cursor: str | None = None
     ) -> Page[AgentHistoricalSwap]:
-        """A page of the agent's closed trades, last sold first: the first one, or the one of a page's ``next``.
+        """A page of the agent's historical swaps, newest sale first: the first page, or the one of the ``cursor``.
 
-        Raises InvalidInput for a cursor that is none of this list's, then for a limit outside of 1 to 9,999.
+        Raises InvalidInput for a cursor of another list, then for a limit outside of 1 to 9,999.
         """
-        before = place_of(cursor, "historical_swaps", BeforeUuid)
+        before = decode_cursor(cursor, "historical_swaps", BeforeUuid)
         rows = self.list_by_agent(agent_id, filter, before, one_more_than(limit))
-        return page_of(rows, limit, "historical_swaps", "sale_time")
+        return make_page(rows, limit, "historical_swaps", "sale_time")
 
     @query
     def stream_by_agent(self, agent_id: UUID, filter: SwapFilter = _ANY) -> Iterator[AgentHistoricalSwap]:
-        """All of the agent's closed trades, last sold first, in constant memory; holds a connection until its end."""
+        """All of the agent's historical swaps, newest sale first, in constant memory; keeps a connection to its end."""
         ...
 
     @query
     def count_by_agent(self, agent_id: UUID, filter: SwapFilter = _ANY) -> int:
-        """How many trades the agent has closed."""
+        """The number of the agent's historical swaps."""
         ...
 
     @query
     def total_by_wallet(self, agent_id: UUID, wallet_address: WalletAddress) -> ClosedTrades:
-        """How many trades the wallet has closed, and what they brought."""
+        """The number of the wallet's historical swaps, and their total profit in SOL."""
         ...

@@ -7,18 +7,18 @@ from uuid import UUID
 
 from pydantic import AwareDatetime
 
-from nexgent_db.binding import query
-from nexgent_db.models._base import WalletAddress
+from nexgent_db.models.base import WalletAddress
 from nexgent_db.models.performance import Performance
-from nexgent_db.sync._repository import Repository
+from nexgent_db.queries.binding import query
+from nexgent_db.sync.repositories.base import Repository
 
 
 class PerformanceRepository(Repository, sql="performance"):
-    """What agents and wallets have earned."""
+    """The profits of agents and wallets."""
 
     @query
     def summarise(
         self, agent_id: UUID, wallet_address: WalletAddress | None = None, since: AwareDatetime | None = None
     ) -> Performance:
-        """Of the agent or one of its wallets, since this time or ever. All zero for an agent that does not exist."""
+        """The performance of the agent, or of one wallet, since this time when given; zeros for an unknown agent."""
         ...

@@ -7,25 +7,26 @@ from uuid import UUID
 
 from pydantic import AwareDatetime
 
-from nexgent_db.binding import query
-from nexgent_db.models._base import Limit, LongText
+from nexgent_db.models.base import Limit, LongText
 from nexgent_db.models.signals import FinalStatus, SignalExecution
-from nexgent_db.sync._repository import Repository
+from nexgent_db.queries.binding import query
+from nexgent_db.sync.repositories.base import Repository
 
 
 class SignalExecutionRepository(Repository, sql="signal_executions"):
-    """What agents did with signals: claimed once, finished once."""
+    """Agents' executions of signals: an agent claims a signal once and finishes it once."""
 
     @query
     def find(self, signal_id: int, agent_id: UUID) -> SignalExecution | None:
-        """What this agent did with this signal."""
+        """This agent's execution of this signal."""
         ...
 
     @query
     def create_pending(self, signal_id: int, agent_id: UUID) -> SignalExecution | None:
-        """Claim the signal for the agent; None when it was claimed before, then :meth:`find` has it.
+        """Claim the signal for the agent; None when the agent has claimed it already: :meth:`find` returns it then.
 
-        Of two callers at once, one gets the execution. Raises ForeignKeyViolation without such a signal or agent.
+        A concurrent claim waits for the first one's commit. Raises ForeignKeyViolation when there is no such signal or
+        agent.
         """
         ...
 
@@ -37,27 +38,27 @@ class SignalExecutionRepository(Repository, sql="signal_executions"):
         transaction_id: UUID | None = None,
         error: LongText | None = None,
     ) -> SignalExecution | None:
-        """Give a pending execution its final status; None when there is none, or it has one already."""
+        """Give a pending execution its final status; None when it does not exist or is final already."""
         ...
 
     def mark_executed(self, execution_id: UUID, transaction_id: UUID) -> SignalExecution | None:
-        """The agent made this transaction of it."""
+        """Finish the execution as EXECUTED, by this transaction. See :meth:`finish`."""
         return self.finish(execution_id, "EXECUTED", transaction_id)
 
     def mark_failed(self, execution_id: UUID, error: LongText) -> SignalExecution | None:
-        """The agent tried and failed."""
+        """Finish the execution as FAILED. See :meth:`finish`."""
         return self.finish(execution_id, "FAILED", None, error)
 
     def mark_skipped(self, execution_id: UUID, reason: LongText) -> SignalExecution | None:
-        """The agent decided not to act on it."""
+        """Finish the execution as SKIPPED: the agent decided not to act on the signal. See :meth:`finish`."""
         return self.finish(execution_id, "SKIPPED", None, reason)
 
     @query
     def list_by_signal(self, signal_id: int, limit: Limit = 1000) -> list[SignalExecution]:
-        """What the agents did with this signal, by agent."""
+        """The executions of this signal, by agent."""
         ...
 
     @query
     def list_stuck_pending(self, claimed_before: AwareDatetime, limit: Limit = 100) -> list[SignalExecution]:
-        """Executions claimed before this time and never finished, oldest first."""
+        """Executions that were claimed before this time and are still PENDING, oldest first."""
         ...

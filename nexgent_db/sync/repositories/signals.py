@@ -9,10 +9,9 @@ from uuid import UUID
 
 from pydantic import Field
 
-from nexgent_db.binding import query
-from nexgent_db.models._base import MANY, Limit, LongText, TokenAddress, list_of
+from nexgent_db.models.base import MANY, Limit, LongText, TokenAddress, list_of
 from nexgent_db.models.filters import SignalFilter
-from nexgent_db.models.pages import BeforeNumber, Page, one_more_than, page_of, place_of
+from nexgent_db.models.pages import BeforeNumber, Page, decode_cursor, make_page, one_more_than
 from nexgent_db.models.signals import (
     EligibleAgent,
     SignalOrder,
@@ -22,7 +21,8 @@ from nexgent_db.models.signals import (
     SignalType,
     TradingSignal,
 )
-from nexgent_db.sync._repository import Repository
+from nexgent_db.queries.binding import query
+from nexgent_db.sync.repositories.base import Repository
 
 _ANY: Final = SignalFilter()
 _START: Final = BeforeNumber()
@@ -31,7 +31,7 @@ _Many: Final = Field(max_length=MANY)
 
 
 class SignalRepository(Repository, sql="signals"):
-    """Suggestions to trade, each of one user."""
+    """Suggestions to trade a token, each of one user."""
 
     @query
     def find_by_id(self, signal_id: int) -> TradingSignal | None:
@@ -40,13 +40,13 @@ class SignalRepository(Repository, sql="signals"):
 
     @query
     def create(self, order: SignalOrder) -> TradingSignal:
-        """A new signal. Raises ForeignKeyViolation when there is no such user."""
+        """Create a signal. Raises ForeignKeyViolation when there is no such user."""
         ...
 
     def create_many_of(self, user_id: UUID | None, orders: Sequence[SignalOrder]) -> list[TradingSignal]:
-        """New signals of one user, up to 10,000 in one statement, in the order given; all of them or none.
+        """Create up to 10,000 signals of one user in one statement, in the order given; all of them or none.
 
-        The orders' own ``user_id`` is not looked at. Raises InvalidInput for more, ForeignKeyViolation when there is
+        Ignores the orders' own ``user_id``. Raises InvalidInput for more than 10,000, ForeignKeyViolation when there is
         no such user.
         """
         list_of(SignalOrder, orders, "orders")
@@ -78,36 +78,43 @@ class SignalRepository(Repository, sql="signals"):
     def list_by_user(
         self, user_id: UUID, filter: SignalFilter = _ANY, before: BeforeNumber = _START, limit: Limit = 100
     ) -> list[TradingSignal]:
-        """The user's signals, newest first, from the given place on."""
+        """The user's signals, newest first; those after the key ``before`` when it is given."""
         ...
 
     def page_by_user(
         self, user_id: UUID, filter: SignalFilter = _ANY, limit: Limit = 100, cursor: str | None = None
     ) -> Page[TradingSignal]:
-        """A page of the user's signals, newest first: the first one, or the one of a page's ``next``.
+        """A page of the user's signals, newest first: the first page, or the one of the ``cursor``.
 
-        Raises InvalidInput for a cursor that is none of this list's, then for a limit outside of 1 to 9,999.
+        Raises InvalidInput for a cursor of another list, then for a limit outside of 1 to 9,999.
         """
-        before = place_of(cursor, "signals", BeforeNumber)
+        before = decode_cursor(cursor, "signals", BeforeNumber)
         rows = self.list_by_user(user_id, filter, before, one_more_than(limit))
-        return page_of(rows, limit, "signals", "created_at")
+        return make_page(rows, limit, "signals", "created_at")
 
     @query
     def stream_by_user(self, user_id: UUID, filter: SignalFilter = _ANY) -> Iterator[TradingSignal]:
-        """All of the user's signals, newest first, in constant memory; it holds a connection until its end."""
+        """All of the user's signals, newest first, in constant memory; keeps a connection to its end."""
         ...
 
     @query
     def count_by_user(self, user_id: UUID, filter: SignalFilter = _ANY) -> int:
-        """How many signals the user has."""
+        """The number of the user's signals."""
         ...
 
     @query
     def list_eligible_agents(self, signal_id: int, limit: Limit = 1000) -> list[EligibleAgent]:
-        """The agents that act on this signal: its creator's, automated in their mode, without an execution so far."""
+        """The agents that may act on this signal.
+
+        These are the creator's agents whose automated trading is on in their trading mode and that have no execution of
+        it.
+        """
         ...
 
     @query
     def delete(self, signal_id: int) -> int:
-        """Delete the signal with its executions; 0 when there is none. Transactions that name it stay."""
+        """Delete the signal with its executions; 0 when there is no such signal.
+
+        Transactions and historical swaps that name it stay; their ``signal_id`` becomes None.
+        """
         ...

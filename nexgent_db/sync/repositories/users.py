@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from nexgent_db.binding import NOT_GIVEN, NotGiven, query
-from nexgent_db.models._base import ShortText
+from nexgent_db.models.base import ShortText
 from nexgent_db.models.users import User
-from nexgent_db.sync._repository import Repository
+from nexgent_db.queries.binding import NOT_GIVEN, NotGiven, query
+from nexgent_db.sync.repositories.base import Repository
 
 
 class UserRepository(Repository, sql="users"):
-    """Who owns agents."""
+    """Users and their log-ins."""
 
     @query
     def find_by_id(self, user_id: UUID) -> User | None:
@@ -21,12 +21,15 @@ class UserRepository(Repository, sql="users"):
 
     @query
     def find_by_email(self, email: ShortText) -> User | None:
-        """The user of this e-mail address, whatever its case."""
+        """The user of this e-mail address; upper and lower case are the same."""
         ...
 
     @query
     def create(self, email: ShortText, password_hash: ShortText | None = None, user_id: UUID | None = None) -> User:
-        """A new user, under ``user_id`` when given. Raises EmailTaken, whatever the address's case."""
+        """Create a user, with the id ``user_id`` when given.
+
+        Raises EmailTaken when another user has the address, in upper or lower case.
+        """
         ...
 
     @query
@@ -36,36 +39,39 @@ class UserRepository(Repository, sql="users"):
         email: ShortText | NotGiven = NOT_GIVEN,
         password_hash: ShortText | NotGiven | None = NOT_GIVEN,
     ) -> User | None:
-        """Change what is given, leave the rest; None when there is no such user.
+        """Update the given columns; None when there is no such user.
 
-        A ``password_hash`` of None takes the password away. Raises EmailTaken when another user has the address, in
-        any case.
+        A ``password_hash`` of None removes the password. Raises EmailTaken when another user has the address, in upper
+        or lower case.
         """
         ...
 
     @query
     def record_failed_login(self, user_id: UUID) -> User | None:
-        """Count a failed log-in, and give the user as it is now; None when there is no such user.
+        """Count a failed log-in; returns the updated user, None when there is no such user.
 
-        Failures at the same time all count. The fifth locks the account for 15 minutes; later ones count and do not
-        prolong that. Once the lock has run out, the next failure is the first of a new count.
+        Concurrent failures all count. The fifth locks the account for 15 minutes; further failures count but do not
+        prolong the lock. After the lock has expired, the next failure starts a new count at 1.
         """
         ...
 
     @query
     def reset_failed_logins(self, user_id: UUID) -> int:
-        """Forget failures and lock after a log-in that succeeded; 0 when there was nothing to forget.
+        """Clear the count of failed log-ins and the lock, after a successful log-in.
 
-        Then nothing is written, so it may be called at every log-in.
+        Writes no row and returns 0 when both are clear, so a service may call it at every log-in.
         """
         ...
 
     @query
     def is_locked(self, user_id: UUID) -> bool:
-        """Whether too many failed log-ins lock the account at this moment; False when there is no such user."""
+        """Whether the account is locked now; False when there is no such user."""
         ...
 
     @query
     def delete(self, user_id: UUID) -> int:
-        """Delete the user with its agents and everything of theirs; 0 when there is none. Its signals stay."""
+        """Delete the user with its API keys and its agents with all their rows; 0 when there is no such user.
+
+        Its signals stay; their ``user_id`` becomes None.
+        """
         ...

@@ -5,33 +5,33 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from nexgent_db.binding import query
-from nexgent_db.models._base import TradingMode, WalletAddress
+from nexgent_db.models.base import TradingMode, WalletAddress
 from nexgent_db.models.wallets import AgentWallet
-from nexgent_db.sync._repository import Repository
+from nexgent_db.queries.binding import query
+from nexgent_db.sync.repositories.base import Repository
 
 
 class WalletRepository(Repository, sql="wallets"):
-    """Which addresses an agent trades from. No private key ever passes here."""
+    """The addresses that agents trade from. No method takes or returns a private key."""
 
     @query
     def create(self, wallet_address: WalletAddress, agent_id: UUID, wallet_type: TradingMode) -> AgentWallet:
-        """Give the agent a wallet.
+        """Create a wallet of the agent.
 
-        Raises WalletTaken when the address is an agent's already, WalletTypeTaken when the agent has a wallet of
-        this type, ForeignKeyViolation when there is no such agent.
+        Raises WalletTaken when the address is taken, WalletTypeTaken when the agent has a wallet of this type,
+        ForeignKeyViolation when there is no such agent.
         """
         ...
 
     @query
     def list_by_agent(self, agent_id: UUID) -> list[AgentWallet]:
-        """The agent's wallets, simulation first; two at the most."""
+        """The agent's wallets, simulation first; at most two."""
         ...
 
     @query
     def delete(self, agent_id: UUID, wallet_address: WalletAddress) -> int:
-        """Unassign the agent's wallet: delete it with its positions, balances and ledger; 0 when it is not the agent's.
+        """Delete the agent's wallet with its positions, balances and transactions; 0 when another agent has it.
 
-        What the wallet holds on the chain is not touched.
+        The tokens of the wallet on the chain stay there.
         """
         ...

@@ -1,4 +1,4 @@
-"""A database object and things to trade with."""
+"""A database object, and owners for trades."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from nexgent_db import AsyncDatabase
 from tests.integration.aio.factories import Owner, new_owner
-from tests.support.state import broken_rules
+from tests.support.oracles.state import broken_rules
 
 
 @pytest_asyncio.fixture
@@ -26,7 +26,7 @@ async def owner(db: AsyncDatabase) -> Owner:
 
 
 @pytest.fixture
-def sound_ledger(database_url: str) -> Iterator[None]:
+def consistent_ledger(database_url: str) -> Iterator[None]:
     """After the test, every query of sql/checks.sql must come back empty."""
     yield
     assert broken_rules(database_url) == {}

@@ -1,4 +1,4 @@
-"""Orders and owners of which a test says only what matters to it."""
+"""Builds owners and orders; a test states only the values that matter to it."""
 
 from __future__ import annotations
 
@@ -102,6 +102,6 @@ async def funded_owner(db: AsyncDatabase) -> Owner:
 
 
 async def balance_of(db: AsyncDatabase, owner: Owner, token: str = SOL_MINT) -> Decimal:
-    """What the wallet holds of the token; 0 when it never held any."""
+    """The wallet's balance of the token; 0 when it never held any."""
     found: AgentBalance | None = await db.balances.find_by_wallet_and_token(owner.wallet_address, token)
     return Decimal(0) if found is None else found.balance

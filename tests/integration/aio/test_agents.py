@@ -1,4 +1,4 @@
-"""Agents: trading configurations, automated trading by mode, the wallet to trade in."""
+"""Agents: trading configurations, automated trading per mode, the default wallet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nexgent_db import AsyncDatabase
 from nexgent_db.errors import InvalidInput, InvalidTradingConfig
 from nexgent_db.models import AgentTradingConfig
 from tests.integration.aio.factories import Owner
-from tests.support.concurrently import concurrently_async
+from tests.support.faults.concurrently import concurrently_async
 
 LONG = Decimal("12345678901234567.123456789012345678")
 
@@ -31,15 +31,13 @@ def store(database_url: str, agent_id: UUID, document: str) -> None:
         connection.execute("UPDATE agents SET trading_config = %s WHERE id = %s", [document, agent_id])
 
 
-async def test_nothing_stored_is_all_defaults(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
+async def test_missing_configuration_reads_as_defaults(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     assert await db.agents.load_config(owner.agent_id) == AgentTradingConfig()
     store(database_url, owner.agent_id, "null")
     assert await db.agents.load_config(owner.agent_id) == AgentTradingConfig()
 
 
-async def test_a_partial_document_is_merged_over_the_defaults(
-    db: AsyncDatabase, owner: Owner, database_url: str
-) -> None:
+async def test_partial_document_is_merged_over_defaults(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     store(database_url, owner.agent_id, '{"stopLoss": {"defaultPercentage": -12.50}, "old": {"x": 1}}')
     config = await db.agents.load_config(owner.agent_id)
     assert config is not None
@@ -48,9 +46,7 @@ async def test_a_partial_document_is_merged_over_the_defaults(
     assert config.dca == AgentTradingConfig().dca
 
 
-async def test_a_saved_configuration_comes_back_to_the_last_digit(
-    db: AsyncDatabase, owner: Owner, database_url: str
-) -> None:
+async def test_saved_configuration_comes_back_to_last_digit(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     config = AgentTradingConfig.from_document(
         {"purchaseLimits": {"maxPurchasePerToken": LONG, "maxPriceImpact": None}, "signals": {"marketCapMin": LONG}}
     )
@@ -61,7 +57,7 @@ async def test_a_saved_configuration_comes_back_to_the_last_digit(
     assert await db.agents.load_config(owner.agent_id) == AgentTradingConfig()
 
 
-async def test_a_patch_changes_what_it_names(db: AsyncDatabase, owner: Owner) -> None:
+async def test_patch_changes_only_named_keys(db: AsyncDatabase, owner: Owner) -> None:
     await db.agents.update_config(owner.agent_id, {"signals": {"marketCapMin": 5, "minScore": 3}})
     config = await db.agents.update_config(owner.agent_id, {"signals": {"marketCapMin": None}, "unknown": 1})
     assert config is not None
@@ -69,7 +65,7 @@ async def test_a_patch_changes_what_it_names(db: AsyncDatabase, owner: Owner) ->
     assert await db.agents.load_config(owner.agent_id) == config
 
 
-async def test_an_invalid_patch_is_refused_whole(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
+async def test_invalid_patch_is_refused_whole(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     await db.agents.update_config(owner.agent_id, {"dca": {"enabled": True}})
     before = stored(database_url, owner.agent_id)
     with pytest.raises(InvalidTradingConfig) as refused:
@@ -91,18 +87,18 @@ async def test_an_invalid_patch_is_refused_whole(db: AsyncDatabase, owner: Owner
     assert stored(database_url, owner.agent_id) == before
 
 
-async def test_a_bad_stored_document_is_told_and_a_patch_can_mend_it(
+async def test_invalid_stored_document_is_reported_and_patch_repairs_it(
     db: AsyncDatabase, owner: Owner, database_url: str
 ) -> None:
     store(database_url, owner.agent_id, '{"signals": {"minScore": 9}}')
     with pytest.raises(InvalidTradingConfig, match=r"signals\.minScore") as refused:
         await db.agents.load_config(owner.agent_id)
     assert refused.value.agent_id == owner.agent_id
-    mended = await db.agents.update_config(owner.agent_id, {"signals": {"minScore": 2}})
-    assert await db.agents.load_config(owner.agent_id) == mended
+    changed = await db.agents.update_config(owner.agent_id, {"signals": {"minScore": 2}})
+    assert await db.agents.load_config(owner.agent_id) == changed
 
 
-async def test_edits_of_different_keys_at_once_all_survive(db: AsyncDatabase, owner: Owner) -> None:
+async def test_concurrent_patches_of_different_keys_all_survive(db: AsyncDatabase, owner: Owner) -> None:
     patches: list[dict[str, object]] = [
         {"stopLoss": {"defaultPercentage": -10}},
         {"stopLoss": {"enabled": False}},
@@ -115,13 +111,13 @@ async def test_edits_of_different_keys_at_once_all_survive(db: AsyncDatabase, ow
     assert await db.agents.load_config(owner.agent_id) == AgentTradingConfig.from_document(*patches)
 
 
-async def test_a_configuration_needs_an_agent(db: AsyncDatabase) -> None:
+async def test_configuration_needs_agent(db: AsyncDatabase) -> None:
     assert await db.agents.load_config(uuid4()) is None
     assert await db.agents.save_config(uuid4(), AgentTradingConfig()) is None
     assert await db.agents.update_config(uuid4(), {}) is None
 
 
-async def test_automated_trading_is_set_for_one_mode(db: AsyncDatabase, owner: Owner) -> None:
+async def test_automated_trading_changes_for_one_mode_only(db: AsyncDatabase, owner: Owner) -> None:
     stopped = await db.agents.set_automated_trading(owner.agent_id, "live", False)
     assert stopped is not None
     assert (stopped.automated_trading_simulation, stopped.automated_trading_live) == (True, False)
@@ -134,7 +130,7 @@ async def test_automated_trading_is_set_for_one_mode(db: AsyncDatabase, owner: O
         await db.agents.set_automated_trading(owner.agent_id, wrong, True)
 
 
-async def test_the_default_wallet_is_that_of_the_mode(db: AsyncDatabase, owner: Owner) -> None:
+async def test_default_wallet_has_type_of_trading_mode(db: AsyncDatabase, owner: Owner) -> None:
     found = await db.agents.find_default_wallet(owner.agent_id)
     assert found is not None
     assert found.wallet_address == owner.wallet_address

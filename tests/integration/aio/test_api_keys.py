@@ -1,4 +1,4 @@
-"""API keys: made once, verified by hash, ended by time or by hand."""
+"""API keys: created once, verified by hash, expired or revoked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from nexgent_db import AsyncDatabase
 from nexgent_db.errors import CheckViolation, ForeignKeyViolation, InvalidInput
 from tests.integration.aio.factories import Owner
-from tests.support.concurrently import concurrently_async
+from tests.support.faults.concurrently import concurrently_async
 
 
 def changed(database_url: str, key_id: UUID, what: str) -> None:
@@ -30,7 +30,7 @@ def version_of(database_url: str, key_id: UUID) -> str:
     return str(row[0])
 
 
-async def test_a_key_is_shown_once_and_verifies(db: AsyncDatabase, owner: Owner) -> None:
+async def test_key_is_shown_once_and_verifies(db: AsyncDatabase, owner: Owner) -> None:
     made = await db.api_keys.create(owner.user_id, "bot", ["signals"])
     secret = made.secret.get_secret_value()
     assert made.key.key_hash == sha256(secret.encode()).hexdigest()
@@ -45,7 +45,7 @@ async def test_a_key_is_shown_once_and_verifies(db: AsyncDatabase, owner: Owner)
         assert made.key.key_hash not in repr(shown)
 
 
-async def test_an_unknown_secret_and_a_malformed_one_do_not_verify(db: AsyncDatabase, database_url: str) -> None:
+async def test_unknown_secret_and_malformed_one_do_not_verify(db: AsyncDatabase, database_url: str) -> None:
     assert await db.api_keys.verify("nex_" + "A" * 32) is None
     closed = AsyncDatabase(database_url)  # a query would raise
     malformed: list[Any] = ["", "nex_", "nex_" + "A" * 31, "nex_" + "A" * 33, "nex_" + "A" * 31 + "\n", None, 7]
@@ -53,7 +53,7 @@ async def test_an_unknown_secret_and_a_malformed_one_do_not_verify(db: AsyncData
         assert await closed.api_keys.verify(secret) is None
 
 
-async def test_a_revoked_key_does_not_verify_and_stays_as_first_revoked(db: AsyncDatabase, owner: Owner) -> None:
+async def test_revoked_key_does_not_verify_and_stays_as_first_revoked(db: AsyncDatabase, owner: Owner) -> None:
     made = await db.api_keys.create(owner.user_id, "bot")
     assert await db.api_keys.revoke(uuid4(), made.key.id) is None
     assert await db.api_keys.verify(made.secret.get_secret_value()) is not None, "another's word counts nothing"
@@ -64,14 +64,14 @@ async def test_a_revoked_key_does_not_verify_and_stays_as_first_revoked(db: Asyn
     assert await db.api_keys.revoke(owner.user_id, made.key.id) == first
 
 
-async def test_an_expired_key_does_not_verify(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
+async def test_expired_key_does_not_verify(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     made = await db.api_keys.create(owner.user_id, "bot", expires_at=datetime.now(UTC) + timedelta(hours=1))
     assert await db.api_keys.verify(made.secret.get_secret_value()) is not None
     changed(database_url, made.key.id, "created_at = now() - interval '2 h', expires_at = now() - interval '1 second'")
     assert await db.api_keys.verify(made.secret.get_secret_value()) is None
 
 
-async def test_what_cannot_be_a_key_is_refused(db: AsyncDatabase, owner: Owner) -> None:
+async def test_invalid_key_input_is_refused(db: AsyncDatabase, owner: Owner) -> None:
     text: Any = "signals"
     for refused in (
         partial(db.api_keys.create, owner.user_id, ""),
@@ -90,7 +90,7 @@ async def test_what_cannot_be_a_key_is_refused(db: AsyncDatabase, owner: Owner) 
     assert await db.api_keys.list_by_user(owner.user_id) == []
 
 
-async def test_keys_are_listed_newest_first_ended_ones_too(db: AsyncDatabase, owner: Owner) -> None:
+async def test_list_returns_newest_key_first_including_ended_keys(db: AsyncDatabase, owner: Owner) -> None:
     made = [await db.api_keys.create(owner.user_id, name) for name in ("a", "b", "c")]
     await db.api_keys.revoke(owner.user_id, made[1].key.id)
     assert [key.name for key in await db.api_keys.list_by_user(owner.user_id)] == ["c", "b", "a"]
@@ -98,7 +98,7 @@ async def test_keys_are_listed_newest_first_ended_ones_too(db: AsyncDatabase, ow
     assert await db.api_keys.list_by_user(uuid4()) == []
 
 
-async def test_use_is_recorded_once_a_minute(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
+async def test_use_is_recorded_once_minute(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     made = await db.api_keys.create(owner.user_id, "bot")
     secret, key_id = made.secret.get_secret_value(), made.key.id
     assert made.key.last_used_at is None
@@ -113,7 +113,7 @@ async def test_use_is_recorded_once_a_minute(db: AsyncDatabase, owner: Owner, da
     assert datetime.now(UTC) - key.last_used_at < timedelta(seconds=30)
 
 
-async def test_nobody_waits_to_record_a_use(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
+async def test_verification_does_not_wait_to_record_use(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     made = await db.api_keys.create(owner.user_id, "bot")
     with psycopg.connect(database_url) as connection:
         connection.execute("SELECT FROM api_keys WHERE id = %s FOR UPDATE", [made.key.id])

@@ -1,4 +1,4 @@
-"""Bad input at the repositories: refused by the argument's name, and nothing is written."""
+"""Bad input to repositories: the error names the argument, and nothing is written."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _signal(**more: Any) -> SignalOrder:
         ("error", lambda db, owner: db.signal_executions.mark_failed(uuid4(), LONG)),
     ],
 )
-async def test_an_argument_is_named_and_nothing_is_written(
+async def test_bad_argument_is_named_and_nothing_is_written(
     db: AsyncDatabase, owner: Owner, database_url: str, field: str, call: Call
 ) -> None:
     before = _written(database_url)
@@ -93,7 +93,7 @@ async def test_an_argument_is_named_and_nothing_is_written(
         ("close_reason", {"close_reason": "boredom"}),
     ],
 )
-async def test_an_order_that_cannot_be_stored_is_never_made(
+async def test_unstorable_order_cannot_be_constructed(
     db: AsyncDatabase, owner: Owner, database_url: str, field: str, more: dict[str, Any]
 ) -> None:
     before = _written(database_url)
@@ -113,7 +113,7 @@ async def test_an_order_that_cannot_be_stored_is_never_made(
         ("signals.allowedSignalTypes[0]", {"signals": {"allowedSignalTypes": [LONG]}}),
     ],
 )
-async def test_a_patch_that_cannot_be_stored_leaves_the_configuration(
+async def test_unstorable_patch_leaves_configuration_unchanged(
     db: AsyncDatabase, owner: Owner, database_url: str, path: str, patch: dict[str, Any]
 ) -> None:
     before = _written(database_url)
@@ -124,7 +124,7 @@ async def test_a_patch_that_cannot_be_stored_leaves_the_configuration(
     assert _written(database_url) == before
 
 
-async def test_what_can_be_stored_is_given_back_as_it_was(db: AsyncDatabase, owner: Owner) -> None:
+async def test_storable_values_are_returned_unchanged(db: AsyncDatabase, owner: Owner) -> None:
     await db.trades.deposit(owner.deposit("5"))
     payload = {"ünï": ["\\u0000", "🦀", 1.5, None, True], "long": "x" * 1_000_000}
     made = await db.trades.buy(owner.buy("1", "1", swap_payload=payload, routes="\\\\u0000"))
@@ -133,7 +133,7 @@ async def test_what_can_be_stored_is_given_back_as_it_was(db: AsyncDatabase, own
     assert (found.swap_payload, found.routes) == (payload, "\\\\u0000")
 
 
-async def test_a_snapshot_is_taken_from_orders_only(db: AsyncDatabase) -> None:
+async def test_snapshot_input_must_be_its_model(db: AsyncDatabase) -> None:
     assert await db.balance_snapshots.create_many([]) == 0
     with pytest.raises(InvalidInput, match=BalanceSnapshotOrder.__name__):
         await db.balance_snapshots.create_many([None])  # type: ignore[list-item]

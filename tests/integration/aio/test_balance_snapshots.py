@@ -1,4 +1,4 @@
-"""Balance snapshots: upserts, curves, pruning."""
+"""Balance snapshots: upserts, time series, deletion of old ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nexgent_db import AsyncDatabase, Settings
 from nexgent_db.errors import ForeignKeyViolation, InvalidInput
 from nexgent_db.models import BalanceSnapshotOrder
 from tests.integration.aio.factories import Owner, new_owner
-from tests.support.concurrently import concurrently_async
+from tests.support.faults.concurrently import concurrently_async
 
 NOON = datetime(2025, 5, 1, 12, tzinfo=UTC)
 
@@ -32,7 +32,7 @@ def _order(owner: Owner, moment: datetime, sol: str = "1", **more: Any) -> Balan
     return BalanceSnapshotOrder(**content | more)
 
 
-async def test_a_second_snapshot_of_an_hour_replaces_the_first(db: AsyncDatabase, owner: Owner) -> None:
+async def test_second_snapshot_of_hour_replaces_first(db: AsyncDatabase, owner: Owner) -> None:
     first = await db.balance_snapshots.upsert(_order(owner, NOON, "1.000000001"))
     second = await db.balance_snapshots.upsert(_order(owner, NOON, "2"))
     assert (first.id, first.portfolio_balance_sol) == (second.id, Decimal("1.000000001"))
@@ -41,13 +41,13 @@ async def test_a_second_snapshot_of_an_hour_replaces_the_first(db: AsyncDatabase
     assert await db.balance_snapshots.find_latest(owner.agent_id, owner.wallet_address) == second
 
 
-async def test_two_snapshots_at_once_leave_one(db: AsyncDatabase, owner: Owner) -> None:
+async def test_concurrent_snapshots_leave_one(db: AsyncDatabase, owner: Owner) -> None:
     orders = [_order(owner, NOON, str(number)) for number in range(4)]
     made = await concurrently_async([lambda order=order: db.balance_snapshots.upsert(order) for order in orders])
     assert len({snapshot.id for snapshot in made}) == 1
 
 
-async def test_many_are_stored_in_one_statement_or_none_is(db: AsyncDatabase, owner: Owner) -> None:
+async def test_many_snapshots_are_stored_atomically(db: AsyncDatabase, owner: Owner) -> None:
     orders = [_order(owner, NOON + timedelta(hours=hour), str(hour)) for hour in range(500)]
     again = [_order(owner, NOON, "7"), _order(owner, NOON, "8")]
     assert await db.balance_snapshots.create_many([*orders, *again]) == 500
@@ -63,7 +63,7 @@ async def test_many_are_stored_in_one_statement_or_none_is(db: AsyncDatabase, ow
     assert latest[0].sol_balance == 8
 
 
-async def test_the_hourly_curve_begins_where_asked_and_the_daily_one_is_of_midnight_utc(
+async def test_hourly_list_starts_at_since_and_daily_list_is_at_midnight_utc(
     db: AsyncDatabase, owner: Owner, database_url: str
 ) -> None:
     await db.balance_snapshots.create_many([_order(owner, NOON + timedelta(hours=hour)) for hour in range(60)])
@@ -81,7 +81,7 @@ async def test_the_hourly_curve_begins_where_asked_and_the_daily_one_is_of_midni
             assert [snapshot.snapshot_timestamp for snapshot in daily] == midnights
 
 
-async def test_old_snapshots_go_in_bounded_batches(fresh_database_url: str) -> None:
+async def test_old_snapshots_are_deleted_in_bounded_batches(fresh_database_url: str) -> None:
     async with AsyncDatabase(fresh_database_url) as db:
         owner = await new_owner(db)
         await db.balance_snapshots.create_many([_order(owner, NOON + timedelta(hours=hour)) for hour in range(25)])
@@ -97,7 +97,7 @@ async def test_old_snapshots_go_in_bounded_batches(fresh_database_url: str) -> N
         ]
 
 
-async def test_a_snapshot_of_another_agents_wallet_is_refused(db: AsyncDatabase, owner: Owner) -> None:
+async def test_snapshot_of_another_agents_wallet_is_refused(db: AsyncDatabase, owner: Owner) -> None:
     stranger = await new_owner(db)
     with pytest.raises(ForeignKeyViolation) as refused:
         await db.balance_snapshots.upsert(_order(owner, NOON, agent_id=stranger.agent_id))

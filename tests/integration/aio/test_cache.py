@@ -1,4 +1,4 @@
-"""The cache follows every committed change, whoever makes it, and never answers with less than its caller knows."""
+"""The cache shows every committed change of any program, and never returns a row older than its caller knows."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import pytest
 import pytest_asyncio
 
 from nexgent_db import AsyncDatabase
-from nexgent_db._cache_rows import POSITION, Batch, Moment
+from nexgent_db.cache.batch import Batch, CacheTimestamp
+from nexgent_db.cache.codec import POSITION
 from nexgent_db.models import SOL_MINT, AgentPosition
 from nexgent_db.settings import Settings
 from tests.integration.aio.factories import TOKEN, Owner, funded_owner, new_owner
+from tests.support.builders.purge import purge_agent
 
 
 @pytest_asyncio.fixture
@@ -39,10 +41,10 @@ async def bought(db: AsyncDatabase, owner: Owner, token: str = TOKEN) -> AgentPo
     return position
 
 
-async def drained(db: AsyncDatabase) -> int:
-    """Maintain until nothing waits; how many changes waited."""
+async def relayed(db: AsyncDatabase) -> int:
+    """Relay the whole outbox; the number of relayed changes."""
     total = 0
-    while waiting := await db.cache.maintain():
+    while waiting := await db.cache.maintenance.run_once():
         total += waiting
     return total
 
@@ -52,7 +54,7 @@ async def hits(db: AsyncDatabase) -> int:
 
 
 async def assert_cached(db: AsyncDatabase, owner: Owner) -> None:
-    """Whatever is asked of the cache, the second time from Redis alone, is what the database says."""
+    """Every read of the cache equals the database; the second time it comes from Redis only."""
     positions = await db.positions.list_by_agent(owner.agent_id)
     balances = await db.balances.list_by_wallet(owner.agent_id, owner.wallet_address)
     for _ in range(2):
@@ -70,7 +72,7 @@ async def assert_cached(db: AsyncDatabase, owner: Owner) -> None:
     assert after - before == 2 + len(positions) + len(balances)
 
 
-async def test_a_trade_is_cached_when_it_returns(db: AsyncDatabase, owner: Owner) -> None:
+async def test_trade_is_cached_on_return(db: AsyncDatabase, owner: Owner) -> None:
     position = await bought(db, owner)
     before = await hits(db)
     assert await db.cache.position(position.id) == position
@@ -81,7 +83,7 @@ async def test_a_trade_is_cached_when_it_returns(db: AsyncDatabase, owner: Owner
     await assert_cached(db, owner)
 
 
-async def test_every_kind_of_trade_leaves_the_cache_equal_to_the_database(db: AsyncDatabase, owner: Owner) -> None:
+async def test_each_kind_of_trade_leaves_cache_equal_to_database(db: AsyncDatabase, owner: Owner) -> None:
     await assert_cached(db, owner)
     position = await bought(db, owner)
     await assert_cached(db, owner)
@@ -98,7 +100,7 @@ async def test_every_kind_of_trade_leaves_the_cache_equal_to_the_database(db: As
     await assert_cached(db, owner)
 
 
-async def test_a_block_is_cached_after_its_commit_and_not_before(db: AsyncDatabase, owner: Owner) -> None:
+async def test_transaction_is_cached_only_after_commit(db: AsyncDatabase, owner: Owner) -> None:
     await assert_cached(db, owner)
     async with db.transaction() as tx:
         await tx.trades.buy(owner.buy("1", "1000"))
@@ -110,7 +112,7 @@ async def test_a_block_is_cached_after_its_commit_and_not_before(db: AsyncDataba
     await assert_cached(db, owner)
 
 
-async def test_what_a_savepoint_undid_is_not_cached(db: AsyncDatabase, owner: Owner) -> None:
+async def test_rolled_back_savepoint_is_not_cached(db: AsyncDatabase, owner: Owner) -> None:
     async with db.transaction() as tx:
         with pytest.raises(ZeroDivisionError):
             async with tx.transaction() as inner:
@@ -121,12 +123,13 @@ async def test_what_a_savepoint_undid_is_not_cached(db: AsyncDatabase, owner: Ow
     assert await db.cache.positions_of_agent(owner.agent_id) == []
 
 
-async def test_a_deleted_agent_is_gone_from_the_cache_with_all_it_had(db: AsyncDatabase, owner: Owner) -> None:
+async def test_deleted_agent_takes_its_rows_from_cache(db: AsyncDatabase, owner: Owner) -> None:
     position = await bought(db, owner)
     await assert_cached(db, owner)
     assert owner.agent_id in await db.cache.active_agents()
     assert await db.cache.positions_of_token(TOKEN)
-    await db.agents.delete(owner.agent_id)
+    purge_agent(db.settings.conninfo, owner.agent_id)
+    await relayed(db)
     assert await db.cache.position(position.id) is None
     assert await db.cache.positions_of_agent(owner.agent_id) == []
     assert await db.cache.config(owner.agent_id) is None
@@ -134,7 +137,7 @@ async def test_a_deleted_agent_is_gone_from_the_cache_with_all_it_had(db: AsyncD
     assert position.id not in {row.id for row in await db.cache.positions_of_token(TOKEN)}
 
 
-async def test_a_change_in_psql_reaches_the_cache_by_maintenance(db: AsyncDatabase, owner: Owner) -> None:
+async def test_psql_change_is_relayed_by_maintenance(db: AsyncDatabase, owner: Owner) -> None:
     await bought(db, owner)
     await assert_cached(db, owner)
     with psycopg.connect(db.settings.conninfo, autocommit=True) as psql:
@@ -143,28 +146,29 @@ async def test_a_change_in_psql_reaches_the_cache_by_maintenance(db: AsyncDataba
             "DELETE FROM agent_balances WHERE wallet_address = %s AND token_address = %s",
             [owner.wallet_address, TOKEN],
         )
-    assert await drained(db) >= 2
+    assert await relayed(db) >= 2
     (position,) = await db.cache.positions_of_agent(owner.agent_id)
     assert position.peak_price == 7
     await assert_cached(db, owner)
 
 
-async def test_a_row_that_moves_to_another_agent_leaves_the_first_ones_set(db: AsyncDatabase, owner: Owner) -> None:
+async def test_position_moved_to_another_agent_leaves_old_set(db: AsyncDatabase, owner: Owner) -> None:
     position = await bought(db, owner)
     other = await new_owner(db)
+    deposit = await db.trades.deposit(other.deposit("1"))
     await db.cache.positions_of_agent(owner.agent_id)
     await db.cache.positions_of_agent(other.agent_id)
     with psycopg.connect(db.settings.conninfo, autocommit=True) as psql:
         psql.execute(
-            "UPDATE agent_positions SET agent_id = %s, wallet_address = %s WHERE id = %s",
-            [other.agent_id, other.wallet_address, position.id],
+            "UPDATE agent_positions SET agent_id = %s, wallet_address = %s, purchase_transaction_id = %s WHERE id = %s",
+            [other.agent_id, other.wallet_address, deposit.transaction.id, position.id],
         )
-    await drained(db)
+    await relayed(db)
     assert await db.cache.positions_of_agent(owner.agent_id) == []
     assert [row.id for row in await db.cache.positions_of_agent(other.agent_id)] == [position.id]
 
 
-async def test_nobody_brings_a_version_of_his_own(db: AsyncDatabase, owner: Owner) -> None:
+async def test_version_of_an_insert_is_ignored(db: AsyncDatabase, owner: Owner) -> None:
     with psycopg.connect(db.settings.conninfo, autocommit=True) as psql:
         row = psql.execute(
             "INSERT INTO agent_balances (agent_id, wallet_address, token_address, token_symbol, balance, version)"
@@ -175,129 +179,131 @@ async def test_nobody_brings_a_version_of_his_own(db: AsyncDatabase, owner: Owne
     assert row[0] < 999999999999
 
 
-async def test_truncating_empties_the_cache(db: AsyncDatabase, owner: Owner) -> None:
+async def test_truncate_empties_cache(db: AsyncDatabase, owner: Owner) -> None:
     position = await bought(db, owner)
     with psycopg.connect(db.settings.conninfo, autocommit=True) as psql:
         psql.execute("TRUNCATE agent_positions")
-    await drained(db)
+    await relayed(db)
     assert await db.cache.position(position.id) is None
 
 
-async def test_a_late_write_does_not_bring_back_a_closed_position(db: AsyncDatabase, owner: Owner) -> None:
+async def test_late_write_does_not_restore_closed_position(db: AsyncDatabase, owner: Owner) -> None:
     position = await bought(db, owner)
     await assert_cached(db, owner)
     await db.trades.sell(owner.sell("1000", "3"))
-    link: Any = db.cache._link
+    cache_client: Any = db.cache._client
     for operation in ("set", "fill"):
-        late = Batch(link.keys)
+        late = Batch(cache_client.keys)
         late.position(position, operation)
-        await link.write(late, link.now(), missed=False)
+        await cache_client.write(late, cache_client.now(), committed=False)
         assert await db.cache.position(position.id) is None
         assert await db.cache.positions_of_agent(owner.agent_id) == []
 
 
-async def test_what_began_too_long_ago_stores_nothing(db: AsyncDatabase, owner: Owner) -> None:
+async def test_write_started_a_minute_ago_stores_nothing(db: AsyncDatabase, owner: Owner) -> None:
     position = await bought(db, owner)
-    link: Any = db.cache._link
-    await link.call("UNLINK", link.keys.position(position.id))
-    late = Batch(link.keys)
+    cache_client: Any = db.cache._client
+    await cache_client.call("UNLINK", cache_client.keys.position(position.id))
+    late = Batch(cache_client.keys)
     late.position(position, "set")
-    began = link.now()
-    await link.write(late, Moment(began.epoch, began.ms - 61_000), missed=False)
-    assert await link.call("EXISTS", link.keys.position(position.id)) == 0
+    began = cache_client.now()
+    await cache_client.write(late, CacheTimestamp(began.epoch, began.ms - 61_000), committed=False)
+    assert await cache_client.call("EXISTS", cache_client.keys.position(position.id)) == 0
     assert await db.cache.position(position.id) == position
 
 
-async def test_a_set_is_not_completed_with_what_was_read_before_a_change(db: AsyncDatabase, owner: Owner) -> None:
-    link: Any = db.cache._link
-    key = link.keys.positions_of_agent(owner.agent_id)
-    rows, token = await link.get_set(key, str(owner.agent_id), link.keys.positions)
+async def test_set_changed_during_load_stays_incomplete(db: AsyncDatabase, owner: Owner) -> None:
+    cache_client: Any = db.cache._client
+    key = cache_client.keys.positions_of_agent(owner.agent_id)
+    rows, token = await cache_client.get_set(key, str(owner.agent_id), cache_client.keys.positions)
     assert rows is None
-    began = link.now()
+    began = cache_client.now()
     position = await bought(db, owner)  # between the read of nothing and the fill
-    late = Batch(link.keys)
+    late = Batch(cache_client.keys)
     late.complete(key, str(owner.agent_id), token, [])
-    await link.write(late, began, missed=False)
+    await cache_client.write(late, began, committed=False)
     assert await db.cache.positions_of_agent(owner.agent_id) == [position]
 
 
 @pytest.mark.parametrize("payload", [b"nonsense", b'{"version":9000000000000000000,"id":1}', b"{}", b"\xff\xfe"])
-async def test_a_foreign_payload_is_a_miss_and_is_replaced(db: AsyncDatabase, owner: Owner, payload: bytes) -> None:
+async def test_foreign_payload_is_a_miss_and_replaced(db: AsyncDatabase, owner: Owner, payload: bytes) -> None:
     position = await bought(db, owner)
-    link: Any = db.cache._link
-    await link.call("SET", link.keys.position(position.id), payload)
+    cache_client: Any = db.cache._client
+    await cache_client.call("SET", cache_client.keys.position(position.id), payload)
     assert await db.cache.position(position.id) == position
-    assert POSITION.decode(await link.call("GET", link.keys.position(position.id))) == position
+    assert POSITION.decode(await cache_client.call("GET", cache_client.keys.position(position.id))) == position
 
 
-async def test_another_positions_payload_is_a_miss(db: AsyncDatabase, owner: Owner) -> None:
+async def test_payload_of_another_position_is_a_miss(db: AsyncDatabase, owner: Owner) -> None:
     one, two = await bought(db, owner), await bought(db, owner, "other")
-    link: Any = db.cache._link
-    await link.call("SET", link.keys.position(one.id), POSITION.encode(two))
+    cache_client: Any = db.cache._client
+    await cache_client.call("SET", cache_client.keys.position(one.id), POSITION.encode(two))
     assert await db.cache.position(one.id) == one
 
 
-async def test_an_evicted_row_makes_its_set_incomplete(db: AsyncDatabase, owner: Owner) -> None:
+async def test_evicted_row_makes_set_incomplete(db: AsyncDatabase, owner: Owner) -> None:
     position = await bought(db, owner)
     await assert_cached(db, owner)
-    link: Any = db.cache._link
-    await link.call("UNLINK", link.keys.position(position.id))
+    cache_client: Any = db.cache._client
+    await cache_client.call("UNLINK", cache_client.keys.position(position.id))
     assert await db.cache.positions_of_agent(owner.agent_id) == [position]
     await assert_cached(db, owner)
 
 
-async def test_a_reader_with_a_version_is_never_answered_with_less(db: AsyncDatabase, owner: Owner) -> None:
+async def test_read_with_at_least_never_returns_older_row(db: AsyncDatabase, owner: Owner) -> None:
     old = await bought(db, owner)
     new = (await db.trades.dca_buy(owner.dca_buy("1", "500"))).position
     assert new is not None
-    link: Any = db.cache._link
-    await link.call("SET", link.keys.position(old.id), POSITION.encode(old))  # as if the cache had missed the change
+    cache_client: Any = db.cache._client
+    await cache_client.call(
+        "SET", cache_client.keys.position(old.id), POSITION.encode(old)
+    )  # as if the cache had missed the change
     assert await db.cache.position(old.id) == old
     assert await db.cache.position(old.id, at_least=new.version) == new
-    await link.call("SET", link.keys.position(old.id), POSITION.encode(old))
+    await cache_client.call("SET", cache_client.keys.position(old.id), POSITION.encode(old))
     await db.cache.positions_of_agent(owner.agent_id)
     assert await db.cache.positions_of_agent(owner.agent_id, at_least=new.version) == [new]
 
 
-async def test_a_repeated_trade_does_not_bring_back_what_has_changed_since(db: AsyncDatabase, owner: Owner) -> None:
+async def test_repeated_trade_does_not_restore_older_rows(db: AsyncDatabase, owner: Owner) -> None:
     order = owner.buy("1", "1000")
     await db.trades.buy(order)
     await db.trades.sell(owner.sell("1000", "3"))
-    link: Any = db.cache._link
-    keys = await link.call("KEYS", f"{link.keys.prefix}*:floor")
-    await link.call("UNLINK", *keys)  # the deletion is long forgotten
+    cache_client: Any = db.cache._client
+    keys = await cache_client.call("KEYS", f"{cache_client.keys.prefix}*:fence")
+    await cache_client.call("UNLINK", *keys)  # the deletion is long forgotten
     repeated = await db.trades.buy(order)
-    assert repeated.replayed
+    assert repeated.duplicate
     assert repeated.position is not None
     assert await db.cache.position(repeated.position.id) is None
     await assert_cached(db, owner)
 
 
-async def test_a_cache_that_went_away_and_came_back_empty_is_used_again(db: AsyncDatabase, owner: Owner) -> None:
+async def test_cache_returned_empty_is_used_again(db: AsyncDatabase, owner: Owner) -> None:
     position = await bought(db, owner)
-    link: Any = db.cache._link
-    keys = await link.call("KEYS", f"{link.keys.prefix}*")
-    await link.call("UNLINK", *keys)
+    cache_client: Any = db.cache._client
+    keys = await cache_client.call("KEYS", f"{cache_client.keys.prefix}*")
+    await cache_client.call("UNLINK", *keys)
     assert await db.cache.position(position.id) == position
     assert db.cache.metrics().state == "open"
-    assert await db.cache._recover()
+    assert await db.cache._recovery.recover()
     await assert_cached(db, owner)
 
 
-async def test_what_was_missed_is_made_up_for_before_the_cache_is_read_again(db: AsyncDatabase, owner: Owner) -> None:
+async def test_unapplied_writes_are_relayed_before_next_read(db: AsyncDatabase, owner: Owner) -> None:
     position = await bought(db, owner)
     await assert_cached(db, owner)
-    link: Any = db.cache._link
-    link.breaker.fail("as if it were away", missed=False)
+    cache_client: Any = db.cache._client
+    cache_client.breaker.fail("as if it were away", unapplied_write=False)
     await db.trades.sell(owner.sell("1000", "3"))
     assert await db.cache.positions_of_agent(owner.agent_id) == []
-    assert await link.call("EXISTS", link.keys.position(position.id)) == 1
-    assert await db.cache._recover()
-    assert await link.call("EXISTS", link.keys.position(position.id)) == 0
+    assert await cache_client.call("EXISTS", cache_client.keys.position(position.id)) == 1
+    assert await db.cache._recovery.recover()
+    assert await cache_client.call("EXISTS", cache_client.keys.position(position.id)) == 0
     await assert_cached(db, owner)
 
 
-async def test_without_redis_the_cache_reads_the_database(database_url: str) -> None:
+async def test_reads_without_redis_use_database(database_url: str) -> None:
     async with AsyncDatabase(database_url) as db:
         owner = await funded_owner(db)
         position = await bought(db, owner)
@@ -305,9 +311,9 @@ async def test_without_redis_the_cache_reads_the_database(database_url: str) -> 
         assert await db.cache.positions_of_agent(owner.agent_id) == [position]
         assert not (await db.cache.trading_flags(owner.agent_id)).paused()
         assert db.cache.metrics().state == "absent"
-        assert await db.cache.maintain() == 0
+        assert await db.cache.maintenance.run_once() == 0
 
 
-async def test_an_agent_that_nobody_knows_counts_as_paused(db: AsyncDatabase) -> None:
+async def test_unknown_agent_is_paused(db: AsyncDatabase) -> None:
     flags = await db.cache.trading_flags(uuid4())
     assert (flags.paused(), flags.paused("live"), flags.source) == (True, True, "nowhere")

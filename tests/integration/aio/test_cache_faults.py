@@ -13,15 +13,15 @@ import pytest
 import pytest_asyncio
 
 from nexgent_db import AsyncDatabase
-from nexgent_db.aio._cache_upkeep import PROBE_S
+from nexgent_db.aio.cache.recovery import PROBE_S
 from nexgent_db.models import SOL_MINT
 from nexgent_db.models.cache import DatabaseIdentity, TokenPrice
 from nexgent_db.settings import Settings
 from tests.integration.aio.factories import TOKEN, Owner, funded_owner, new_owner
-from tests.support.concurrently import concurrently_async
-from tests.support.faulty_proxy import Fault, FaultyProxy
-from tests.support.valkey_server import ValkeyServer
-from tests.support.valkey_topologies import older_copy
+from tests.support.faults.concurrently import concurrently_async
+from tests.support.faults.faulty_proxy import Fault, FaultyProxy
+from tests.support.servers.valkey_server import ValkeyServer
+from tests.support.servers.valkey_topologies import older_copy
 
 FAULTS: Final = ["killed", "hung", "refusing", "slow", "alone", "read-only", "full", "garbage", "cut"]
 
@@ -62,7 +62,7 @@ def broken(fault: str, server: ValkeyServer, proxy: FaultyProxy) -> None:
                 proxy.fault = Fault(cut_after=3)
 
 
-def mended(fault: str, server: ValkeyServer, proxy: FaultyProxy) -> None:
+def repaired(fault: str, server: ValkeyServer, proxy: FaultyProxy) -> None:
     proxy.fault = Fault()
     match fault:
         case "killed":
@@ -78,7 +78,7 @@ def mended(fault: str, server: ValkeyServer, proxy: FaultyProxy) -> None:
                 client.config_set("maxmemory", "0")
 
 
-async def assert_told_what_the_database_says(db: AsyncDatabase, owner: Owner) -> None:
+async def assert_reads_equal_database(db: AsyncDatabase, owner: Owner) -> None:
     positions = await db.positions.list_by_agent(owner.agent_id)
     balances = await db.balances.list_by_wallet(owner.agent_id, owner.wallet_address)
     assert await db.cache.positions_of_agent(owner.agent_id) == positions
@@ -92,92 +92,90 @@ async def assert_told_what_the_database_says(db: AsyncDatabase, owner: Owner) ->
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_trades_commit_and_are_seen_by_their_process_while_redis_is(
+async def test_trades_commit_and_are_read_while_redis_is(
     db: AsyncDatabase, owner: Owner, server: ValkeyServer, proxy: FaultyProxy, fault: str
 ) -> None:
-    await assert_told_what_the_database_says(db, owner)
+    await assert_reads_equal_database(db, owner)
     broken(fault, server, proxy)
     try:
         bought = await db.trades.buy(owner.buy("1", "1000"))
-        assert (bought.transaction.output_amount, bought.replayed) == (1000, False)
-        await assert_told_what_the_database_says(db, owner)
+        assert (bought.transaction.output_amount, bought.duplicate) == (1000, False)
+        await assert_reads_equal_database(db, owner)
         async with db.transaction() as tx:
             await tx.trades.dca_buy(owner.dca_buy("1", "500"))
             await tx.trades.take_profit(owner.take_profit("700", "2"))
-        await assert_told_what_the_database_says(db, owner)
+        await assert_reads_equal_database(db, owner)
     finally:
-        mended(fault, server, proxy)
+        repaired(fault, server, proxy)
     while db.cache.metrics().state != "closed":
-        await db.cache._recover()
+        await db.cache._recovery.recover()
     await db.trades.sell(owner.sell("800", "3"))
-    await assert_told_what_the_database_says(db, owner)
+    await assert_reads_equal_database(db, owner)
     before = db.cache.metrics().hits
     assert await db.cache.positions_of_agent(owner.agent_id) == []
     assert db.cache.metrics().hits == before + 1  # used again, without a restart
 
 
 @pytest.mark.parametrize("passing", [0, 1, 2, 4, 8, 16, 64, 256])
-async def test_an_answer_that_is_cut_is_never_taken_for_a_whole_one(
+async def test_truncated_reply_is_never_taken_for_complete(
     db: AsyncDatabase, owner: Owner, proxy: FaultyProxy, passing: int
 ) -> None:
     await db.trades.buy(owner.buy("1", "1000"))
-    await assert_told_what_the_database_says(db, owner)
+    await assert_reads_equal_database(db, owner)
     proxy.fault = Fault(cut_after=passing)
-    await assert_told_what_the_database_says(db, owner)
+    await assert_reads_equal_database(db, owner)
     await db.trades.dca_buy(owner.dca_buy("1", "500"))
-    await assert_told_what_the_database_says(db, owner)
+    await assert_reads_equal_database(db, owner)
 
 
-async def test_a_call_that_failed_is_not_repeated_and_nothing_more_is_asked_until_the_next_probe(
+async def test_failed_call_is_not_repeated_before_next_probe(
     db: AsyncDatabase, owner: Owner, server: ValkeyServer
 ) -> None:
-    db.cache._recover_soon = lambda: None  # type: ignore[method-assign]  # the probe comes when the test says
+    db.cache._recovery.recover_soon = lambda: None  # type: ignore[method-assign]  # the probe comes when the test says
     server.hang()
     try:
         calls = db.cache.metrics().calls
         await db.trades.buy(owner.buy("1", "1000"))
-        await assert_told_what_the_database_says(db, owner)
+        await assert_reads_equal_database(db, owner)
         assert db.cache.metrics().calls == calls + 1
         for _ in range(5):
             await db.trades.dca_buy(owner.dca_buy("1", "500"))
-            await assert_told_what_the_database_says(db, owner)
+            await assert_reads_equal_database(db, owner)
         assert db.cache.metrics().calls == calls + 1
     finally:
         server.wake()
-    assert await db.cache._recover()
-    await assert_told_what_the_database_says(db, owner)
+    assert await db.cache._recovery.recover()
+    await assert_reads_equal_database(db, owner)
 
 
-async def test_it_is_looked_for_every_half_second_and_no_more_often_whatever_is_read_meanwhile(
-    db: AsyncDatabase, owner: Owner, proxy: FaultyProxy
-) -> None:
+async def test_lost_redis_is_probed_every_half_second(db: AsyncDatabase, owner: Owner, proxy: FaultyProxy) -> None:
     proxy.fault = Fault(refuse=True)
     connections, began = proxy.connections, time.monotonic()
     await db.trades.buy(owner.buy("1", "1000"))
     calls, until = db.cache.metrics().calls, time.monotonic() + 60
     while proxy.connections < connections + 4:
-        assert time.monotonic() < until, "nobody looks for it"
-        await assert_told_what_the_database_says(db, owner)
+        assert time.monotonic() < until, "no probe looks for it"
+        await assert_reads_equal_database(db, owner)
     looked, passed_s = db.cache.metrics().calls - calls, time.monotonic() - began
     assert 3 <= looked <= passed_s / PROBE_S
     proxy.fault = Fault()
     while db.cache.metrics().state != "closed":
         assert time.monotonic() < until, "it is not found again"
-        await assert_told_what_the_database_says(db, owner)
+        await assert_reads_equal_database(db, owner)
 
 
 LOST: Final = {
     "the set": ("",),
     "its marker": (":complete",),
-    "the token to complete it": (":filling",),
-    "the set and its token": ("", ":filling"),
-    "its marker and the token": (":complete", ":filling"),
+    "the token to complete it": (":load_lease",),
+    "the set and its token": ("", ":load_lease"),
+    "its marker and the token": (":complete", ":load_lease"),
     "the set and its marker": ("", ":complete"),
 }
 
 
 @pytest.mark.parametrize("lost", LOST)
-async def test_a_set_of_which_a_part_is_lost_is_still_right(
+async def test_partly_evicted_set_is_read_right(
     db: AsyncDatabase, owner: Owner, server: ValkeyServer, lost: str
 ) -> None:
     sets = (
@@ -192,7 +190,7 @@ async def test_a_set_of_which_a_part_is_lost_is_still_right(
             client.unlink(*(name + part for name in sets for part in LOST[lost]))
 
     async def assert_all_is_right() -> None:
-        await assert_told_what_the_database_says(db, owner)
+        await assert_reads_equal_database(db, owner)
         positions = await db.positions.list_by_agent(owner.agent_id)
         for token in (TOKEN, "Another"):
             assert await db.cache.positions_of_token(token) == [row for row in positions if row.token_address == token]
@@ -209,19 +207,17 @@ async def test_a_set_of_which_a_part_is_lost_is_still_right(
     await db.trades.sell(owner.sell("1000", "2", TOKEN))
     lose()
     await assert_all_is_right()
-    compared = await db.cache.verify(patience_s=0.1)
+    compared = await db.cache.admin.verify(patience_s=0.1)
     assert (compared.different, compared.compared > 0) == ({}, True)
 
 
-async def test_two_who_look_for_a_lost_redis_at_once_do_not_disturb_each_other(
-    db: AsyncDatabase, owner: Owner, server: ValkeyServer
-) -> None:
-    db.cache._recover_soon = lambda: None  # type: ignore[method-assign]
+async def test_two_concurrent_probes_verify_once(db: AsyncDatabase, owner: Owner, server: ValkeyServer) -> None:
+    db.cache._recovery.recover_soon = lambda: None  # type: ignore[method-assign]
     server.kill()
     await db.trades.buy(owner.buy("1", "1000"))
-    await assert_told_what_the_database_says(db, owner)
+    await assert_reads_equal_database(db, owner)
     server.start()
-    link: Any = db.cache._link
+    cache_client: Any = db.cache._client
     in_the_middle = asyncio.Event()
 
     async def identify() -> DatabaseIdentity:
@@ -230,24 +226,22 @@ async def test_two_who_look_for_a_lost_redis_at_once_do_not_disturb_each_other(
         return await db.cache._queries.identity()
 
     async def check_first() -> bool:
-        return bool(await link.check(identify))
+        return bool(await cache_client.epoch.verify(identify))
 
     async def check_second() -> bool:
         await in_the_middle.wait()
-        return bool(await link.check(db.cache._queries.identity))
+        return bool(await cache_client.epoch.verify(db.cache._queries.identity))
 
     assert await concurrently_async([check_first, check_second]) == [True, True]
-    assert await db.cache._recover()
+    assert await db.cache._recovery.recover()
     assert (db.cache.metrics().state, db.cache.metrics().openings) == ("closed", 1)
-    await assert_told_what_the_database_says(db, owner)
+    await assert_reads_equal_database(db, owner)
 
 
-async def test_a_redis_that_was_started_with_an_old_dump_is_not_believed(
-    db: AsyncDatabase, owner: Owner, server: ValkeyServer
-) -> None:
+async def test_redis_restarted_with_old_dump_is_reset(db: AsyncDatabase, owner: Owner, server: ValkeyServer) -> None:
     old = (await db.trades.buy(owner.buy("1", "1000"))).position
     assert old is not None
-    await assert_told_what_the_database_says(db, owner)
+    await assert_reads_equal_database(db, owner)
     server.save()
     await db.trades.sell(owner.sell("1000", "2"))
     new = (await db.trades.buy(owner.buy("3", "70"))).position
@@ -261,36 +255,34 @@ async def test_a_redis_that_was_started_with_an_old_dump_is_not_believed(
         assert await another.cache.position(new.id, at_least=new.version) == new
         assert another.cache.metrics().resets == 1
     assert await db.cache.position(old.id) is None
-    assert await db.cache._recover()
-    await assert_told_what_the_database_says(db, owner)
+    assert await db.cache._recovery.recover()
+    await assert_reads_equal_database(db, owner)
 
 
 @pytest.mark.parametrize("noticed", ["by maintenance", "by new connections"])
-async def test_a_redis_that_followed_an_older_one_for_a_while_is_not_believed(
+async def test_redis_that_followed_an_older_one_is_reset(
     db: AsyncDatabase, owner: Owner, server: ValkeyServer, noticed: str
 ) -> None:
     await db.trades.buy(owner.buy("1", "1000"))
-    await assert_told_what_the_database_says(db, owner)
+    await assert_reads_equal_database(db, owner)
     with older_copy(server) as follow_it_for_a_while:
         await db.trades.dca_buy(owner.dca_buy("1", "500"))
-        await assert_told_what_the_database_says(db, owner)
+        await assert_reads_equal_database(db, owner)
         follow_it_for_a_while()
     if noticed == "by maintenance":
-        db.cache._next_check = 0.0
-        await db.cache.maintain()
+        db.cache.maintenance._next_check = 0.0
+        await db.cache.maintenance.run_once()
     else:
         with server.client() as client:
             client.client_kill_filter(_type="normal", skipme=True)
-    await assert_told_what_the_database_says(db, owner)
+    await assert_reads_equal_database(db, owner)
     while db.cache.metrics().state != "closed":
-        await db.cache._recover()
+        await db.cache._recovery.recover()
     assert db.cache.metrics().resets == 2
-    await assert_told_what_the_database_says(db, owner)
+    await assert_reads_equal_database(db, owner)
 
 
-async def test_every_read_takes_two_round_trips_at_the_most_whatever_it_finds(
-    db: AsyncDatabase, owner: Owner, server: ValkeyServer
-) -> None:
+async def test_each_read_takes_two_round_trips_at_most(db: AsyncDatabase, owner: Owner, server: ValkeyServer) -> None:
     position = None
     for number in range(60):
         position = (await db.trades.buy(owner.buy("0.1", "1000", f"Token{number}"))).position
@@ -305,7 +297,7 @@ async def test_every_read_takes_two_round_trips_at_the_most_whatever_it_finds(
         "config": lambda: cache.config(agent),
         "trading_flags": lambda: cache.trading_flags(agent),
         "active_agents": lambda: cache.active_agents(),
-        "prices": lambda: cache.prices([f"Token{number}" for number in range(60)]),
+        "prices": lambda: cache.prices.get_many([f"Token{number}" for number in range(60)]),
     }
     with server.client() as client:
         for name, read in reads.items():
@@ -328,9 +320,7 @@ async def test_every_read_takes_two_round_trips_at_the_most_whatever_it_finds(
                 assert 1 <= trips <= expected, (name, stats)
 
 
-async def test_prices_come_and_go_with_redis_and_raise_nothing(
-    db: AsyncDatabase, owner: Owner, server: ValkeyServer
-) -> None:
+async def test_prices_without_redis_raise_nothing(db: AsyncDatabase, owner: Owner, server: ValkeyServer) -> None:
     price = TokenPrice.model_validate(
         {
             "token_address": TOKEN,
@@ -339,20 +329,18 @@ async def test_prices_come_and_go_with_redis_and_raise_nothing(
             "last_updated": "2026-11-25T00:00:00Z",
         }
     )
-    assert await db.cache.set_price(price)
-    assert await db.cache.prices([TOKEN]) == {TOKEN: price}
+    assert await db.cache.prices.set(price)
+    assert await db.cache.prices.get_many([TOKEN]) == {TOKEN: price}
     server.kill()
-    assert await db.cache.prices([TOKEN]) == {}
-    assert not await db.cache.set_price(price)
+    assert await db.cache.prices.get_many([TOKEN]) == {}
+    assert not await db.cache.prices.set(price)
     server.start()
-    assert await db.cache._recover()
-    assert await db.cache.set_price(price)
-    assert await db.cache.prices([TOKEN]) == {TOKEN: price}
+    assert await db.cache._recovery.recover()
+    assert await db.cache.prices.set(price)
+    assert await db.cache.prices.get_many([TOKEN]) == {TOKEN: price}
 
 
-async def test_an_agent_of_which_neither_answers_counts_as_paused(
-    fresh_database_url: str, server: ValkeyServer
-) -> None:
+async def test_agent_is_paused_when_neither_server_answers(fresh_database_url: str, server: ValkeyServer) -> None:
     settings = replace(Settings.from_url(fresh_database_url), redis_url=server.url, pool_timeout_s=0.2)
     async with AsyncDatabase(settings) as db:
         owner = await new_owner(db)

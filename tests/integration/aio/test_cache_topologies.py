@@ -10,13 +10,20 @@ from uuid import uuid4
 
 import pytest
 import redis
+from redis.crc import key_slot
 
 from nexgent_db import AsyncDatabase
-from nexgent_db.cache_keys import CacheKeys, key_slot
+from nexgent_db.cache.keys import CacheKeys
 from nexgent_db.models import SOL_MINT
 from nexgent_db.settings import Settings
 from tests.integration.aio.factories import TOKEN, Owner, funded_owner
-from tests.support.valkey_topologies import PASSWORD, SENTINEL_PASSWORD, SentinelGroup, sentinel_group, valkey_cluster
+from tests.support.servers.valkey_topologies import (
+    PASSWORD,
+    SENTINEL_PASSWORD,
+    SentinelGroup,
+    sentinel_group,
+    valkey_cluster,
+)
 
 PREFIX = "{nexgent}:"
 
@@ -52,12 +59,12 @@ async def owner_with_a_position(db: AsyncDatabase) -> Owner:
 async def recovered(db: AsyncDatabase) -> None:
     """As its background work would, but at once."""
     for _ in range(20):
-        if await db.cache._recover():
+        if await db.cache._recovery.recover():
             return
     raise AssertionError(f"the cache did not come back: {db.cache.metrics().reason}")
 
 
-async def test_after_a_failover_the_promoted_replica_is_reset_and_used(fresh_database_url: str) -> None:
+async def test_promoted_replica_is_reset_and_used(fresh_database_url: str) -> None:
     with sentinel_group() as group:
         async with opened(fresh_database_url, group.url) as db:
             assert db.cache.metrics().state == "closed"
@@ -67,7 +74,7 @@ async def test_after_a_failover_the_promoted_replica_is_reset_and_used(fresh_dat
             assert is_replicated(group, CacheKeys(PREFIX).position(position.id)), "it will be old then"
             resets = db.cache.metrics().resets
             group.master.kill()
-            added = (await db.trades.dca_buy(owner.dca_buy("1", "500"))).position  # nobody is there to be told
+            added = (await db.trades.dca_buy(owner.dca_buy("1", "500"))).position  # no Redis takes it
             assert added is not None
             group.wait_for_failover()
             await recovered(db)
@@ -83,19 +90,19 @@ def is_replicated(group: SentinelGroup, key: str) -> bool:
         return bool(replica.exists(key))
 
 
-async def test_a_demoted_master_is_left(fresh_database_url: str) -> None:
+async def test_demoted_master_is_left(fresh_database_url: str) -> None:
     with sentinel_group() as group:
         async with opened(fresh_database_url, group.url) as db:
             owner = await owner_with_a_position(db)
-            await db.cache._link.check_server()  # type: ignore[union-attr]
+            await db.cache._client.epoch.verify_server()  # type: ignore[union-attr]
             group.fail_over()
-            await db.cache.maintain()  # once a second it asks Sentinel; the master still answers
+            await db.cache.maintenance.run_once()  # once a second it asks Sentinel; the master still answers
             assert db.cache.metrics().state == "open"
             await recovered(db)
             await assert_all_is_read_from_redis(db, owner)
 
 
-async def test_without_a_sentinel_the_database_is_read_and_nothing_tells_a_password(
+async def test_missing_sentinel_reads_database_and_hides_password(
     database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = f"redis+sentinel://:{PASSWORD}@127.0.0.1:1/nexgent?sentinel_password={SENTINEL_PASSWORD}"
@@ -105,28 +112,29 @@ async def test_without_a_sentinel_the_database_is_read_and_nothing_tells_a_passw
         assert len(await db.cache.positions_of_agent(owner.agent_id)) == 1
         metrics = db.cache.metrics()
         assert (metrics.state, metrics.hits) == ("open", 0)
-        link: Any = db.cache._link
-        said = f"{caplog.text} {metrics} {db!r} {db.settings!r} {link._servers._sentinel!r} {link._servers._client!r}"
+        cache_client: Any = db.cache._client
+        servers = cache_client.servers
+        said = f"{caplog.text} {metrics} {db!r} {db.settings!r} {servers._sentinel!r} {servers._client!r}"
     assert "no Sentinel of 1 knows a master 'nexgent'" in said
     assert PASSWORD not in said
     assert SENTINEL_PASSWORD not in said
 
 
-async def test_the_cache_works_on_a_cluster_when_its_prefix_has_a_hash_tag(fresh_database_url: str) -> None:
+async def test_cluster_with_hash_tag_prefix_is_used(fresh_database_url: str) -> None:
     with valkey_cluster((0, 16383)) as (url,):
         async with opened(fresh_database_url, url) as db:
             assert db.cache.metrics().state == "closed"
             owner = await owner_with_a_position(db)
             await assert_all_is_read_from_redis(db, owner)
-            async with db.cache.lock("rebalance"):
-                assert not await db.cache.signal_seen(None, TOKEN, "momentum", 3)
-            link: Any = db.cache._link
-            assert await link.reset()
+            async with db.cache.coordination.lock("rebalance"):
+                assert await db.cache.coordination.claim_signal(None, TOKEN, "momentum", 3)
+            cache_client: Any = db.cache._client
+            assert await cache_client.epoch.reset()
             await assert_all_is_read_from_redis(db, owner)
 
 
-async def test_the_node_that_owns_the_prefix_is_found_through_another(fresh_database_url: str) -> None:
-    slot = key_slot(PREFIX)
+async def test_owning_node_is_found_through_another(fresh_database_url: str) -> None:
+    slot = key_slot(PREFIX.encode())
     with valkey_cluster((0, slot - 1), (slot, 16383)) as (other, own):
         async with opened(fresh_database_url, other) as db:
             await recovered(db)
@@ -136,17 +144,17 @@ async def test_the_node_that_owns_the_prefix_is_found_through_another(fresh_data
             assert client.dbsize() > 0
 
 
-async def test_our_key_slots_are_the_servers() -> None:
+async def test_prefix_with_hash_tag_keeps_keys_in_one_slot() -> None:
     keys = CacheKeys(PREFIX)
     ids = [uuid4() for _ in range(20)]
     tagged = [
         *(keys.epoch, keys.watermark, keys.active_agents, keys.lock("a}b"), keys.idempotency("{x}")),
         *(name for id_ in ids for name in (keys.position(id_), keys.config(id_), keys.positions_of_agent(id_))),
-        *(f"{keys.position(id_)}:floor" for id_ in ids),
+        *(f"{keys.position(id_)}:fence" for id_ in ids),
     ]
     others = ["plain", "{}empty", "a{b}c{d}", "{open", "émigré", *(CacheKeys().position(id_) for id_ in ids)]
     with valkey_cluster((0, 16383)) as (url,), redis.Redis.from_url(url) as client:
         for key in (*tagged, *others):
-            assert key_slot(key) == client.execute_command("CLUSTER", "KEYSLOT", key)
-    assert {key_slot(key) for key in tagged} == {key_slot(PREFIX)}
-    assert len({key_slot(key) for key in others}) > 10
+            assert key_slot(key.encode()) == client.execute_command("CLUSTER", "KEYSLOT", key)
+    assert {key_slot(key.encode()) for key in tagged} == {key_slot(PREFIX.encode())}
+    assert len({key_slot(key.encode()) for key in others}) > 10

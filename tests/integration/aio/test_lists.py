@@ -1,17 +1,21 @@
-"""Lists of transactions, closed trades and signals: filters, pages, streams and counts."""
+"""Lists of transactions, historical swaps and signals: filters, pages, streams and counts."""
 
 from __future__ import annotations
 
+import gc
+import warnings
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from nexgent_db import AsyncDatabase
-from nexgent_db.errors import BlockMisuse, InvalidInput
+from nexgent_db.errors import BlockMisuse, ConnectionLost, InvalidInput
 from nexgent_db.models import SignalFilter, SignalOrder, SwapFilter, TransactionFilter
-from tests.integration.aio.factories import TOKEN, Owner
+from tests.integration.aio.factories import TOKEN, Owner, new_owner
 
 START = datetime(2025, 5, 1, tzinfo=UTC)
 
@@ -49,7 +53,7 @@ async def _trade_for_a_day(db: AsyncDatabase, owner: Owner) -> int:
         ({"wallet_address": "elsewhere"}, []),
     ],
 )
-async def test_transactions_narrow_by_what_is_given(
+async def test_transaction_filter_applies_given_fields(
     db: AsyncDatabase, owner: Owner, filter_: dict[str, Any], hours: list[int]
 ) -> None:
     await _trade_for_a_day(db, owner)
@@ -61,7 +65,7 @@ async def test_transactions_narrow_by_what_is_given(
     assert await db.transactions.count_by_agent(owner.agent_id, chosen) == len(hours)
 
 
-async def test_transactions_narrow_by_signal(db: AsyncDatabase, owner: Owner) -> None:
+async def test_transaction_filter_applies_signal(db: AsyncDatabase, owner: Owner) -> None:
     signal_id = await _trade_for_a_day(db, owner)
     found = await db.transactions.list_by_agent(owner.agent_id, TransactionFilter(signal_id=signal_id))
     assert [transaction.transaction_time for transaction in found] == [_at(1)]
@@ -81,7 +85,7 @@ async def test_transactions_narrow_by_signal(db: AsyncDatabase, owner: Owner) ->
         ({"min_profit_loss_sol": "-1", "max_profit_loss_sol": "10"}, [6, 4]),
     ],
 )
-async def test_closed_trades_narrow_by_what_is_given(
+async def test_swap_filter_applies_given_fields(
     db: AsyncDatabase, owner: Owner, filter_: dict[str, Any], hours: list[int]
 ) -> None:
     await _trade_for_a_day(db, owner)
@@ -92,7 +96,7 @@ async def test_closed_trades_narrow_by_what_is_given(
     assert await db.historical_swaps.count_by_agent(owner.agent_id, chosen) == len(hours)
 
 
-async def test_closed_trades_narrow_by_their_transactions_and_signal(db: AsyncDatabase, owner: Owner) -> None:
+async def test_swap_filter_applies_transactions_and_signal(db: AsyncDatabase, owner: Owner) -> None:
     signal_id = await _trade_for_a_day(db, owner)
     both = await db.historical_swaps.list_by_agent(owner.agent_id)
     for name in ("purchase_transaction_id", "sale_transaction_id"):
@@ -102,7 +106,7 @@ async def test_closed_trades_narrow_by_their_transactions_and_signal(db: AsyncDa
     assert await db.historical_swaps.list_by_agent(owner.agent_id, SwapFilter(signal_id=signal_id)) == both[1:]
 
 
-async def test_signals_narrow_by_what_is_given(db: AsyncDatabase, owner: Owner) -> None:
+async def test_signal_filter_applies_given_fields(db: AsyncDatabase, owner: Owner) -> None:
     orders = [
         SignalOrder(token_address=token, signal_type=kind, signal_strength=strength, source=source)
         for token, kind, strength, source in (
@@ -141,7 +145,7 @@ async def test_signals_narrow_by_what_is_given(db: AsyncDatabase, owner: Owner) 
         (SignalFilter, {"min_signal_strength": 0}, "min_signal_strength"),
     ],
 )
-def test_an_unknown_filter_or_value_is_refused(kind: type[Any], content: dict[str, Any], field: str) -> None:
+def test_unknown_filter_or_value_is_refused(kind: type[Any], content: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         kind(**content)
     assert refused.value.field == field
@@ -150,7 +154,7 @@ def test_an_unknown_filter_or_value_is_refused(kind: type[Any], content: dict[st
 # --- Pages --------------------------------------------------------------------------------------
 
 
-async def test_pages_give_every_row_once_also_among_equal_times(db: AsyncDatabase, owner: Owner) -> None:
+async def test_pages_return_each_row_once_with_equal_times(db: AsyncDatabase, owner: Owner) -> None:
     for number in range(25):
         await db.trades.deposit(owner.deposit("1", transaction_time=_at(number // 10)))
     seen = []
@@ -169,7 +173,7 @@ async def test_pages_give_every_row_once_also_among_equal_times(db: AsyncDatabas
     )
 
 
-async def test_the_last_page_says_so(db: AsyncDatabase, owner: Owner) -> None:
+async def test_last_page_has_no_next_cursor(db: AsyncDatabase, owner: Owner) -> None:
     assert (await db.transactions.page_by_agent(owner.agent_id)).items == []
     for _ in range(2):
         await db.trades.deposit(owner.deposit("1"))
@@ -177,7 +181,7 @@ async def test_the_last_page_says_so(db: AsyncDatabase, owner: Owner) -> None:
     assert (await db.transactions.page_by_agent(owner.agent_id, limit=1)).next is not None
 
 
-async def test_closed_trades_and_signals_come_in_pages_too(db: AsyncDatabase, owner: Owner) -> None:
+async def test_swaps_and_signals_are_paged(db: AsyncDatabase, owner: Owner) -> None:
     await _trade_for_a_day(db, owner)
     first = await db.historical_swaps.page_by_agent(owner.agent_id, limit=1)
     second = await db.historical_swaps.page_by_agent(owner.agent_id, limit=1, cursor=first.next)
@@ -199,13 +203,13 @@ async def test_closed_trades_and_signals_come_in_pages_too(db: AsyncDatabase, ow
     "cursor",
     ["", "page two", "WyJ0cmFuc2FjdGlvbnMiXQ==", "ünï", "bnVsbA==", "W10=", "WyJ0cmFuc2FjdGlvbnMiLG51bGwsbnVsbF0="],
 )
-async def test_a_wrong_cursor_is_refused(db: AsyncDatabase, owner: Owner, cursor: str) -> None:
+async def test_malformed_cursor_is_refused(db: AsyncDatabase, owner: Owner, cursor: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         await db.transactions.page_by_agent(owner.agent_id, cursor=cursor)
     assert refused.value.field == "cursor"
 
 
-async def test_a_cursor_of_another_list_is_refused(db: AsyncDatabase, owner: Owner) -> None:
+async def test_cursor_of_other_list_is_refused(db: AsyncDatabase, owner: Owner) -> None:
     await _trade_for_a_day(db, owner)
     cursor = (await db.historical_swaps.page_by_agent(owner.agent_id, limit=1)).next
     with pytest.raises(InvalidInput, match="a cursor of historical_swaps, not of transactions"):
@@ -213,7 +217,7 @@ async def test_a_cursor_of_another_list_is_refused(db: AsyncDatabase, owner: Own
 
 
 @pytest.mark.parametrize("limit", [0, -1, 10**9])
-async def test_a_limit_out_of_range_is_refused(db: AsyncDatabase, owner: Owner, limit: int) -> None:
+async def test_limit_out_of_range_is_refused(db: AsyncDatabase, owner: Owner, limit: int) -> None:
     for listing in (db.transactions.list_by_agent, db.transactions.page_by_agent):
         with pytest.raises(InvalidInput) as refused:
             await listing(owner.agent_id, limit=limit)
@@ -223,7 +227,7 @@ async def test_a_limit_out_of_range_is_refused(db: AsyncDatabase, owner: Owner, 
 # --- Streams ------------------------------------------------------------------------------------
 
 
-async def test_a_stream_works_alone_and_in_a_block_and_beside_other_calls(db: AsyncDatabase, owner: Owner) -> None:
+async def test_stream_works_alone_and_in_transaction_and_beside_other_calls(db: AsyncDatabase, owner: Owner) -> None:
     for _ in range(5):
         await db.trades.deposit(owner.deposit("1"))
     stream = db.transactions.stream_by_agent(owner.agent_id)
@@ -237,7 +241,7 @@ async def test_a_stream_works_alone_and_in_a_block_and_beside_other_calls(db: As
         [transaction async for transaction in tx.transactions.stream_by_agent(owner.agent_id)]
 
 
-async def test_a_stream_that_is_left_gives_its_connection_back(db: AsyncDatabase, owner: Owner) -> None:
+async def test_abandoned_stream_releases_its_connection(db: AsyncDatabase, owner: Owner) -> None:
     for _ in range(3):
         await db.trades.deposit(owner.deposit("1"))
     for _ in range(db.settings.pool_max_size + 1):
@@ -246,3 +250,31 @@ async def test_a_stream_that_is_left_gives_its_connection_back(db: AsyncDatabase
             break
         await stream.aclose()  # type: ignore[attr-defined]
     assert await db.transactions.count_by_agent(owner.agent_id) == 3
+
+
+@pytest.mark.parametrize("left", [False, True])
+async def test_stream_whose_connection_was_lost_leaves_no_cursor_open(
+    fresh_database_url: str, monkeypatch: pytest.MonkeyPatch, left: bool
+) -> None:
+    monkeypatch.setattr("nexgent_db.aio.session.FETCH_BATCH_SIZE", 1)
+    async with AsyncDatabase(fresh_database_url) as db:
+        owner = await new_owner(db)
+        for _ in range(2):
+            await db.trades.deposit(owner.deposit("1"))
+        stream = db.transactions.stream_by_agent(owner.agent_id)
+        with (
+            psycopg.connect(fresh_database_url, autocommit=True) as killer,
+            warnings.catch_warnings(record=True) as open_,
+        ):
+            warnings.simplefilter("always")
+            with nullcontext() if left else pytest.raises(ConnectionLost):  # what is left early needs no connection
+                async for _transaction in stream:
+                    killer.execute(
+                        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    )
+                    if left:
+                        await stream.aclose()  # type: ignore[attr-defined]
+            del stream
+            gc.collect()
+        assert [str(warning.message) for warning in open_] == []

@@ -1,4 +1,4 @@
-"""Hooks: what they are told of each kind of query, and that they can neither lose nor hide a result."""
+"""Hooks: the event of each kind of query; a failing hook neither loses nor hides a result."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ import pytest
 import pytest_asyncio
 
 from nexgent_db import AsyncDatabase, Settings
-from nexgent_db.aio._pool import PoolSession
-from nexgent_db.aio._session import BlockSession
+from nexgent_db.aio.session import PoolSession, TransactionSession
 from nexgent_db.errors import BlockMisuse, ConnectionLost, EmailTaken, InsufficientBalance, InvalidInput
 from nexgent_db.models import SignalOrder
 from nexgent_db.observe import QueryEvent
 from tests.integration.aio.factories import Owner, new_owner
-from tests.support.concurrently import concurrently_async
+from tests.support.faults.concurrently import concurrently_async
 
 Shown = tuple[str, int | None, type[BaseException] | None, bool]
 
 
-class Ear:
-    """A hook that keeps what it hears."""
+class Recorder:
+    """A hook that keeps its events."""
 
     def __init__(self) -> None:
         self.events: list[QueryEvent] = []
@@ -35,153 +34,153 @@ class Ear:
     def __call__(self, event: QueryEvent) -> None:
         self.events.append(event)
 
-    def heard(self) -> list[Shown]:
-        """Name, rows, error and whether in a block, of what came since the last time."""
-        heard = [(each.name, each.rows, each.error and type(each.error), each.in_block) for each in self.events]
+    def recorded(self) -> list[Shown]:
+        """Name, rows, error and whether in a transaction, of the events since the last call."""
+        recorded = [
+            (each.name, each.rows, each.error and type(each.error), each.in_transaction) for each in self.events
+        ]
         self.events.clear()
-        return cast("list[Shown]", heard)
+        return cast("list[Shown]", recorded)
 
     def outcomes(self) -> list[tuple[str, str | None, bool]]:
-        """The same for trades: name, outcome and whether in a block."""
-        outcomes = [(each.name, each.outcome, each.in_block) for each in self.events]
+        """Name, outcome and whether in a transaction, of the events since the last call."""
+        outcomes = [(each.name, each.outcome, each.in_transaction) for each in self.events]
         self.events.clear()
         return outcomes
 
 
 @pytest.fixture
-def ear() -> Ear:
-    return Ear()
+def recorder() -> Recorder:
+    return Recorder()
 
 
 @pytest_asyncio.fixture
-async def db(database_url: str, ear: Ear) -> AsyncIterator[AsyncDatabase]:
-    """An open database that the ear listens to."""
-    async with AsyncDatabase(database_url, on_query=ear) as database:
+async def db(database_url: str, recorder: Recorder) -> AsyncIterator[AsyncDatabase]:
+    """An open database whose events the recorder keeps."""
+    async with AsyncDatabase(database_url, on_query=recorder) as database:
         yield database
 
 
 @pytest_asyncio.fixture
-async def owner(db: AsyncDatabase, ear: Ear) -> Owner:
-    """A user's agent with a wallet of 10 SOL. What made it has been forgotten."""
+async def owner(db: AsyncDatabase, recorder: Recorder) -> Owner:
+    """A user's agent with a wallet of 10 SOL. The recorder has dropped the events of making it."""
     made = await new_owner(db)
     await db.trades.deposit(made.deposit("10"))
-    ear.events.clear()
+    recorder.events.clear()
     return made
 
 
-# --- What is told -------------------------------------------------------------------------------
+# --- Events -------------------------------------------------------------------------------------
 
 
-async def test_a_query_is_told_with_its_rows_whatever_its_cardinality(
-    db: AsyncDatabase, owner: Owner, ear: Ear
-) -> None:
+async def test_event_has_row_count_for_each_cardinality(db: AsyncDatabase, owner: Owner, recorder: Recorder) -> None:
     await db.users.find_by_id(owner.user_id)
     await db.users.find_by_id(uuid4())
     await db.users.is_locked(owner.user_id)
     await db.agents.find_by_user_id(owner.user_id)
     await db.users.reset_failed_logins(owner.user_id)
-    await db.agents.delete(owner.agent_id)
-    assert ear.heard() == [
+    await db.wallets.delete(uuid4(), owner.wallet_address)
+    assert recorder.recorded() == [
         ("users.find_by_id", 1, None, False),
         ("users.find_by_id", 0, None, False),
         ("users.is_locked", 1, None, False),
         ("agents.find_by_user_id", 1, None, False),
         ("users.reset_failed_logins", 0, None, False),
-        ("agents.delete", 1, None, False),
+        ("wallets.delete", 0, None, False),
     ]
 
 
-async def test_the_duration_has_the_query_in_it(db: AsyncDatabase, owner: Owner, ear: Ear) -> None:
+async def test_event_duration_includes_query(db: AsyncDatabase, owner: Owner, recorder: Recorder) -> None:
     async with db.transaction() as holder:
         await holder.trades.deposit(owner.deposit("1"))
         async with AsyncDatabase(
-            replace(db.settings, lock_timeout_s=0.2), on_query=ear
+            replace(db.settings, lock_timeout_s=0.2), on_query=recorder
         ) as impatient:  # waits for the wallet's lock, and gives up
-            ear.events.clear()
+            recorder.events.clear()
             with pytest.raises(Exception, match="lock timeout"):
                 await impatient.trades.deposit(owner.deposit("1"))
-    (event,) = [each for each in ear.events if each.error]
+    (event,) = [each for each in recorder.events if each.error]
     assert event.duration_s >= 0.2
     assert event.sqlstate == "55P03"
 
 
-async def test_an_error_is_told_as_the_caller_is_given_it(db: AsyncDatabase, owner: Owner, ear: Ear) -> None:
+async def test_event_has_error_that_caller_receives(db: AsyncDatabase, owner: Owner, recorder: Recorder) -> None:
     user = await db.users.find_by_id(owner.user_id)
     assert user is not None
     with pytest.raises(EmailTaken) as caught:
         await db.users.create(user.email)
-    event = ear.events[-1]
+    event = recorder.events[-1]
     assert (event.name, event.rows, event.sqlstate) == ("users.create", None, "23505")
     assert event.error is caught.value
 
 
-async def test_what_is_refused_before_it_is_sent_is_no_query(db: AsyncDatabase, ear: Ear) -> None:
+async def test_call_refused_before_sending_has_no_event(db: AsyncDatabase, recorder: Recorder) -> None:
     with pytest.raises(InvalidInput):
         await db.agents.find_by_user_id(uuid4(), limit=0)
-    assert ear.heard() == []
+    assert recorder.recorded() == []
 
 
-async def test_the_way_to_the_server_counts_too(database_url: str, ear: Ear) -> None:
-    closed = AsyncDatabase(database_url, on_query=ear)
+async def test_event_duration_includes_wait_for_connection(database_url: str, recorder: Recorder) -> None:
+    closed = AsyncDatabase(database_url, on_query=recorder)
     with pytest.raises(BlockMisuse):
         await closed.users.find_by_id(uuid4())
-    assert ear.heard() == [("users.find_by_id", None, BlockMisuse, False)]
+    assert recorder.recorded() == [("users.find_by_id", None, BlockMisuse, False)]
 
 
-async def test_no_value_is_told(db: AsyncDatabase, ear: Ear) -> None:
+async def test_event_has_no_values(db: AsyncDatabase, recorder: Recorder) -> None:
     secret = f"{uuid4()}@example.org"
     user = await db.users.create(secret, "a-password-hash")
     await db.users.find_by_email(secret)
-    told = repr(ear.events)
-    assert "users.find_by_email" in told
-    assert not any(value in told for value in (secret, "a-password-hash", str(user.id)))
+    reported = repr(recorder.events)
+    assert "users.find_by_email" in reported
+    assert not any(value in reported for value in (secret, "a-password-hash", str(user.id)))
 
 
 # --- Blocks -------------------------------------------------------------------------------------
 
 
-async def test_a_block_is_told_query_by_query_and_ends_with_its_commit(
-    db: AsyncDatabase, owner: Owner, ear: Ear
-) -> None:
+async def test_transaction_has_event_per_query_and_commit(db: AsyncDatabase, owner: Owner, recorder: Recorder) -> None:
     async with db.transaction() as tx:
         await tx.users.find_by_id(owner.user_id)
         async with tx.transaction() as inner:
             await inner.agents.find_by_user_id(owner.user_id)
-    assert ear.heard() == [
+    assert recorder.recorded() == [
         ("users.find_by_id", 1, None, True),
         ("agents.find_by_user_id", 1, None, True),
         ("transaction.commit", None, None, True),
     ]
 
 
-async def test_a_block_that_is_rolled_back_tells_no_commit(db: AsyncDatabase, owner: Owner, ear: Ear) -> None:
+async def test_rolled_back_transaction_has_no_commit_event(db: AsyncDatabase, owner: Owner, recorder: Recorder) -> None:
     with pytest.raises(KeyError):
         async with db.transaction() as tx:
             await tx.users.find_by_id(owner.user_id)
             raise KeyError
-    assert ear.heard() == [("users.find_by_id", 1, None, True)]
+    assert recorder.recorded() == [("users.find_by_id", 1, None, True)]
 
 
-async def test_a_commit_that_fails_is_told(db: AsyncDatabase, owner: Owner, ear: Ear, database_url: str) -> None:
+async def test_failed_commit_has_event(db: AsyncDatabase, owner: Owner, recorder: Recorder, database_url: str) -> None:
     with pytest.raises(ConnectionLost) as caught:
         async with db.transaction() as tx:
             await tx.users.find_by_id(owner.user_id)
             with psycopg.connect(database_url, autocommit=True) as killer:
                 killer.execute("SELECT pg_terminate_backend(%s, 5000)", [tx._connection.info.backend_pid])
-    assert ear.events[-1].error is caught.value
-    assert ear.heard()[-1] == ("transaction.commit", None, ConnectionLost, True)
+    assert recorder.events[-1].error is caught.value
+    assert recorder.recorded()[-1] == ("transaction.commit", None, ConnectionLost, True)
 
 
-async def test_a_method_of_several_queries_tells_each(db: AsyncDatabase, owner: Owner, ear: Ear) -> None:
+async def test_method_of_several_queries_has_event_for_each(
+    db: AsyncDatabase, owner: Owner, recorder: Recorder
+) -> None:
     await db.agents.update_config(owner.agent_id, {"stopLoss": {"enabled": False}})
-    assert ear.heard() == [
+    assert recorder.recorded() == [
         ("agents.lock_config", 1, None, True),
         ("agents.store_config", 1, None, True),
         ("transaction.commit", None, None, True),
     ]
     async with db.transaction() as tx:
         await tx.agents.update_config(owner.agent_id, {"stopLoss": {"enabled": True}})
-        assert ear.heard() == [("agents.lock_config", 1, None, True), ("agents.store_config", 1, None, True)]
+        assert recorder.recorded() == [("agents.lock_config", 1, None, True), ("agents.store_config", 1, None, True)]
 
 
 # --- Streams ------------------------------------------------------------------------------------
@@ -192,54 +191,52 @@ async def _signals(db: AsyncDatabase, owner: Owner, many: int) -> None:
     await db.signals.create_many_of(owner.user_id, [order] * many)
 
 
-async def test_a_stream_is_told_once_at_its_end_with_the_rows_it_handed_out(
-    db: AsyncDatabase, owner: Owner, ear: Ear
-) -> None:
+async def test_stream_has_one_event_at_end_with_row_count(db: AsyncDatabase, owner: Owner, recorder: Recorder) -> None:
     await _signals(db, owner, 5)
-    ear.events.clear()
+    recorder.events.clear()
     async for _ in db.signals.stream_by_user(owner.user_id):
-        assert ear.events == []
-    assert ear.heard() == [("signals.stream_by_user", 5, None, False)]
+        assert recorder.events == []
+    assert recorder.recorded() == [("signals.stream_by_user", 5, None, False)]
     async with db.transaction() as tx:
         assert [signal.id async for signal in tx.signals.stream_by_user(owner.user_id)]
-    assert ear.heard()[0] == ("signals.stream_by_user", 5, None, True)
+    assert recorder.recorded()[0] == ("signals.stream_by_user", 5, None, True)
 
 
-async def test_a_stream_that_is_left_early_tells_what_it_handed_out(db: AsyncDatabase, owner: Owner, ear: Ear) -> None:
+async def test_abandoned_stream_event_counts_returned_rows(db: AsyncDatabase, owner: Owner, recorder: Recorder) -> None:
     await _signals(db, owner, 5)
-    ear.events.clear()
+    recorder.events.clear()
     stream: Any = db.signals.stream_by_user(owner.user_id)
     async with aclosing(stream):
         async for _ in stream:
             break
-    assert ear.heard() == [("signals.stream_by_user", 1, None, False)]
+    assert recorder.recorded() == [("signals.stream_by_user", 1, None, False)]
 
 
-async def test_a_stream_that_fails_tells_its_error(database_url: str, ear: Ear) -> None:
-    closed = AsyncDatabase(database_url, on_query=ear)
+async def test_failed_stream_event_has_error(database_url: str, recorder: Recorder) -> None:
+    closed = AsyncDatabase(database_url, on_query=recorder)
     with pytest.raises(BlockMisuse):
         [signal async for signal in closed.signals.stream_by_user(uuid4())]
-    assert ear.heard() == [("signals.stream_by_user", None, BlockMisuse, False)]
+    assert recorder.recorded() == [("signals.stream_by_user", None, BlockMisuse, False)]
 
 
 # --- Trades -------------------------------------------------------------------------------------
 
 
-async def test_a_trade_tells_what_became_of_it(db: AsyncDatabase, owner: Owner, ear: Ear) -> None:
+async def test_trade_event_has_outcome(db: AsyncDatabase, owner: Owner, recorder: Recorder) -> None:
     order = owner.buy("1", "100")
     await db.trades.buy(order)
     await db.trades.buy(order)
     with pytest.raises(InsufficientBalance):
         await db.trades.withdraw(owner.withdraw("1000"))
-    assert ear.outcomes() == [
+    assert recorder.outcomes() == [
         ("trades.buy", "made", False),
-        ("trades.buy", "replayed", False),
-        ("trades.post", "insufficient_balance", False),
+        ("trades.buy", "duplicate", False),
+        ("trades.record_transaction", "insufficient_balance", False),
     ]
 
 
-async def test_a_trade_that_is_sent_again_tells_both(
-    db: AsyncDatabase, owner: Owner, ear: Ear, database_url: str
+async def test_trade_that_waited_has_one_event(
+    db: AsyncDatabase, owner: Owner, recorder: Recorder, database_url: str
 ) -> None:
     first_holds_the_wallet = asyncio.Event()
 
@@ -247,22 +244,21 @@ async def test_a_trade_that_is_sent_again_tells_both(
         async with db.transaction() as tx:
             await tx.trades.deposit(owner.deposit("1"))
             first_holds_the_wallet.set()
-            await _until_somebody_waits_for_a_row(database_url)
-            ear.events.clear()
+            await _until_session_waits_for_row(database_url)
+            recorder.events.clear()
 
     async def second() -> None:
         await first_holds_the_wallet.wait()
         await db.trades.deposit(owner.deposit("1"))
 
     await concurrently_async([first, second])
-    told = [each for each in ear.outcomes() if each[0] != "transaction.commit"]
-    assert told == [
-        ("trades.post", "stale", False),
-        ("trades.post", "made", False),
+    reported = [each for each in recorder.outcomes() if each[0] != "transaction.commit"]
+    assert reported == [
+        ("trades.record_transaction", "made", False),
     ]
 
 
-async def _until_somebody_waits_for_a_row(database_url: str) -> None:
+async def _until_session_waits_for_row(database_url: str) -> None:
     waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     with psycopg.connect(database_url, autocommit=True) as connection:
         while connection.execute(waiting).fetchone() is None:  # noqa: ASYNC110  # the event is the server's
@@ -272,14 +268,14 @@ async def _until_somebody_waits_for_a_row(database_url: str) -> None:
 # --- Hooks --------------------------------------------------------------------------------------
 
 
-async def test_a_hook_that_raises_loses_nothing_and_is_logged_once(
-    database_url: str, ear: Ear, caplog: pytest.LogCaptureFixture
+async def test_failing_hook_loses_no_result_and_is_logged_once(
+    database_url: str, recorder: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(event: QueryEvent) -> None:
         raise RuntimeError("the hook is broken")
 
     caplog.set_level(logging.DEBUG, logger="nexgent_db.observe")
-    async with AsyncDatabase(database_url, on_query=[broken, ear]) as db:
+    async with AsyncDatabase(database_url, on_query=[broken, recorder]) as db:
         owner = await new_owner(db)
         made = await db.trades.deposit(owner.deposit("10"))
         with pytest.raises(InsufficientBalance):
@@ -291,15 +287,15 @@ async def test_a_hook_that_raises_loses_nothing_and_is_logged_once(
     assert record.levelno == logging.ERROR
     assert "broken" in record.getMessage()
     assert "the hook is broken" in caplog.text
-    assert ear.outcomes()[-4:] == [
-        ("trades.post", "made", False),
-        ("trades.post", "insufficient_balance", False),
-        ("trades.post", "made", True),
+    assert recorder.outcomes()[-4:] == [
+        ("trades.record_transaction", "made", False),
+        ("trades.record_transaction", "insufficient_balance", False),
+        ("trades.record_transaction", "made", True),
         ("transaction.commit", None, True),
     ]
 
 
-async def test_a_hook_that_raises_does_not_hide_an_error(database_url: str) -> None:
+async def test_failing_hook_does_not_hide_error(database_url: str) -> None:
     def broken(event: QueryEvent) -> None:
         raise RuntimeError
 
@@ -311,10 +307,10 @@ async def test_a_hook_that_raises_does_not_hide_an_error(database_url: str) -> N
             await db.users.create(user.email)
 
 
-async def test_without_a_hook_a_query_takes_the_bare_way(database_url: str) -> None:
+async def test_sessions_without_hook_are_not_wrapped(database_url: str) -> None:
     async with AsyncDatabase(Settings.from_url(database_url)) as db:
         assert type(db.users._session) is type(db.trades._session) is PoolSession
         async with db.transaction() as tx:
-            assert type(tx.users._session) is type(tx.trades._session) is BlockSession
+            assert type(tx.users._session) is type(tx.trades._session) is TransactionSession
             async with tx.transaction() as inner:
-                assert type(inner.users._session) is BlockSession
+                assert type(inner.users._session) is TransactionSession

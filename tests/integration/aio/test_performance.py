@@ -1,4 +1,4 @@
-"""Performance: closed trades, take-profits of open positions, over all time and over a span."""
+"""Performance: historical swaps and take-profits of open positions, over all time and since a given time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_all_time_performance_is_exact(db: AsyncDatabase, owner: Owner) ->
     assert found.cost_basis_sol == Decimal("1.334666666666666667")  # 4/9 of 3.003
 
 
-async def test_a_span_counts_what_happened_in_it(db: AsyncDatabase, owner: Owner) -> None:
+async def test_performance_since_counts_only_later_trades(db: AsyncDatabase, owner: Owner) -> None:
     await _history(db, owner)
     found = await db.performance.summarise(owner.agent_id, owner.wallet_address, since=_ago(24))
     assert found.realized_profit_sol == Decimal("0.25") + Decimal("1.5") - Decimal("0.667333333333333333")
@@ -51,7 +51,7 @@ async def test_a_span_counts_what_happened_in_it(db: AsyncDatabase, owner: Owner
     assert found.open_positions == 1
 
 
-async def test_the_profits_of_a_positions_sales_add_up_to_its_whole_profit(db: AsyncDatabase, owner: Owner) -> None:
+async def test_profits_of_sales_sum_to_position_profit(db: AsyncDatabase, owner: Owner) -> None:
     await _history(db, owner)
     closed = await db.trades.sell(owner.sell("4", "1", "D", transaction_time=NOW))
     assert closed.swap is not None
@@ -67,7 +67,7 @@ async def test_the_profits_of_a_positions_sales_add_up_to_its_whole_profit(db: A
     assert found.open_positions == found.cost_basis_sol == 0
 
 
-async def test_without_trades_there_are_no_rates(db: AsyncDatabase, owner: Owner) -> None:
+async def test_rates_are_none_without_trades(db: AsyncDatabase, owner: Owner) -> None:
     for agent_id, wallet in ((owner.agent_id, None), (owner.agent_id, "elsewhere"), (uuid4(), None)):
         found = await db.performance.summarise(agent_id, wallet)
         assert found.realized_profit_sol == found.closed_trades == 0

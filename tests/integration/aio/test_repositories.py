@@ -9,14 +9,22 @@ from uuid import uuid4
 import pytest
 
 from nexgent_db import AsyncDatabase
-from nexgent_db.errors import EmailTaken, ForeignKeyViolation, InvalidInput, WalletTaken, WalletTypeTaken
+from nexgent_db.errors import (
+    EmailTaken,
+    ForeignKeyViolation,
+    InvalidInput,
+    LedgerProtected,
+    WalletTaken,
+    WalletTypeTaken,
+)
 from nexgent_db.models import SOL_MINT, SwapFilter, TransactionFilter
 from tests.integration.aio.factories import TOKEN, Owner, new_owner
-from tests.support.concurrently import concurrently_async
-from tests.support.state import rows_of
+from tests.support.builders.purge import purge_agent
+from tests.support.faults.concurrently import concurrently_async
+from tests.support.oracles.state import rows_of
 
 
-async def test_a_user_is_found_by_id_and_by_email_in_any_case(db: AsyncDatabase) -> None:
+async def test_user_is_found_by_id_and_by_email_in_any_case(db: AsyncDatabase) -> None:
     email = f"Ärger.{uuid4()}@Example.org"
     user = await db.users.create(email, password_hash="scrypt$…")
     assert await db.users.find_by_id(user.id) == user
@@ -26,28 +34,50 @@ async def test_a_user_is_found_by_id_and_by_email_in_any_case(db: AsyncDatabase)
     assert "scrypt" not in repr(user)
 
 
-async def test_an_email_address_is_taken_once_whatever_its_case(db: AsyncDatabase) -> None:
+async def test_email_address_is_unique_in_any_case(db: AsyncDatabase) -> None:
     user = await db.users.create(f"{uuid4()}@example.org")
     with pytest.raises(EmailTaken) as refused:
         await db.users.create(user.email.upper())
     assert refused.value.constraint == "users_lower_email_key"
 
 
-async def test_a_user_can_be_given_its_id(db: AsyncDatabase) -> None:
+async def test_user_is_created_with_given_id(db: AsyncDatabase) -> None:
     user_id = uuid4()
     assert (await db.users.create(f"{user_id}@example.org", user_id=user_id)).id == user_id
 
 
-async def test_a_deleted_user_takes_everything_along(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
+async def test_balances_equal_ledger_of_their_wallet(db: AsyncDatabase, owner: Owner) -> None:
+    await db.trades.deposit(owner.deposit("10"))
+    await db.trades.buy(owner.buy("1", "1", protocol_fee_sol="0.1"))
+    assert await db.balances.list_ledger_differences(owner.wallet_address) == []
+
+
+@pytest.mark.parametrize("what", ["user", "agent", "wallet"])
+async def test_owner_of_ledger_is_not_deleted(db: AsyncDatabase, owner: Owner, database_url: str, what: str) -> None:
+    await db.trades.deposit(owner.deposit("10"))
+    before = rows_of(database_url, owner.agent_id)
+    with pytest.raises(LedgerProtected, match="the ledger is append-only: DELETE of agent_transactions"):
+        match what:
+            case "user":
+                await db.users.delete(owner.user_id)
+            case "agent":
+                await db.agents.delete(owner.agent_id)
+            case _:
+                await db.wallets.delete(owner.agent_id, owner.wallet_address)
+    assert rows_of(database_url, owner.agent_id) == before
+
+
+async def test_deletion_of_user_cascades(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     await db.trades.deposit(owner.deposit("10"))
     await db.trades.buy(owner.buy("1", "1"))
+    purge_agent(database_url, owner.agent_id)
     assert await db.users.delete(owner.user_id) == 1
     assert await db.users.delete(owner.user_id) == 0
     assert not any(rows_of(database_url, owner.agent_id).values())
     assert await db.agents.find_by_id(owner.agent_id) is None
 
 
-async def test_an_agent_is_found_with_its_wallets_simulation_first(db: AsyncDatabase, owner: Owner) -> None:
+async def test_agent_is_found_with_its_wallets_simulation_first(db: AsyncDatabase, owner: Owner) -> None:
     live = await db.wallets.create(f"L{uuid4().hex}", owner.agent_id, "live")
     found = await db.agents.find_by_id(owner.agent_id)
     assert found is not None
@@ -58,14 +88,14 @@ async def test_an_agent_is_found_with_its_wallets_simulation_first(db: AsyncData
     assert await db.agents.find_by_id(uuid4()) is None
 
 
-async def test_an_agent_without_wallets_is_found(db: AsyncDatabase, owner: Owner) -> None:
+async def test_agent_without_wallets_is_found(db: AsyncDatabase, owner: Owner) -> None:
     agent = await db.agents.create(owner.user_id, "bare", "live")
     found = await db.agents.find_by_id(agent.id)
     assert found is not None
     assert (found.agent, found.wallets) == (agent, ())
 
 
-async def test_a_users_agents_come_newest_first_within_the_limit(db: AsyncDatabase, owner: Owner) -> None:
+async def test_list_of_agents_is_newest_first_within_limit(db: AsyncDatabase, owner: Owner) -> None:
     names = [f"agent {number}" for number in range(3)]
     for name in names:
         await db.agents.create(owner.user_id, name)
@@ -89,7 +119,7 @@ async def test_wallets_are_found_by_agent_and_by_address(db: AsyncDatabase, owne
         await db.agents.find_wallet_by_agent_id(owner.agent_id, wrong)
 
 
-async def test_an_update_changes_what_is_given_and_leaves_the_rest(db: AsyncDatabase, owner: Owner) -> None:
+async def test_update_changes_given_fields_only(db: AsyncDatabase, owner: Owner) -> None:
     before = await db.agents.create(owner.user_id, "old")
     renamed = await db.agents.update(before.id, name="new")
     assert renamed is not None
@@ -106,7 +136,7 @@ async def test_an_update_changes_what_is_given_and_leaves_the_rest(db: AsyncData
     assert await db.agents.update(uuid4(), name="nobody") is None
 
 
-async def test_an_agent_needs_a_user_and_a_wallet_an_agent(db: AsyncDatabase) -> None:
+async def test_agent_requires_user_and_wallet_requires_agent(db: AsyncDatabase) -> None:
     with pytest.raises(ForeignKeyViolation) as refused:
         await db.agents.create(uuid4(), "nobody's")
     assert refused.value.constraint == "agents_user_id_fkey"
@@ -114,7 +144,7 @@ async def test_an_agent_needs_a_user_and_a_wallet_an_agent(db: AsyncDatabase) ->
         await db.wallets.create(f"W{uuid4().hex}", uuid4(), "live")
 
 
-async def test_an_agent_has_one_wallet_of_each_type_and_an_address_one_agent(db: AsyncDatabase, owner: Owner) -> None:
+async def test_second_wallet_of_type_and_taken_address_are_refused(db: AsyncDatabase, owner: Owner) -> None:
     with pytest.raises(WalletTypeTaken) as second:
         await db.wallets.create(f"W{uuid4().hex}", owner.agent_id, "simulation")
     assert second.value.constraint == "agent_wallets_agent_id_wallet_type_key"
@@ -124,14 +154,14 @@ async def test_an_agent_has_one_wallet_of_each_type_and_an_address_one_agent(db:
     assert taken.value.constraint == "agent_wallets_pkey"
 
 
-async def test_a_wallet_is_deleted_by_its_own_agent_only(db: AsyncDatabase, owner: Owner) -> None:
+async def test_wallet_is_deleted_by_its_own_agent_only(db: AsyncDatabase, owner: Owner) -> None:
     stranger = await new_owner(db)
     assert await db.wallets.delete(stranger.agent_id, owner.wallet_address) == 0
     assert await db.wallets.delete(owner.agent_id, owner.wallet_address) == 1
     assert await db.agents.find_wallet_by_address(owner.wallet_address) is None
 
 
-async def test_lists_are_of_one_wallet_or_of_all(db: AsyncDatabase, owner: Owner) -> None:
+async def test_lists_filter_by_wallet_or_return_all(db: AsyncDatabase, owner: Owner) -> None:
     live = Owner(
         owner.user_id,
         owner.agent_id,
@@ -172,7 +202,7 @@ async def test_requests_are_found_by_their_ids(db: AsyncDatabase, owner: Owner) 
     assert await db.trade_requests.list_by_ids([]) == []
 
 
-async def test_of_two_agents_at_once_one_gets_the_wallet(db: AsyncDatabase, owner: Owner) -> None:
+async def test_concurrent_claims_of_wallet_by_two_agents_give_it_to_one(db: AsyncDatabase, owner: Owner) -> None:
     stranger = await new_owner(db)
     address = f"L{uuid4().hex}"
     created = await concurrently_async(
@@ -184,7 +214,7 @@ async def test_of_two_agents_at_once_one_gets_the_wallet(db: AsyncDatabase, owne
     assert found in created
 
 
-async def test_of_two_wallets_of_a_type_at_once_the_agent_gets_one(db: AsyncDatabase, owner: Owner) -> None:
+async def test_concurrent_wallets_of_one_type_create_one(db: AsyncDatabase, owner: Owner) -> None:
     created = await concurrently_async(
         [partial(db.wallets.create, f"L{uuid4().hex}", owner.agent_id, "live") for _ in range(2)],
         return_exceptions=True,

@@ -1,4 +1,4 @@
-"""Signals, who acts on them, and what became of it."""
+"""Signals, the agents that are eligible for them, and their executions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nexgent_db import AsyncDatabase
 from nexgent_db.errors import ForeignKeyViolation, InvalidInput
 from nexgent_db.models import SignalOrder, TradingSignal
 from tests.integration.aio.factories import Owner, new_owner
-from tests.support.concurrently import concurrently_async
+from tests.support.faults.concurrently import concurrently_async
 
 
 async def _signal(db: AsyncDatabase, owner: Owner, strength: int = 3) -> TradingSignal:
@@ -20,7 +20,7 @@ async def _signal(db: AsyncDatabase, owner: Owner, strength: int = 3) -> Trading
     )
 
 
-async def test_a_signal_is_stored_as_given(db: AsyncDatabase, owner: Owner) -> None:
+async def test_signal_is_stored_as_given(db: AsyncDatabase, owner: Owner) -> None:
     order = SignalOrder(
         token_address="T",
         signal_type="BUY",
@@ -36,7 +36,7 @@ async def test_a_signal_is_stored_as_given(db: AsyncDatabase, owner: Owner) -> N
     assert await db.signals.find_by_id(2**31 - 1) is None
 
 
-async def test_a_signal_needs_a_strength_in_range_and_a_user_that_exists(db: AsyncDatabase) -> None:
+async def test_signal_requires_strength_in_range_and_existing_user(db: AsyncDatabase) -> None:
     for strength in (0, 101, True, 1.0):
         with pytest.raises(InvalidInput) as refused:
             SignalOrder(token_address="T", signal_type="BUY", signal_strength=strength)
@@ -45,7 +45,7 @@ async def test_a_signal_needs_a_strength_in_range_and_a_user_that_exists(db: Asy
         await db.signals.create(SignalOrder(token_address="T", signal_type="BUY", signal_strength=1, user_id=uuid4()))
 
 
-async def test_many_signals_are_stored_in_their_order_or_none_is(db: AsyncDatabase, owner: Owner) -> None:
+async def test_many_signals_are_stored_in_order_and_atomically(db: AsyncDatabase, owner: Owner) -> None:
     orders = [
         SignalOrder(token_address=f"T{number}", signal_type="BUY", signal_strength=1 + number % 100, symbol=None)
         for number in range(2000)
@@ -61,7 +61,7 @@ async def test_many_signals_are_stored_in_their_order_or_none_is(db: AsyncDataba
     assert await db.signals.count_by_user(owner.user_id) == 2000
 
 
-async def test_only_the_creators_automated_agents_act_on_a_signal(db: AsyncDatabase, owner: Owner) -> None:
+async def test_only_automated_agents_of_creator_are_eligible(db: AsyncDatabase, owner: Owner) -> None:
     await new_owner(db)  # another user's agent
     paused = await db.agents.create(owner.user_id, "paused")
     await db.agents.update(paused.id, automated_trading_simulation=False)
@@ -77,7 +77,7 @@ async def test_only_the_creators_automated_agents_act_on_a_signal(db: AsyncDatab
     assert await db.signals.list_eligible_agents(2**31 - 1) == []
 
 
-async def test_a_deleted_signal_takes_its_executions_and_leaves_the_ledger(db: AsyncDatabase, owner: Owner) -> None:
+async def test_deletion_of_signal_deletes_executions_and_keeps_ledger(db: AsyncDatabase, owner: Owner) -> None:
     signal = await _signal(db, owner)
     await db.signal_executions.create_pending(signal.id, owner.agent_id)
     await db.trades.deposit(owner.deposit("10"))
@@ -90,7 +90,7 @@ async def test_a_deleted_signal_takes_its_executions_and_leaves_the_ledger(db: A
     assert stored.signal_id is None
 
 
-async def test_of_callers_at_once_one_claims_the_signal(db: AsyncDatabase, owner: Owner) -> None:
+async def test_concurrent_claims_of_signal_succeed_once(db: AsyncDatabase, owner: Owner) -> None:
     for _ in range(10):
         signal = await _signal(db, owner)
         claims = await concurrently_async(
@@ -103,7 +103,7 @@ async def test_of_callers_at_once_one_claims_the_signal(db: AsyncDatabase, owner
         await db.signal_executions.create_pending(signal.id, uuid4())
 
 
-async def test_an_execution_is_finished_once(db: AsyncDatabase, owner: Owner) -> None:
+async def test_execution_is_finished_once(db: AsyncDatabase, owner: Owner) -> None:
     deposit = await db.trades.deposit(owner.deposit("10"))
     finals = []
     for finish in ("mark_executed", "mark_failed", "mark_skipped"):
@@ -125,7 +125,7 @@ async def test_an_execution_is_finished_once(db: AsyncDatabase, owner: Owner) ->
     assert await db.signal_executions.mark_failed(uuid4(), "nothing") is None
 
 
-async def test_of_two_that_finish_at_once_one_does(db: AsyncDatabase, owner: Owner) -> None:
+async def test_concurrent_finishes_of_execution_succeed_once(db: AsyncDatabase, owner: Owner) -> None:
     for _ in range(10):
         signal = await _signal(db, owner)
         pending = await db.signal_executions.create_pending(signal.id, owner.agent_id)

@@ -1,4 +1,4 @@
-"""Each trade: what it does, what it refuses, and that a refusal or a repetition changes nothing."""
+"""Each trade: its effects, its rejections, and that a rejection or a repetition changes nothing."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ from nexgent_db.errors import (
 )
 from nexgent_db.models import SOL_MINT, DepositOrder
 from tests.integration.aio.factories import TOKEN, Owner, balance_of, new_owner
-from tests.support.state import broken_rules, rows_of
+from tests.support.builders.purge import purge_agent
+from tests.support.oracles.state import broken_rules, rows_of
 
-pytestmark = pytest.mark.usefixtures("sound_ledger")
+pytestmark = pytest.mark.usefixtures("consistent_ledger")
 
 OTHER = "TokenBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB2"
 
@@ -41,24 +42,24 @@ OTHER = "TokenBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB2"
 # --- Deposits, withdrawals, burns, plain swaps --------------------------------------------------
 
 
-async def test_deposit_adds_to_the_balance_and_the_ledger(db: AsyncDatabase, owner: Owner) -> None:
+async def test_deposit_adds_to_balance_and_ledger(db: AsyncDatabase, owner: Owner) -> None:
     result = await db.trades.deposit(owner.deposit("1.000000001", transaction_value_usd="150.5"))
     assert await balance_of(db, owner) == Decimal("1.000000001")
     assert result.balances == (await db.balances.find_by_wallet_and_token(owner.wallet_address, SOL_MINT),)
     assert result.transaction == await db.transactions.find_by_id(result.transaction.id)
     assert result.transaction.transaction_type == "DEPOSIT"
     assert result.transaction.transaction_value_usd == Decimal("150.5")
-    assert not result.replayed
+    assert not result.duplicate
 
 
-async def test_the_largest_and_the_smallest_amounts_are_exact(db: AsyncDatabase, owner: Owner) -> None:
+async def test_largest_and_smallest_amounts_are_exact(db: AsyncDatabase, owner: Owner) -> None:
     amounts = ("9283556390534", "0.000000000000000001", "99990000000000000000.5")
     for amount in amounts:
         await db.trades.deposit(owner.deposit(amount, TOKEN))
     assert await balance_of(db, owner, TOKEN) == Decimal("99990009283556390534.500000000000000001")
 
 
-async def test_withdrawal_takes_and_names_its_destination(db: AsyncDatabase, owner: Owner) -> None:
+async def test_withdrawal_debits_wallet_and_stores_destination(db: AsyncDatabase, owner: Owner) -> None:
     await db.trades.deposit(owner.deposit("5"))
     result = await db.trades.withdraw(owner.withdraw("2", destination_address="elsewhere"))
     assert await balance_of(db, owner) == 3
@@ -66,14 +67,14 @@ async def test_withdrawal_takes_and_names_its_destination(db: AsyncDatabase, own
     assert result.transaction.transaction_type == "WITHDRAWAL"
 
 
-async def test_burn_takes_all_and_leaves_zero(db: AsyncDatabase, owner: Owner) -> None:
+async def test_burn_of_all_leaves_zero(db: AsyncDatabase, owner: Owner) -> None:
     await db.trades.deposit(owner.deposit("5", TOKEN))
     result = await db.trades.burn(owner.burn("5", TOKEN))
     assert await balance_of(db, owner, TOKEN) == 0
     assert result.transaction.transaction_type == "BURN"
 
 
-async def test_swap_takes_one_token_and_adds_another(db: AsyncDatabase, owner: Owner) -> None:
+async def test_swap_debits_one_token_and_credits_other(db: AsyncDatabase, owner: Owner) -> None:
     await db.trades.deposit(owner.deposit("5", TOKEN))
     result = await db.trades.swap(owner.swap("2", TOKEN, "7.5", OTHER, slippage="0.5", price_impact="12.3456"))
     assert await balance_of(db, owner, TOKEN) == 3
@@ -82,7 +83,7 @@ async def test_swap_takes_one_token_and_adds_another(db: AsyncDatabase, owner: O
     assert {balance.token_address for balance in result.balances} == {TOKEN, OTHER}
 
 
-async def test_fees_come_off_sol_in_every_kind_of_trade(db: AsyncDatabase, owner: Owner) -> None:
+async def test_fees_are_debited_in_sol_in_every_trade(db: AsyncDatabase, owner: Owner) -> None:
     fees = {"protocol_fee_sol": "0.000005", "network_fee_sol": "0.01"}
     await db.trades.deposit(owner.deposit("10", **fees))
     await db.trades.withdraw(owner.withdraw("1", **fees))
@@ -94,7 +95,7 @@ async def test_fees_come_off_sol_in_every_kind_of_trade(db: AsyncDatabase, owner
     assert await balance_of(db, owner) == 10 - 1 - 2 - 1 + Decimal("0.5") - 7 * Decimal("0.010005")
 
 
-async def test_a_fee_larger_than_the_proceeds_needs_sol_in_the_wallet(db: AsyncDatabase, owner: Owner) -> None:
+async def test_fee_above_proceeds_requires_sol_in_wallet(db: AsyncDatabase, owner: Owner) -> None:
     await db.trades.deposit(owner.deposit("5", TOKEN))
     swap = owner.swap("5", TOKEN, "0.001", SOL_MINT, network_fee_sol="0.002")
     with pytest.raises(InsufficientBalance) as refused:
@@ -114,14 +115,18 @@ async def test_payloads_are_stored_as_given(db: AsyncDatabase, owner: Owner) -> 
     assert stored == result.transaction
 
 
-@pytest.mark.parametrize("name", ["get_quote_base", "get_quote_force_rooute", "get_ultra_order", "post_swap"])
-async def test_recorded_answers_of_jupiter_come_back_as_they_went_in(
-    db: AsyncDatabase, owner: Owner, name: str
-) -> None:
-    recorded = Path(__file__).parents[4] / "shared/data/jupiter" / f"{name}.json"
-    if not recorded.exists():
-        pytest.skip("the recorded answers are not beside this checkout")
-    payload = json.loads(recorded.read_text())
+MADE_UP_PAYLOADS = [
+    Path(__file__).parents[2] / f"data/swap_payloads/{name}.json" for name in ("quote", "order", "swap")
+]
+# Recorded answers are tried as well where they stand beside the checkout.
+RECORDED_PAYLOADS = sorted((Path(__file__).parents[4] / "shared/data/jupiter").glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [pytest.param(json.loads(path.read_text()), id=path.stem) for path in (*MADE_UP_PAYLOADS, *RECORDED_PAYLOADS)],
+)
+async def test_payload_of_exchange_is_returned_unchanged(db: AsyncDatabase, owner: Owner, payload: Any) -> None:
     await db.trades.deposit(owner.deposit("10"))
     result = await db.trades.swap(owner.swap("1", SOL_MINT, "2", OTHER, swap_payload=payload))
     stored = await db.transactions.find_by_id(result.transaction.id)
@@ -132,7 +137,7 @@ async def test_recorded_answers_of_jupiter_come_back_as_they_went_in(
 # --- Positions ----------------------------------------------------------------------------------
 
 
-async def test_buy_opens_a_position(db: AsyncDatabase, owner: Owner) -> None:
+async def test_buy_opens_position(db: AsyncDatabase, owner: Owner) -> None:
     await db.trades.deposit(owner.deposit("10"))
     result = await db.trades.buy(
         owner.buy("2", "3", protocol_fee_sol="0.01", stop_loss_percentage="-32", take_profit_levels=4)
@@ -152,14 +157,14 @@ async def test_buy_opens_a_position(db: AsyncDatabase, owner: Owner) -> None:
     assert await balance_of(db, owner, TOKEN) == 3
 
 
-async def test_a_price_of_1e_12_is_exact(db: AsyncDatabase, owner: Owner) -> None:
+async def test_price_of_1e_12_is_exact(db: AsyncDatabase, owner: Owner) -> None:
     await db.trades.deposit(owner.deposit("10"))
     result = await db.trades.buy(owner.buy("1.4", "1000000000000"))
     assert result.position is not None
     assert result.position.purchase_price == Decimal("0.0000000000014")
 
 
-async def test_dca_buy_averages_the_price_over_all_that_was_invested(db: AsyncDatabase, owner: Owner) -> None:
+async def test_dca_buy_averages_price_over_total_invested(db: AsyncDatabase, owner: Owner) -> None:
     await db.trades.deposit(owner.deposit("10"))
     await db.trades.buy(owner.buy("2", "3"))
     bought = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -171,15 +176,15 @@ async def test_dca_buy_averages_the_price_over_all_that_was_invested(db: AsyncDa
     assert position.purchase_amount == 7
     assert position.total_invested_sol == Decimal("3.1")
     assert position.purchase_price == Decimal("0.442857142857142857")  # 3.1 / 7
-    assert position.remaining_amount is None
+    assert position.remaining_amount == 7
     assert position.lowest_price == Decimal("0.25")
-    assert (position.dca_count, position.dca_transaction_ids) == (1, [str(result.transaction.id)])
+    assert (position.dca_count, position.dca_transaction_ids) == (1, [result.transaction.id])
     assert position.last_dca_time == bought
     assert (position.tp_batch_start_level, position.total_take_profit_levels) == (0, 3)
     assert result.transaction.is_dca
 
 
-async def test_dca_after_a_take_profit_starts_a_new_batch(db: AsyncDatabase, owner: Owner) -> None:
+async def test_dca_after_take_profit_starts_new_batch(db: AsyncDatabase, owner: Owner) -> None:
     await db.trades.deposit(owner.deposit("10"))
     await db.trades.buy(owner.buy("2", "4", take_profit_levels=4))
     await db.trades.take_profit(owner.take_profit("1", "1", levels_hit=2))
@@ -189,7 +194,7 @@ async def test_dca_after_a_take_profit_starts_a_new_batch(db: AsyncDatabase, own
     assert (result.position.tp_batch_start_level, result.position.total_take_profit_levels) == (2, 6)
 
 
-async def test_take_profit_reduces_and_realises(db: AsyncDatabase, owner: Owner) -> None:
+async def test_take_profit_reduces_position_and_realises_profit(db: AsyncDatabase, owner: Owner) -> None:
     await db.trades.deposit(owner.deposit("10"))
     await db.trades.buy(owner.buy("3", "9", protocol_fee_sol="0.03"))
     result = await db.trades.take_profit(
@@ -200,14 +205,14 @@ async def test_take_profit_reduces_and_realises(db: AsyncDatabase, owner: Owner)
     assert position.remaining_amount == 6
     assert position.proceeds_sol == Decimal("3.5")
     assert position.realized_profit_sol == Decimal("3.5") - Decimal("1.01")  # cost basis: 3/9 of 3.03
-    assert (position.take_profit_levels_hit, position.take_profit_transaction_ids) == (1, [str(result.transaction.id)])
+    assert (position.take_profit_levels_hit, position.take_profit_transaction_ids) == (1, [result.transaction.id])
     assert (position.moon_bag_activated, position.moon_bag_amount) == (True, 2)
     assert position.last_take_profit_time == result.transaction.transaction_time
     assert result.transaction.is_take_profit
     assert result.swap is None
 
 
-async def test_sell_closes_and_accounts_for_the_whole_life(db: AsyncDatabase, owner: Owner) -> None:
+async def test_sell_closes_position_with_profit_of_all_sales(db: AsyncDatabase, owner: Owner) -> None:
     await db.trades.deposit(owner.deposit("10"))
     bought = datetime(2025, 5, 1, tzinfo=UTC)
     bought_by = await db.trades.buy(owner.buy("3", "9", protocol_fee_sol="0.03", transaction_time=bought))
@@ -238,7 +243,7 @@ async def test_sell_closes_and_accounts_for_the_whole_life(db: AsyncDatabase, ow
     assert await balance_of(db, owner, TOKEN) == 0
 
 
-async def test_a_take_profit_that_leaves_nothing_closes(db: AsyncDatabase, owner: Owner) -> None:
+async def test_take_profit_of_rest_closes_position(db: AsyncDatabase, owner: Owner) -> None:
     await db.trades.deposit(owner.deposit("10"))
     await db.trades.buy(owner.buy("3", "9"))
     result = await db.trades.take_profit(owner.take_profit("9", "4"))
@@ -247,7 +252,7 @@ async def test_a_take_profit_that_leaves_nothing_closes(db: AsyncDatabase, owner
     assert (result.swap.close_reason, result.swap.profit_loss_sol) == ("take_profit", 1)
 
 
-async def test_a_sold_token_can_be_bought_again(db: AsyncDatabase, owner: Owner) -> None:
+async def test_sold_token_can_be_bought_again(db: AsyncDatabase, owner: Owner) -> None:
     await db.trades.deposit(owner.deposit("10"))
     for _ in range(3):
         await db.trades.buy(owner.buy("1", "3"))
@@ -256,7 +261,7 @@ async def test_a_sold_token_can_be_bought_again(db: AsyncDatabase, owner: Owner)
     assert len(await db.historical_swaps.list_by_agent(owner.agent_id)) == 3
 
 
-async def test_reset_burns_everything_and_starts_over(db: AsyncDatabase, owner: Owner) -> None:
+async def test_reset_burns_holdings_and_deposits_opening_sol(db: AsyncDatabase, owner: Owner) -> None:
     await db.trades.deposit(owner.deposit("10"))
     await db.trades.deposit(owner.deposit("5", OTHER))
     await db.trades.buy(owner.buy("3", "9"))
@@ -267,11 +272,11 @@ async def test_reset_burns_everything_and_starts_over(db: AsyncDatabase, owner: 
     assert [await balance_of(db, owner, token) for token in (SOL_MINT, TOKEN, OTHER)] == [100, 0, 0]
     assert await db.positions.list_by_agent(owner.agent_id) == []
     again = await db.trades.reset_wallet(order)
-    assert again.replayed
-    assert again.model_copy(update={"replayed": False}) == result
+    assert again.duplicate
+    assert again.model_copy(update={"duplicate": False}) == result
 
 
-async def test_reset_of_an_empty_wallet_deposits_only(db: AsyncDatabase, owner: Owner) -> None:
+async def test_reset_of_empty_wallet_deposits_only(db: AsyncDatabase, owner: Owner) -> None:
     result = await db.trades.reset_wallet(owner.reset("7"))
     assert [t.transaction_type for t in result.transactions] == ["DEPOSIT"]
     assert await balance_of(db, owner) == 7
@@ -284,7 +289,7 @@ async def test_reset_of_an_empty_wallet_deposits_only(db: AsyncDatabase, owner: 
 
 
 async def _refusal(db: AsyncDatabase, database_url: str, owner: Owner, method: str, order: Any) -> TradeRefused:
-    """The refusal of an order, after seeing that it changed nothing: alone, and in a block that goes on."""
+    """The refusal of an order, after seeing that it changed nothing: alone, and in a transaction that goes on."""
     before = rows_of(database_url, owner.agent_id)
     with pytest.raises(TradeRefused) as alone:
         await getattr(db.trades, method)(order)
@@ -292,12 +297,12 @@ async def _refusal(db: AsyncDatabase, database_url: str, owner: Owner, method: s
     async with db.transaction() as tx:
         with pytest.raises(type(alone.value)):
             await getattr(tx.trades, method)(order)
-        assert await tx.users.find_by_id(owner.user_id) is not None  # the block is not aborted
+        assert await tx.users.find_by_id(owner.user_id) is not None  # the transaction is not aborted
     assert rows_of(database_url, owner.agent_id) == before
     return alone.value
 
 
-async def test_oversell_leaves_everything_untouched(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
+async def test_oversell_changes_nothing(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     await db.trades.deposit(owner.deposit("10"))
     await db.trades.buy(owner.buy("1", "3"))
     for method, order in (("sell", owner.sell("3.1", "2")), ("take_profit", owner.take_profit("3.1", "2"))):
@@ -306,7 +311,7 @@ async def test_oversell_leaves_everything_untouched(db: AsyncDatabase, owner: Ow
         assert (refused.remaining, refused.requested) == (3, Decimal("3.1"))
 
 
-async def test_a_full_sale_must_name_all(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
+async def test_full_sale_of_part_is_refused(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     await db.trades.deposit(owner.deposit("10"))
     await db.trades.buy(owner.buy("1", "3"))
     refused = await _refusal(db, database_url, owner, "sell", owner.sell("2.9", "2"))
@@ -315,7 +320,9 @@ async def test_a_full_sale_must_name_all(db: AsyncDatabase, owner: Owner, databa
 
 
 @pytest.mark.parametrize("method", ["withdraw", "burn"])
-async def test_no_more_leaves_than_there_is(db: AsyncDatabase, owner: Owner, database_url: str, method: str) -> None:
+async def test_withdrawal_above_balance_is_refused(
+    db: AsyncDatabase, owner: Owner, database_url: str, method: str
+) -> None:
     await db.trades.deposit(owner.deposit("10"))
     order = getattr(owner, method)("10.000000000000000001")
     refused = await _refusal(db, database_url, owner, method, order)
@@ -324,20 +331,20 @@ async def test_no_more_leaves_than_there_is(db: AsyncDatabase, owner: Owner, dat
     assert "holds 10 of" in str(refused)
 
 
-async def test_what_was_never_held_counts_as_zero(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
+async def test_token_never_held_has_balance_zero(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     refused = await _refusal(db, database_url, owner, "swap", owner.swap("1", OTHER, "1", TOKEN))
     assert isinstance(refused, InsufficientBalance)
     assert (refused.token_address, refused.balance, refused.required) == (OTHER, 0, 1)
 
 
-async def test_a_buy_needs_its_fees_too(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
+async def test_buy_without_sol_for_fees_is_refused(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     await db.trades.deposit(owner.deposit("1"))
     refused = await _refusal(db, database_url, owner, "buy", owner.buy("1", "3", network_fee_sol="0.000000001"))
     assert isinstance(refused, InsufficientBalance)
     assert refused.required == Decimal("1.000000001")
 
 
-async def test_a_second_buy_is_refused(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
+async def test_second_buy_of_token_is_refused(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     await db.trades.deposit(owner.deposit("10"))
     await db.trades.buy(owner.buy("1", "3"))
     refused = await _refusal(db, database_url, owner, "buy", owner.buy("1", "3"))
@@ -345,9 +352,7 @@ async def test_a_second_buy_is_refused(db: AsyncDatabase, owner: Owner, database
     assert refused.remaining == 3
 
 
-async def test_without_a_position_there_is_nothing_to_add_to_or_sell(
-    db: AsyncDatabase, owner: Owner, database_url: str
-) -> None:
+async def test_dca_and_sale_without_position_are_refused(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     await db.trades.deposit(owner.deposit("10"))
     await db.trades.deposit(owner.deposit("10", TOKEN))
     for method, order in (
@@ -358,7 +363,7 @@ async def test_without_a_position_there_is_nothing_to_add_to_or_sell(
         assert isinstance(await _refusal(db, database_url, owner, method, order), PositionNotFound)
 
 
-async def test_a_sale_needs_the_tokens_in_the_wallet(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
+async def test_sale_without_tokens_in_wallet_is_refused(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     await db.trades.deposit(owner.deposit("10"))
     await db.trades.buy(owner.buy("1", "3"))
     await db.trades.withdraw(owner.withdraw("1", TOKEN))
@@ -367,7 +372,7 @@ async def test_a_sale_needs_the_tokens_in_the_wallet(db: AsyncDatabase, owner: O
     assert (refused.token_address, refused.balance, refused.required) == (TOKEN, 2, 3)
 
 
-async def test_take_profits_stop_at_the_moon_bag(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
+async def test_take_profits_stop_at_moon_bag(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     await db.trades.deposit(owner.deposit("10"))
     await db.trades.buy(owner.buy("1", "10"))
     refused = await _refusal(db, database_url, owner, "take_profit", owner.take_profit("5", "1", moon_bag_amount="5.1"))
@@ -382,7 +387,7 @@ async def test_take_profits_stop_at_the_moon_bag(db: AsyncDatabase, owner: Owner
     assert (await db.trades.sell(owner.sell("1", "9"))).swap is not None
 
 
-async def test_a_stale_counter_is_refused(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
+async def test_stale_counter_is_refused(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     await db.trades.deposit(owner.deposit("10"))
     await db.trades.buy(owner.buy("1", "10"))
     for method, order in (
@@ -396,7 +401,7 @@ async def test_a_stale_counter_is_refused(db: AsyncDatabase, owner: Owner, datab
     await db.trades.take_profit(owner.take_profit("1", "1", expected_levels_hit=0))
 
 
-async def test_a_sale_cannot_precede_its_purchase(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
+async def test_sale_before_purchase_is_refused(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     bought = datetime(2025, 5, 1, tzinfo=UTC)
     await db.trades.deposit(owner.deposit("10"))
     await db.trades.buy(owner.buy("1", "10", transaction_time=bought))
@@ -404,7 +409,7 @@ async def test_a_sale_cannot_precede_its_purchase(db: AsyncDatabase, owner: Owne
     assert isinstance(await _refusal(db, database_url, owner, "sell", early), SaleBeforePurchase)
 
 
-async def test_a_sale_without_a_time_of_its_own_follows_its_purchase(db: AsyncDatabase, owner: Owner) -> None:
+async def test_sale_without_time_is_not_before_purchase(db: AsyncDatabase, owner: Owner) -> None:
     bought = datetime(2100, 1, 1, tzinfo=UTC)
     await db.trades.deposit(owner.deposit("10"))
     await db.trades.buy(owner.buy("1", "10", transaction_time=bought))
@@ -413,7 +418,7 @@ async def test_a_sale_without_a_time_of_its_own_follows_its_purchase(db: AsyncDa
     assert result.swap.sale_time == result.transaction.transaction_time == bought
 
 
-async def test_a_wallet_of_another_agent_is_not_found(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
+async def test_wallet_of_other_agent_is_not_found(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     await db.trades.deposit(owner.deposit("10"))
     stranger = await new_owner(db)
     thief = Owner(stranger.user_id, stranger.agent_id, owner.wallet_address)
@@ -430,7 +435,7 @@ async def test_a_wallet_of_another_agent_is_not_found(db: AsyncDatabase, owner: 
         assert isinstance(await _refusal(db, database_url, owner, method, order), WalletNotFound)
 
 
-async def test_a_live_wallet_is_not_reset(db: AsyncDatabase, database_url: str) -> None:
+async def test_reset_of_live_wallet_is_refused(db: AsyncDatabase, database_url: str) -> None:
     live = await new_owner(db, "live")
     await db.trades.deposit(live.deposit("1"))
     refused = await _refusal(db, database_url, live, "reset_wallet", live.reset())
@@ -438,7 +443,7 @@ async def test_a_live_wallet_is_not_reset(db: AsyncDatabase, database_url: str) 
     assert refused.wallet_type == "live"
 
 
-async def test_a_balance_that_would_not_fit_is_refused(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
+async def test_balance_overflow_is_refused(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     await db.trades.deposit(owner.deposit("99999999999999999999", TOKEN))
     before = rows_of(database_url, owner.agent_id)
     with pytest.raises(NumericOverflow):
@@ -449,7 +454,7 @@ async def test_a_balance_that_would_not_fit_is_refused(db: AsyncDatabase, owner:
 # --- Repeated orders ----------------------------------------------------------------------------
 
 
-async def test_a_repeated_order_returns_the_first_result_whatever_happened_since(
+async def test_repeated_order_returns_first_result_after_later_trades(
     db: AsyncDatabase, owner: Owner, database_url: str
 ) -> None:
     deposit, buy = owner.deposit("10"), owner.buy("1", "10", swap_payload={"a": [0.1]})
@@ -459,17 +464,17 @@ async def test_a_repeated_order_returns_the_first_result_whatever_happened_since
     before = rows_of(database_url, owner.agent_id)
     for (method, order), result in zip(orders, first, strict=True):
         again = await getattr(db.trades, method)(order)
-        assert again.replayed
-        assert again.model_copy(update={"replayed": False}) == result
+        assert again.duplicate
+        assert again.model_copy(update={"duplicate": False}) == result
     assert rows_of(database_url, owner.agent_id) == before
 
 
-async def test_a_repeated_order_written_differently_is_the_same(db: AsyncDatabase, owner: Owner) -> None:
+async def test_repeated_order_with_equal_values_returns_first_result(db: AsyncDatabase, owner: Owner) -> None:
     at = datetime(2025, 5, 1, 12, tzinfo=UTC)
     order = owner.deposit("10.50", transaction_time=at)
     await db.trades.deposit(order)
     same = owner.deposit("10.5", transaction_time=at.astimezone(), request_id=order.request_id)
-    assert (await db.trades.deposit(same)).replayed
+    assert (await db.trades.deposit(same)).duplicate
 
 
 @pytest.mark.parametrize(
@@ -483,7 +488,7 @@ async def test_a_repeated_order_written_differently_is_the_same(db: AsyncDatabas
         {"transaction_hash": "other"},
     ],
 )
-async def test_the_same_id_with_other_content_is_a_conflict(
+async def test_same_id_with_other_content_is_conflict(
     db: AsyncDatabase, owner: Owner, database_url: str, change: dict[str, Any]
 ) -> None:
     first = owner.deposit("10")
@@ -494,9 +499,7 @@ async def test_the_same_id_with_other_content_is_a_conflict(
     assert refused.request_id == first.request_id
 
 
-async def test_the_same_id_for_another_kind_of_trade_is_a_conflict(
-    db: AsyncDatabase, owner: Owner, database_url: str
-) -> None:
+async def test_same_id_for_other_operation_is_conflict(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     first = owner.deposit("10")
     await db.trades.deposit(first)
     for method, order in (
@@ -507,7 +510,7 @@ async def test_the_same_id_for_another_kind_of_trade_is_a_conflict(
         assert isinstance(await _refusal(db, database_url, owner, method, order), IdempotencyConflict)
 
 
-async def test_the_same_id_for_another_wallet_is_a_conflict(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
+async def test_same_id_for_other_wallet_is_conflict(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     first = owner.deposit("10")
     await db.trades.deposit(first)
     other = await new_owner(db)
@@ -515,25 +518,26 @@ async def test_the_same_id_for_another_wallet_is_a_conflict(db: AsyncDatabase, o
     assert isinstance(refused, IdempotencyConflict)
 
 
-async def test_a_repeated_order_whose_transaction_was_deleted_by_hand_is_a_conflict(
+async def test_repeated_order_with_deleted_transaction_is_conflict(
     db: AsyncDatabase, owner: Owner, database_url: str
 ) -> None:
     order = owner.deposit("1")
     await db.trades.deposit(order)
     with psycopg.connect(database_url) as connection:
+        connection.execute("SET session_replication_role = replica")  # the ledger is append-only
         connection.execute("DELETE FROM agent_transactions WHERE id = %s", [order.request_id])
     refused = await _refusal(db, database_url, owner, "deposit", order)
     assert isinstance(refused, IdempotencyConflict)
-    await db.agents.delete(owner.agent_id)  # the ledger was broken on purpose
+    purge_agent(database_url, owner.agent_id)  # the ledger was broken on purpose
 
 
-async def test_an_on_chain_transaction_is_recorded_once_for_a_wallet(
+async def test_on_chain_transaction_is_recorded_once_per_wallet(
     db: AsyncDatabase, owner: Owner, database_url: str
 ) -> None:
     first = owner.deposit("10", transaction_hash="5xHash")
     await db.trades.deposit(first)
     assert owner.deposit("10", transaction_hash="5xHash").request_id == first.request_id
-    assert (await db.trades.deposit(owner.deposit("10", transaction_hash="5xHash"))).replayed
+    assert (await db.trades.deposit(owner.deposit("10", transaction_hash="5xHash"))).duplicate
     other_id = owner.deposit("10", transaction_hash="5xHash", request_id=uuid4())
     refused = await _refusal(db, database_url, owner, "deposit", other_id)
     assert isinstance(refused, IdempotencyConflict)
@@ -571,32 +575,28 @@ async def test_an_on_chain_transaction_is_recorded_once_for_a_wallet(
         ({"surprise": 1}, "surprise"),
     ],
 )
-async def test_an_order_that_cannot_be_stored_exactly_is_not_made(
-    owner: Owner, change: dict[str, Any], field: str
-) -> None:
+async def test_order_with_inexact_amount_is_refused(owner: Owner, change: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         DepositOrder(**{**dict(owner.deposit("1")), **change})
     assert refused.value.field == field
 
 
-async def test_a_nul_in_a_text_is_invalid_input(db: AsyncDatabase, owner: Owner) -> None:
+async def test_nul_in_text_is_invalid_input(db: AsyncDatabase, owner: Owner) -> None:
     with pytest.raises(InvalidInput, match="NUL"):
         await db.trades.deposit(owner.deposit("1", transaction_hash="a\0b"))
 
 
-async def test_a_position_in_sol_or_a_swap_of_one_token_is_not_made(owner: Owner) -> None:
+async def test_position_in_sol_and_swap_of_one_token_are_refused(owner: Owner) -> None:
     with pytest.raises(InvalidInput, match="SOL itself"):
         owner.buy("1", "1", SOL_MINT)
     with pytest.raises(InvalidInput, match="same token"):
         owner.swap("1", TOKEN, "1", TOKEN)
 
 
-# --- In a block ---------------------------------------------------------------------------------
+# --- In a transaction ---------------------------------------------------------------------------------
 
 
-async def test_trades_of_a_block_are_kept_together_or_not_at_all(
-    db: AsyncDatabase, owner: Owner, database_url: str
-) -> None:
+async def test_trades_of_transaction_are_atomic(db: AsyncDatabase, owner: Owner, database_url: str) -> None:
     async with db.transaction() as tx:
         await tx.trades.deposit(owner.deposit("10"))
         await tx.trades.buy(owner.buy("1", "3"))
@@ -610,7 +610,7 @@ async def test_trades_of_a_block_are_kept_together_or_not_at_all(
     assert rows_of(database_url, owner.agent_id) == before
 
 
-async def test_the_check_file_sees_tampering(fresh_database_url: str) -> None:
+async def test_checks_detect_tampering(fresh_database_url: str) -> None:
     async with AsyncDatabase(fresh_database_url) as own:
         owner = await new_owner(own)
         await own.trades.deposit(owner.deposit("10"))

@@ -1,4 +1,4 @@
-"""Users: partial updates, failed log-ins and the lock that they lead to."""
+"""Users: partial updates, failed log-ins and the lock after five of them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import pytest
 from nexgent_db import AsyncDatabase
 from nexgent_db.errors import EmailTaken, InvalidInput
 from nexgent_db.models import User
-from tests.support.concurrently import concurrently_async
+from tests.support.faults.concurrently import concurrently_async
 
 
 async def new_user(db: AsyncDatabase) -> User:
     return await db.users.create(f"{uuid4()}@example.org", "old hash")
 
 
-def let_the_lock_run_out(database_url: str, user_id: UUID) -> None:
+def expire_lock(database_url: str, user_id: UUID) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("UPDATE users SET locked_until = now() - interval '1 second' WHERE id = %s", [user_id])
 
 
-async def test_an_update_changes_what_is_given_and_leaves_the_rest(db: AsyncDatabase) -> None:
+async def test_update_changes_given_fields_only(db: AsyncDatabase) -> None:
     user = await new_user(db)
     email = f"{uuid4()}@example.org"
     assert await db.users.update(user.id) == user
@@ -39,7 +39,7 @@ async def test_an_update_changes_what_is_given_and_leaves_the_rest(db: AsyncData
     assert await db.users.update(uuid4(), email=f"{uuid4()}@example.org") is None
 
 
-async def test_a_taken_address_is_refused_by_name_and_nothing_changed(db: AsyncDatabase) -> None:
+async def test_taken_address_is_refused_and_nothing_changes(db: AsyncDatabase) -> None:
     taken, user = await new_user(db), await new_user(db)
     with pytest.raises(EmailTaken) as refused:
         await db.users.update(user.id, email=taken.email.upper(), password_hash="new hash")
@@ -52,7 +52,7 @@ async def test_a_taken_address_is_refused_by_name_and_nothing_changed(db: AsyncD
     assert await db.users.update(user.id, email=user.email.upper()) is not None, "its own address in another case"
 
 
-async def test_of_two_who_want_one_address_one_gets_it(db: AsyncDatabase) -> None:
+async def test_concurrent_claims_of_address_succeed_once(db: AsyncDatabase) -> None:
     users = [await new_user(db) for _ in range(2)]
     email = f"{uuid4()}@example.org"
     results = await concurrently_async(
@@ -61,7 +61,7 @@ async def test_of_two_who_want_one_address_one_gets_it(db: AsyncDatabase) -> Non
     assert sorted(type(result).__name__ for result in results) == ["EmailTaken", "User"]
 
 
-async def test_twenty_failures_at_once_count_twenty_and_lock(db: AsyncDatabase) -> None:
+async def test_concurrent_failures_all_count_and_lock(db: AsyncDatabase) -> None:
     user = await new_user(db)
     results = await concurrently_async([partial(db.users.record_failed_login, user.id)] * 20)
     assert sorted(result.failed_login_attempts for result in results if result is not None) == list(range(1, 21))
@@ -71,7 +71,7 @@ async def test_twenty_failures_at_once_count_twenty_and_lock(db: AsyncDatabase) 
     assert await db.users.is_locked(user.id)
 
 
-async def test_the_fifth_failure_locks_for_15_minutes_and_later_ones_do_not_prolong_it(db: AsyncDatabase) -> None:
+async def test_fifth_failure_locks_for_15_minutes_and_later_ones_do_not_prolong_it(db: AsyncDatabase) -> None:
     user = await new_user(db)
     for number in range(1, 5):
         failed = await db.users.record_failed_login(user.id)
@@ -88,7 +88,7 @@ async def test_the_fifth_failure_locks_for_15_minutes_and_later_ones_do_not_prol
     assert (sixth.failed_login_attempts, sixth.locked_until) == (6, fifth.locked_until)
 
 
-async def test_a_success_resets_both(db: AsyncDatabase) -> None:
+async def test_success_resets_count_and_lock(db: AsyncDatabase) -> None:
     user = await new_user(db)
     for _ in range(5):
         await db.users.record_failed_login(user.id)
@@ -98,18 +98,18 @@ async def test_a_success_resets_both(db: AsyncDatabase) -> None:
     assert await db.users.reset_failed_logins(user.id) == 0
 
 
-async def test_a_lock_that_has_run_out_begins_a_new_count(db: AsyncDatabase, database_url: str) -> None:
+async def test_failure_after_expired_lock_starts_new_count(db: AsyncDatabase, database_url: str) -> None:
     user = await new_user(db)
     for _ in range(7):
         await db.users.record_failed_login(user.id)
-    let_the_lock_run_out(database_url, user.id)
+    expire_lock(database_url, user.id)
     assert not await db.users.is_locked(user.id)
     again = await db.users.record_failed_login(user.id)
     assert again is not None
     assert (again.failed_login_attempts, again.locked_until) == (1, None)
 
 
-async def test_of_nobody_nothing_is_counted(db: AsyncDatabase) -> None:
+async def test_failure_of_unknown_user_is_not_counted(db: AsyncDatabase) -> None:
     assert await db.users.record_failed_login(uuid4()) is None
     assert await db.users.reset_failed_logins(uuid4()) == 0
     assert not await db.users.is_locked(uuid4())

@@ -1,5 +1,5 @@
 # Generated from tests/integration/aio/conftest.py by `make sync`: do not edit.
-"""A database object and things to trade with."""
+"""A database object, and owners for trades."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from nexgent_db import Database
 from tests.integration.sync.factories import Owner, new_owner
-from tests.support.state import broken_rules
+from tests.support.oracles.state import broken_rules
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def owner(db: Database) -> Owner:
 
 
 @pytest.fixture
-def sound_ledger(database_url: str) -> Iterator[None]:
+def consistent_ledger(database_url: str) -> Iterator[None]:
     """After the test, every query of sql/checks.sql must come back empty."""
     yield
     assert broken_rules(database_url) == {}

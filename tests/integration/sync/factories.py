@@ -1,5 +1,5 @@
 # Generated from tests/integration/aio/factories.py by `make sync`: do not edit.
-"""Orders and owners of which a test says only what matters to it."""
+"""Builds owners and orders; a test states only the values that matter to it."""
 
 from __future__ import annotations
 
@@ -103,6 +103,6 @@ def funded_owner(db: Database) -> Owner:
 
 
 def balance_of(db: Database, owner: Owner, token: str = SOL_MINT) -> Decimal:
-    """What the wallet holds of the token; 0 when it never held any."""
+    """The wallet's balance of the token; 0 when it never held any."""
     found: AgentBalance | None = db.balances.find_by_wallet_and_token(owner.wallet_address, token)
     return Decimal(0) if found is None else found.balance

@@ -1,5 +1,5 @@
 # Generated from tests/integration/aio/test_agents.py by `make sync`: do not edit.
-"""Agents: trading configurations, automated trading by mode, the wallet to trade in."""
+"""Agents: trading configurations, automated trading per mode, the default wallet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nexgent_db import Database
 from nexgent_db.errors import InvalidInput, InvalidTradingConfig
 from nexgent_db.models import AgentTradingConfig
 from tests.integration.sync.factories import Owner
-from tests.support.concurrently import concurrently
+from tests.support.faults.concurrently import concurrently
 
 LONG = Decimal("12345678901234567.123456789012345678")
 
@@ -32,13 +32,13 @@ def store(database_url: str, agent_id: UUID, document: str) -> None:
         connection.execute("UPDATE agents SET trading_config = %s WHERE id = %s", [document, agent_id])
 
 
-def test_nothing_stored_is_all_defaults(db: Database, owner: Owner, database_url: str) -> None:
+def test_missing_configuration_reads_as_defaults(db: Database, owner: Owner, database_url: str) -> None:
     assert db.agents.load_config(owner.agent_id) == AgentTradingConfig()
     store(database_url, owner.agent_id, "null")
     assert db.agents.load_config(owner.agent_id) == AgentTradingConfig()
 
 
-def test_a_partial_document_is_merged_over_the_defaults(db: Database, owner: Owner, database_url: str) -> None:
+def test_partial_document_is_merged_over_defaults(db: Database, owner: Owner, database_url: str) -> None:
     store(database_url, owner.agent_id, '{"stopLoss": {"defaultPercentage": -12.50}, "old": {"x": 1}}')
     config = db.agents.load_config(owner.agent_id)
     assert config is not None
@@ -47,7 +47,7 @@ def test_a_partial_document_is_merged_over_the_defaults(db: Database, owner: Own
     assert config.dca == AgentTradingConfig().dca
 
 
-def test_a_saved_configuration_comes_back_to_the_last_digit(db: Database, owner: Owner, database_url: str) -> None:
+def test_saved_configuration_comes_back_to_last_digit(db: Database, owner: Owner, database_url: str) -> None:
     config = AgentTradingConfig.from_document(
         {"purchaseLimits": {"maxPurchasePerToken": LONG, "maxPriceImpact": None}, "signals": {"marketCapMin": LONG}}
     )
@@ -58,7 +58,7 @@ def test_a_saved_configuration_comes_back_to_the_last_digit(db: Database, owner:
     assert db.agents.load_config(owner.agent_id) == AgentTradingConfig()
 
 
-def test_a_patch_changes_what_it_names(db: Database, owner: Owner) -> None:
+def test_patch_changes_only_named_keys(db: Database, owner: Owner) -> None:
     db.agents.update_config(owner.agent_id, {"signals": {"marketCapMin": 5, "minScore": 3}})
     config = db.agents.update_config(owner.agent_id, {"signals": {"marketCapMin": None}, "unknown": 1})
     assert config is not None
@@ -66,7 +66,7 @@ def test_a_patch_changes_what_it_names(db: Database, owner: Owner) -> None:
     assert db.agents.load_config(owner.agent_id) == config
 
 
-def test_an_invalid_patch_is_refused_whole(db: Database, owner: Owner, database_url: str) -> None:
+def test_invalid_patch_is_refused_whole(db: Database, owner: Owner, database_url: str) -> None:
     db.agents.update_config(owner.agent_id, {"dca": {"enabled": True}})
     before = stored(database_url, owner.agent_id)
     with pytest.raises(InvalidTradingConfig) as refused:
@@ -88,16 +88,18 @@ def test_an_invalid_patch_is_refused_whole(db: Database, owner: Owner, database_
     assert stored(database_url, owner.agent_id) == before
 
 
-def test_a_bad_stored_document_is_told_and_a_patch_can_mend_it(db: Database, owner: Owner, database_url: str) -> None:
+def test_invalid_stored_document_is_reported_and_patch_repairs_it(
+    db: Database, owner: Owner, database_url: str
+) -> None:
     store(database_url, owner.agent_id, '{"signals": {"minScore": 9}}')
     with pytest.raises(InvalidTradingConfig, match=r"signals\.minScore") as refused:
         db.agents.load_config(owner.agent_id)
     assert refused.value.agent_id == owner.agent_id
-    mended = db.agents.update_config(owner.agent_id, {"signals": {"minScore": 2}})
-    assert db.agents.load_config(owner.agent_id) == mended
+    changed = db.agents.update_config(owner.agent_id, {"signals": {"minScore": 2}})
+    assert db.agents.load_config(owner.agent_id) == changed
 
 
-def test_edits_of_different_keys_at_once_all_survive(db: Database, owner: Owner) -> None:
+def test_concurrent_patches_of_different_keys_all_survive(db: Database, owner: Owner) -> None:
     patches: list[dict[str, object]] = [
         {"stopLoss": {"defaultPercentage": -10}},
         {"stopLoss": {"enabled": False}},
@@ -110,13 +112,13 @@ def test_edits_of_different_keys_at_once_all_survive(db: Database, owner: Owner)
     assert db.agents.load_config(owner.agent_id) == AgentTradingConfig.from_document(*patches)
 
 
-def test_a_configuration_needs_an_agent(db: Database) -> None:
+def test_configuration_needs_agent(db: Database) -> None:
     assert db.agents.load_config(uuid4()) is None
     assert db.agents.save_config(uuid4(), AgentTradingConfig()) is None
     assert db.agents.update_config(uuid4(), {}) is None
 
 
-def test_automated_trading_is_set_for_one_mode(db: Database, owner: Owner) -> None:
+def test_automated_trading_changes_for_one_mode_only(db: Database, owner: Owner) -> None:
     stopped = db.agents.set_automated_trading(owner.agent_id, "live", False)
     assert stopped is not None
     assert (stopped.automated_trading_simulation, stopped.automated_trading_live) == (True, False)
@@ -129,7 +131,7 @@ def test_automated_trading_is_set_for_one_mode(db: Database, owner: Owner) -> No
         db.agents.set_automated_trading(owner.agent_id, wrong, True)
 
 
-def test_the_default_wallet_is_that_of_the_mode(db: Database, owner: Owner) -> None:
+def test_default_wallet_has_type_of_trading_mode(db: Database, owner: Owner) -> None:
     found = db.agents.find_default_wallet(owner.agent_id)
     assert found is not None
     assert found.wallet_address == owner.wallet_address

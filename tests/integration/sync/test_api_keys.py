@@ -1,5 +1,5 @@
 # Generated from tests/integration/aio/test_api_keys.py by `make sync`: do not edit.
-"""API keys: made once, verified by hash, ended by time or by hand."""
+"""API keys: created once, verified by hash, expired or revoked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from nexgent_db import Database
 from nexgent_db.errors import CheckViolation, ForeignKeyViolation, InvalidInput
 from tests.integration.sync.factories import Owner
-from tests.support.concurrently import concurrently
+from tests.support.faults.concurrently import concurrently
 
 
 def changed(database_url: str, key_id: UUID, what: str) -> None:
@@ -31,7 +31,7 @@ def version_of(database_url: str, key_id: UUID) -> str:
     return str(row[0])
 
 
-def test_a_key_is_shown_once_and_verifies(db: Database, owner: Owner) -> None:
+def test_key_is_shown_once_and_verifies(db: Database, owner: Owner) -> None:
     made = db.api_keys.create(owner.user_id, "bot", ["signals"])
     secret = made.secret.get_secret_value()
     assert made.key.key_hash == sha256(secret.encode()).hexdigest()
@@ -46,7 +46,7 @@ def test_a_key_is_shown_once_and_verifies(db: Database, owner: Owner) -> None:
         assert made.key.key_hash not in repr(shown)
 
 
-def test_an_unknown_secret_and_a_malformed_one_do_not_verify(db: Database, database_url: str) -> None:
+def test_unknown_secret_and_malformed_one_do_not_verify(db: Database, database_url: str) -> None:
     assert db.api_keys.verify("nex_" + "A" * 32) is None
     closed = Database(database_url)  # a query would raise
     malformed: list[Any] = ["", "nex_", "nex_" + "A" * 31, "nex_" + "A" * 33, "nex_" + "A" * 31 + "\n", None, 7]
@@ -54,7 +54,7 @@ def test_an_unknown_secret_and_a_malformed_one_do_not_verify(db: Database, datab
         assert closed.api_keys.verify(secret) is None
 
 
-def test_a_revoked_key_does_not_verify_and_stays_as_first_revoked(db: Database, owner: Owner) -> None:
+def test_revoked_key_does_not_verify_and_stays_as_first_revoked(db: Database, owner: Owner) -> None:
     made = db.api_keys.create(owner.user_id, "bot")
     assert db.api_keys.revoke(uuid4(), made.key.id) is None
     assert db.api_keys.verify(made.secret.get_secret_value()) is not None, "another's word counts nothing"
@@ -65,14 +65,14 @@ def test_a_revoked_key_does_not_verify_and_stays_as_first_revoked(db: Database, 
     assert db.api_keys.revoke(owner.user_id, made.key.id) == first
 
 
-def test_an_expired_key_does_not_verify(db: Database, owner: Owner, database_url: str) -> None:
+def test_expired_key_does_not_verify(db: Database, owner: Owner, database_url: str) -> None:
     made = db.api_keys.create(owner.user_id, "bot", expires_at=datetime.now(UTC) + timedelta(hours=1))
     assert db.api_keys.verify(made.secret.get_secret_value()) is not None
     changed(database_url, made.key.id, "created_at = now() - interval '2 h', expires_at = now() - interval '1 second'")
     assert db.api_keys.verify(made.secret.get_secret_value()) is None
 
 
-def test_what_cannot_be_a_key_is_refused(db: Database, owner: Owner) -> None:
+def test_invalid_key_input_is_refused(db: Database, owner: Owner) -> None:
     text: Any = "signals"
     for refused in (
         partial(db.api_keys.create, owner.user_id, ""),
@@ -91,7 +91,7 @@ def test_what_cannot_be_a_key_is_refused(db: Database, owner: Owner) -> None:
     assert db.api_keys.list_by_user(owner.user_id) == []
 
 
-def test_keys_are_listed_newest_first_ended_ones_too(db: Database, owner: Owner) -> None:
+def test_list_returns_newest_key_first_including_ended_keys(db: Database, owner: Owner) -> None:
     made = [db.api_keys.create(owner.user_id, name) for name in ("a", "b", "c")]
     db.api_keys.revoke(owner.user_id, made[1].key.id)
     assert [key.name for key in db.api_keys.list_by_user(owner.user_id)] == ["c", "b", "a"]
@@ -99,7 +99,7 @@ def test_keys_are_listed_newest_first_ended_ones_too(db: Database, owner: Owner)
     assert db.api_keys.list_by_user(uuid4()) == []
 
 
-def test_use_is_recorded_once_a_minute(db: Database, owner: Owner, database_url: str) -> None:
+def test_use_is_recorded_once_minute(db: Database, owner: Owner, database_url: str) -> None:
     made = db.api_keys.create(owner.user_id, "bot")
     secret, key_id = made.secret.get_secret_value(), made.key.id
     assert made.key.last_used_at is None
@@ -114,7 +114,7 @@ def test_use_is_recorded_once_a_minute(db: Database, owner: Owner, database_url:
     assert datetime.now(UTC) - key.last_used_at < timedelta(seconds=30)
 
 
-def test_nobody_waits_to_record_a_use(db: Database, owner: Owner, database_url: str) -> None:
+def test_verification_does_not_wait_to_record_use(db: Database, owner: Owner, database_url: str) -> None:
     made = db.api_keys.create(owner.user_id, "bot")
     with psycopg.connect(database_url) as connection:
         connection.execute("SELECT FROM api_keys WHERE id = %s FOR UPDATE", [made.key.id])

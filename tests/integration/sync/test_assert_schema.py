@@ -1,5 +1,5 @@
 # Generated from tests/integration/aio/test_assert_schema.py by `make sync`: do not edit.
-"""A service's question when it starts: is this the schema that I was written for?"""
+"""``assert_schema``: a service checks at start-up that the database has the schema of its release."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 from nexgent_db import Database
 from nexgent_db.errors import SchemaNotReady
 from nexgent_db.migrations import Migrator
-from tests.support.migrating import CHECKOUT, connected
+from tests.support.builders.migrating import CHECKOUT, connected
 
 
 def refusal(database_url: str) -> str:
@@ -21,16 +21,16 @@ def refusal(database_url: str) -> str:
     return str(refused.value)
 
 
-def change_books(database_url: str, statement: str) -> None:
+def change_history_tables(database_url: str, statement: str) -> None:
     with connected(database_url) as conn:
         assert conn.execute(statement.encode()).rowcount == 1
 
 
-def test_a_migrated_database_is_ready(db: Database) -> None:
+def test_migrated_database_is_ready(db: Database) -> None:
     db.assert_schema()
 
 
-def test_a_role_that_may_only_read_the_books_can_ask(fresh_database_url: str) -> None:
+def test_role_that_may_only_read_history_tables_can_assert_schema(fresh_database_url: str) -> None:
     with connected(fresh_database_url) as conn:
         conn.execute("DROP ROLE IF EXISTS nexgent_test_app")
         conn.execute("CREATE ROLE nexgent_test_app")
@@ -47,18 +47,18 @@ def test_a_role_that_may_only_read_the_books_can_ask(fresh_database_url: str) ->
             conn.execute("DROP OWNED BY nexgent_test_app; DROP ROLE nexgent_test_app")
 
 
-def test_an_empty_database_is_to_be_migrated(empty_database: str) -> None:
+def test_empty_database_is_not_ready(empty_database: str) -> None:
     assert refusal(empty_database).endswith("migrate the database first (nexgent-db migrate)")
 
 
-def test_pending_migrations_are_told_from_the_first_on(fresh_database_url: str) -> None:
+def test_pending_migrations_are_reported_from_first(fresh_database_url: str) -> None:
     last = Migrator(fresh_database_url).rollback(2)[-1]
     said = refusal(fresh_database_url)
     assert f" migrations are missing, from {last} on: migrate the database first (nexgent-db migrate)" in said
     assert said.startswith("2 of ")
 
 
-def test_what_plain_yoyo_applied_is_to_be_looked_at_by_the_migrator_first(fresh_database_url: str) -> None:
+def test_migrations_applied_by_plain_yoyo_are_not_ready(fresh_database_url: str) -> None:
     with connected(fresh_database_url) as conn:
         conn.execute("DROP TABLE _nexgent_migration, _nexgent_repair")
     assert "migrate the database first" in refusal(fresh_database_url)
@@ -67,8 +67,8 @@ def test_what_plain_yoyo_applied_is_to_be_looked_at_by_the_migrator_first(fresh_
         db.assert_schema()
 
 
-def test_an_edited_file_is_told(fresh_database_url: str) -> None:
-    change_books(
+def test_edited_file_is_reported(fresh_database_url: str) -> None:
+    change_history_tables(
         fresh_database_url,
         "UPDATE _nexgent_migration SET checksum = repeat('0', 64) WHERE migration_id = '20251211112932_init'",
     )
@@ -76,8 +76,8 @@ def test_an_edited_file_is_told(fresh_database_url: str) -> None:
     assert said == "edited after they were applied: 20251211112932_init; nexgent-db status shows the difference"
 
 
-def test_a_newer_database_is_told(fresh_database_url: str) -> None:
-    change_books(
+def test_newer_database_is_reported(fresh_database_url: str) -> None:
+    change_history_tables(
         fresh_database_url,
         "INSERT INTO _yoyo_migration (migration_hash, migration_id, applied_at_utc)"
         " VALUES ('h', '29991231000000_later', now())",
@@ -86,8 +86,8 @@ def test_a_newer_database_is_told(fresh_database_url: str) -> None:
     assert said == "the database is newer than this release, which does not know: 29991231000000_later"
 
 
-def test_a_migration_that_this_release_lacks_is_told(fresh_database_url: str) -> None:
-    change_books(
+def test_migration_missing_in_release_is_reported(fresh_database_url: str) -> None:
+    change_history_tables(
         fresh_database_url,
         "INSERT INTO _yoyo_migration (migration_hash, migration_id, applied_at_utc)"
         " VALUES ('h', '20260101000000_theirs', now())",
@@ -96,7 +96,7 @@ def test_a_migration_that_this_release_lacks_is_told(fresh_database_url: str) ->
     assert said == "the database has migrations that this release does not know: 20260101000000_theirs"
 
 
-def test_asking_does_not_load_yoyo(database_url: str) -> None:
+def test_assert_schema_does_not_import_yoyo(database_url: str) -> None:
     program = (
         "import sys; from nexgent_db import Database\n"
         "with Database(sys.argv[1]) as db: db.assert_schema()\n"

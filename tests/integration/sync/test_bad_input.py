@@ -1,5 +1,5 @@
 # Generated from tests/integration/aio/test_bad_input.py by `make sync`: do not edit.
-"""Bad input at the repositories: refused by the argument's name, and nothing is written."""
+"""Bad input to repositories: the error names the argument, and nothing is written."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _signal(**more: Any) -> SignalOrder:
         ("error", lambda db, owner: db.signal_executions.mark_failed(uuid4(), LONG)),
     ],
 )
-def test_an_argument_is_named_and_nothing_is_written(
+def test_bad_argument_is_named_and_nothing_is_written(
     db: Database, owner: Owner, database_url: str, field: str, call: Call
 ) -> None:
     before = _written(database_url)
@@ -94,7 +94,7 @@ def test_an_argument_is_named_and_nothing_is_written(
         ("close_reason", {"close_reason": "boredom"}),
     ],
 )
-def test_an_order_that_cannot_be_stored_is_never_made(
+def test_unstorable_order_cannot_be_constructed(
     db: Database, owner: Owner, database_url: str, field: str, more: dict[str, Any]
 ) -> None:
     before = _written(database_url)
@@ -114,7 +114,7 @@ def test_an_order_that_cannot_be_stored_is_never_made(
         ("signals.allowedSignalTypes[0]", {"signals": {"allowedSignalTypes": [LONG]}}),
     ],
 )
-def test_a_patch_that_cannot_be_stored_leaves_the_configuration(
+def test_unstorable_patch_leaves_configuration_unchanged(
     db: Database, owner: Owner, database_url: str, path: str, patch: dict[str, Any]
 ) -> None:
     before = _written(database_url)
@@ -125,7 +125,7 @@ def test_a_patch_that_cannot_be_stored_leaves_the_configuration(
     assert _written(database_url) == before
 
 
-def test_what_can_be_stored_is_given_back_as_it_was(db: Database, owner: Owner) -> None:
+def test_storable_values_are_returned_unchanged(db: Database, owner: Owner) -> None:
     db.trades.deposit(owner.deposit("5"))
     payload = {"ünï": ["\\u0000", "🦀", 1.5, None, True], "long": "x" * 1_000_000}
     made = db.trades.buy(owner.buy("1", "1", swap_payload=payload, routes="\\\\u0000"))
@@ -134,7 +134,7 @@ def test_what_can_be_stored_is_given_back_as_it_was(db: Database, owner: Owner) 
     assert (found.swap_payload, found.routes) == (payload, "\\\\u0000")
 
 
-def test_a_snapshot_is_taken_from_orders_only(db: Database) -> None:
+def test_snapshot_input_must_be_its_model(db: Database) -> None:
     assert db.balance_snapshots.create_many([]) == 0
     with pytest.raises(InvalidInput, match=BalanceSnapshotOrder.__name__):
         db.balance_snapshots.create_many([None])  # type: ignore[list-item]

@@ -1,5 +1,5 @@
 # Generated from tests/integration/aio/test_balance_snapshots.py by `make sync`: do not edit.
-"""Balance snapshots: upserts, curves, pruning."""
+"""Balance snapshots: upserts, time series, deletion of old ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nexgent_db import Database, Settings
 from nexgent_db.errors import ForeignKeyViolation, InvalidInput
 from nexgent_db.models import BalanceSnapshotOrder
 from tests.integration.sync.factories import Owner, new_owner
-from tests.support.concurrently import concurrently
+from tests.support.faults.concurrently import concurrently
 
 NOON = datetime(2025, 5, 1, 12, tzinfo=UTC)
 
@@ -33,7 +33,7 @@ def _order(owner: Owner, moment: datetime, sol: str = "1", **more: Any) -> Balan
     return BalanceSnapshotOrder(**content | more)
 
 
-def test_a_second_snapshot_of_an_hour_replaces_the_first(db: Database, owner: Owner) -> None:
+def test_second_snapshot_of_hour_replaces_first(db: Database, owner: Owner) -> None:
     first = db.balance_snapshots.upsert(_order(owner, NOON, "1.000000001"))
     second = db.balance_snapshots.upsert(_order(owner, NOON, "2"))
     assert (first.id, first.portfolio_balance_sol) == (second.id, Decimal("1.000000001"))
@@ -42,13 +42,13 @@ def test_a_second_snapshot_of_an_hour_replaces_the_first(db: Database, owner: Ow
     assert db.balance_snapshots.find_latest(owner.agent_id, owner.wallet_address) == second
 
 
-def test_two_snapshots_at_once_leave_one(db: Database, owner: Owner) -> None:
+def test_concurrent_snapshots_leave_one(db: Database, owner: Owner) -> None:
     orders = [_order(owner, NOON, str(number)) for number in range(4)]
     made = concurrently([lambda order=order: db.balance_snapshots.upsert(order) for order in orders])
     assert len({snapshot.id for snapshot in made}) == 1
 
 
-def test_many_are_stored_in_one_statement_or_none_is(db: Database, owner: Owner) -> None:
+def test_many_snapshots_are_stored_atomically(db: Database, owner: Owner) -> None:
     orders = [_order(owner, NOON + timedelta(hours=hour), str(hour)) for hour in range(500)]
     again = [_order(owner, NOON, "7"), _order(owner, NOON, "8")]
     assert db.balance_snapshots.create_many([*orders, *again]) == 500
@@ -64,7 +64,7 @@ def test_many_are_stored_in_one_statement_or_none_is(db: Database, owner: Owner)
     assert latest[0].sol_balance == 8
 
 
-def test_the_hourly_curve_begins_where_asked_and_the_daily_one_is_of_midnight_utc(
+def test_hourly_list_starts_at_since_and_daily_list_is_at_midnight_utc(
     db: Database, owner: Owner, database_url: str
 ) -> None:
     db.balance_snapshots.create_many([_order(owner, NOON + timedelta(hours=hour)) for hour in range(60)])
@@ -82,7 +82,7 @@ def test_the_hourly_curve_begins_where_asked_and_the_daily_one_is_of_midnight_ut
             assert [snapshot.snapshot_timestamp for snapshot in daily] == midnights
 
 
-def test_old_snapshots_go_in_bounded_batches(fresh_database_url: str) -> None:
+def test_old_snapshots_are_deleted_in_bounded_batches(fresh_database_url: str) -> None:
     with Database(fresh_database_url) as db:
         owner = new_owner(db)
         db.balance_snapshots.create_many([_order(owner, NOON + timedelta(hours=hour)) for hour in range(25)])
@@ -98,7 +98,7 @@ def test_old_snapshots_go_in_bounded_batches(fresh_database_url: str) -> None:
         ]
 
 
-def test_a_snapshot_of_another_agents_wallet_is_refused(db: Database, owner: Owner) -> None:
+def test_snapshot_of_another_agents_wallet_is_refused(db: Database, owner: Owner) -> None:
     stranger = new_owner(db)
     with pytest.raises(ForeignKeyViolation) as refused:
         db.balance_snapshots.upsert(_order(owner, NOON, agent_id=stranger.agent_id))

@@ -1,5 +1,5 @@
 # Generated from tests/integration/aio/test_cache.py by `make sync`: do not edit.
-"""The cache follows every committed change, whoever makes it, and never answers with less than its caller knows."""
+"""The cache shows every committed change of any program, and never returns a row older than its caller knows."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import psycopg
 import pytest
 
 from nexgent_db import Database
-from nexgent_db._cache_rows import POSITION, Batch, Moment
+from nexgent_db.cache.batch import Batch, CacheTimestamp
+from nexgent_db.cache.codec import POSITION
 from nexgent_db.models import SOL_MINT, AgentPosition
 from nexgent_db.settings import Settings
 from tests.integration.sync.factories import TOKEN, Owner, funded_owner, new_owner
+from tests.support.builders.purge import purge_agent
 
 
 @pytest.fixture
@@ -39,10 +41,10 @@ def bought(db: Database, owner: Owner, token: str = TOKEN) -> AgentPosition:
     return position
 
 
-def drained(db: Database) -> int:
-    """Maintain until nothing waits; how many changes waited."""
+def relayed(db: Database) -> int:
+    """Relay the whole outbox; the number of relayed changes."""
     total = 0
-    while waiting := db.cache.maintain():
+    while waiting := db.cache.maintenance.run_once():
         total += waiting
     return total
 
@@ -52,7 +54,7 @@ def hits(db: Database) -> int:
 
 
 def assert_cached(db: Database, owner: Owner) -> None:
-    """Whatever is asked of the cache, the second time from Redis alone, is what the database says."""
+    """Every read of the cache equals the database; the second time it comes from Redis only."""
     positions = db.positions.list_by_agent(owner.agent_id)
     balances = db.balances.list_by_wallet(owner.agent_id, owner.wallet_address)
     for _ in range(2):
@@ -70,7 +72,7 @@ def assert_cached(db: Database, owner: Owner) -> None:
     assert after - before == 2 + len(positions) + len(balances)
 
 
-def test_a_trade_is_cached_when_it_returns(db: Database, owner: Owner) -> None:
+def test_trade_is_cached_on_return(db: Database, owner: Owner) -> None:
     position = bought(db, owner)
     before = hits(db)
     assert db.cache.position(position.id) == position
@@ -81,7 +83,7 @@ def test_a_trade_is_cached_when_it_returns(db: Database, owner: Owner) -> None:
     assert_cached(db, owner)
 
 
-def test_every_kind_of_trade_leaves_the_cache_equal_to_the_database(db: Database, owner: Owner) -> None:
+def test_each_kind_of_trade_leaves_cache_equal_to_database(db: Database, owner: Owner) -> None:
     assert_cached(db, owner)
     position = bought(db, owner)
     assert_cached(db, owner)
@@ -98,7 +100,7 @@ def test_every_kind_of_trade_leaves_the_cache_equal_to_the_database(db: Database
     assert_cached(db, owner)
 
 
-def test_a_block_is_cached_after_its_commit_and_not_before(db: Database, owner: Owner) -> None:
+def test_transaction_is_cached_only_after_commit(db: Database, owner: Owner) -> None:
     assert_cached(db, owner)
     with db.transaction() as tx:
         tx.trades.buy(owner.buy("1", "1000"))
@@ -110,7 +112,7 @@ def test_a_block_is_cached_after_its_commit_and_not_before(db: Database, owner: 
     assert_cached(db, owner)
 
 
-def test_what_a_savepoint_undid_is_not_cached(db: Database, owner: Owner) -> None:
+def test_rolled_back_savepoint_is_not_cached(db: Database, owner: Owner) -> None:
     with db.transaction() as tx:
         with pytest.raises(ZeroDivisionError), tx.transaction() as inner:
             inner.trades.buy(owner.buy("1", "1000"))
@@ -120,12 +122,13 @@ def test_what_a_savepoint_undid_is_not_cached(db: Database, owner: Owner) -> Non
     assert db.cache.positions_of_agent(owner.agent_id) == []
 
 
-def test_a_deleted_agent_is_gone_from_the_cache_with_all_it_had(db: Database, owner: Owner) -> None:
+def test_deleted_agent_takes_its_rows_from_cache(db: Database, owner: Owner) -> None:
     position = bought(db, owner)
     assert_cached(db, owner)
     assert owner.agent_id in db.cache.active_agents()
     assert db.cache.positions_of_token(TOKEN)
-    db.agents.delete(owner.agent_id)
+    purge_agent(db.settings.conninfo, owner.agent_id)
+    relayed(db)
     assert db.cache.position(position.id) is None
     assert db.cache.positions_of_agent(owner.agent_id) == []
     assert db.cache.config(owner.agent_id) is None
@@ -133,7 +136,7 @@ def test_a_deleted_agent_is_gone_from_the_cache_with_all_it_had(db: Database, ow
     assert position.id not in {row.id for row in db.cache.positions_of_token(TOKEN)}
 
 
-def test_a_change_in_psql_reaches_the_cache_by_maintenance(db: Database, owner: Owner) -> None:
+def test_psql_change_is_relayed_by_maintenance(db: Database, owner: Owner) -> None:
     bought(db, owner)
     assert_cached(db, owner)
     with psycopg.connect(db.settings.conninfo, autocommit=True) as psql:
@@ -142,28 +145,29 @@ def test_a_change_in_psql_reaches_the_cache_by_maintenance(db: Database, owner: 
             "DELETE FROM agent_balances WHERE wallet_address = %s AND token_address = %s",
             [owner.wallet_address, TOKEN],
         )
-    assert drained(db) >= 2
+    assert relayed(db) >= 2
     (position,) = db.cache.positions_of_agent(owner.agent_id)
     assert position.peak_price == 7
     assert_cached(db, owner)
 
 
-def test_a_row_that_moves_to_another_agent_leaves_the_first_ones_set(db: Database, owner: Owner) -> None:
+def test_position_moved_to_another_agent_leaves_old_set(db: Database, owner: Owner) -> None:
     position = bought(db, owner)
     other = new_owner(db)
+    deposit = db.trades.deposit(other.deposit("1"))
     db.cache.positions_of_agent(owner.agent_id)
     db.cache.positions_of_agent(other.agent_id)
     with psycopg.connect(db.settings.conninfo, autocommit=True) as psql:
         psql.execute(
-            "UPDATE agent_positions SET agent_id = %s, wallet_address = %s WHERE id = %s",
-            [other.agent_id, other.wallet_address, position.id],
+            "UPDATE agent_positions SET agent_id = %s, wallet_address = %s, purchase_transaction_id = %s WHERE id = %s",
+            [other.agent_id, other.wallet_address, deposit.transaction.id, position.id],
         )
-    drained(db)
+    relayed(db)
     assert db.cache.positions_of_agent(owner.agent_id) == []
     assert [row.id for row in db.cache.positions_of_agent(other.agent_id)] == [position.id]
 
 
-def test_nobody_brings_a_version_of_his_own(db: Database, owner: Owner) -> None:
+def test_version_of_an_insert_is_ignored(db: Database, owner: Owner) -> None:
     with psycopg.connect(db.settings.conninfo, autocommit=True) as psql:
         row = psql.execute(
             "INSERT INTO agent_balances (agent_id, wallet_address, token_address, token_symbol, balance, version)"
@@ -174,129 +178,131 @@ def test_nobody_brings_a_version_of_his_own(db: Database, owner: Owner) -> None:
     assert row[0] < 999999999999
 
 
-def test_truncating_empties_the_cache(db: Database, owner: Owner) -> None:
+def test_truncate_empties_cache(db: Database, owner: Owner) -> None:
     position = bought(db, owner)
     with psycopg.connect(db.settings.conninfo, autocommit=True) as psql:
         psql.execute("TRUNCATE agent_positions")
-    drained(db)
+    relayed(db)
     assert db.cache.position(position.id) is None
 
 
-def test_a_late_write_does_not_bring_back_a_closed_position(db: Database, owner: Owner) -> None:
+def test_late_write_does_not_restore_closed_position(db: Database, owner: Owner) -> None:
     position = bought(db, owner)
     assert_cached(db, owner)
     db.trades.sell(owner.sell("1000", "3"))
-    link: Any = db.cache._link
+    cache_client: Any = db.cache._client
     for operation in ("set", "fill"):
-        late = Batch(link.keys)
+        late = Batch(cache_client.keys)
         late.position(position, operation)
-        link.write(late, link.now(), missed=False)
+        cache_client.write(late, cache_client.now(), committed=False)
         assert db.cache.position(position.id) is None
         assert db.cache.positions_of_agent(owner.agent_id) == []
 
 
-def test_what_began_too_long_ago_stores_nothing(db: Database, owner: Owner) -> None:
+def test_write_started_a_minute_ago_stores_nothing(db: Database, owner: Owner) -> None:
     position = bought(db, owner)
-    link: Any = db.cache._link
-    link.call("UNLINK", link.keys.position(position.id))
-    late = Batch(link.keys)
+    cache_client: Any = db.cache._client
+    cache_client.call("UNLINK", cache_client.keys.position(position.id))
+    late = Batch(cache_client.keys)
     late.position(position, "set")
-    began = link.now()
-    link.write(late, Moment(began.epoch, began.ms - 61_000), missed=False)
-    assert link.call("EXISTS", link.keys.position(position.id)) == 0
+    began = cache_client.now()
+    cache_client.write(late, CacheTimestamp(began.epoch, began.ms - 61_000), committed=False)
+    assert cache_client.call("EXISTS", cache_client.keys.position(position.id)) == 0
     assert db.cache.position(position.id) == position
 
 
-def test_a_set_is_not_completed_with_what_was_read_before_a_change(db: Database, owner: Owner) -> None:
-    link: Any = db.cache._link
-    key = link.keys.positions_of_agent(owner.agent_id)
-    rows, token = link.get_set(key, str(owner.agent_id), link.keys.positions)
+def test_set_changed_during_load_stays_incomplete(db: Database, owner: Owner) -> None:
+    cache_client: Any = db.cache._client
+    key = cache_client.keys.positions_of_agent(owner.agent_id)
+    rows, token = cache_client.get_set(key, str(owner.agent_id), cache_client.keys.positions)
     assert rows is None
-    began = link.now()
+    began = cache_client.now()
     position = bought(db, owner)  # between the read of nothing and the fill
-    late = Batch(link.keys)
+    late = Batch(cache_client.keys)
     late.complete(key, str(owner.agent_id), token, [])
-    link.write(late, began, missed=False)
+    cache_client.write(late, began, committed=False)
     assert db.cache.positions_of_agent(owner.agent_id) == [position]
 
 
 @pytest.mark.parametrize("payload", [b"nonsense", b'{"version":9000000000000000000,"id":1}', b"{}", b"\xff\xfe"])
-def test_a_foreign_payload_is_a_miss_and_is_replaced(db: Database, owner: Owner, payload: bytes) -> None:
+def test_foreign_payload_is_a_miss_and_replaced(db: Database, owner: Owner, payload: bytes) -> None:
     position = bought(db, owner)
-    link: Any = db.cache._link
-    link.call("SET", link.keys.position(position.id), payload)
+    cache_client: Any = db.cache._client
+    cache_client.call("SET", cache_client.keys.position(position.id), payload)
     assert db.cache.position(position.id) == position
-    assert POSITION.decode(link.call("GET", link.keys.position(position.id))) == position
+    assert POSITION.decode(cache_client.call("GET", cache_client.keys.position(position.id))) == position
 
 
-def test_another_positions_payload_is_a_miss(db: Database, owner: Owner) -> None:
+def test_payload_of_another_position_is_a_miss(db: Database, owner: Owner) -> None:
     one, two = bought(db, owner), bought(db, owner, "other")
-    link: Any = db.cache._link
-    link.call("SET", link.keys.position(one.id), POSITION.encode(two))
+    cache_client: Any = db.cache._client
+    cache_client.call("SET", cache_client.keys.position(one.id), POSITION.encode(two))
     assert db.cache.position(one.id) == one
 
 
-def test_an_evicted_row_makes_its_set_incomplete(db: Database, owner: Owner) -> None:
+def test_evicted_row_makes_set_incomplete(db: Database, owner: Owner) -> None:
     position = bought(db, owner)
     assert_cached(db, owner)
-    link: Any = db.cache._link
-    link.call("UNLINK", link.keys.position(position.id))
+    cache_client: Any = db.cache._client
+    cache_client.call("UNLINK", cache_client.keys.position(position.id))
     assert db.cache.positions_of_agent(owner.agent_id) == [position]
     assert_cached(db, owner)
 
 
-def test_a_reader_with_a_version_is_never_answered_with_less(db: Database, owner: Owner) -> None:
+def test_read_with_at_least_never_returns_older_row(db: Database, owner: Owner) -> None:
     old = bought(db, owner)
     new = db.trades.dca_buy(owner.dca_buy("1", "500")).position
     assert new is not None
-    link: Any = db.cache._link
-    link.call("SET", link.keys.position(old.id), POSITION.encode(old))  # as if the cache had missed the change
+    cache_client: Any = db.cache._client
+    cache_client.call(
+        "SET", cache_client.keys.position(old.id), POSITION.encode(old)
+    )  # as if the cache had missed the change
     assert db.cache.position(old.id) == old
     assert db.cache.position(old.id, at_least=new.version) == new
-    link.call("SET", link.keys.position(old.id), POSITION.encode(old))
+    cache_client.call("SET", cache_client.keys.position(old.id), POSITION.encode(old))
     db.cache.positions_of_agent(owner.agent_id)
     assert db.cache.positions_of_agent(owner.agent_id, at_least=new.version) == [new]
 
 
-def test_a_repeated_trade_does_not_bring_back_what_has_changed_since(db: Database, owner: Owner) -> None:
+def test_repeated_trade_does_not_restore_older_rows(db: Database, owner: Owner) -> None:
     order = owner.buy("1", "1000")
     db.trades.buy(order)
     db.trades.sell(owner.sell("1000", "3"))
-    link: Any = db.cache._link
-    keys = link.call("KEYS", f"{link.keys.prefix}*:floor")
-    link.call("UNLINK", *keys)  # the deletion is long forgotten
+    cache_client: Any = db.cache._client
+    keys = cache_client.call("KEYS", f"{cache_client.keys.prefix}*:fence")
+    cache_client.call("UNLINK", *keys)  # the deletion is long forgotten
     repeated = db.trades.buy(order)
-    assert repeated.replayed
+    assert repeated.duplicate
     assert repeated.position is not None
     assert db.cache.position(repeated.position.id) is None
     assert_cached(db, owner)
 
 
-def test_a_cache_that_went_away_and_came_back_empty_is_used_again(db: Database, owner: Owner) -> None:
+def test_cache_returned_empty_is_used_again(db: Database, owner: Owner) -> None:
     position = bought(db, owner)
-    link: Any = db.cache._link
-    keys = link.call("KEYS", f"{link.keys.prefix}*")
-    link.call("UNLINK", *keys)
+    cache_client: Any = db.cache._client
+    keys = cache_client.call("KEYS", f"{cache_client.keys.prefix}*")
+    cache_client.call("UNLINK", *keys)
     assert db.cache.position(position.id) == position
     assert db.cache.metrics().state == "open"
-    assert db.cache._recover()
+    assert db.cache._recovery.recover()
     assert_cached(db, owner)
 
 
-def test_what_was_missed_is_made_up_for_before_the_cache_is_read_again(db: Database, owner: Owner) -> None:
+def test_unapplied_writes_are_relayed_before_next_read(db: Database, owner: Owner) -> None:
     position = bought(db, owner)
     assert_cached(db, owner)
-    link: Any = db.cache._link
-    link.breaker.fail("as if it were away", missed=False)
+    cache_client: Any = db.cache._client
+    cache_client.breaker.fail("as if it were away", unapplied_write=False)
     db.trades.sell(owner.sell("1000", "3"))
     assert db.cache.positions_of_agent(owner.agent_id) == []
-    assert link.call("EXISTS", link.keys.position(position.id)) == 1
-    assert db.cache._recover()
-    assert link.call("EXISTS", link.keys.position(position.id)) == 0
+    assert cache_client.call("EXISTS", cache_client.keys.position(position.id)) == 1
+    assert db.cache._recovery.recover()
+    assert cache_client.call("EXISTS", cache_client.keys.position(position.id)) == 0
     assert_cached(db, owner)
 
 
-def test_without_redis_the_cache_reads_the_database(database_url: str) -> None:
+def test_reads_without_redis_use_database(database_url: str) -> None:
     with Database(database_url) as db:
         owner = funded_owner(db)
         position = bought(db, owner)
@@ -304,9 +310,9 @@ def test_without_redis_the_cache_reads_the_database(database_url: str) -> None:
         assert db.cache.positions_of_agent(owner.agent_id) == [position]
         assert not db.cache.trading_flags(owner.agent_id).paused()
         assert db.cache.metrics().state == "absent"
-        assert db.cache.maintain() == 0
+        assert db.cache.maintenance.run_once() == 0
 
 
-def test_an_agent_that_nobody_knows_counts_as_paused(db: Database) -> None:
+def test_unknown_agent_is_paused(db: Database) -> None:
     flags = db.cache.trading_flags(uuid4())
     assert (flags.paused(), flags.paused("live"), flags.source) == (True, True, "nowhere")

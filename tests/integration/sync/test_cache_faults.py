@@ -16,12 +16,12 @@ from nexgent_db import Database
 from nexgent_db.models import SOL_MINT
 from nexgent_db.models.cache import DatabaseIdentity, TokenPrice
 from nexgent_db.settings import Settings
-from nexgent_db.sync._cache_upkeep import PROBE_S
+from nexgent_db.sync.cache.recovery import PROBE_S
 from tests.integration.sync.factories import TOKEN, Owner, funded_owner, new_owner
-from tests.support.concurrently import concurrently
-from tests.support.faulty_proxy import Fault, FaultyProxy
-from tests.support.valkey_server import ValkeyServer
-from tests.support.valkey_topologies import older_copy
+from tests.support.faults.concurrently import concurrently
+from tests.support.faults.faulty_proxy import Fault, FaultyProxy
+from tests.support.servers.valkey_server import ValkeyServer
+from tests.support.servers.valkey_topologies import older_copy
 
 FAULTS: Final = ["killed", "hung", "refusing", "slow", "alone", "read-only", "full", "garbage", "cut"]
 
@@ -62,7 +62,7 @@ def broken(fault: str, server: ValkeyServer, proxy: FaultyProxy) -> None:
                 proxy.fault = Fault(cut_after=3)
 
 
-def mended(fault: str, server: ValkeyServer, proxy: FaultyProxy) -> None:
+def repaired(fault: str, server: ValkeyServer, proxy: FaultyProxy) -> None:
     proxy.fault = Fault()
     match fault:
         case "killed":
@@ -78,7 +78,7 @@ def mended(fault: str, server: ValkeyServer, proxy: FaultyProxy) -> None:
                 client.config_set("maxmemory", "0")
 
 
-def assert_told_what_the_database_says(db: Database, owner: Owner) -> None:
+def assert_reads_equal_database(db: Database, owner: Owner) -> None:
     positions = db.positions.list_by_agent(owner.agent_id)
     balances = db.balances.list_by_wallet(owner.agent_id, owner.wallet_address)
     assert db.cache.positions_of_agent(owner.agent_id) == positions
@@ -92,94 +92,88 @@ def assert_told_what_the_database_says(db: Database, owner: Owner) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_trades_commit_and_are_seen_by_their_process_while_redis_is(
+def test_trades_commit_and_are_read_while_redis_is(
     db: Database, owner: Owner, server: ValkeyServer, proxy: FaultyProxy, fault: str
 ) -> None:
-    assert_told_what_the_database_says(db, owner)
+    assert_reads_equal_database(db, owner)
     broken(fault, server, proxy)
     try:
         bought = db.trades.buy(owner.buy("1", "1000"))
-        assert (bought.transaction.output_amount, bought.replayed) == (1000, False)
-        assert_told_what_the_database_says(db, owner)
+        assert (bought.transaction.output_amount, bought.duplicate) == (1000, False)
+        assert_reads_equal_database(db, owner)
         with db.transaction() as tx:
             tx.trades.dca_buy(owner.dca_buy("1", "500"))
             tx.trades.take_profit(owner.take_profit("700", "2"))
-        assert_told_what_the_database_says(db, owner)
+        assert_reads_equal_database(db, owner)
     finally:
-        mended(fault, server, proxy)
+        repaired(fault, server, proxy)
     while db.cache.metrics().state != "closed":
-        db.cache._recover()
+        db.cache._recovery.recover()
     db.trades.sell(owner.sell("800", "3"))
-    assert_told_what_the_database_says(db, owner)
+    assert_reads_equal_database(db, owner)
     before = db.cache.metrics().hits
     assert db.cache.positions_of_agent(owner.agent_id) == []
     assert db.cache.metrics().hits == before + 1  # used again, without a restart
 
 
 @pytest.mark.parametrize("passing", [0, 1, 2, 4, 8, 16, 64, 256])
-def test_an_answer_that_is_cut_is_never_taken_for_a_whole_one(
+def test_truncated_reply_is_never_taken_for_complete(
     db: Database, owner: Owner, proxy: FaultyProxy, passing: int
 ) -> None:
     db.trades.buy(owner.buy("1", "1000"))
-    assert_told_what_the_database_says(db, owner)
+    assert_reads_equal_database(db, owner)
     proxy.fault = Fault(cut_after=passing)
-    assert_told_what_the_database_says(db, owner)
+    assert_reads_equal_database(db, owner)
     db.trades.dca_buy(owner.dca_buy("1", "500"))
-    assert_told_what_the_database_says(db, owner)
+    assert_reads_equal_database(db, owner)
 
 
-def test_a_call_that_failed_is_not_repeated_and_nothing_more_is_asked_until_the_next_probe(
-    db: Database, owner: Owner, server: ValkeyServer
-) -> None:
-    db.cache._recover_soon = lambda: None  # type: ignore[method-assign]  # the probe comes when the test says
+def test_failed_call_is_not_repeated_before_next_probe(db: Database, owner: Owner, server: ValkeyServer) -> None:
+    db.cache._recovery.recover_soon = lambda: None  # type: ignore[method-assign]  # the probe comes when the test says
     server.hang()
     try:
         calls = db.cache.metrics().calls
         db.trades.buy(owner.buy("1", "1000"))
-        assert_told_what_the_database_says(db, owner)
+        assert_reads_equal_database(db, owner)
         assert db.cache.metrics().calls == calls + 1
         for _ in range(5):
             db.trades.dca_buy(owner.dca_buy("1", "500"))
-            assert_told_what_the_database_says(db, owner)
+            assert_reads_equal_database(db, owner)
         assert db.cache.metrics().calls == calls + 1
     finally:
         server.wake()
-    assert db.cache._recover()
-    assert_told_what_the_database_says(db, owner)
+    assert db.cache._recovery.recover()
+    assert_reads_equal_database(db, owner)
 
 
-def test_it_is_looked_for_every_half_second_and_no_more_often_whatever_is_read_meanwhile(
-    db: Database, owner: Owner, proxy: FaultyProxy
-) -> None:
+def test_lost_redis_is_probed_every_half_second(db: Database, owner: Owner, proxy: FaultyProxy) -> None:
     proxy.fault = Fault(refuse=True)
     connections, began = proxy.connections, time.monotonic()
     db.trades.buy(owner.buy("1", "1000"))
     calls, until = db.cache.metrics().calls, time.monotonic() + 60
     while proxy.connections < connections + 4:
-        assert time.monotonic() < until, "nobody looks for it"
-        assert_told_what_the_database_says(db, owner)
+        assert time.monotonic() < until, "no probe looks for it"
+        assert_reads_equal_database(db, owner)
     looked, passed_s = db.cache.metrics().calls - calls, time.monotonic() - began
     assert 3 <= looked <= passed_s / PROBE_S
     proxy.fault = Fault()
     while db.cache.metrics().state != "closed":
         assert time.monotonic() < until, "it is not found again"
-        assert_told_what_the_database_says(db, owner)
+        assert_reads_equal_database(db, owner)
 
 
 LOST: Final = {
     "the set": ("",),
     "its marker": (":complete",),
-    "the token to complete it": (":filling",),
-    "the set and its token": ("", ":filling"),
-    "its marker and the token": (":complete", ":filling"),
+    "the token to complete it": (":load_lease",),
+    "the set and its token": ("", ":load_lease"),
+    "its marker and the token": (":complete", ":load_lease"),
     "the set and its marker": ("", ":complete"),
 }
 
 
 @pytest.mark.parametrize("lost", LOST)
-def test_a_set_of_which_a_part_is_lost_is_still_right(
-    db: Database, owner: Owner, server: ValkeyServer, lost: str
-) -> None:
+def test_partly_evicted_set_is_read_right(db: Database, owner: Owner, server: ValkeyServer, lost: str) -> None:
     sets = (
         f"nexgent:agent:{owner.agent_id}:positions",
         f"nexgent:token:{TOKEN.lower()}:positions",
@@ -192,7 +186,7 @@ def test_a_set_of_which_a_part_is_lost_is_still_right(
             client.unlink(*(name + part for name in sets for part in LOST[lost]))
 
     def assert_all_is_right() -> None:
-        assert_told_what_the_database_says(db, owner)
+        assert_reads_equal_database(db, owner)
         positions = db.positions.list_by_agent(owner.agent_id)
         for token in (TOKEN, "Another"):
             assert db.cache.positions_of_token(token) == [row for row in positions if row.token_address == token]
@@ -209,19 +203,17 @@ def test_a_set_of_which_a_part_is_lost_is_still_right(
     db.trades.sell(owner.sell("1000", "2", TOKEN))
     lose()
     assert_all_is_right()
-    compared = db.cache.verify(patience_s=0.1)
+    compared = db.cache.admin.verify(patience_s=0.1)
     assert (compared.different, compared.compared > 0) == ({}, True)
 
 
-def test_two_who_look_for_a_lost_redis_at_once_do_not_disturb_each_other(
-    db: Database, owner: Owner, server: ValkeyServer
-) -> None:
-    db.cache._recover_soon = lambda: None  # type: ignore[method-assign]
+def test_two_concurrent_probes_verify_once(db: Database, owner: Owner, server: ValkeyServer) -> None:
+    db.cache._recovery.recover_soon = lambda: None  # type: ignore[method-assign]
     server.kill()
     db.trades.buy(owner.buy("1", "1000"))
-    assert_told_what_the_database_says(db, owner)
+    assert_reads_equal_database(db, owner)
     server.start()
-    link: Any = db.cache._link
+    cache_client: Any = db.cache._client
     in_the_middle = threading.Event()
 
     def identify() -> DatabaseIdentity:
@@ -230,24 +222,22 @@ def test_two_who_look_for_a_lost_redis_at_once_do_not_disturb_each_other(
         return db.cache._queries.identity()
 
     def check_first() -> bool:
-        return bool(link.check(identify))
+        return bool(cache_client.epoch.verify(identify))
 
     def check_second() -> bool:
         in_the_middle.wait()
-        return bool(link.check(db.cache._queries.identity))
+        return bool(cache_client.epoch.verify(db.cache._queries.identity))
 
     assert concurrently([check_first, check_second]) == [True, True]
-    assert db.cache._recover()
+    assert db.cache._recovery.recover()
     assert (db.cache.metrics().state, db.cache.metrics().openings) == ("closed", 1)
-    assert_told_what_the_database_says(db, owner)
+    assert_reads_equal_database(db, owner)
 
 
-def test_a_redis_that_was_started_with_an_old_dump_is_not_believed(
-    db: Database, owner: Owner, server: ValkeyServer
-) -> None:
+def test_redis_restarted_with_old_dump_is_reset(db: Database, owner: Owner, server: ValkeyServer) -> None:
     old = db.trades.buy(owner.buy("1", "1000")).position
     assert old is not None
-    assert_told_what_the_database_says(db, owner)
+    assert_reads_equal_database(db, owner)
     server.save()
     db.trades.sell(owner.sell("1000", "2"))
     new = db.trades.buy(owner.buy("3", "70")).position
@@ -261,36 +251,34 @@ def test_a_redis_that_was_started_with_an_old_dump_is_not_believed(
         assert another.cache.position(new.id, at_least=new.version) == new
         assert another.cache.metrics().resets == 1
     assert db.cache.position(old.id) is None
-    assert db.cache._recover()
-    assert_told_what_the_database_says(db, owner)
+    assert db.cache._recovery.recover()
+    assert_reads_equal_database(db, owner)
 
 
 @pytest.mark.parametrize("noticed", ["by maintenance", "by new connections"])
-def test_a_redis_that_followed_an_older_one_for_a_while_is_not_believed(
+def test_redis_that_followed_an_older_one_is_reset(
     db: Database, owner: Owner, server: ValkeyServer, noticed: str
 ) -> None:
     db.trades.buy(owner.buy("1", "1000"))
-    assert_told_what_the_database_says(db, owner)
+    assert_reads_equal_database(db, owner)
     with older_copy(server) as follow_it_for_a_while:
         db.trades.dca_buy(owner.dca_buy("1", "500"))
-        assert_told_what_the_database_says(db, owner)
+        assert_reads_equal_database(db, owner)
         follow_it_for_a_while()
     if noticed == "by maintenance":
-        db.cache._next_check = 0.0
-        db.cache.maintain()
+        db.cache.maintenance._next_check = 0.0
+        db.cache.maintenance.run_once()
     else:
         with server.client() as client:
             client.client_kill_filter(_type="normal", skipme=True)
-    assert_told_what_the_database_says(db, owner)
+    assert_reads_equal_database(db, owner)
     while db.cache.metrics().state != "closed":
-        db.cache._recover()
+        db.cache._recovery.recover()
     assert db.cache.metrics().resets == 2
-    assert_told_what_the_database_says(db, owner)
+    assert_reads_equal_database(db, owner)
 
 
-def test_every_read_takes_two_round_trips_at_the_most_whatever_it_finds(
-    db: Database, owner: Owner, server: ValkeyServer
-) -> None:
+def test_each_read_takes_two_round_trips_at_most(db: Database, owner: Owner, server: ValkeyServer) -> None:
     position = None
     for number in range(60):
         position = db.trades.buy(owner.buy("0.1", "1000", f"Token{number}")).position
@@ -305,7 +293,7 @@ def test_every_read_takes_two_round_trips_at_the_most_whatever_it_finds(
         "config": lambda: cache.config(agent),
         "trading_flags": lambda: cache.trading_flags(agent),
         "active_agents": lambda: cache.active_agents(),
-        "prices": lambda: cache.prices([f"Token{number}" for number in range(60)]),
+        "prices": lambda: cache.prices.get_many([f"Token{number}" for number in range(60)]),
     }
     with server.client() as client:
         for name, read in reads.items():
@@ -328,7 +316,7 @@ def test_every_read_takes_two_round_trips_at_the_most_whatever_it_finds(
                 assert 1 <= trips <= expected, (name, stats)
 
 
-def test_prices_come_and_go_with_redis_and_raise_nothing(db: Database, owner: Owner, server: ValkeyServer) -> None:
+def test_prices_without_redis_raise_nothing(db: Database, owner: Owner, server: ValkeyServer) -> None:
     price = TokenPrice.model_validate(
         {
             "token_address": TOKEN,
@@ -337,18 +325,18 @@ def test_prices_come_and_go_with_redis_and_raise_nothing(db: Database, owner: Ow
             "last_updated": "2026-11-25T00:00:00Z",
         }
     )
-    assert db.cache.set_price(price)
-    assert db.cache.prices([TOKEN]) == {TOKEN: price}
+    assert db.cache.prices.set(price)
+    assert db.cache.prices.get_many([TOKEN]) == {TOKEN: price}
     server.kill()
-    assert db.cache.prices([TOKEN]) == {}
-    assert not db.cache.set_price(price)
+    assert db.cache.prices.get_many([TOKEN]) == {}
+    assert not db.cache.prices.set(price)
     server.start()
-    assert db.cache._recover()
-    assert db.cache.set_price(price)
-    assert db.cache.prices([TOKEN]) == {TOKEN: price}
+    assert db.cache._recovery.recover()
+    assert db.cache.prices.set(price)
+    assert db.cache.prices.get_many([TOKEN]) == {TOKEN: price}
 
 
-def test_an_agent_of_which_neither_answers_counts_as_paused(fresh_database_url: str, server: ValkeyServer) -> None:
+def test_agent_is_paused_when_neither_server_answers(fresh_database_url: str, server: ValkeyServer) -> None:
     settings = replace(Settings.from_url(fresh_database_url), redis_url=server.url, pool_timeout_s=0.2)
     with Database(settings) as db:
         owner = new_owner(db)

@@ -1,5 +1,5 @@
 # Generated from tests/integration/aio/test_cache_tls.py by `make sync`: do not edit.
-"""A Redis that is reached over TLS, by a user with a password: used like any other, and nothing tells the password."""
+"""Redis over TLS, with a user and a password: it is used like any other, and the password appears nowhere."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from nexgent_db import Database
 from nexgent_db.errors import CacheUnreachable, ConfigurationError
 from nexgent_db.models import SOL_MINT
 from nexgent_db.settings import Settings
-from nexgent_db.sync import _cache_whole
+from nexgent_db.sync.cache import admin
 from tests.integration.sync.factories import TOKEN, Owner, funded_owner
-from tests.support.tls_proxy import TlsProxy, tls_proxy
-from tests.support.valkey_server import ValkeyServer, valkey_server
+from tests.support.servers.tls_proxy import TlsProxy, tls_proxy
+from tests.support.servers.valkey_server import ValkeyServer, valkey_server
 
 PASSWORD = "s3cret-of-redis"
 LOGIN = f"nexgent:{PASSWORD}@"
@@ -60,7 +60,7 @@ def assert_read_from(db: Database, owner: Owner, *, the_cache: bool) -> None:
     assert db.cache.metrics().hits - hits == (2 + len(positions) if the_cache else 0)
 
 
-def test_the_cache_is_used_over_tls_and_again_after_the_server_was_away(
+def test_cache_over_tls_is_used_again_after_restart(
     fresh_database_url: str, server: ValkeyServer, proxy: TlsProxy
 ) -> None:
     with opened(fresh_database_url, proxy.url(LOGIN, ssl_ca_certs=str(proxy.authority))) as db:
@@ -75,12 +75,12 @@ def test_the_cache_is_used_over_tls_and_again_after_the_server_was_away(
         assert_read_from(db, owner, the_cache=False)
         server.start()
         while db.cache.metrics().state != "closed":
-            db.cache._recover()
+            db.cache._recovery.recover()
         assert_read_from(db, owner, the_cache=True)
 
 
 WRONG = {
-    "an authority that nobody trusts": "rediss://{login}localhost:{port}/0",
+    "an untrusted authority": "rediss://{login}localhost:{port}/0",
     "a certificate for another name": "rediss://{login}127.0.0.1:{port}/0?ssl_ca_certs={authority}",
     "no TLS": "redis://{login}localhost:{port}/0",
     "another password": "rediss://nexgent:not-{password}@localhost:{port}/0?ssl_ca_certs={authority}",
@@ -90,7 +90,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_a_redis_that_cannot_be_logged_in_at_is_not_used_and_nothing_tells_the_password(
+def test_failed_login_reads_database_and_hides_password(
     database_url: str,
     server: ValkeyServer,
     proxy: TlsProxy,
@@ -98,8 +98,8 @@ def test_a_redis_that_cannot_be_logged_in_at_is_not_used_and_nothing_tells_the_p
     monkeypatch: pytest.MonkeyPatch,
     what: str,
 ) -> None:
-    monkeypatch.setattr(_cache_whole, "PROBE_S", 0.01)
-    monkeypatch.setattr(_cache_whole, "ATTEMPTS", 2)
+    monkeypatch.setattr(admin, "PROBE_S", 0.01)
+    monkeypatch.setattr(admin, "ATTEMPTS", 2)
     caplog.set_level("DEBUG")
     url = WRONG[what].format(
         login=LOGIN, password=PASSWORD, port=proxy.port, authority=proxy.authority, socket=server.socket
@@ -110,20 +110,20 @@ def test_a_redis_that_cannot_be_logged_in_at_is_not_used_and_nothing_tells_the_p
         metrics = db.cache.metrics()
         assert (metrics.state, metrics.hits) == ("open", 0)
         with pytest.raises(CacheUnreachable) as raised:
-            db.cache.verify()
-        link: Any = db.cache._link
+            db.cache.admin.verify()
+        cache_client: Any = db.cache._client
         said = [
             *(caplog.text, repr(metrics), repr(db), repr(db.settings), str(db.settings), repr(raised.value)),
             *traceback.format_exception(raised.value),
-            *map(repr, (db.cache, link, link._servers, link._servers._client)),
+            *map(repr, (db.cache, cache_client, cache_client.servers, cache_client.servers._client)),
         ]
     assert metrics.reason
     assert PASSWORD not in " ".join(said)
 
 
 @pytest.mark.parametrize("options", [f"pass={PASSWORD}", f"socket_timeout={PASSWORD}", f"ssl_cert_reqs={PASSWORD}"])
-def test_an_option_that_is_none_is_refused_before_anything_is_sent(database_url: str, options: str) -> None:
+def test_invalid_url_option_is_refused(database_url: str, options: str) -> None:
     url = f"rediss://{LOGIN}localhost/0?{options}"
-    with pytest.raises(ConfigurationError, match="REDIS_URL has an option") as raised:
+    with pytest.raises(ConfigurationError, match="REDIS_URL has an unknown option or an invalid value") as raised:
         Database(replace(Settings.from_url(database_url), redis_url=url))
     assert PASSWORD not in " ".join(traceback.format_exception(raised.value))

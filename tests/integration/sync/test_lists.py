@@ -1,18 +1,22 @@
 # Generated from tests/integration/aio/test_lists.py by `make sync`: do not edit.
-"""Lists of transactions, closed trades and signals: filters, pages, streams and counts."""
+"""Lists of transactions, historical swaps and signals: filters, pages, streams and counts."""
 
 from __future__ import annotations
 
+import gc
+import warnings
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from nexgent_db import Database
-from nexgent_db.errors import BlockMisuse, InvalidInput
+from nexgent_db.errors import BlockMisuse, ConnectionLost, InvalidInput
 from nexgent_db.models import SignalFilter, SignalOrder, SwapFilter, TransactionFilter
-from tests.integration.sync.factories import TOKEN, Owner
+from tests.integration.sync.factories import TOKEN, Owner, new_owner
 
 START = datetime(2025, 5, 1, tzinfo=UTC)
 
@@ -50,7 +54,7 @@ def _trade_for_a_day(db: Database, owner: Owner) -> int:
         ({"wallet_address": "elsewhere"}, []),
     ],
 )
-def test_transactions_narrow_by_what_is_given(
+def test_transaction_filter_applies_given_fields(
     db: Database, owner: Owner, filter_: dict[str, Any], hours: list[int]
 ) -> None:
     _trade_for_a_day(db, owner)
@@ -62,7 +66,7 @@ def test_transactions_narrow_by_what_is_given(
     assert db.transactions.count_by_agent(owner.agent_id, chosen) == len(hours)
 
 
-def test_transactions_narrow_by_signal(db: Database, owner: Owner) -> None:
+def test_transaction_filter_applies_signal(db: Database, owner: Owner) -> None:
     signal_id = _trade_for_a_day(db, owner)
     found = db.transactions.list_by_agent(owner.agent_id, TransactionFilter(signal_id=signal_id))
     assert [transaction.transaction_time for transaction in found] == [_at(1)]
@@ -82,7 +86,7 @@ def test_transactions_narrow_by_signal(db: Database, owner: Owner) -> None:
         ({"min_profit_loss_sol": "-1", "max_profit_loss_sol": "10"}, [6, 4]),
     ],
 )
-def test_closed_trades_narrow_by_what_is_given(
+def test_swap_filter_applies_given_fields(
     db: Database, owner: Owner, filter_: dict[str, Any], hours: list[int]
 ) -> None:
     _trade_for_a_day(db, owner)
@@ -93,7 +97,7 @@ def test_closed_trades_narrow_by_what_is_given(
     assert db.historical_swaps.count_by_agent(owner.agent_id, chosen) == len(hours)
 
 
-def test_closed_trades_narrow_by_their_transactions_and_signal(db: Database, owner: Owner) -> None:
+def test_swap_filter_applies_transactions_and_signal(db: Database, owner: Owner) -> None:
     signal_id = _trade_for_a_day(db, owner)
     both = db.historical_swaps.list_by_agent(owner.agent_id)
     for name in ("purchase_transaction_id", "sale_transaction_id"):
@@ -103,7 +107,7 @@ def test_closed_trades_narrow_by_their_transactions_and_signal(db: Database, own
     assert db.historical_swaps.list_by_agent(owner.agent_id, SwapFilter(signal_id=signal_id)) == both[1:]
 
 
-def test_signals_narrow_by_what_is_given(db: Database, owner: Owner) -> None:
+def test_signal_filter_applies_given_fields(db: Database, owner: Owner) -> None:
     orders = [
         SignalOrder(token_address=token, signal_type=kind, signal_strength=strength, source=source)
         for token, kind, strength, source in (
@@ -142,7 +146,7 @@ def test_signals_narrow_by_what_is_given(db: Database, owner: Owner) -> None:
         (SignalFilter, {"min_signal_strength": 0}, "min_signal_strength"),
     ],
 )
-def test_an_unknown_filter_or_value_is_refused(kind: type[Any], content: dict[str, Any], field: str) -> None:
+def test_unknown_filter_or_value_is_refused(kind: type[Any], content: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         kind(**content)
     assert refused.value.field == field
@@ -151,7 +155,7 @@ def test_an_unknown_filter_or_value_is_refused(kind: type[Any], content: dict[st
 # --- Pages --------------------------------------------------------------------------------------
 
 
-def test_pages_give_every_row_once_also_among_equal_times(db: Database, owner: Owner) -> None:
+def test_pages_return_each_row_once_with_equal_times(db: Database, owner: Owner) -> None:
     for number in range(25):
         db.trades.deposit(owner.deposit("1", transaction_time=_at(number // 10)))
     seen = []
@@ -170,7 +174,7 @@ def test_pages_give_every_row_once_also_among_equal_times(db: Database, owner: O
     )
 
 
-def test_the_last_page_says_so(db: Database, owner: Owner) -> None:
+def test_last_page_has_no_next_cursor(db: Database, owner: Owner) -> None:
     assert db.transactions.page_by_agent(owner.agent_id).items == []
     for _ in range(2):
         db.trades.deposit(owner.deposit("1"))
@@ -178,7 +182,7 @@ def test_the_last_page_says_so(db: Database, owner: Owner) -> None:
     assert db.transactions.page_by_agent(owner.agent_id, limit=1).next is not None
 
 
-def test_closed_trades_and_signals_come_in_pages_too(db: Database, owner: Owner) -> None:
+def test_swaps_and_signals_are_paged(db: Database, owner: Owner) -> None:
     _trade_for_a_day(db, owner)
     first = db.historical_swaps.page_by_agent(owner.agent_id, limit=1)
     second = db.historical_swaps.page_by_agent(owner.agent_id, limit=1, cursor=first.next)
@@ -198,13 +202,13 @@ def test_closed_trades_and_signals_come_in_pages_too(db: Database, owner: Owner)
     "cursor",
     ["", "page two", "WyJ0cmFuc2FjdGlvbnMiXQ==", "ünï", "bnVsbA==", "W10=", "WyJ0cmFuc2FjdGlvbnMiLG51bGwsbnVsbF0="],
 )
-def test_a_wrong_cursor_is_refused(db: Database, owner: Owner, cursor: str) -> None:
+def test_malformed_cursor_is_refused(db: Database, owner: Owner, cursor: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         db.transactions.page_by_agent(owner.agent_id, cursor=cursor)
     assert refused.value.field == "cursor"
 
 
-def test_a_cursor_of_another_list_is_refused(db: Database, owner: Owner) -> None:
+def test_cursor_of_other_list_is_refused(db: Database, owner: Owner) -> None:
     _trade_for_a_day(db, owner)
     cursor = db.historical_swaps.page_by_agent(owner.agent_id, limit=1).next
     with pytest.raises(InvalidInput, match="a cursor of historical_swaps, not of transactions"):
@@ -212,7 +216,7 @@ def test_a_cursor_of_another_list_is_refused(db: Database, owner: Owner) -> None
 
 
 @pytest.mark.parametrize("limit", [0, -1, 10**9])
-def test_a_limit_out_of_range_is_refused(db: Database, owner: Owner, limit: int) -> None:
+def test_limit_out_of_range_is_refused(db: Database, owner: Owner, limit: int) -> None:
     for listing in (db.transactions.list_by_agent, db.transactions.page_by_agent):
         with pytest.raises(InvalidInput) as refused:
             listing(owner.agent_id, limit=limit)
@@ -222,7 +226,7 @@ def test_a_limit_out_of_range_is_refused(db: Database, owner: Owner, limit: int)
 # --- Streams ------------------------------------------------------------------------------------
 
 
-def test_a_stream_works_alone_and_in_a_block_and_beside_other_calls(db: Database, owner: Owner) -> None:
+def test_stream_works_alone_and_in_transaction_and_beside_other_calls(db: Database, owner: Owner) -> None:
     for _ in range(5):
         db.trades.deposit(owner.deposit("1"))
     stream = db.transactions.stream_by_agent(owner.agent_id)
@@ -236,7 +240,7 @@ def test_a_stream_works_alone_and_in_a_block_and_beside_other_calls(db: Database
         [transaction for transaction in tx.transactions.stream_by_agent(owner.agent_id)]
 
 
-def test_a_stream_that_is_left_gives_its_connection_back(db: Database, owner: Owner) -> None:
+def test_abandoned_stream_releases_its_connection(db: Database, owner: Owner) -> None:
     for _ in range(3):
         db.trades.deposit(owner.deposit("1"))
     for _ in range(db.settings.pool_max_size + 1):
@@ -245,3 +249,31 @@ def test_a_stream_that_is_left_gives_its_connection_back(db: Database, owner: Ow
             break
         stream.close()  # type: ignore[attr-defined]
     assert db.transactions.count_by_agent(owner.agent_id) == 3
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_stream_whose_connection_was_lost_leaves_no_cursor_open(
+    fresh_database_url: str, monkeypatch: pytest.MonkeyPatch, left: bool
+) -> None:
+    monkeypatch.setattr("nexgent_db.sync.session.FETCH_BATCH_SIZE", 1)
+    with Database(fresh_database_url) as db:
+        owner = new_owner(db)
+        for _ in range(2):
+            db.trades.deposit(owner.deposit("1"))
+        stream = db.transactions.stream_by_agent(owner.agent_id)
+        with (
+            psycopg.connect(fresh_database_url, autocommit=True) as killer,
+            warnings.catch_warnings(record=True) as open_,
+        ):
+            warnings.simplefilter("always")
+            with nullcontext() if left else pytest.raises(ConnectionLost):  # what is left early needs no connection
+                for _transaction in stream:
+                    killer.execute(
+                        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    )
+                    if left:
+                        stream.close()  # type: ignore[attr-defined]
+            del stream
+            gc.collect()
+        assert [str(warning.message) for warning in open_] == []

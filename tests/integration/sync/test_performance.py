@@ -1,5 +1,5 @@
 # Generated from tests/integration/aio/test_performance.py by `make sync`: do not edit.
-"""Performance: closed trades, take-profits of open positions, over all time and over a span."""
+"""Performance: historical swaps and take-profits of open positions, over all time and since a given time."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_all_time_performance_is_exact(db: Database, owner: Owner) -> None:
     assert found.cost_basis_sol == Decimal("1.334666666666666667")  # 4/9 of 3.003
 
 
-def test_a_span_counts_what_happened_in_it(db: Database, owner: Owner) -> None:
+def test_performance_since_counts_only_later_trades(db: Database, owner: Owner) -> None:
     _history(db, owner)
     found = db.performance.summarise(owner.agent_id, owner.wallet_address, since=_ago(24))
     assert found.realized_profit_sol == Decimal("0.25") + Decimal("1.5") - Decimal("0.667333333333333333")
@@ -52,7 +52,7 @@ def test_a_span_counts_what_happened_in_it(db: Database, owner: Owner) -> None:
     assert found.open_positions == 1
 
 
-def test_the_profits_of_a_positions_sales_add_up_to_its_whole_profit(db: Database, owner: Owner) -> None:
+def test_profits_of_sales_sum_to_position_profit(db: Database, owner: Owner) -> None:
     _history(db, owner)
     closed = db.trades.sell(owner.sell("4", "1", "D", transaction_time=NOW))
     assert closed.swap is not None
@@ -68,7 +68,7 @@ def test_the_profits_of_a_positions_sales_add_up_to_its_whole_profit(db: Databas
     assert found.open_positions == found.cost_basis_sol == 0
 
 
-def test_without_trades_there_are_no_rates(db: Database, owner: Owner) -> None:
+def test_rates_are_none_without_trades(db: Database, owner: Owner) -> None:
     for agent_id, wallet in ((owner.agent_id, None), (owner.agent_id, "elsewhere"), (uuid4(), None)):
         found = db.performance.summarise(agent_id, wallet)
         assert found.realized_profit_sol == found.closed_trades == 0

@@ -10,14 +10,22 @@ from uuid import uuid4
 import pytest
 
 from nexgent_db import Database
-from nexgent_db.errors import EmailTaken, ForeignKeyViolation, InvalidInput, WalletTaken, WalletTypeTaken
+from nexgent_db.errors import (
+    EmailTaken,
+    ForeignKeyViolation,
+    InvalidInput,
+    LedgerProtected,
+    WalletTaken,
+    WalletTypeTaken,
+)
 from nexgent_db.models import SOL_MINT, SwapFilter, TransactionFilter
 from tests.integration.sync.factories import TOKEN, Owner, new_owner
-from tests.support.concurrently import concurrently
-from tests.support.state import rows_of
+from tests.support.builders.purge import purge_agent
+from tests.support.faults.concurrently import concurrently
+from tests.support.oracles.state import rows_of
 
 
-def test_a_user_is_found_by_id_and_by_email_in_any_case(db: Database) -> None:
+def test_user_is_found_by_id_and_by_email_in_any_case(db: Database) -> None:
     email = f"Ärger.{uuid4()}@Example.org"
     user = db.users.create(email, password_hash="scrypt$…")
     assert db.users.find_by_id(user.id) == user
@@ -27,28 +35,50 @@ def test_a_user_is_found_by_id_and_by_email_in_any_case(db: Database) -> None:
     assert "scrypt" not in repr(user)
 
 
-def test_an_email_address_is_taken_once_whatever_its_case(db: Database) -> None:
+def test_email_address_is_unique_in_any_case(db: Database) -> None:
     user = db.users.create(f"{uuid4()}@example.org")
     with pytest.raises(EmailTaken) as refused:
         db.users.create(user.email.upper())
     assert refused.value.constraint == "users_lower_email_key"
 
 
-def test_a_user_can_be_given_its_id(db: Database) -> None:
+def test_user_is_created_with_given_id(db: Database) -> None:
     user_id = uuid4()
     assert db.users.create(f"{user_id}@example.org", user_id=user_id).id == user_id
 
 
-def test_a_deleted_user_takes_everything_along(db: Database, owner: Owner, database_url: str) -> None:
+def test_balances_equal_ledger_of_their_wallet(db: Database, owner: Owner) -> None:
+    db.trades.deposit(owner.deposit("10"))
+    db.trades.buy(owner.buy("1", "1", protocol_fee_sol="0.1"))
+    assert db.balances.list_ledger_differences(owner.wallet_address) == []
+
+
+@pytest.mark.parametrize("what", ["user", "agent", "wallet"])
+def test_owner_of_ledger_is_not_deleted(db: Database, owner: Owner, database_url: str, what: str) -> None:
+    db.trades.deposit(owner.deposit("10"))
+    before = rows_of(database_url, owner.agent_id)
+    with pytest.raises(LedgerProtected, match="the ledger is append-only: DELETE of agent_transactions"):
+        match what:
+            case "user":
+                db.users.delete(owner.user_id)
+            case "agent":
+                db.agents.delete(owner.agent_id)
+            case _:
+                db.wallets.delete(owner.agent_id, owner.wallet_address)
+    assert rows_of(database_url, owner.agent_id) == before
+
+
+def test_deletion_of_user_cascades(db: Database, owner: Owner, database_url: str) -> None:
     db.trades.deposit(owner.deposit("10"))
     db.trades.buy(owner.buy("1", "1"))
+    purge_agent(database_url, owner.agent_id)
     assert db.users.delete(owner.user_id) == 1
     assert db.users.delete(owner.user_id) == 0
     assert not any(rows_of(database_url, owner.agent_id).values())
     assert db.agents.find_by_id(owner.agent_id) is None
 
 
-def test_an_agent_is_found_with_its_wallets_simulation_first(db: Database, owner: Owner) -> None:
+def test_agent_is_found_with_its_wallets_simulation_first(db: Database, owner: Owner) -> None:
     live = db.wallets.create(f"L{uuid4().hex}", owner.agent_id, "live")
     found = db.agents.find_by_id(owner.agent_id)
     assert found is not None
@@ -59,14 +89,14 @@ def test_an_agent_is_found_with_its_wallets_simulation_first(db: Database, owner
     assert db.agents.find_by_id(uuid4()) is None
 
 
-def test_an_agent_without_wallets_is_found(db: Database, owner: Owner) -> None:
+def test_agent_without_wallets_is_found(db: Database, owner: Owner) -> None:
     agent = db.agents.create(owner.user_id, "bare", "live")
     found = db.agents.find_by_id(agent.id)
     assert found is not None
     assert (found.agent, found.wallets) == (agent, ())
 
 
-def test_a_users_agents_come_newest_first_within_the_limit(db: Database, owner: Owner) -> None:
+def test_list_of_agents_is_newest_first_within_limit(db: Database, owner: Owner) -> None:
     names = [f"agent {number}" for number in range(3)]
     for name in names:
         db.agents.create(owner.user_id, name)
@@ -90,7 +120,7 @@ def test_wallets_are_found_by_agent_and_by_address(db: Database, owner: Owner) -
         db.agents.find_wallet_by_agent_id(owner.agent_id, wrong)
 
 
-def test_an_update_changes_what_is_given_and_leaves_the_rest(db: Database, owner: Owner) -> None:
+def test_update_changes_given_fields_only(db: Database, owner: Owner) -> None:
     before = db.agents.create(owner.user_id, "old")
     renamed = db.agents.update(before.id, name="new")
     assert renamed is not None
@@ -107,7 +137,7 @@ def test_an_update_changes_what_is_given_and_leaves_the_rest(db: Database, owner
     assert db.agents.update(uuid4(), name="nobody") is None
 
 
-def test_an_agent_needs_a_user_and_a_wallet_an_agent(db: Database) -> None:
+def test_agent_requires_user_and_wallet_requires_agent(db: Database) -> None:
     with pytest.raises(ForeignKeyViolation) as refused:
         db.agents.create(uuid4(), "nobody's")
     assert refused.value.constraint == "agents_user_id_fkey"
@@ -115,7 +145,7 @@ def test_an_agent_needs_a_user_and_a_wallet_an_agent(db: Database) -> None:
         db.wallets.create(f"W{uuid4().hex}", uuid4(), "live")
 
 
-def test_an_agent_has_one_wallet_of_each_type_and_an_address_one_agent(db: Database, owner: Owner) -> None:
+def test_second_wallet_of_type_and_taken_address_are_refused(db: Database, owner: Owner) -> None:
     with pytest.raises(WalletTypeTaken) as second:
         db.wallets.create(f"W{uuid4().hex}", owner.agent_id, "simulation")
     assert second.value.constraint == "agent_wallets_agent_id_wallet_type_key"
@@ -125,14 +155,14 @@ def test_an_agent_has_one_wallet_of_each_type_and_an_address_one_agent(db: Datab
     assert taken.value.constraint == "agent_wallets_pkey"
 
 
-def test_a_wallet_is_deleted_by_its_own_agent_only(db: Database, owner: Owner) -> None:
+def test_wallet_is_deleted_by_its_own_agent_only(db: Database, owner: Owner) -> None:
     stranger = new_owner(db)
     assert db.wallets.delete(stranger.agent_id, owner.wallet_address) == 0
     assert db.wallets.delete(owner.agent_id, owner.wallet_address) == 1
     assert db.agents.find_wallet_by_address(owner.wallet_address) is None
 
 
-def test_lists_are_of_one_wallet_or_of_all(db: Database, owner: Owner) -> None:
+def test_lists_filter_by_wallet_or_return_all(db: Database, owner: Owner) -> None:
     live = Owner(
         owner.user_id,
         owner.agent_id,
@@ -171,7 +201,7 @@ def test_requests_are_found_by_their_ids(db: Database, owner: Owner) -> None:
     assert db.trade_requests.list_by_ids([]) == []
 
 
-def test_of_two_agents_at_once_one_gets_the_wallet(db: Database, owner: Owner) -> None:
+def test_concurrent_claims_of_wallet_by_two_agents_give_it_to_one(db: Database, owner: Owner) -> None:
     stranger = new_owner(db)
     address = f"L{uuid4().hex}"
     created = concurrently(
@@ -183,7 +213,7 @@ def test_of_two_agents_at_once_one_gets_the_wallet(db: Database, owner: Owner) -
     assert found in created
 
 
-def test_of_two_wallets_of_a_type_at_once_the_agent_gets_one(db: Database, owner: Owner) -> None:
+def test_concurrent_wallets_of_one_type_create_one(db: Database, owner: Owner) -> None:
     created = concurrently(
         [partial(db.wallets.create, f"L{uuid4().hex}", owner.agent_id, "live") for _ in range(2)],
         return_exceptions=True,

@@ -1,5 +1,5 @@
 # Generated from tests/integration/aio/test_signals.py by `make sync`: do not edit.
-"""Signals, who acts on them, and what became of it."""
+"""Signals, the agents that are eligible for them, and their executions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nexgent_db import Database
 from nexgent_db.errors import ForeignKeyViolation, InvalidInput
 from nexgent_db.models import SignalOrder, TradingSignal
 from tests.integration.sync.factories import Owner, new_owner
-from tests.support.concurrently import concurrently
+from tests.support.faults.concurrently import concurrently
 
 
 def _signal(db: Database, owner: Owner, strength: int = 3) -> TradingSignal:
@@ -21,7 +21,7 @@ def _signal(db: Database, owner: Owner, strength: int = 3) -> TradingSignal:
     )
 
 
-def test_a_signal_is_stored_as_given(db: Database, owner: Owner) -> None:
+def test_signal_is_stored_as_given(db: Database, owner: Owner) -> None:
     order = SignalOrder(
         token_address="T",
         signal_type="BUY",
@@ -37,7 +37,7 @@ def test_a_signal_is_stored_as_given(db: Database, owner: Owner) -> None:
     assert db.signals.find_by_id(2**31 - 1) is None
 
 
-def test_a_signal_needs_a_strength_in_range_and_a_user_that_exists(db: Database) -> None:
+def test_signal_requires_strength_in_range_and_existing_user(db: Database) -> None:
     for strength in (0, 101, True, 1.0):
         with pytest.raises(InvalidInput) as refused:
             SignalOrder(token_address="T", signal_type="BUY", signal_strength=strength)
@@ -46,7 +46,7 @@ def test_a_signal_needs_a_strength_in_range_and_a_user_that_exists(db: Database)
         db.signals.create(SignalOrder(token_address="T", signal_type="BUY", signal_strength=1, user_id=uuid4()))
 
 
-def test_many_signals_are_stored_in_their_order_or_none_is(db: Database, owner: Owner) -> None:
+def test_many_signals_are_stored_in_order_and_atomically(db: Database, owner: Owner) -> None:
     orders = [
         SignalOrder(token_address=f"T{number}", signal_type="BUY", signal_strength=1 + number % 100, symbol=None)
         for number in range(2000)
@@ -62,7 +62,7 @@ def test_many_signals_are_stored_in_their_order_or_none_is(db: Database, owner: 
     assert db.signals.count_by_user(owner.user_id) == 2000
 
 
-def test_only_the_creators_automated_agents_act_on_a_signal(db: Database, owner: Owner) -> None:
+def test_only_automated_agents_of_creator_are_eligible(db: Database, owner: Owner) -> None:
     new_owner(db)  # another user's agent
     paused = db.agents.create(owner.user_id, "paused")
     db.agents.update(paused.id, automated_trading_simulation=False)
@@ -78,7 +78,7 @@ def test_only_the_creators_automated_agents_act_on_a_signal(db: Database, owner:
     assert db.signals.list_eligible_agents(2**31 - 1) == []
 
 
-def test_a_deleted_signal_takes_its_executions_and_leaves_the_ledger(db: Database, owner: Owner) -> None:
+def test_deletion_of_signal_deletes_executions_and_keeps_ledger(db: Database, owner: Owner) -> None:
     signal = _signal(db, owner)
     db.signal_executions.create_pending(signal.id, owner.agent_id)
     db.trades.deposit(owner.deposit("10"))
@@ -91,7 +91,7 @@ def test_a_deleted_signal_takes_its_executions_and_leaves_the_ledger(db: Databas
     assert stored.signal_id is None
 
 
-def test_of_callers_at_once_one_claims_the_signal(db: Database, owner: Owner) -> None:
+def test_concurrent_claims_of_signal_succeed_once(db: Database, owner: Owner) -> None:
     for _ in range(10):
         signal = _signal(db, owner)
         claims = concurrently(
@@ -104,7 +104,7 @@ def test_of_callers_at_once_one_claims_the_signal(db: Database, owner: Owner) ->
         db.signal_executions.create_pending(signal.id, uuid4())
 
 
-def test_an_execution_is_finished_once(db: Database, owner: Owner) -> None:
+def test_execution_is_finished_once(db: Database, owner: Owner) -> None:
     deposit = db.trades.deposit(owner.deposit("10"))
     finals = []
     for finish in ("mark_executed", "mark_failed", "mark_skipped"):
@@ -126,7 +126,7 @@ def test_an_execution_is_finished_once(db: Database, owner: Owner) -> None:
     assert db.signal_executions.mark_failed(uuid4(), "nothing") is None
 
 
-def test_of_two_that_finish_at_once_one_does(db: Database, owner: Owner) -> None:
+def test_concurrent_finishes_of_execution_succeed_once(db: Database, owner: Owner) -> None:
     for _ in range(10):
         signal = _signal(db, owner)
         pending = db.signal_executions.create_pending(signal.id, owner.agent_id)

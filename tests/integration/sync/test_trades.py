@@ -1,5 +1,5 @@
 # Generated from tests/integration/aio/test_trades.py by `make sync`: do not edit.
-"""Each trade: what it does, what it refuses, and that a refusal or a repetition changes nothing."""
+"""Each trade: its effects, its rejections, and that a rejection or a repetition changes nothing."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ from nexgent_db.errors import (
 )
 from nexgent_db.models import SOL_MINT, DepositOrder
 from tests.integration.sync.factories import TOKEN, Owner, balance_of, new_owner
-from tests.support.state import broken_rules, rows_of
+from tests.support.builders.purge import purge_agent
+from tests.support.oracles.state import broken_rules, rows_of
 
-pytestmark = pytest.mark.usefixtures("sound_ledger")
+pytestmark = pytest.mark.usefixtures("consistent_ledger")
 
 OTHER = "TokenBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB2"
 
@@ -42,24 +43,24 @@ OTHER = "TokenBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB2"
 # --- Deposits, withdrawals, burns, plain swaps --------------------------------------------------
 
 
-def test_deposit_adds_to_the_balance_and_the_ledger(db: Database, owner: Owner) -> None:
+def test_deposit_adds_to_balance_and_ledger(db: Database, owner: Owner) -> None:
     result = db.trades.deposit(owner.deposit("1.000000001", transaction_value_usd="150.5"))
     assert balance_of(db, owner) == Decimal("1.000000001")
     assert result.balances == (db.balances.find_by_wallet_and_token(owner.wallet_address, SOL_MINT),)
     assert result.transaction == db.transactions.find_by_id(result.transaction.id)
     assert result.transaction.transaction_type == "DEPOSIT"
     assert result.transaction.transaction_value_usd == Decimal("150.5")
-    assert not result.replayed
+    assert not result.duplicate
 
 
-def test_the_largest_and_the_smallest_amounts_are_exact(db: Database, owner: Owner) -> None:
+def test_largest_and_smallest_amounts_are_exact(db: Database, owner: Owner) -> None:
     amounts = ("9283556390534", "0.000000000000000001", "99990000000000000000.5")
     for amount in amounts:
         db.trades.deposit(owner.deposit(amount, TOKEN))
     assert balance_of(db, owner, TOKEN) == Decimal("99990009283556390534.500000000000000001")
 
 
-def test_withdrawal_takes_and_names_its_destination(db: Database, owner: Owner) -> None:
+def test_withdrawal_debits_wallet_and_stores_destination(db: Database, owner: Owner) -> None:
     db.trades.deposit(owner.deposit("5"))
     result = db.trades.withdraw(owner.withdraw("2", destination_address="elsewhere"))
     assert balance_of(db, owner) == 3
@@ -67,14 +68,14 @@ def test_withdrawal_takes_and_names_its_destination(db: Database, owner: Owner) 
     assert result.transaction.transaction_type == "WITHDRAWAL"
 
 
-def test_burn_takes_all_and_leaves_zero(db: Database, owner: Owner) -> None:
+def test_burn_of_all_leaves_zero(db: Database, owner: Owner) -> None:
     db.trades.deposit(owner.deposit("5", TOKEN))
     result = db.trades.burn(owner.burn("5", TOKEN))
     assert balance_of(db, owner, TOKEN) == 0
     assert result.transaction.transaction_type == "BURN"
 
 
-def test_swap_takes_one_token_and_adds_another(db: Database, owner: Owner) -> None:
+def test_swap_debits_one_token_and_credits_other(db: Database, owner: Owner) -> None:
     db.trades.deposit(owner.deposit("5", TOKEN))
     result = db.trades.swap(owner.swap("2", TOKEN, "7.5", OTHER, slippage="0.5", price_impact="12.3456"))
     assert balance_of(db, owner, TOKEN) == 3
@@ -83,7 +84,7 @@ def test_swap_takes_one_token_and_adds_another(db: Database, owner: Owner) -> No
     assert {balance.token_address for balance in result.balances} == {TOKEN, OTHER}
 
 
-def test_fees_come_off_sol_in_every_kind_of_trade(db: Database, owner: Owner) -> None:
+def test_fees_are_debited_in_sol_in_every_trade(db: Database, owner: Owner) -> None:
     fees = {"protocol_fee_sol": "0.000005", "network_fee_sol": "0.01"}
     db.trades.deposit(owner.deposit("10", **fees))
     db.trades.withdraw(owner.withdraw("1", **fees))
@@ -95,7 +96,7 @@ def test_fees_come_off_sol_in_every_kind_of_trade(db: Database, owner: Owner) ->
     assert balance_of(db, owner) == 10 - 1 - 2 - 1 + Decimal("0.5") - 7 * Decimal("0.010005")
 
 
-def test_a_fee_larger_than_the_proceeds_needs_sol_in_the_wallet(db: Database, owner: Owner) -> None:
+def test_fee_above_proceeds_requires_sol_in_wallet(db: Database, owner: Owner) -> None:
     db.trades.deposit(owner.deposit("5", TOKEN))
     swap = owner.swap("5", TOKEN, "0.001", SOL_MINT, network_fee_sol="0.002")
     with pytest.raises(InsufficientBalance) as refused:
@@ -115,12 +116,18 @@ def test_payloads_are_stored_as_given(db: Database, owner: Owner) -> None:
     assert stored == result.transaction
 
 
-@pytest.mark.parametrize("name", ["get_quote_base", "get_quote_force_rooute", "get_ultra_order", "post_swap"])
-def test_recorded_answers_of_jupiter_come_back_as_they_went_in(db: Database, owner: Owner, name: str) -> None:
-    recorded = Path(__file__).parents[4] / "shared/data/jupiter" / f"{name}.json"
-    if not recorded.exists():
-        pytest.skip("the recorded answers are not beside this checkout")
-    payload = json.loads(recorded.read_text())
+MADE_UP_PAYLOADS = [
+    Path(__file__).parents[2] / f"data/swap_payloads/{name}.json" for name in ("quote", "order", "swap")
+]
+# Recorded answers are tried as well where they stand beside the checkout.
+RECORDED_PAYLOADS = sorted((Path(__file__).parents[4] / "shared/data/jupiter").glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [pytest.param(json.loads(path.read_text()), id=path.stem) for path in (*MADE_UP_PAYLOADS, *RECORDED_PAYLOADS)],
+)
+def test_payload_of_exchange_is_returned_unchanged(db: Database, owner: Owner, payload: Any) -> None:
     db.trades.deposit(owner.deposit("10"))
     result = db.trades.swap(owner.swap("1", SOL_MINT, "2", OTHER, swap_payload=payload))
     stored = db.transactions.find_by_id(result.transaction.id)
@@ -131,7 +138,7 @@ def test_recorded_answers_of_jupiter_come_back_as_they_went_in(db: Database, own
 # --- Positions ----------------------------------------------------------------------------------
 
 
-def test_buy_opens_a_position(db: Database, owner: Owner) -> None:
+def test_buy_opens_position(db: Database, owner: Owner) -> None:
     db.trades.deposit(owner.deposit("10"))
     result = db.trades.buy(
         owner.buy("2", "3", protocol_fee_sol="0.01", stop_loss_percentage="-32", take_profit_levels=4)
@@ -151,14 +158,14 @@ def test_buy_opens_a_position(db: Database, owner: Owner) -> None:
     assert balance_of(db, owner, TOKEN) == 3
 
 
-def test_a_price_of_1e_12_is_exact(db: Database, owner: Owner) -> None:
+def test_price_of_1e_12_is_exact(db: Database, owner: Owner) -> None:
     db.trades.deposit(owner.deposit("10"))
     result = db.trades.buy(owner.buy("1.4", "1000000000000"))
     assert result.position is not None
     assert result.position.purchase_price == Decimal("0.0000000000014")
 
 
-def test_dca_buy_averages_the_price_over_all_that_was_invested(db: Database, owner: Owner) -> None:
+def test_dca_buy_averages_price_over_total_invested(db: Database, owner: Owner) -> None:
     db.trades.deposit(owner.deposit("10"))
     db.trades.buy(owner.buy("2", "3"))
     bought = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -170,15 +177,15 @@ def test_dca_buy_averages_the_price_over_all_that_was_invested(db: Database, own
     assert position.purchase_amount == 7
     assert position.total_invested_sol == Decimal("3.1")
     assert position.purchase_price == Decimal("0.442857142857142857")  # 3.1 / 7
-    assert position.remaining_amount is None
+    assert position.remaining_amount == 7
     assert position.lowest_price == Decimal("0.25")
-    assert (position.dca_count, position.dca_transaction_ids) == (1, [str(result.transaction.id)])
+    assert (position.dca_count, position.dca_transaction_ids) == (1, [result.transaction.id])
     assert position.last_dca_time == bought
     assert (position.tp_batch_start_level, position.total_take_profit_levels) == (0, 3)
     assert result.transaction.is_dca
 
 
-def test_dca_after_a_take_profit_starts_a_new_batch(db: Database, owner: Owner) -> None:
+def test_dca_after_take_profit_starts_new_batch(db: Database, owner: Owner) -> None:
     db.trades.deposit(owner.deposit("10"))
     db.trades.buy(owner.buy("2", "4", take_profit_levels=4))
     db.trades.take_profit(owner.take_profit("1", "1", levels_hit=2))
@@ -188,7 +195,7 @@ def test_dca_after_a_take_profit_starts_a_new_batch(db: Database, owner: Owner) 
     assert (result.position.tp_batch_start_level, result.position.total_take_profit_levels) == (2, 6)
 
 
-def test_take_profit_reduces_and_realises(db: Database, owner: Owner) -> None:
+def test_take_profit_reduces_position_and_realises_profit(db: Database, owner: Owner) -> None:
     db.trades.deposit(owner.deposit("10"))
     db.trades.buy(owner.buy("3", "9", protocol_fee_sol="0.03"))
     result = db.trades.take_profit(
@@ -199,14 +206,14 @@ def test_take_profit_reduces_and_realises(db: Database, owner: Owner) -> None:
     assert position.remaining_amount == 6
     assert position.proceeds_sol == Decimal("3.5")
     assert position.realized_profit_sol == Decimal("3.5") - Decimal("1.01")  # cost basis: 3/9 of 3.03
-    assert (position.take_profit_levels_hit, position.take_profit_transaction_ids) == (1, [str(result.transaction.id)])
+    assert (position.take_profit_levels_hit, position.take_profit_transaction_ids) == (1, [result.transaction.id])
     assert (position.moon_bag_activated, position.moon_bag_amount) == (True, 2)
     assert position.last_take_profit_time == result.transaction.transaction_time
     assert result.transaction.is_take_profit
     assert result.swap is None
 
 
-def test_sell_closes_and_accounts_for_the_whole_life(db: Database, owner: Owner) -> None:
+def test_sell_closes_position_with_profit_of_all_sales(db: Database, owner: Owner) -> None:
     db.trades.deposit(owner.deposit("10"))
     bought = datetime(2025, 5, 1, tzinfo=UTC)
     bought_by = db.trades.buy(owner.buy("3", "9", protocol_fee_sol="0.03", transaction_time=bought))
@@ -237,7 +244,7 @@ def test_sell_closes_and_accounts_for_the_whole_life(db: Database, owner: Owner)
     assert balance_of(db, owner, TOKEN) == 0
 
 
-def test_a_take_profit_that_leaves_nothing_closes(db: Database, owner: Owner) -> None:
+def test_take_profit_of_rest_closes_position(db: Database, owner: Owner) -> None:
     db.trades.deposit(owner.deposit("10"))
     db.trades.buy(owner.buy("3", "9"))
     result = db.trades.take_profit(owner.take_profit("9", "4"))
@@ -246,7 +253,7 @@ def test_a_take_profit_that_leaves_nothing_closes(db: Database, owner: Owner) ->
     assert (result.swap.close_reason, result.swap.profit_loss_sol) == ("take_profit", 1)
 
 
-def test_a_sold_token_can_be_bought_again(db: Database, owner: Owner) -> None:
+def test_sold_token_can_be_bought_again(db: Database, owner: Owner) -> None:
     db.trades.deposit(owner.deposit("10"))
     for _ in range(3):
         db.trades.buy(owner.buy("1", "3"))
@@ -255,7 +262,7 @@ def test_a_sold_token_can_be_bought_again(db: Database, owner: Owner) -> None:
     assert len(db.historical_swaps.list_by_agent(owner.agent_id)) == 3
 
 
-def test_reset_burns_everything_and_starts_over(db: Database, owner: Owner) -> None:
+def test_reset_burns_holdings_and_deposits_opening_sol(db: Database, owner: Owner) -> None:
     db.trades.deposit(owner.deposit("10"))
     db.trades.deposit(owner.deposit("5", OTHER))
     db.trades.buy(owner.buy("3", "9"))
@@ -266,11 +273,11 @@ def test_reset_burns_everything_and_starts_over(db: Database, owner: Owner) -> N
     assert [balance_of(db, owner, token) for token in (SOL_MINT, TOKEN, OTHER)] == [100, 0, 0]
     assert db.positions.list_by_agent(owner.agent_id) == []
     again = db.trades.reset_wallet(order)
-    assert again.replayed
-    assert again.model_copy(update={"replayed": False}) == result
+    assert again.duplicate
+    assert again.model_copy(update={"duplicate": False}) == result
 
 
-def test_reset_of_an_empty_wallet_deposits_only(db: Database, owner: Owner) -> None:
+def test_reset_of_empty_wallet_deposits_only(db: Database, owner: Owner) -> None:
     result = db.trades.reset_wallet(owner.reset("7"))
     assert [t.transaction_type for t in result.transactions] == ["DEPOSIT"]
     assert balance_of(db, owner) == 7
@@ -283,7 +290,7 @@ def test_reset_of_an_empty_wallet_deposits_only(db: Database, owner: Owner) -> N
 
 
 def _refusal(db: Database, database_url: str, owner: Owner, method: str, order: Any) -> TradeRefused:
-    """The refusal of an order, after seeing that it changed nothing: alone, and in a block that goes on."""
+    """The refusal of an order, after seeing that it changed nothing: alone, and in a transaction that goes on."""
     before = rows_of(database_url, owner.agent_id)
     with pytest.raises(TradeRefused) as alone:
         getattr(db.trades, method)(order)
@@ -291,12 +298,12 @@ def _refusal(db: Database, database_url: str, owner: Owner, method: str, order: 
     with db.transaction() as tx:
         with pytest.raises(type(alone.value)):
             getattr(tx.trades, method)(order)
-        assert tx.users.find_by_id(owner.user_id) is not None  # the block is not aborted
+        assert tx.users.find_by_id(owner.user_id) is not None  # the transaction is not aborted
     assert rows_of(database_url, owner.agent_id) == before
     return alone.value
 
 
-def test_oversell_leaves_everything_untouched(db: Database, owner: Owner, database_url: str) -> None:
+def test_oversell_changes_nothing(db: Database, owner: Owner, database_url: str) -> None:
     db.trades.deposit(owner.deposit("10"))
     db.trades.buy(owner.buy("1", "3"))
     for method, order in (("sell", owner.sell("3.1", "2")), ("take_profit", owner.take_profit("3.1", "2"))):
@@ -305,7 +312,7 @@ def test_oversell_leaves_everything_untouched(db: Database, owner: Owner, databa
         assert (refused.remaining, refused.requested) == (3, Decimal("3.1"))
 
 
-def test_a_full_sale_must_name_all(db: Database, owner: Owner, database_url: str) -> None:
+def test_full_sale_of_part_is_refused(db: Database, owner: Owner, database_url: str) -> None:
     db.trades.deposit(owner.deposit("10"))
     db.trades.buy(owner.buy("1", "3"))
     refused = _refusal(db, database_url, owner, "sell", owner.sell("2.9", "2"))
@@ -314,7 +321,7 @@ def test_a_full_sale_must_name_all(db: Database, owner: Owner, database_url: str
 
 
 @pytest.mark.parametrize("method", ["withdraw", "burn"])
-def test_no_more_leaves_than_there_is(db: Database, owner: Owner, database_url: str, method: str) -> None:
+def test_withdrawal_above_balance_is_refused(db: Database, owner: Owner, database_url: str, method: str) -> None:
     db.trades.deposit(owner.deposit("10"))
     order = getattr(owner, method)("10.000000000000000001")
     refused = _refusal(db, database_url, owner, method, order)
@@ -323,20 +330,20 @@ def test_no_more_leaves_than_there_is(db: Database, owner: Owner, database_url: 
     assert "holds 10 of" in str(refused)
 
 
-def test_what_was_never_held_counts_as_zero(db: Database, owner: Owner, database_url: str) -> None:
+def test_token_never_held_has_balance_zero(db: Database, owner: Owner, database_url: str) -> None:
     refused = _refusal(db, database_url, owner, "swap", owner.swap("1", OTHER, "1", TOKEN))
     assert isinstance(refused, InsufficientBalance)
     assert (refused.token_address, refused.balance, refused.required) == (OTHER, 0, 1)
 
 
-def test_a_buy_needs_its_fees_too(db: Database, owner: Owner, database_url: str) -> None:
+def test_buy_without_sol_for_fees_is_refused(db: Database, owner: Owner, database_url: str) -> None:
     db.trades.deposit(owner.deposit("1"))
     refused = _refusal(db, database_url, owner, "buy", owner.buy("1", "3", network_fee_sol="0.000000001"))
     assert isinstance(refused, InsufficientBalance)
     assert refused.required == Decimal("1.000000001")
 
 
-def test_a_second_buy_is_refused(db: Database, owner: Owner, database_url: str) -> None:
+def test_second_buy_of_token_is_refused(db: Database, owner: Owner, database_url: str) -> None:
     db.trades.deposit(owner.deposit("10"))
     db.trades.buy(owner.buy("1", "3"))
     refused = _refusal(db, database_url, owner, "buy", owner.buy("1", "3"))
@@ -344,7 +351,7 @@ def test_a_second_buy_is_refused(db: Database, owner: Owner, database_url: str) 
     assert refused.remaining == 3
 
 
-def test_without_a_position_there_is_nothing_to_add_to_or_sell(db: Database, owner: Owner, database_url: str) -> None:
+def test_dca_and_sale_without_position_are_refused(db: Database, owner: Owner, database_url: str) -> None:
     db.trades.deposit(owner.deposit("10"))
     db.trades.deposit(owner.deposit("10", TOKEN))
     for method, order in (
@@ -355,7 +362,7 @@ def test_without_a_position_there_is_nothing_to_add_to_or_sell(db: Database, own
         assert isinstance(_refusal(db, database_url, owner, method, order), PositionNotFound)
 
 
-def test_a_sale_needs_the_tokens_in_the_wallet(db: Database, owner: Owner, database_url: str) -> None:
+def test_sale_without_tokens_in_wallet_is_refused(db: Database, owner: Owner, database_url: str) -> None:
     db.trades.deposit(owner.deposit("10"))
     db.trades.buy(owner.buy("1", "3"))
     db.trades.withdraw(owner.withdraw("1", TOKEN))
@@ -364,7 +371,7 @@ def test_a_sale_needs_the_tokens_in_the_wallet(db: Database, owner: Owner, datab
     assert (refused.token_address, refused.balance, refused.required) == (TOKEN, 2, 3)
 
 
-def test_take_profits_stop_at_the_moon_bag(db: Database, owner: Owner, database_url: str) -> None:
+def test_take_profits_stop_at_moon_bag(db: Database, owner: Owner, database_url: str) -> None:
     db.trades.deposit(owner.deposit("10"))
     db.trades.buy(owner.buy("1", "10"))
     refused = _refusal(db, database_url, owner, "take_profit", owner.take_profit("5", "1", moon_bag_amount="5.1"))
@@ -379,7 +386,7 @@ def test_take_profits_stop_at_the_moon_bag(db: Database, owner: Owner, database_
     assert db.trades.sell(owner.sell("1", "9")).swap is not None
 
 
-def test_a_stale_counter_is_refused(db: Database, owner: Owner, database_url: str) -> None:
+def test_stale_counter_is_refused(db: Database, owner: Owner, database_url: str) -> None:
     db.trades.deposit(owner.deposit("10"))
     db.trades.buy(owner.buy("1", "10"))
     for method, order in (
@@ -393,7 +400,7 @@ def test_a_stale_counter_is_refused(db: Database, owner: Owner, database_url: st
     db.trades.take_profit(owner.take_profit("1", "1", expected_levels_hit=0))
 
 
-def test_a_sale_cannot_precede_its_purchase(db: Database, owner: Owner, database_url: str) -> None:
+def test_sale_before_purchase_is_refused(db: Database, owner: Owner, database_url: str) -> None:
     bought = datetime(2025, 5, 1, tzinfo=UTC)
     db.trades.deposit(owner.deposit("10"))
     db.trades.buy(owner.buy("1", "10", transaction_time=bought))
@@ -401,7 +408,7 @@ def test_a_sale_cannot_precede_its_purchase(db: Database, owner: Owner, database
     assert isinstance(_refusal(db, database_url, owner, "sell", early), SaleBeforePurchase)
 
 
-def test_a_sale_without_a_time_of_its_own_follows_its_purchase(db: Database, owner: Owner) -> None:
+def test_sale_without_time_is_not_before_purchase(db: Database, owner: Owner) -> None:
     bought = datetime(2100, 1, 1, tzinfo=UTC)
     db.trades.deposit(owner.deposit("10"))
     db.trades.buy(owner.buy("1", "10", transaction_time=bought))
@@ -410,7 +417,7 @@ def test_a_sale_without_a_time_of_its_own_follows_its_purchase(db: Database, own
     assert result.swap.sale_time == result.transaction.transaction_time == bought
 
 
-def test_a_wallet_of_another_agent_is_not_found(db: Database, owner: Owner, database_url: str) -> None:
+def test_wallet_of_other_agent_is_not_found(db: Database, owner: Owner, database_url: str) -> None:
     db.trades.deposit(owner.deposit("10"))
     stranger = new_owner(db)
     thief = Owner(stranger.user_id, stranger.agent_id, owner.wallet_address)
@@ -427,7 +434,7 @@ def test_a_wallet_of_another_agent_is_not_found(db: Database, owner: Owner, data
         assert isinstance(_refusal(db, database_url, owner, method, order), WalletNotFound)
 
 
-def test_a_live_wallet_is_not_reset(db: Database, database_url: str) -> None:
+def test_reset_of_live_wallet_is_refused(db: Database, database_url: str) -> None:
     live = new_owner(db, "live")
     db.trades.deposit(live.deposit("1"))
     refused = _refusal(db, database_url, live, "reset_wallet", live.reset())
@@ -435,7 +442,7 @@ def test_a_live_wallet_is_not_reset(db: Database, database_url: str) -> None:
     assert refused.wallet_type == "live"
 
 
-def test_a_balance_that_would_not_fit_is_refused(db: Database, owner: Owner, database_url: str) -> None:
+def test_balance_overflow_is_refused(db: Database, owner: Owner, database_url: str) -> None:
     db.trades.deposit(owner.deposit("99999999999999999999", TOKEN))
     before = rows_of(database_url, owner.agent_id)
     with pytest.raises(NumericOverflow):
@@ -446,9 +453,7 @@ def test_a_balance_that_would_not_fit_is_refused(db: Database, owner: Owner, dat
 # --- Repeated orders ----------------------------------------------------------------------------
 
 
-def test_a_repeated_order_returns_the_first_result_whatever_happened_since(
-    db: Database, owner: Owner, database_url: str
-) -> None:
+def test_repeated_order_returns_first_result_after_later_trades(db: Database, owner: Owner, database_url: str) -> None:
     deposit, buy = owner.deposit("10"), owner.buy("1", "10", swap_payload={"a": [0.1]})
     dca, take, sell = owner.dca_buy("1", "2"), owner.take_profit("3", "1"), owner.sell("9", "4")
     orders = (("deposit", deposit), ("buy", buy), ("dca_buy", dca), ("take_profit", take), ("sell", sell))
@@ -456,17 +461,17 @@ def test_a_repeated_order_returns_the_first_result_whatever_happened_since(
     before = rows_of(database_url, owner.agent_id)
     for (method, order), result in zip(orders, first, strict=True):
         again = getattr(db.trades, method)(order)
-        assert again.replayed
-        assert again.model_copy(update={"replayed": False}) == result
+        assert again.duplicate
+        assert again.model_copy(update={"duplicate": False}) == result
     assert rows_of(database_url, owner.agent_id) == before
 
 
-def test_a_repeated_order_written_differently_is_the_same(db: Database, owner: Owner) -> None:
+def test_repeated_order_with_equal_values_returns_first_result(db: Database, owner: Owner) -> None:
     at = datetime(2025, 5, 1, 12, tzinfo=UTC)
     order = owner.deposit("10.50", transaction_time=at)
     db.trades.deposit(order)
     same = owner.deposit("10.5", transaction_time=at.astimezone(), request_id=order.request_id)
-    assert db.trades.deposit(same).replayed
+    assert db.trades.deposit(same).duplicate
 
 
 @pytest.mark.parametrize(
@@ -480,7 +485,7 @@ def test_a_repeated_order_written_differently_is_the_same(db: Database, owner: O
         {"transaction_hash": "other"},
     ],
 )
-def test_the_same_id_with_other_content_is_a_conflict(
+def test_same_id_with_other_content_is_conflict(
     db: Database, owner: Owner, database_url: str, change: dict[str, Any]
 ) -> None:
     first = owner.deposit("10")
@@ -491,7 +496,7 @@ def test_the_same_id_with_other_content_is_a_conflict(
     assert refused.request_id == first.request_id
 
 
-def test_the_same_id_for_another_kind_of_trade_is_a_conflict(db: Database, owner: Owner, database_url: str) -> None:
+def test_same_id_for_other_operation_is_conflict(db: Database, owner: Owner, database_url: str) -> None:
     first = owner.deposit("10")
     db.trades.deposit(first)
     for method, order in (
@@ -502,7 +507,7 @@ def test_the_same_id_for_another_kind_of_trade_is_a_conflict(db: Database, owner
         assert isinstance(_refusal(db, database_url, owner, method, order), IdempotencyConflict)
 
 
-def test_the_same_id_for_another_wallet_is_a_conflict(db: Database, owner: Owner, database_url: str) -> None:
+def test_same_id_for_other_wallet_is_conflict(db: Database, owner: Owner, database_url: str) -> None:
     first = owner.deposit("10")
     db.trades.deposit(first)
     other = new_owner(db)
@@ -510,23 +515,22 @@ def test_the_same_id_for_another_wallet_is_a_conflict(db: Database, owner: Owner
     assert isinstance(refused, IdempotencyConflict)
 
 
-def test_a_repeated_order_whose_transaction_was_deleted_by_hand_is_a_conflict(
-    db: Database, owner: Owner, database_url: str
-) -> None:
+def test_repeated_order_with_deleted_transaction_is_conflict(db: Database, owner: Owner, database_url: str) -> None:
     order = owner.deposit("1")
     db.trades.deposit(order)
     with psycopg.connect(database_url) as connection:
+        connection.execute("SET session_replication_role = replica")  # the ledger is append-only
         connection.execute("DELETE FROM agent_transactions WHERE id = %s", [order.request_id])
     refused = _refusal(db, database_url, owner, "deposit", order)
     assert isinstance(refused, IdempotencyConflict)
-    db.agents.delete(owner.agent_id)  # the ledger was broken on purpose
+    purge_agent(database_url, owner.agent_id)  # the ledger was broken on purpose
 
 
-def test_an_on_chain_transaction_is_recorded_once_for_a_wallet(db: Database, owner: Owner, database_url: str) -> None:
+def test_on_chain_transaction_is_recorded_once_per_wallet(db: Database, owner: Owner, database_url: str) -> None:
     first = owner.deposit("10", transaction_hash="5xHash")
     db.trades.deposit(first)
     assert owner.deposit("10", transaction_hash="5xHash").request_id == first.request_id
-    assert db.trades.deposit(owner.deposit("10", transaction_hash="5xHash")).replayed
+    assert db.trades.deposit(owner.deposit("10", transaction_hash="5xHash")).duplicate
     other_id = owner.deposit("10", transaction_hash="5xHash", request_id=uuid4())
     refused = _refusal(db, database_url, owner, "deposit", other_id)
     assert isinstance(refused, IdempotencyConflict)
@@ -564,28 +568,28 @@ def test_an_on_chain_transaction_is_recorded_once_for_a_wallet(db: Database, own
         ({"surprise": 1}, "surprise"),
     ],
 )
-def test_an_order_that_cannot_be_stored_exactly_is_not_made(owner: Owner, change: dict[str, Any], field: str) -> None:
+def test_order_with_inexact_amount_is_refused(owner: Owner, change: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         DepositOrder(**{**dict(owner.deposit("1")), **change})
     assert refused.value.field == field
 
 
-def test_a_nul_in_a_text_is_invalid_input(db: Database, owner: Owner) -> None:
+def test_nul_in_text_is_invalid_input(db: Database, owner: Owner) -> None:
     with pytest.raises(InvalidInput, match="NUL"):
         db.trades.deposit(owner.deposit("1", transaction_hash="a\0b"))
 
 
-def test_a_position_in_sol_or_a_swap_of_one_token_is_not_made(owner: Owner) -> None:
+def test_position_in_sol_and_swap_of_one_token_are_refused(owner: Owner) -> None:
     with pytest.raises(InvalidInput, match="SOL itself"):
         owner.buy("1", "1", SOL_MINT)
     with pytest.raises(InvalidInput, match="same token"):
         owner.swap("1", TOKEN, "1", TOKEN)
 
 
-# --- In a block ---------------------------------------------------------------------------------
+# --- In a transaction ---------------------------------------------------------------------------------
 
 
-def test_trades_of_a_block_are_kept_together_or_not_at_all(db: Database, owner: Owner, database_url: str) -> None:
+def test_trades_of_transaction_are_atomic(db: Database, owner: Owner, database_url: str) -> None:
     with db.transaction() as tx:
         tx.trades.deposit(owner.deposit("10"))
         tx.trades.buy(owner.buy("1", "3"))
@@ -598,7 +602,7 @@ def test_trades_of_a_block_are_kept_together_or_not_at_all(db: Database, owner: 
     assert rows_of(database_url, owner.agent_id) == before
 
 
-def test_the_check_file_sees_tampering(fresh_database_url: str) -> None:
+def test_checks_detect_tampering(fresh_database_url: str) -> None:
     with Database(fresh_database_url) as own:
         owner = new_owner(own)
         own.trades.deposit(owner.deposit("10"))

@@ -1,5 +1,5 @@
 # Generated from tests/integration/aio/test_users.py by `make sync`: do not edit.
-"""Users: partial updates, failed log-ins and the lock that they lead to."""
+"""Users: partial updates, failed log-ins and the lock after five of them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import pytest
 from nexgent_db import Database
 from nexgent_db.errors import EmailTaken, InvalidInput
 from nexgent_db.models import User
-from tests.support.concurrently import concurrently
+from tests.support.faults.concurrently import concurrently
 
 
 def new_user(db: Database) -> User:
     return db.users.create(f"{uuid4()}@example.org", "old hash")
 
 
-def let_the_lock_run_out(database_url: str, user_id: UUID) -> None:
+def expire_lock(database_url: str, user_id: UUID) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("UPDATE users SET locked_until = now() - interval '1 second' WHERE id = %s", [user_id])
 
 
-def test_an_update_changes_what_is_given_and_leaves_the_rest(db: Database) -> None:
+def test_update_changes_given_fields_only(db: Database) -> None:
     user = new_user(db)
     email = f"{uuid4()}@example.org"
     assert db.users.update(user.id) == user
@@ -38,7 +38,7 @@ def test_an_update_changes_what_is_given_and_leaves_the_rest(db: Database) -> No
     assert db.users.update(uuid4(), email=f"{uuid4()}@example.org") is None
 
 
-def test_a_taken_address_is_refused_by_name_and_nothing_changed(db: Database) -> None:
+def test_taken_address_is_refused_and_nothing_changes(db: Database) -> None:
     taken, user = new_user(db), new_user(db)
     with pytest.raises(EmailTaken) as refused:
         db.users.update(user.id, email=taken.email.upper(), password_hash="new hash")
@@ -51,14 +51,14 @@ def test_a_taken_address_is_refused_by_name_and_nothing_changed(db: Database) ->
     assert db.users.update(user.id, email=user.email.upper()) is not None, "its own address in another case"
 
 
-def test_of_two_who_want_one_address_one_gets_it(db: Database) -> None:
+def test_concurrent_claims_of_address_succeed_once(db: Database) -> None:
     users = [new_user(db) for _ in range(2)]
     email = f"{uuid4()}@example.org"
     results = concurrently([partial(db.users.update, user.id, email=email) for user in users], return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == ["EmailTaken", "User"]
 
 
-def test_twenty_failures_at_once_count_twenty_and_lock(db: Database) -> None:
+def test_concurrent_failures_all_count_and_lock(db: Database) -> None:
     user = new_user(db)
     results = concurrently([partial(db.users.record_failed_login, user.id)] * 20)
     assert sorted(result.failed_login_attempts for result in results if result is not None) == list(range(1, 21))
@@ -68,7 +68,7 @@ def test_twenty_failures_at_once_count_twenty_and_lock(db: Database) -> None:
     assert db.users.is_locked(user.id)
 
 
-def test_the_fifth_failure_locks_for_15_minutes_and_later_ones_do_not_prolong_it(db: Database) -> None:
+def test_fifth_failure_locks_for_15_minutes_and_later_ones_do_not_prolong_it(db: Database) -> None:
     user = new_user(db)
     for number in range(1, 5):
         failed = db.users.record_failed_login(user.id)
@@ -85,7 +85,7 @@ def test_the_fifth_failure_locks_for_15_minutes_and_later_ones_do_not_prolong_it
     assert (sixth.failed_login_attempts, sixth.locked_until) == (6, fifth.locked_until)
 
 
-def test_a_success_resets_both(db: Database) -> None:
+def test_success_resets_count_and_lock(db: Database) -> None:
     user = new_user(db)
     for _ in range(5):
         db.users.record_failed_login(user.id)
@@ -95,18 +95,18 @@ def test_a_success_resets_both(db: Database) -> None:
     assert db.users.reset_failed_logins(user.id) == 0
 
 
-def test_a_lock_that_has_run_out_begins_a_new_count(db: Database, database_url: str) -> None:
+def test_failure_after_expired_lock_starts_new_count(db: Database, database_url: str) -> None:
     user = new_user(db)
     for _ in range(7):
         db.users.record_failed_login(user.id)
-    let_the_lock_run_out(database_url, user.id)
+    expire_lock(database_url, user.id)
     assert not db.users.is_locked(user.id)
     again = db.users.record_failed_login(user.id)
     assert again is not None
     assert (again.failed_login_attempts, again.locked_until) == (1, None)
 
 
-def test_of_nobody_nothing_is_counted(db: Database) -> None:
+def test_failure_of_unknown_user_is_not_counted(db: Database) -> None:
     assert db.users.record_failed_login(uuid4()) is None
     assert db.users.reset_failed_logins(uuid4()) == 0
     assert not db.users.is_locked(uuid4())

@@ -1,1 +1,0 @@
-ALTER TABLE agent_wallets ALTER COLUMN updated_at DROP DEFAULT;

@@ -1,3 +1,0 @@
-ALTER TABLE agent_balances
-    ALTER COLUMN id DROP DEFAULT,
-    ALTER COLUMN last_updated DROP DEFAULT;

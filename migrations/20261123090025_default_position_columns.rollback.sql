@@ -1,3 +1,0 @@
-ALTER TABLE agent_positions
-    ALTER COLUMN id DROP DEFAULT,
-    ALTER COLUMN updated_at DROP DEFAULT;

@@ -1,3 +1,0 @@
-ALTER TABLE agent_transactions
-    ALTER COLUMN id DROP DEFAULT,
-    ALTER COLUMN updated_at DROP DEFAULT;

@@ -1,1 +1,0 @@
-ALTER TABLE agent_historical_swaps ALTER COLUMN id DROP DEFAULT;

@@ -1,1 +1,0 @@
-ALTER TABLE trading_signals ALTER COLUMN updated_at DROP DEFAULT;

@@ -1,1 +1,0 @@
-ALTER TABLE signal_executions ALTER COLUMN id DROP DEFAULT;

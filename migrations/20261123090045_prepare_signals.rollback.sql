@@ -1,0 +1,4 @@
+CREATE INDEX trading_signals_signal_type_idx ON trading_signals (signal_type);
+CREATE INDEX trading_signals_created_at_idx ON trading_signals (created_at);
+
+ALTER TABLE trading_signals ALTER COLUMN updated_at DROP DEFAULT;

@@ -1,0 +1,3 @@
+CREATE INDEX signal_executions_signal_id_idx ON signal_executions (signal_id);
+
+ALTER TABLE signal_executions ALTER COLUMN id DROP DEFAULT;

@@ -1,2 +1,0 @@
-CREATE INDEX agent_balances_wallet_address_idx ON agent_balances (wallet_address);
-CREATE INDEX agent_balances_agent_id_idx ON agent_balances (agent_id);

@@ -1,1 +1,0 @@
-CREATE INDEX agent_historical_swaps_agent_id_idx ON agent_historical_swaps (agent_id);

@@ -1,1 +1,0 @@
-CREATE INDEX signal_executions_signal_id_idx ON signal_executions (signal_id);

@@ -1,1 +1,0 @@
-ALTER TABLE agent_wallets DROP CONSTRAINT agent_wallets_wallet_type_check;

@@ -1,1 +1,0 @@
-ALTER TABLE agent_balances DROP CONSTRAINT agent_balances_balance_check;

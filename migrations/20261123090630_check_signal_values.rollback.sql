@@ -1,1 +1,0 @@
-ALTER TABLE trading_signals DROP CONSTRAINT trading_signals_signal_strength_check;

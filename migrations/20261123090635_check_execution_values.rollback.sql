@@ -1,1 +1,0 @@
-ALTER TABLE signal_executions DROP CONSTRAINT signal_executions_status_check;

@@ -1,4 +1,0 @@
-ALTER TABLE agent_transactions
-    ADD CONSTRAINT agent_transactions_wallet_address_fkey
-    FOREIGN KEY (wallet_address) REFERENCES agent_wallets (wallet_address)
-    ON UPDATE CASCADE ON DELETE CASCADE;

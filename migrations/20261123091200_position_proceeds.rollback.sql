@@ -1,1 +1,0 @@
-ALTER TABLE agent_positions DROP COLUMN proceeds_sol;

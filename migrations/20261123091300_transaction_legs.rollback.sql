@@ -1,1 +1,0 @@
-ALTER TABLE agent_transactions DROP COLUMN transaction_leg;

@@ -1,1 +1,0 @@
-ALTER TABLE agent_wallets DROP COLUMN trade_count;

@@ -1,1 +1,0 @@
-ALTER TABLE agent_transactions DROP COLUMN realized_profit_sol;

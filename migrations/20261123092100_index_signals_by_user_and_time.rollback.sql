@@ -1,1 +1,0 @@
-DROP INDEX CONCURRENTLY IF EXISTS trading_signals_user_id_created_at_id_idx;

@@ -1,1 +1,0 @@
-DROP INDEX CONCURRENTLY IF EXISTS signal_executions_pending_idx;

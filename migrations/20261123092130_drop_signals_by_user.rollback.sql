@@ -1,1 +1,0 @@
-CREATE INDEX CONCURRENTLY IF NOT EXISTS trading_signals_user_id_idx ON trading_signals (user_id);

@@ -1,0 +1,11 @@
+DROP FUNCTION prune_trade_requests_v1;
+DROP FUNCTION lock_wallets_v1;
+DROP FUNCTION finish_trade_v1;
+DROP FUNCTION record_trade_v1;
+DROP FUNCTION begin_trade_v1;
+DROP FUNCTION first_result_v1;
+
+DROP TYPE trade_result_v1;
+
+DROP FUNCTION caller_acts_for;
+DROP FUNCTION act_for_every_user;

@@ -1,0 +1,380 @@
+-- Why: every trade is a function of the schema. These are the steps that all of them share: lock the wallet and look for
+-- a reason not to trade; change the balances and insert the transaction; save the request and leave a row for the cache; return a
+-- first result again. A DBA finds the whole write path in this file and the five that follow.
+--
+-- Each trade_*_v1 is SECURITY DEFINER: the roles of services have no right to write to balances, positions and the
+-- ledger, only to execute it. It checks that its caller may trade with the wallet (caller_acts_for).
+--
+-- Lock order: agent, wallet, position, balances. Every writer of these tables keeps to it. The trades of one wallet run
+-- one after another, and each statement of a function has a snapshot of its own, so what stands behind the wallet's lock
+-- is current.
+--
+-- A name ends in its version: a release that changes a function adds the next one, so that services of both releases
+-- run side by side; a later migration drops the old one.
+--
+-- Locks: none on tables.
+-- Rollback loses: nothing.
+
+-- The path of every function below.
+SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
+
+CREATE FUNCTION act_for_every_user() RETURNS boolean
+LANGUAGE sql IMMUTABLE
+SET search_path FROM CURRENT
+RETURN true;
+
+COMMENT ON FUNCTION act_for_every_user() IS
+'A right in the form of a function: roles that may execute it trade with every wallet, all others with their own user''s.';
+
+CREATE FUNCTION caller_acts_for(user_id uuid) RETURNS boolean
+LANGUAGE sql STABLE
+RETURN has_function_privilege(
+    CASE current_setting('role') WHEN 'none' THEN session_user::text ELSE current_setting('role') END,
+    'act_for_every_user()'::regprocedure,
+    'EXECUTE'
+)
+OR user_id = nullif(current_setting('nexgent.user_id', true), '')::uuid;
+
+COMMENT ON FUNCTION caller_acts_for(uuid) IS
+'May the role that called a SECURITY DEFINER function act for this user? Looks at the role, not at current_user, which is '
+'the function''s owner.';
+
+CREATE TYPE trade_result_v1 AS (
+    outcome text,
+    details jsonb,
+    transaction agent_transactions,
+    open_position agent_positions,
+    swap agent_historical_swaps,
+    closed_position_id uuid,
+    version bigint,
+    balance_ids uuid[], -- noqa: LT01
+    token_addresses text[], -- noqa: LT01
+    token_symbols text[], -- noqa: LT01
+    balances numeric(38, 18)[] -- noqa: LT01
+);
+
+COMMENT ON TYPE trade_result_v1 IS
+'What a trade returns. outcome: made, duplicate, or the reason not to trade, with its details. Then the rows as the trade '
+'left them; of each changed balance the id, token and amount, in the order of the tokens.';
+
+-- The first result of a request, again: the rows as the trade left them, not as they are now.
+CREATE FUNCTION first_result_v1(request trade_requests) RETURNS trade_result_v1
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    trade trade_result_v1;
+    entry agent_transactions;
+    held agent_positions;
+    swap agent_historical_swaps;
+BEGIN
+    SELECT t.* INTO entry FROM agent_transactions AS t WHERE t.id = request.id;
+    trade.outcome := 'duplicate';
+    trade.transaction := entry;
+    trade.version := request.version;
+    SELECT array_agg(e.token_address ORDER BY e.token_address COLLATE "C") INTO trade.token_addresses
+    FROM transaction_effects(
+        entry.transaction_type, entry.input_mint, entry.input_amount, entry.output_mint, entry.output_amount,
+        entry.protocol_fee_sol, entry.network_fee_sol
+    ) AS e
+    WHERE e.change <> 0;
+    trade.balance_ids := request.balance_ids;
+    trade.balances := request.balances;
+    SELECT
+        array_agg(
+            coalesce(
+                b.token_symbol,
+                CASE changed.token_address
+                    WHEN entry.output_mint THEN entry.output_symbol
+                    WHEN entry.input_mint THEN entry.input_symbol
+                    ELSE 'SOL'
+                END
+            )
+            ORDER BY changed.place
+        )
+    INTO trade.token_symbols
+    FROM unnest(trade.token_addresses) WITH ORDINALITY AS changed (token_address, place)
+    LEFT JOIN agent_balances AS b
+        ON b.wallet_address = entry.wallet_address AND b.token_address = changed.token_address;
+
+    IF request.position_values IS NOT NULL THEN
+        held := jsonb_populate_record(NULL::agent_positions, request.position_values);
+        held.id := request.position_ids[1];
+        held.agent_id := request.agent_id;
+        held.wallet_address := request.wallet_address;
+        held.version := request.version;
+        held.updated_at := request.created_at;
+        trade.open_position := held;
+    ELSIF request.operation IN ('take_profit', 'sell') THEN
+        trade.closed_position_id := request.position_ids[1];
+        SELECT s.* INTO swap FROM agent_historical_swaps AS s WHERE s.sale_transaction_id = request.id;
+        trade.swap := swap;
+    END IF;
+    RETURN trade;
+END
+$$;
+
+-- Locks the agent and the wallet, and finds the first reason not to trade: outcome is NULL when there is none. A
+-- duplicate's result is complete, but for the position that a purchase opened.
+CREATE FUNCTION begin_trade_v1(
+    p_request_id uuid,
+    p_content_digest bytea,
+    p_agent_id uuid,
+    p_wallet_address text,
+    p_transaction_hash text,
+    p_transaction_leg bigint,
+    p_expires_at timestamptz
+) RETURNS trade_result_v1
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    trade trade_result_v1;
+    request trade_requests;
+    taken_by uuid;
+BEGIN
+    -- A deletion of the agent comes first, or waits.
+    PERFORM
+    FROM agents AS a
+    JOIN agent_wallets AS w ON w.agent_id = a.id
+    WHERE a.id = p_agent_id AND w.wallet_address = p_wallet_address AND caller_acts_for(a.user_id)
+    FOR KEY SHARE OF a
+    FOR NO KEY UPDATE OF w;
+    IF NOT FOUND THEN
+        trade.outcome := 'wallet_not_found';
+        RETURN trade;
+    END IF;
+
+    SELECT r.* INTO request FROM trade_requests AS r WHERE r.id = p_request_id;
+    IF FOUND AND request.content_digest = p_content_digest THEN
+        RETURN first_result_v1(request);
+    ELSIF FOUND THEN
+        trade.outcome := 'idempotency_conflict';
+        trade.details := jsonb_build_object('taken_by', 'another order of this id');
+        RETURN trade;
+    END IF;
+
+    SELECT t.id INTO taken_by FROM agent_transactions AS t WHERE t.id = p_request_id;
+    IF FOUND THEN
+        trade.outcome := 'idempotency_conflict';
+        trade.details := jsonb_build_object('taken_by', 'transaction ' || taken_by);
+        RETURN trade;
+    END IF;
+
+    IF p_transaction_hash IS NOT NULL THEN
+        SELECT t.id INTO taken_by
+        FROM agent_transactions AS t
+        WHERE t.wallet_address = p_wallet_address
+            AND t.transaction_hash = p_transaction_hash
+            AND t.transaction_leg = p_transaction_leg;
+        IF FOUND THEN
+            trade.outcome := 'idempotency_conflict';
+            trade.details := jsonb_build_object('taken_by', 'transaction ' || taken_by || ' of the same hash');
+            RETURN trade;
+        END IF;
+    END IF;
+
+    -- The clock after the wait for the lock, where now() would be the time before it.
+    IF clock_timestamp() >= p_expires_at THEN
+        trade.outcome := 'order_expired';
+        trade.details := jsonb_build_object('now', clock_timestamp());
+    END IF;
+    RETURN trade;
+END
+$$;
+
+-- Takes the locks of many wallets before their trades, always in the same order.
+CREATE FUNCTION lock_wallets_v1(p_agent_ids uuid[], p_wallet_addresses text[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    PERFORM
+    FROM agents AS a
+    WHERE a.id = ANY(p_agent_ids) AND caller_acts_for(a.user_id)
+    ORDER BY a.id
+    FOR KEY SHARE;
+    PERFORM
+    FROM agent_wallets AS w
+    JOIN agents AS a ON a.id = w.agent_id
+    JOIN unnest(p_agent_ids, p_wallet_addresses) AS asked (agent_id, wallet_address)
+        ON asked.agent_id = w.agent_id AND asked.wallet_address = w.wallet_address
+    WHERE caller_acts_for(a.user_id)
+    ORDER BY w.wallet_address COLLATE "C"
+    FOR NO KEY UPDATE OF w;
+END
+$$;
+
+-- Locks and changes the balances, and inserts the transaction. A balance that is too small is the last reason not to
+-- trade: the function looks for one before it writes anything.
+CREATE FUNCTION record_trade_v1(entry agent_transactions) RETURNS trade_result_v1
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    trade trade_result_v1;
+    tokens text[];
+    changes numeric[];
+    new_version bigint;
+    balance numeric;
+    balance_id uuid;
+    symbol text;
+BEGIN
+    SELECT
+        array_agg(e.token_address ORDER BY e.token_address COLLATE "C"),
+        array_agg(e.change ORDER BY e.token_address COLLATE "C")
+    INTO tokens, changes
+    FROM transaction_effects(
+        entry.transaction_type, entry.input_mint, entry.input_amount, entry.output_mint, entry.output_amount,
+        entry.protocol_fee_sol, entry.network_fee_sol
+    ) AS e
+    WHERE e.change <> 0;
+
+    FOR place IN 1 .. coalesce(cardinality(changes), 0) LOOP
+        SELECT b.balance INTO balance
+        FROM agent_balances AS b
+        WHERE b.wallet_address = entry.wallet_address AND b.token_address = tokens[place]
+        FOR NO KEY UPDATE;
+        IF coalesce(balance, 0) + changes[place] < 0 THEN
+            trade.outcome := 'insufficient_balance';
+            trade.details := jsonb_build_object(
+                'token_address', tokens[place],
+                'balance', coalesce(balance, 0),
+                'required', trim_scale(-changes[place])
+            );
+            RETURN trade;
+        END IF;
+    END LOOP;
+
+    -- Behind the locks, so that a row's later version is the higher one.
+    new_version := nextval('row_version_seq');
+    PERFORM set_config('nexgent.trade', 'on', true);
+
+    FOR place IN 1 .. coalesce(cardinality(changes), 0) LOOP
+        UPDATE agent_balances AS b
+        SET
+            balance = b.balance + changes[place],
+            last_updated = now(),
+            version = new_version
+        WHERE b.wallet_address = entry.wallet_address AND b.token_address = tokens[place]
+        RETURNING b.id, b.token_symbol, b.balance INTO balance_id, symbol, balance;
+        IF NOT FOUND THEN
+            symbol := CASE tokens[place]
+                WHEN entry.output_mint THEN entry.output_symbol
+                WHEN entry.input_mint THEN entry.input_symbol
+                ELSE 'SOL'
+            END;
+            INSERT INTO agent_balances AS b (
+                agent_id, wallet_address, token_address, token_symbol, balance, last_updated, version
+            )
+            VALUES (
+                entry.agent_id, entry.wallet_address, tokens[place], symbol, changes[place], now(), new_version
+            )
+            ON CONFLICT (wallet_address, token_address) DO NOTHING
+            RETURNING b.id, b.balance INTO balance_id, balance;
+            IF NOT FOUND THEN
+                RAISE EXCEPTION 'a writer without the wallet''s lock inserted the balance of % in %',
+                    tokens[place], entry.wallet_address
+                    USING ERRCODE = 'serialization_failure';
+            END IF;
+        END IF;
+        trade.balance_ids := trade.balance_ids || balance_id;
+        trade.token_symbols := trade.token_symbols || symbol;
+        trade.balances := trade.balances || balance;
+    END LOOP;
+
+    entry.is_dca := coalesce(entry.is_dca, false);
+    entry.is_take_profit := coalesce(entry.is_take_profit, false);
+    entry.transaction_leg := coalesce(entry.transaction_leg, 0);
+    entry.transaction_time := coalesce(entry.transaction_time, now());
+    entry.created_at := now();
+    entry.updated_at := now();
+    INSERT INTO agent_transactions AS t SELECT entry.* RETURNING t.* INTO entry;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'a trigger or rule discarded transaction %', entry.id USING ERRCODE = 'restrict_violation';
+    END IF;
+    trade.outcome := 'made';
+    trade.transaction := entry;
+    trade.version := new_version;
+    trade.token_addresses := tokens;
+    RETURN trade;
+END
+$$;
+
+-- Saves the request, and leaves one row for the cache.
+CREATE FUNCTION finish_trade_v1(
+    trade trade_result_v1,
+    p_request_id uuid,
+    p_operation text,
+    p_content_digest bytea,
+    p_agent_id uuid,
+    p_wallet_address text,
+    p_position_ids uuid[] DEFAULT '{}',
+    p_position_tokens text[] DEFAULT '{}',
+    p_closed boolean DEFAULT false,
+    p_transaction_ids uuid[] DEFAULT NULL
+) RETURNS void
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+BEGIN
+    INSERT INTO trade_requests (
+        id, agent_id, wallet_address, operation, content_digest, version, balance_ids, balances, position_ids,
+        position_values, transaction_ids
+    )
+    VALUES (
+        p_request_id,
+        p_agent_id,
+        p_wallet_address,
+        p_operation,
+        p_content_digest,
+        trade.version,
+        coalesce(trade.balance_ids, '{}'),
+        coalesce(trade.balances, '{}'),
+        p_position_ids,
+        CASE
+            WHEN p_operation IN ('dca_buy', 'take_profit') AND NOT p_closed
+                THEN jsonb_strip_nulls(
+                to_jsonb(trade.open_position) - '{id, agent_id, wallet_address, version, updated_at}'::text[]
+            )
+        END,
+        p_transaction_ids
+    );
+    INSERT INTO cache_outbox (
+        version, entity, deleted, agent_id, wallet_address, token_addresses, position_ids, position_tokens
+    )
+    VALUES (
+        trade.version, 'trade', p_closed, p_agent_id, p_wallet_address, trade.token_addresses, p_position_ids,
+        p_position_tokens
+    );
+    PERFORM set_config('nexgent.trade', 'off', true);
+END
+$$;
+
+-- Deletes old requests; returns how many. The id of a pruned request is still refused, by its transaction. A reset has no
+-- transaction of its id: its request stays.
+CREATE FUNCTION prune_trade_requests_v1(p_before timestamptz, p_limit bigint) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    pruned bigint;
+BEGIN
+    WITH old AS (
+        SELECT r.id
+        FROM trade_requests AS r
+        WHERE r.created_at < p_before AND r.operation <> 'reset_wallet'
+        ORDER BY r.created_at
+        LIMIT p_limit
+        FOR UPDATE SKIP LOCKED
+    )
+
+    DELETE FROM trade_requests AS r
+    WHERE r.id = ANY(ARRAY(SELECT o.id FROM old AS o));
+    GET DIAGNOSTICS pruned = ROW_COUNT;
+    RETURN pruned;
+END
+$$;
+
+REVOKE EXECUTE ON FUNCTION act_for_every_user, first_result_v1, begin_trade_v1, lock_wallets_v1, record_trade_v1, finish_trade_v1,
+prune_trade_requests_v1 FROM public;

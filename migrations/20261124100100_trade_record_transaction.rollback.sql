@@ -1,0 +1,1 @@
+DROP FUNCTION trade_record_transaction_v1;

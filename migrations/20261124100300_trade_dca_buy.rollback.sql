@@ -1,0 +1,1 @@
+DROP FUNCTION trade_dca_buy_v1;

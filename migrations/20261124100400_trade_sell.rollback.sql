@@ -1,0 +1,1 @@
+DROP FUNCTION trade_sell_v1;

@@ -1,0 +1,194 @@
+-- Why: sells tokens of the open position for SOL. A take-profit reduces the position. A sale that leaves nothing, as
+-- every full sale does, deletes the position and inserts its historical swap. Profit of a take-profit: SOL received, net
+-- of fees, minus the cost basis (sold / bought x invested). Profit of a closed position: all SOL received for it, net of
+-- fees, minus all SOL invested; the last sale realises the part that earlier take-profits have not realised. See
+-- 20261124100000_trade_steps.
+-- Locks: none on tables.
+-- Rollback loses: nothing.
+
+SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
+
+CREATE FUNCTION trade_sell_v1(
+    p_request_id uuid,
+    p_content_digest bytea,
+    p_agent_id uuid,
+    p_wallet_address text,
+    p_transaction_time timestamptz,
+    p_expires_at timestamptz,
+    p_transaction_value_usd numeric,
+    p_signal_id bigint,
+    p_transaction_hash text,
+    p_transaction_leg bigint,
+    p_protocol_fee_sol numeric,
+    p_network_fee_sol numeric,
+    p_slippage numeric,
+    p_price_impact numeric,
+    p_routes jsonb,
+    p_swap_payload jsonb,
+    p_token_address text,
+    p_token_symbol text,
+    p_sol_amount numeric,
+    p_token_amount numeric,
+    p_is_take_profit boolean,
+    p_levels_hit bigint,
+    p_moon_bag_amount numeric,
+    p_expected_levels_hit bigint,
+    p_close_reason text
+) RETURNS trade_result_v1
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    trade trade_result_v1;
+    entry agent_transactions;
+    held agent_positions;
+    purchase agent_transactions;
+    left_over numeric;
+    received_sol numeric := p_sol_amount - coalesce(p_protocol_fee_sol, 0) - coalesce(p_network_fee_sol, 0);
+    profit_sol numeric;
+    swap agent_historical_swaps;
+BEGIN
+    trade := begin_trade_v1(
+        p_request_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
+    );
+    IF trade.outcome IS NOT NULL THEN
+        RETURN trade;
+    END IF;
+
+    SELECT p.* INTO held
+    FROM agent_positions AS p
+    WHERE p.agent_id = p_agent_id AND p.wallet_address = p_wallet_address AND p.token_address = p_token_address
+    FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        trade.outcome := 'position_not_found';
+        RETURN trade;
+    END IF;
+    SELECT t.* INTO purchase FROM agent_transactions AS t WHERE t.id = held.purchase_transaction_id;
+    left_over := held.remaining_amount - p_token_amount;
+    IF held.take_profit_levels_hit <> p_expected_levels_hit THEN
+        trade.outcome := 'stale_position';
+        trade.details := jsonb_build_object(
+            'counter', 'take_profit_levels_hit',
+            'expected', p_expected_levels_hit,
+            'actual', held.take_profit_levels_hit
+        );
+    ELSIF left_over < 0 THEN
+        trade.outcome := 'oversell';
+        trade.details := jsonb_build_object('remaining', held.remaining_amount, 'requested', p_token_amount);
+    ELSIF NOT p_is_take_profit AND left_over > 0 THEN
+        trade.outcome := 'not_a_full_sale';
+        trade.details := jsonb_build_object('remaining', held.remaining_amount, 'requested', p_token_amount);
+    ELSIF p_is_take_profit AND coalesce(p_moon_bag_amount, held.moon_bag_amount) > left_over THEN
+        trade.outcome := 'moon_bag_too_large';
+        trade.details := jsonb_build_object(
+            'remaining', left_over, 'requested', coalesce(p_moon_bag_amount, held.moon_bag_amount)
+        );
+    ELSIF p_transaction_time < purchase.transaction_time THEN
+        trade.outcome := 'sale_before_purchase';
+        trade.details := jsonb_build_object('purchase_time', purchase.transaction_time, 'sale_time', p_transaction_time);
+    END IF;
+    IF trade.outcome IS NOT NULL THEN
+        RETURN trade;
+    END IF;
+
+    entry.id := p_request_id;
+    entry.agent_id := p_agent_id;
+    entry.wallet_address := p_wallet_address;
+    entry.transaction_type := 'SWAP';
+    entry.transaction_value_usd := p_transaction_value_usd;
+    entry.transaction_time := coalesce(p_transaction_time, greatest(now(), purchase.transaction_time));
+    entry.signal_id := p_signal_id;
+    entry.routes := p_routes;
+    entry.input_mint := p_token_address;
+    entry.input_symbol := p_token_symbol;
+    entry.input_amount := p_token_amount;
+    entry.input_price := ratio(p_sol_amount, p_token_amount, 18);
+    entry.output_mint := sol_mint();
+    entry.output_symbol := 'SOL';
+    entry.output_amount := p_sol_amount;
+    entry.output_price := 1;
+    entry.slippage := p_slippage;
+    entry.price_impact := p_price_impact;
+    entry.is_take_profit := p_is_take_profit;
+    entry.transaction_hash := p_transaction_hash;
+    entry.transaction_leg := p_transaction_leg;
+    entry.swap_payload := p_swap_payload;
+    entry.protocol_fee_sol := p_protocol_fee_sol;
+    entry.network_fee_sol := p_network_fee_sol;
+    profit_sol := held.proceeds_sol + received_sol - held.total_invested_sol;
+    entry.realized_profit_sol := CASE
+        WHEN left_over = 0 THEN profit_sol - held.realized_profit_sol
+        ELSE received_sol - ratio(p_token_amount * held.total_invested_sol, held.purchase_amount, 18)
+    END;
+    trade := record_trade_v1(entry);
+    IF trade.outcome <> 'made' THEN
+        RETURN trade;
+    END IF;
+
+    IF left_over > 0 THEN
+        UPDATE agent_positions AS p
+        SET
+            remaining_amount = left_over,
+            proceeds_sol = p.proceeds_sol + received_sol,
+            realized_profit_sol = p.realized_profit_sol + entry.realized_profit_sol,
+            take_profit_levels_hit = p.take_profit_levels_hit + p_levels_hit,
+            take_profit_transaction_ids = array_append(p.take_profit_transaction_ids, p_request_id),
+            last_take_profit_time = (trade.transaction).transaction_time,
+            moon_bag_activated = p.moon_bag_activated OR p_moon_bag_amount IS NOT NULL,
+            moon_bag_amount = coalesce(p_moon_bag_amount, p.moon_bag_amount),
+            updated_at = now(),
+            version = trade.version
+        WHERE p.id = held.id
+        RETURNING p.* INTO held;
+        trade.open_position := held;
+    ELSE
+        DELETE FROM agent_positions AS p WHERE p.id = held.id;
+        trade.closed_position_id := held.id;
+        INSERT INTO agent_historical_swaps AS s (
+            agent_id,
+            wallet_address,
+            token_address,
+            token_symbol,
+            amount,
+            purchase_price,
+            sale_price,
+            change_percent,
+            profit_loss_usd,
+            profit_loss_sol,
+            purchase_time,
+            sale_time,
+            purchase_transaction_id,
+            sale_transaction_id,
+            signal_id,
+            close_reason
+        )
+        VALUES (
+            p_agent_id,
+            p_wallet_address,
+            p_token_address,
+            held.token_symbol,
+            held.purchase_amount,
+            held.purchase_price,
+            entry.input_price,
+            coalesce(ratio(100 * profit_sol, nullif(held.purchase_price * held.purchase_amount, 0), 4), 0),
+            ratio(profit_sol * p_transaction_value_usd, p_sol_amount, 8),
+            profit_sol,
+            purchase.transaction_time,
+            entry.transaction_time,
+            purchase.id,
+            p_request_id,
+            purchase.signal_id,
+            p_close_reason
+        )
+        RETURNING s.* INTO swap;
+        trade.swap := swap;
+    END IF;
+    PERFORM finish_trade_v1(
+        trade, p_request_id, CASE WHEN p_is_take_profit THEN 'take_profit' ELSE 'sell' END, p_content_digest,
+        p_agent_id, p_wallet_address, ARRAY[held.id], ARRAY[p_token_address], left_over = 0
+    );
+    RETURN trade;
+END
+$$;
+
+REVOKE EXECUTE ON FUNCTION trade_sell_v1 FROM public;

@@ -1,0 +1,1 @@
+DROP FUNCTION trade_reset_wallet_v1;

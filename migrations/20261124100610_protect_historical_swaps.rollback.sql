@@ -1,0 +1,2 @@
+DROP TRIGGER agent_historical_swaps_append_only_whole ON agent_historical_swaps;
+DROP TRIGGER agent_historical_swaps_append_only ON agent_historical_swaps;

@@ -1,1 +1,0 @@
-DROP INDEX CONCURRENTLY IF EXISTS agent_balances_token_address_wallet_address_idx;

@@ -1,1 +1,0 @@
-DROP INDEX CONCURRENTLY IF EXISTS agent_positions_token_address_agent_id_idx;

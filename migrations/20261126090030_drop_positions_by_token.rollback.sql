@@ -1,1 +1,0 @@
-CREATE INDEX CONCURRENTLY IF NOT EXISTS agent_positions_token_address_idx ON agent_positions (token_address);

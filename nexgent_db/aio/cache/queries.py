@@ -1,0 +1,139 @@
+"""The cache's queries."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from nexgent_db.aio.repositories.base import Repository
+from nexgent_db.models.balances import AgentBalance
+from nexgent_db.models.base import TokenAddress
+from nexgent_db.models.cache import (
+    CacheableRows,
+    CacheableWallet,
+    CacheChange,
+    CachedAgent,
+    DatabaseIdentity,
+    SetMember,
+)
+from nexgent_db.models.positions import AgentPosition
+from nexgent_db.queries.binding import query
+
+
+class CacheQueries(Repository, sql="cache"):
+    """Reads of the outbox and of cacheable rows."""
+
+    @query
+    async def own_changes(
+        self, seen: int, limit: int
+    ) -> list[tuple[CacheChange, AgentPosition | None, AgentBalance | None, CachedAgent | None]]:
+        """The changes of this transaction."""
+        ...
+
+    @query
+    async def take_changes(
+        self, limit: int
+    ) -> list[tuple[CacheChange, AgentPosition | None, AgentBalance | None, CachedAgent | None]]:
+        """The oldest changes, deleted from the outbox."""
+        ...
+
+    @query
+    async def has_changes(self, version: int) -> bool:
+        """Does the outbox hold a change up to this version?"""
+        ...
+
+    @query
+    async def lag(self) -> float:
+        """The age in seconds of the oldest change."""
+        ...
+
+    @query
+    async def count_changes(self, limit: int) -> int:
+        """The number of changes in the outbox, counted up to a limit."""
+        ...
+
+    @query
+    async def compact_outbox(self, limit: int, age_s: float) -> int:
+        """Replace the oldest changes by one flush entry."""
+        ...
+
+    @query
+    async def identity(self) -> DatabaseIdentity:
+        """The identity of the database."""
+        ...
+
+    @query
+    async def find_agent(self, agent_id: UUID) -> CachedAgent | None:
+        """The cached columns of an agent."""
+        ...
+
+    @query
+    async def list_active_agents(self, limit: int) -> list[UUID]:
+        """The agents that trade by themselves."""
+        ...
+
+    @query
+    async def list_positions_of_token(self, token_address: TokenAddress, limit: int) -> list[AgentPosition]:
+        """The open positions in a token."""
+        ...
+
+    @query
+    async def list_positions(self, position_ids: list[UUID], limit: int) -> list[AgentPosition]:
+        """The open ones among these positions."""
+        ...
+
+    @query
+    async def list_balances(
+        self, wallet_addresses: list[str], token_addresses: list[str], limit: int
+    ) -> list[AgentBalance]:
+        """The holdings of these wallets and tokens, pair by pair."""
+        ...
+
+    @query
+    async def list_agents(self, agent_ids: list[UUID], limit: int) -> list[CachedAgent]:
+        """The cached columns of these agents."""
+        ...
+
+    @query
+    async def list_members_of_agents(self, agent_ids: list[UUID], limit: int) -> list[SetMember]:
+        """The agents' open positions, each by its id."""
+        ...
+
+    @query
+    async def list_members_of_tokens(self, token_addresses: list[str], limit: int) -> list[SetMember]:
+        """The open positions in the tokens, each by its id."""
+        ...
+
+    @query
+    async def list_members_of_wallets(self, wallet_addresses: list[str], limit: int) -> list[SetMember]:
+        """The wallets' holdings, each by its token."""
+        ...
+
+    @query
+    async def count_rows(self) -> CacheableRows:
+        """The number of cacheable rows."""
+        ...
+
+    @query
+    async def page_of_positions(self, after: UUID, limit: int) -> list[AgentPosition]:
+        """The next positions by id."""
+        ...
+
+    @query
+    async def page_of_balances(self, after: UUID, limit: int) -> list[AgentBalance]:
+        """The next balances by id."""
+        ...
+
+    @query
+    async def page_of_agents(self, after: UUID, limit: int) -> list[CachedAgent]:
+        """The next agents by id."""
+        ...
+
+    @query
+    async def page_of_wallets(self, after: str, limit: int) -> list[CacheableWallet]:
+        """The next wallets by address."""
+        ...
+
+    @query
+    async def page_of_tokens(self, after: str, limit: int) -> list[str]:
+        """The next tokens that positions are open in, by address."""
+        ...

@@ -1,0 +1,433 @@
+"""A pooled connection: its states, their transitions, and a limit on every wait for the server.
+
+=================  ===================================================  ================================================
+state              meaning                                              transitions
+=================  ===================================================  ================================================
+RELEASED           idle in the pool                                     a lease acquires it: ACQUIRED; bytes are pending
+                                                                        (a notice, a shutdown): one round trip decides
+                                                                        between ACQUIRED and DEAD
+ACQUIRED           a lease has it, no transaction is open               statement: IN_USE; release: RELEASED
+IN_USE             a wait for the server is under way                   answer: ACQUIRED, IN_TRANSACTION or IN_PIPELINE;
+                                                                        interruption: DOUBTFUL; limit reached: DEAD
+IN_TRANSACTION     idle inside a transaction                            COMMIT or ROLLBACK: ACQUIRED; release: DEAD
+IN_PIPELINE        libpq or the driver is in pipeline mode              the pipeline ends: ACQUIRED or IN_TRANSACTION;
+                                                                        interruption, release: DEAD
+DOUBTFUL           a wait was interrupted, or a server that accepts     the server confirms the cancellation in time:
+                   no writes refused one                                ACQUIRED or IN_TRANSACTION; release: DEAD
+DEAD               closed, or the parent's after a fork                 none
+=================  ===================================================  ================================================
+
+So one rule covers every way out of a transaction, a query or a stream: a connection that is released as ACQUIRED, with
+its first session settings, goes back to the pool. Any other is closed, and the server rolls back its open transaction.
+
+The state is read from libpq and the driver, not stored beside them. Only what neither knows is stored: that a wait has
+started and not ended in order. It is noted before the wait, so an interruption between any two lines leaves it noted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import time
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from enum import Enum
+from types import TracebackType
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection, AsyncPipeline, AsyncTransaction, IsolationLevel, capabilities, waiting
+from psycopg.abc import PQGen
+from psycopg.adapt import AdaptersMap
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import PipelineStatus, TransactionStatus
+from psycopg.types.numeric import Int8Dumper
+
+from nexgent_db._concurrency import async_caller, async_deadline, replace_inherited_socket
+from nexgent_db.errors import BlockMisuse, DatabaseUnavailable, translate
+from nexgent_db.settings import Settings
+
+T = TypeVar("T")
+
+_LOG: Final = logging.getLogger("nexgent_db")
+
+MIN_SERVER_VERSION: Final = 150000
+ANSWER_MARGIN_S: Final = 2.0
+"""A caller waits this much longer for an answer than the server may work on the statement."""
+CANCEL_S: Final = 0.4
+"""An interrupted wait ends within twice this: once for the cancel request, once for the server's answer."""
+QUEUE_PAUSE_S: Final = 0.02
+_QUEUE_IS_FULL: Final = os.strerror(errno.EAGAIN)
+_INTERVAL_S: Final = 0.1
+"""How often a wait checks for signals."""
+_REPORTED: Final = (
+    b"TimeZone",
+    b"DateStyle",
+    b"client_encoding",
+    b"standard_conforming_strings",
+    b"session_authorization",
+    b"search_path",  # from PostgreSQL 18 on
+    b"in_hot_standby",
+    b"default_transaction_read_only",
+)
+"""The settings whose changes the server reports unasked, so comparing them costs no round trip."""
+
+
+class ConnectionState(Enum):
+    """The state of a pooled connection: see the module's table."""
+
+    RELEASED = "released"
+    ACQUIRED = "acquired"
+    IN_USE = "in use"
+    IN_TRANSACTION = "in transaction"
+    IN_PIPELINE = "in pipeline"
+    DOUBTFUL = "doubtful"
+    DEAD = "dead"
+
+
+class _Transaction(AsyncTransaction):
+    """The driver's transaction, but a rollback that does not finish closes the connection.
+
+    The driver only logs an exception that stops a rollback, a signal's too: the outer transaction would then commit the
+    changes that the inner one should undo.
+    """
+
+    _conn: PooledConnection
+
+    def _exit_gen(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> PQGen[bool]:
+        if exc_val is None:
+            return (yield from super()._exit_gen(exc_type, exc_val, exc_tb))
+        undone = False
+        try:
+            handled = yield from self._rollback_gen(exc_val)
+            undone = True
+        except psycopg.Error as error:
+            _LOG.info("rollback failed, the connection is closed: %s", type(error).__name__)
+            return False
+        finally:
+            if not undone:
+                self._conn.finish()
+        return handled
+
+
+class _Pipeline(AsyncPipeline):
+    """The driver's pipeline, but an interrupted end closes the connection: the next caller would get its answers.
+
+    The driver only logs an interruption, a signal's exception too, when another exception leaves the pipeline.
+    """
+
+    _conn: PooledConnection
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        left_by = exc_val
+        try:
+            async with self._lock:
+                await self._conn.wait(self._exit_gen())
+        except psycopg.Error as error:  # the server refused a statement; the other answers were read
+            left_by = left_by or error
+            if exc_val is None:
+                raise
+        except BaseException:
+            self._conn.finish()
+            raise
+        finally:
+            self._exit(left_by)
+
+
+class PooledConnection(AsyncConnection[Any]):
+    """A connection whose every wait ends: with the answer, an error, or ConnectionLost from a silent server."""
+
+    _pool = None  # so the driver does not warn when the program ends before the connection is closed
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.limit_s: float | None = None
+        """How long to wait for one answer; None: without limit, because the server has no statement_timeout."""
+        self.released = False
+        self.silent = False
+        """Was it closed because the server did not answer in time?"""
+        self.last_caller: object = None
+        """The task that waited for the server last: an open transaction belongs to it."""
+        self._default_limit_s: float | None = None
+        self._waiting = False
+        self._doubtful = False
+        self._inherited = False
+        self._owner_pid = os.getpid()
+        self._settings: tuple[bytes | None, ...] = ()
+
+    @property
+    def state(self) -> ConnectionState:
+        """The present state, as libpq and the driver report it."""
+        if self._inherited or self.closed:
+            return ConnectionState.DEAD
+        if self._doubtful:
+            return ConnectionState.DOUBTFUL
+        if self._waiting or self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+            return ConnectionState.IN_USE
+        if self._pipeline is not None or self.pgconn.pipeline_status != PipelineStatus.OFF:
+            return ConnectionState.IN_PIPELINE
+        if self._num_transactions or self.pgconn.transaction_status != TransactionStatus.IDLE:
+            return ConnectionState.IN_TRANSACTION
+        return ConnectionState.RELEASED if self.released else ConnectionState.ACQUIRED
+
+    def may_be_released(self) -> bool:
+        """Is it as good as new: acquired, with nothing open or pending, and with its first session settings?"""
+        return self.state is ConnectionState.ACQUIRED and self._reported() == self._settings
+
+    def release(self) -> None:
+        """ACQUIRED to RELEASED: resets the options of the last transaction."""
+        self.set_transaction_options(None, read_only=False, deferrable=False, statement_timeout_s=None)
+        self.limit_s = self._default_limit_s
+        self.last_caller = None
+        self.released = True
+
+    def acquire(self) -> None:
+        """RELEASED to ACQUIRED."""
+        self.released = False
+
+    def set_transaction_options(
+        self, isolation: IsolationLevel | None, read_only: bool, deferrable: bool, statement_timeout_s: float | None
+    ) -> None:
+        """Set the options of the next BEGIN, and the limit of its answers. The driver's own setters would wait."""
+        self._isolation_level = isolation
+        self._read_only = read_only or None
+        self._deferrable = deferrable or None
+        self._begin_statement = b""
+        if statement_timeout_s is not None and self.limit_s is not None:
+            self.limit_s = max(self.limit_s, statement_timeout_s + ANSWER_MARGIN_S)
+
+    async def initialise(self) -> None:
+        """Read the session's limits and settings in one round trip. Raises psycopg.Error, DatabaseUnavailable."""
+        if self.info.server_version < MIN_SERVER_VERSION:
+            version = self.info.server_version // 10000
+            raise DatabaseUnavailable(f"the server is PostgreSQL {version}: 15 or newer is needed")
+        cursor = await self.execute(_STATEMENT_TIMEOUT)
+        row = await cursor.fetchone()
+        seconds: float = row[0] if row else 0.0
+        self.limit_s = self._default_limit_s = seconds + ANSWER_MARGIN_S if seconds else None
+        self._settings = self._reported()
+
+    def _reported(self) -> tuple[bytes | None, ...]:
+        return tuple(map(self.pgconn.parameter_status, _REPORTED))
+
+    @asynccontextmanager
+    async def transaction(
+        self, savepoint_name: str | None = None, force_rollback: bool = False
+    ) -> AsyncIterator[AsyncTransaction]:
+        """The driver's transaction; a rollback that does not finish closes the connection."""
+        transaction = _Transaction(self, savepoint_name, force_rollback)
+        if self._pipeline:
+            async with self.pipeline(), transaction, self.pipeline():
+                yield transaction
+        else:
+            async with transaction:
+                yield transaction
+
+    def pipeline(self) -> Any:
+        """The driver's pipeline; an interrupted end closes the connection."""
+        if self._pipeline is None:
+            self._pipeline = _Pipeline(self)
+        return super().pipeline()
+
+    # --- Waits ------------------------------------------------------------------------------------
+
+    async def wait(
+        self,
+        gen: PQGen[T],
+        interval: float = _INTERVAL_S,
+        timeout: float | None = None,  # noqa: ASYNC109  # the driver's
+    ) -> T:
+        """The driver's wait for the server, within ``limit_s``.
+
+        Raises BlockMisuse in a forked child; psycopg.OperationalError when the server stays silent, and closes the
+        connection. A cancelled task, or an interrupted thread, gets its exception within twice CANCEL_S.
+        """
+        if self._inherited:
+            raise BlockMisuse(
+                f"begun in process {self._owner_pid}, which forked; this is process {os.getpid()}: begin one of its own"
+            )
+        limit = self._wait_limit_s() if timeout is None else timeout
+        self._waiting = True
+        self.last_caller = async_caller()
+        try:
+            result = await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=limit)
+        except psycopg.errors._WaitTimeout:
+            if timeout is not None:  # the driver chose this limit itself, for notifications for example
+                self._waiting = False
+                raise
+            self.silent = True
+            self._finish_amid(gen)
+            raise psycopg.OperationalError(f"the server did not answer within {limit} s: connection closed") from None
+        except psycopg.Error as error:
+            self._waiting = False
+            if error.sqlstate == "25006" and self.accepts_no_writes():
+                self._doubtful = True  # the next connection may reach the new primary
+            raise
+        except BaseException:
+            self._doubtful = True
+            await self._interrupted(gen)
+            raise
+        self._waiting = False
+        return result
+
+    def _wait_limit_s(self) -> float | None:
+        """The limit of one wait. In a pipeline a wait covers several statements, each with a limit of its own."""
+        if self._pipeline is None or self.limit_s is None:
+            return self.limit_s
+        statements = 1 + len(self._pipeline.command_queue) + len(self._pipeline.result_queue)
+        margin_s = ANSWER_MARGIN_S if self.limit_s > ANSWER_MARGIN_S else 0.0
+        return statements * (self.limit_s - margin_s) + margin_s
+
+    async def _interrupted(self, gen: PQGen[Any]) -> None:
+        """Ask the server to cancel its statement; close the connection unless the server confirms in time."""
+        confirmed = False
+        try:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                confirmed = await self._cancelled(gen)
+        finally:
+            if confirmed:
+                self._waiting = self._doubtful = False
+            else:
+                self._finish_amid(gen)
+
+    def _finish_amid(self, gen: PQGen[Any]) -> None:
+        """Close, and end the driver's generator here: later it would raise where no caller could catch it."""
+        self.finish()
+        with suppress(psycopg.Error):
+            gen.close()
+
+    async def _cancelled(self, gen: PQGen[Any]) -> bool:
+        """Has the server ended the statement, and the driver read its whole answer?"""
+        try:
+            if capabilities.has_cancel_safe():  # libpq before 17 has no cancel request with a time limit
+                async with async_deadline(CANCEL_S):
+                    await self.cancel_safe(timeout=CANCEL_S)
+            if self._pipeline is not None:
+                return False  # it is unknown which of its statements were cancelled
+            await waiting.wait_async(gen, self.pgconn.socket, interval=_INTERVAL_S, timeout=CANCEL_S)
+        except psycopg.errors.QueryCanceled:
+            pass
+        except (psycopg.Error, TimeoutError):
+            return False
+        return self.pgconn.transaction_status in (
+            TransactionStatus.IDLE,
+            TransactionStatus.INTRANS,
+            TransactionStatus.INERROR,
+        )
+
+    def accepts_no_writes(self) -> bool:
+        """Is the server a standby, or read-only, by its last report?"""
+        names = (b"in_hot_standby", b"default_transaction_read_only")
+        return any(self.pgconn.parameter_status(name) == b"on" for name in names)
+
+    # --- The end ----------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Close at once, without waiting; the server rolls back an open transaction."""
+        self._closed = True
+        if not self._inherited:
+            self.pgconn.finish()
+
+    async def close(self) -> None:
+        """The driver's name for :meth:`finish`."""
+        self.finish()
+
+    def abandon(self) -> None:
+        """In a forked child: drop the parent's socket without sending a byte, and refuse every use."""
+        self._inherited = self._closed = True
+        self.last_caller = None  # no caller of this process is inside one of the parent's transactions
+        with suppress(psycopg.Error):  # it was closed before the fork
+            replace_inherited_socket(self.pgconn.socket)
+
+
+_STATEMENT_TIMEOUT: Final = b"SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::float8"
+
+
+# --- Making one -----------------------------------------------------------------------------------
+
+
+def session_conninfo(settings: Settings, connect_timeout_s: float | None = None) -> str:
+    """``settings.conninfo`` with the time zone, encoding, limits and keep-alives that every connection gets."""
+    parts: dict[str, Any] = {
+        "application_name": "nexgent-db",
+        "connect_timeout": settings.connect_timeout_s,
+        # The client notices a vanished server within about 15 seconds, idle or not.
+        "keepalives_idle": 5,
+        "keepalives_interval": 3,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 15_000,
+        **conninfo_to_dict(settings.conninfo),
+    }
+    if connect_timeout_s is not None:
+        parts["connect_timeout"] = max(1, round(connect_timeout_s))
+    options = {
+        "TimeZone": "UTC",
+        "statement_timeout": _milliseconds(settings.statement_timeout_s),
+        "lock_timeout": _milliseconds(settings.lock_timeout_s),
+        "idle_in_transaction_session_timeout": _milliseconds(settings.idle_in_transaction_timeout_s),
+    }
+    # The URL's own options come last and win.
+    given = [f"-c{name}={value}" for name, value in options.items()]
+    parts["options"] = " ".join([*given, str(parts.get("options") or "")]).strip()
+    parts["client_encoding"] = "UTF8"
+    return make_conninfo("", **parts)
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def _adapters() -> AdaptersMap:
+    """Every int is bound as bigint: one prepared statement for each query, whatever the size of its numbers."""
+    adapters = AdaptersMap(psycopg.adapters)
+    adapters.register_dumper(int, Int8Dumper)
+    return adapters
+
+
+class _Context:
+    """The context from which psycopg takes its adapters."""
+
+    adapters = _adapters()
+    connection = None
+
+
+async def connect(settings: Settings, connect_timeout_s: float | None = None) -> PooledConnection:
+    """Make a connection for the pool. Raises AuthenticationFailed, DatabaseUnavailable and its other kinds."""
+    connection: PooledConnection | None = None
+    try:
+        connection = await _connect(settings, connect_timeout_s)
+        connection.limit_s = float(settings.connect_timeout_s)
+        await connection.initialise()
+    except BaseException as error:
+        if connection is not None:
+            connection.finish()
+        traceback.clear_frames(error.__traceback__)  # its frames would keep the socket of an unfinished attempt open
+        if isinstance(error, psycopg.Error):
+            raise translate(error) from error
+        raise
+    return connection
+
+
+async def _connect(settings: Settings, connect_timeout_s: float | None) -> PooledConnection:
+    """The driver's connection. When a unix socket's queue is full, which is no outage, it retries as TCP would."""
+    give_up_at = time.monotonic() + (connect_timeout_s or settings.connect_timeout_s)
+    while True:
+        try:
+            return await PooledConnection.connect(
+                session_conninfo(settings, connect_timeout_s),
+                autocommit=True,
+                context=_Context(),
+                prepare_threshold=settings.prepare_threshold,
+            )
+        except psycopg.OperationalError as error:
+            if _QUEUE_IS_FULL not in str(error) or time.monotonic() >= give_up_at:
+                raise
+            traceback.clear_frames(error.__traceback__)
+        await asyncio.sleep(QUEUE_PAUSE_S)

@@ -1,0 +1,40 @@
+"""The base of every repository: binds its ``@query`` methods when the class is created."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from functools import wraps
+from typing import Any, ClassVar
+
+from nexgent_db.aio.session import Session
+from nexgent_db.queries.binding import BoundQuery, bind_repository
+
+
+class Repository:
+    """Typed methods over one file of named queries: ``class UserRepository(Repository, sql="users")``."""
+
+    queries: ClassVar[dict[str, BoundQuery]] = {}
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __init_subclass__(cls, *, sql: str) -> None:
+        cls.queries = bind_repository(cls, sql)
+        for name, bound in cls.queries.items():
+            setattr(cls, name, _bound_method(bound))
+
+
+def _bound_method(bound: BoundQuery) -> Callable[..., Any]:
+    if bound.streams:
+
+        @wraps(bound.method)
+        def stream(self: Repository, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            return self._session.stream(bound, bound.call(args, kwargs))
+
+        return stream
+
+    @wraps(bound.method)
+    async def method(self: Repository, *args: Any, **kwargs: Any) -> Any:
+        return await self._session.run(bound, bound.call(args, kwargs))
+
+    return method

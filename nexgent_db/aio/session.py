@@ -1,0 +1,339 @@
+"""Runs bound queries: each on a pooled connection, auto-committed, or all on the connection of one transaction."""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+import psycopg
+from psycopg import AsyncConnection, AsyncRawCursor
+from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
+
+from nexgent_db.aio.pool import Lease
+from nexgent_db.cache.batch import CacheTimestamp, changes_cached_rows
+from nexgent_db.errors import BlockMisuse, InvalidInput, SchemaChanged, translate
+from nexgent_db.models.trades import ResetResult, TradeResult
+from nexgent_db.queries.binding import BoundQuery, Call
+from nexgent_db.queries.unreadable import READ_FAILURES, read_failure
+
+FETCH_BATCH_SIZE: Final = 1000
+"""How many rows of a stream one round trip fetches; no more are in memory at once."""
+
+_NUMBERS: Final = itertools.count(1)
+_NOT_UNICODE: Final = "text with half of a surrogate pair cannot be stored"
+_OF_TENANT: Final = "SELECT set_config('nexgent.user_id', $1, true)"
+
+DuplicateTrade = tuple[TradeResult | ResetResult, str | None]
+"""The first result of a trade that this call repeated, and the token of its position."""
+
+
+class TradeCache(Protocol):
+    """The cache's side of trades. Never raises."""
+
+    def now(self) -> CacheTimestamp:
+        """The time at which a change starts."""
+        ...
+
+    async def apply_trade(
+        self, result: TradeResult | ResetResult, token_address: str | None, started_at: CacheTimestamp
+    ) -> None:
+        """Send the changes of a committed trade, or of a repeated one."""
+        ...
+
+    def leave_to_outbox(self) -> None:
+        """Leave the unknown changes of a committed trade to the outbox."""
+        ...
+
+
+class Session(ABC):
+    """Runs a repository's queries."""
+
+    cache: TradeCache | None = None
+    """Cache notified of auto-committed trades. None without a cache and inside transactions, which notify after commit.
+    """
+
+    duplicates: list[DuplicateTrade] | None = None
+    """Duplicates acknowledged in this transaction, and in inner ones that were not undone: a read after the COMMIT must
+    see them. None outside of transactions."""
+
+    @abstractmethod
+    async def run(self, bound: BoundQuery, call: Call) -> Any:
+        """Send one query; return what its cardinality promises. Raises DatabaseError, RowCountError."""
+
+    async def run_many(self, calls: Sequence[tuple[BoundQuery, Call]], answers: list[Any]) -> None:
+        """Run queries in their order and append what each returns: an error is of query ``len(answers)``."""
+        for bound, call in calls:
+            answers.append(await self.run(bound, call))
+
+    @abstractmethod
+    def stream(self, bound: BoundQuery, call: Call) -> AsyncGenerator[Any, None]:
+        """Send one query and yield its rows as they are fetched. Raises DatabaseError at any row."""
+
+    @abstractmethod
+    def transaction(self) -> AbstractAsyncContextManager[Session]:
+        """The session of a transaction: this session inside a transaction, else the session of a new one."""
+
+
+class TransactionSession(Session):
+    """The session of one transaction, on one connection, until the transaction ends."""
+
+    def __init__(self, connection: AsyncConnection[Any], around: TransactionSession | None = None) -> None:
+        self._connection = connection
+        self.ended = False
+        self.wrote_cached = False
+        """May the transaction have changed cached rows?"""
+        self.duplicates: list[DuplicateTrade] = []
+        self._around = around
+
+    async def run(self, bound: BoundQuery, call: Call) -> Any:
+        """Send one query in the transaction. Raises BlockMisuse after its end, DatabaseError, RowCountError."""
+        if self.ended:
+            raise BlockMisuse(f"{bound.name}: its transaction has ended")
+        if changes_cached_rows(bound):
+            self._note_change()
+        try:
+            return await execute(self._connection, bound, call)
+        except psycopg.Error as error:
+            translated = translate(error, bound.name, read_only=bool(self._connection.read_only))
+            if isinstance(translated, SchemaChanged):  # the pool must not hand out its stale statements again
+                await self._connection.close()
+            raise translated from error
+
+    async def run_many(self, calls: Sequence[tuple[BoundQuery, Call]], answers: list[Any]) -> None:
+        """As in Session, but all queries are sent before the first answer is read. Raises what ``run`` raises."""
+        if self.ended:
+            raise BlockMisuse("the transaction has ended")
+        if any(changes_cached_rows(bound) for bound, _ in calls):
+            self._note_change()
+        cursors = [_Cursor(self._connection) for _ in calls]
+        try:
+            async with self._connection.pipeline():
+                for cursor, (bound, call) in zip(cursors, calls, strict=True):
+                    await _send(cursor, bound, call)
+                for cursor, (bound, call) in zip(cursors, calls, strict=True):
+                    answers.append(await _answer(cursor, bound, call, alone=False))
+        except psycopg.Error as error:
+            name = calls[min(len(answers), len(calls) - 1)][0].name
+            translated = translate(error, name, read_only=bool(self._connection.read_only))
+            if isinstance(translated, SchemaChanged):
+                await self._connection.close()
+            raise translated from error
+
+    def _note_change(self) -> None:
+        if not self.wrote_cached:
+            self.wrote_cached = True
+            if self._around is not None:
+                self._around._note_change()
+
+    async def stream(self, bound: BoundQuery, call: Call) -> AsyncGenerator[Any, None]:
+        """Fetch rows from a server-side cursor, FETCH_BATCH_SIZE at a time. Raises BlockMisuse, DatabaseError."""
+        if self.ended:
+            raise BlockMisuse(f"{bound.name}: its transaction has ended")
+        name = b'"stream_%d"' % next(_NUMBERS)
+        declare = Call(b"DECLARE " + name + b" CURSOR FOR " + call.text, call.values, call.row_factory)
+        fetch = Call(b"FETCH FORWARD %d FROM %s" % (FETCH_BATCH_SIZE, name), (), call.row_factory)
+        try:
+            await _send(_Cursor(self._connection), bound, declare, prepare=False)
+            while rows := await self._fetch(bound, fetch):
+                for row in rows:
+                    yield row
+                if len(rows) < FETCH_BATCH_SIZE:
+                    break
+        except psycopg.Error as error:
+            raise translate(error, bound.name, read_only=bool(self._connection.read_only)) from error
+        except GeneratorExit:  # the caller stops before the last row
+            await self._close_cursor(name)
+            raise
+        await self._close_cursor(name)
+
+    async def _fetch(self, bound: BoundQuery, call: Call) -> list[Any]:
+        if self.ended:
+            raise BlockMisuse(f"{bound.name}: its transaction has ended")
+        cursor = _Cursor(self._connection)
+        await _send(cursor, bound, call, prepare=False)
+        await cursor.wait_for_answer()
+        return await _read(cursor, bound, call, lambda rows, _: rows, alone=False)  # type: ignore[no-any-return]
+
+    async def _close_cursor(self, name: bytes) -> None:
+        """Close the server's cursor. A transaction that has ended or failed has none."""
+        usable = self._connection.pgconn.transaction_status == TransactionStatus.INTRANS
+        if not self.ended and (usable or self._connection.pgconn.pipeline_status):
+            with suppress(psycopg.Error):  # the next statement, or the end of the transaction, raises it
+                await self._connection.execute(b"CLOSE " + name)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Session]:
+        """This session, which is in a transaction already."""
+        yield self
+
+
+class PoolSession(Session):
+    """Runs each query on any connection of the pool and commits it at once."""
+
+    def __init__(
+        self,
+        lease: Callable[[], Lease],
+        transaction: Callable[[], AbstractAsyncContextManager[Session]],
+        tenant: UUID | None = None,
+    ) -> None:
+        self._lease = lease
+        self._transaction = transaction
+        self._tenant = tenant
+
+    async def run(self, bound: BoundQuery, call: Call) -> Any:
+        """Send one query on a connection of the pool, committed at once. Raises DatabaseError, RowCountError."""
+        lease = self._lease()
+        try:
+            connection = await lease.acquire()
+            try:
+                return await execute(connection, bound, call, tenant=self._tenant)
+            except psycopg.Error as error:
+                translated = translate(error, bound.name)
+                if not isinstance(translated, SchemaChanged):
+                    raise translated from error
+                return await self._run_anew(connection, bound, call)
+        finally:
+            lease.over = True
+            lease.release()
+
+    async def _run_anew(self, connection: AsyncConnection[Any], bound: BoundQuery, call: Call) -> Any:
+        """Prepare the statements again, after a migration has changed the result type of one."""
+        try:
+            await connection.execute("DEALLOCATE ALL")
+            return await execute(connection, bound, call, tenant=self._tenant)
+        except psycopg.Error as error:
+            raise translate(error, bound.name) from error
+
+    async def stream(self, bound: BoundQuery, call: Call) -> AsyncGenerator[Any, None]:
+        """Fetch rows in a transaction of their own. Raises DatabaseError at any row."""
+        lease = self._lease()
+        try:
+            connection = await lease.acquire()
+            async with connection.transaction(), aclosing(TransactionSession(connection).stream(bound, call)) as stream:
+                if self._tenant is not None:
+                    await connection.execute(of_tenant(self._tenant))
+                async for row in stream:
+                    yield row
+        except psycopg.Error as error:  # of BEGIN or COMMIT
+            raise translate(error, bound.name) from error
+        finally:
+            lease.over = True
+            lease.release()
+
+    def transaction(self) -> AbstractAsyncContextManager[Session]:
+        """A new transaction on a connection of the pool."""
+        return self._transaction()
+
+
+class CachedSession(Session):
+    """A pool's session that sends changes to the cache. A trade's result names its changes; any other statement that
+    changes cached rows runs in a transaction, which reads its changes before its COMMIT."""
+
+    def __init__(self, session: Session, cache: TradeCache) -> None:
+        self._session = session
+        self.cache = cache
+
+    async def run(self, bound: BoundQuery, call: Call) -> Any:
+        """Run one statement; one that changes cached rows runs in a transaction that also reads the changes."""
+        if bound.query.file == "trades" or not changes_cached_rows(bound):
+            return await self._session.run(bound, call)
+        async with self.transaction() as session:
+            return await session.run(bound, call)
+
+    def stream(self, bound: BoundQuery, call: Call) -> AsyncGenerator[Any, None]:
+        """Stream rows. Reads change no cached row."""
+        return self._session.stream(bound, call)
+
+    def transaction(self) -> AbstractAsyncContextManager[Session]:
+        """One transaction for several statements."""
+        return self._session.transaction()
+
+
+class _Cursor(AsyncRawCursor[Any]):
+    """A cursor that separates two steps: receiving the answer, where the server may refuse, and reading its rows."""
+
+    def __init__(self, connection: AsyncConnection[Any]) -> None:
+        super().__init__(connection, row_factory=tuple_row)
+
+    async def wait_for_answer(self) -> None:
+        """Inside a pipeline, receive the answer; outside, it has arrived. Raises the server's errors up to here."""
+        await self._fetch_pipeline()
+
+
+async def execute(
+    connection: AsyncConnection[Any], bound: BoundQuery, call: Call, *, tenant: UUID | None = None
+) -> Any:
+    """Run one call on a connection, for one user when there is a ``tenant``, and return its rows in the query's shape.
+
+    The driver's errors pass through: the server refused the statement, or the connection was lost. Raises InvalidInput
+    for text that is not Unicode. Once the answer was received, raises CommittedButUnread when the statement was not
+    part of a transaction and may have written, else UnreadableValue or RowCountError.
+    """
+    alone = connection.pgconn.transaction_status == TransactionStatus.IDLE
+    cursor = _Cursor(connection)
+    if tenant is None:
+        await _send(cursor, bound, call, alone=alone)
+    else:
+        await _send_for(tenant, connection, cursor, bound, call)
+    return await _answer(cursor, bound, call, alone=alone)
+
+
+async def _answer(cursor: _Cursor, bound: BoundQuery, call: Call, *, alone: bool) -> Any:
+    """What the query returns, once its answer has arrived; None without waiting for a query that returns nothing."""
+    if bound.shape is not None:
+        await cursor.wait_for_answer()
+        return await _read(cursor, bound, call, bound.shape, alone=alone)
+    if bound.counts:
+        await cursor.wait_for_answer()
+        return cursor.rowcount
+    return None
+
+
+async def _read(
+    cursor: _Cursor, bound: BoundQuery, call: Call, shape: Callable[[Sequence[Any], str], Any], *, alone: bool
+) -> Any:
+    """Read the rows of an answer that was received whole: an error here is never the server's."""
+    try:
+        cursor.row_factory = call.row_factory
+        return shape(await cursor.fetchall(), bound.name)
+    except READ_FAILURES as error:
+        failure = read_failure(bound, cursor.connection, cursor.pgresult, error, committed=alone)
+        if failure is error:
+            raise
+        raise failure from failure.__cause__
+
+
+async def _send(
+    cursor: _Cursor, bound: BoundQuery, call: Call, *, alone: bool = False, prepare: bool | None = None
+) -> None:
+    try:
+        await cursor.execute(call.text, call.values, prepare=prepare)
+    except UnicodeEncodeError:  # nothing was sent
+        raise InvalidInput(bound.name, _NOT_UNICODE) from None
+    except psycopg.Error:
+        if not alone or cursor.pgresult is None:
+            raise
+        # The answer arrived, so the statement is committed; the driver failed to deallocate another prepared one.
+        await cursor.connection.close()
+
+
+async def _send_for(
+    tenant: UUID, connection: AsyncConnection[Any], cursor: _Cursor, bound: BoundQuery, call: Call
+) -> None:
+    """Send the user and the statement in one pipeline, which the server runs as one transaction without BEGIN."""
+    try:
+        async with connection.pipeline():
+            await AsyncRawCursor(connection).execute(_OF_TENANT, [str(tenant)])
+            await cursor.execute(call.text, call.values)
+    except UnicodeEncodeError:  # nothing was sent
+        raise InvalidInput(bound.name, _NOT_UNICODE) from None
+
+
+def of_tenant(tenant: UUID) -> bytes:
+    """The statement that limits a transaction to one user's rows."""
+    return f"SET LOCAL nexgent.user_id = '{tenant}'".encode()

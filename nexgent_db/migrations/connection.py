@@ -1,0 +1,245 @@
+"""Connections of the migrator, the migration lock, and the translation of their errors."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC
+from typing import Any, Final
+
+import psycopg
+from psycopg import errors as pg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from nexgent_db.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    ConnectionLost,
+    DatabaseUnavailable,
+    MigrationError,
+    MigrationLocked,
+)
+from nexgent_db.migrations.files import MigrationScript
+from nexgent_db.settings import describe
+
+__all__ = [
+    "StatementFailed",
+    "connect",
+    "drop_invalid_indexes",
+    "ensure_lock_held",
+    "invalid_indexes",
+    "migration_lock",
+    "prepared",
+    "translated",
+    "user_name",
+    "value",
+]
+
+_REFUSED: Final = ("authentication failed", "no password supplied", "no pg_hba.conf entry", "role ", "peer auth")
+
+
+def prepared(conninfo: str) -> str:
+    """The connection string with the migrator's parameters. Raises ConfigurationError, never with the password."""
+    try:
+        parts = conninfo_to_dict(conninfo)
+    except psycopg.Error:  # libpq's message may repeat a part of the password
+        raise ConfigurationError(
+            "the connection string is malformed: it should look like postgresql://user:password@host:5432/database,"
+            " with odd characters of the password percent-encoded"
+        ) from None
+    if "@" in str(parts.get("host") or ""):
+        raise ConfigurationError(
+            "the connection string's host holds an '@': percent-encode that of the password as %40"
+        )
+    parts["client_encoding"] = "utf8"
+    parts.setdefault("fallback_application_name", "nexgent-db migrate")
+    if "," in f"{parts.get('host', '')}{parts.get('hostaddr', '')}":  # all connections to the one that can be written
+        parts.setdefault("target_session_attrs", "read-write")
+    return make_conninfo("", **parts)
+
+
+def connect(conninfo: str) -> psycopg.Connection[Any]:
+    """A connection without open transactions. Raises AuthenticationFailed or DatabaseUnavailable."""
+    try:
+        return psycopg.connect(conninfo, autocommit=True)
+    except psycopg.OperationalError as e:
+        refused = any(sign in str(e) for sign in _REFUSED)
+        kind = AuthenticationFailed if refused else DatabaseUnavailable
+        raise kind(f"cannot connect as {describe(conninfo)}: {str(e).strip()}") from e
+
+
+def value(conn: psycopg.Connection[Any], query: str, *parameters: object) -> Any:
+    """The first column of the first row; None when there is no row."""
+    row = conn.execute(query, parameters or None).fetchone()
+    return row[0] if row else None
+
+
+def user_name() -> str:
+    """The account that runs this process, for the history tables."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a uid without a passwd entry, as in many containers
+        return f"uid {os.getuid()}"
+
+
+# --- The migration lock -------------------------------------------------------------------------
+
+_LOCK_KEY: Final = 0x6E65_7867_656E_7464  # "nexgentd"; advisory locks are per database
+_SINCE_KEY: Final = 0x6E65_7867  # beside it, a lock whose second key is the time since when the first is held
+_POLL_S: Final = (0.05, 0.5)  # first and longest pause
+_REPORT_S: Final = 10.0
+
+
+@contextmanager
+def migration_lock(conninfo: str, wait_s: float, report: Callable[[str], None]) -> Iterator[psycopg.Connection[Any]]:
+    """Holds the migration lock on a connection of its own, and until its end at the latest.
+
+    The lock is polled: a session that waits inside pg_advisory_lock holds a snapshot, and CREATE INDEX CONCURRENTLY
+    would wait for that. ``report`` gets the holder every ten seconds. Raises MigrationLocked after ``wait_s``.
+    """
+    me = f"nexgent-db migrate {user_name()}@{socket.gethostname()}:{os.getpid()}"
+    with connect(conninfo) as conn, translated(conn):
+        conn.execute(
+            "SELECT set_config('application_name', %s, false), set_config('idle_session_timeout', '0', false)", [me]
+        )
+        started_at = reported_at = time.monotonic()
+        pause, longest = _POLL_S
+        while not value(conn, "SELECT pg_try_advisory_lock(%s)", _LOCK_KEY):
+            now = time.monotonic()
+            if now >= started_at + wait_s:
+                raise MigrationLocked(f"another migrator did not finish within {wait_s:g} s: {_holder(conn)}")
+            if now >= reported_at + _REPORT_S:
+                report(f"{now - started_at:.0f} s, waits for another migrator: {_holder(conn)}")
+                reported_at = now
+            time.sleep(min(pause, max(0.0, started_at + wait_s - now)))
+            pause = min(2 * pause, longest)
+        try:
+            conn.execute(
+                "SELECT pg_try_advisory_lock_shared(%s, (extract(epoch FROM clock_timestamp())::bigint - 2^31)::int)",
+                [_SINCE_KEY],
+            )
+            yield conn
+        finally:
+            with suppress(psycopg.Error):
+                conn.execute("SELECT pg_advisory_unlock(%s)", [_LOCK_KEY])
+
+
+def ensure_lock_held(lock: psycopg.Connection[Any]) -> None:
+    """Raises psycopg's error when the session that holds the migration lock has ended: no migration may begin then."""
+    lock.execute("SELECT 1")
+
+
+def _holder(conn: psycopg.Connection[Any]) -> str:
+    """The holder of the migration lock: as much as this role may see of another session."""
+    row = conn.execute(
+        """
+        SELECT
+            l.pid,
+            a.usename,
+            a.application_name,
+            a.client_addr::text,
+            to_timestamp(mod(s.objid::bigint + 2147483648, 4294967296)),
+            date_trunc(
+                'second', clock_timestamp() - to_timestamp(mod(s.objid::bigint + 2147483648, 4294967296))
+            )::text
+        FROM pg_locks AS l
+        LEFT JOIN pg_locks AS s
+            ON s.pid = l.pid AND s.database = l.database AND s.locktype = 'advisory' AND s.objsubid = 2
+            AND s.classid = %s
+        LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
+        WHERE l.locktype = 'advisory'
+            AND l.granted
+            AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+            AND (l.classid::bigint << 32 | l.objid::bigint) = %s
+            AND l.objsubid = 1
+        """,
+        [_SINCE_KEY, _LOCK_KEY],
+    ).fetchone()
+    if row is None:
+        return "it has just finished; run again"
+    pid, role, application, address, since, ago = row
+    who = f"backend {pid}, role {role or 'unknown'}"
+    if application:
+        who += f", {application}"
+    if address:
+        who += f", from {address}"
+    return f"{who}, since {since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({ago} ago)" if since else who
+
+
+# --- INVALID indexes ----------------------------------------------------------------------------
+
+
+def invalid_indexes(conn: psycopg.Connection[Any]) -> list[str]:
+    """The quoted names of INVALID indexes in the search path's schemas, without those that are being built."""
+    rows = conn.execute(
+        """
+        SELECT format('%I.%I', n.nspname, c.relname)
+        FROM pg_index AS i
+        INNER JOIN pg_class AS c ON c.oid = i.indexrelid
+        INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE NOT i.indisvalid
+            AND c.relkind = 'i'
+            AND n.nspname = ANY (current_schemas(FALSE))
+            AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index AS p WHERE p.index_relid = i.indexrelid)
+        ORDER BY 1
+        """
+    )
+    return [name for (name,) in rows]
+
+
+def drop_invalid_indexes(conn: psycopg.Connection[Any]) -> list[str]:
+    """Drops each of them concurrently; returns their names. The caller holds the migration lock."""
+    names = invalid_indexes(conn)
+    for name in names:
+        conn.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}".encode())
+    return names
+
+
+# --- Errors -------------------------------------------------------------------------------------
+
+
+class StatementFailed(Exception):
+    """A statement of the file at ``line`` failed with ``error``."""
+
+    def __init__(self, error: psycopg.Error, line: int) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.line = line
+
+
+@contextmanager
+def translated(conn: psycopg.Connection[Any], script: MigrationScript | None = None) -> Iterator[None]:
+    """Raises psycopg's errors as ours: with file and line when a statement of ``script`` failed, without row
+    contents."""
+    place = f"{script.path}" if script else "migrating"
+    try:
+        yield
+    except StatementFailed as e:
+        raise _as_ours(e.error, conn, f"{place}:{e.line}") from e.error
+    except psycopg.Error as e:
+        raise _as_ours(e, conn, place) from e
+
+
+def _as_ours(error: psycopg.Error, conn: psycopg.Connection[Any], place: str) -> MigrationError | ConnectionLost:
+    if conn.broken or conn.closed or isinstance(error, (pg.AdminShutdown, pg.CrashShutdown)):
+        return ConnectionLost(
+            f"{place}: the connection ended; the migration under way is applied and marked, or neither"
+        )
+    what = error.diag.message_primary or str(error).strip() or type(error).__name__
+    own_words = (error.sqlstate or "").startswith("P0")  # RAISE: a detail or hint of PostgreSQL's may show rows
+    if own_words and error.diag.message_hint:
+        what = f"{what}. {error.diag.message_hint}"
+    if isinstance(error, pg.ActiveSqlTransaction):
+        what = f"{what}: declare '-- transactional: false' in the head of a file of its own"
+    ours: MigrationError
+    if isinstance(error, (pg.LockNotAvailable, pg.DeadlockDetected)):
+        ours = MigrationLocked(f"{place}: {what}; a long transaction holds the lock")
+    else:
+        ours = MigrationError(f"{place}: {what}")
+    ours.sqlstate = error.sqlstate
+    ours.details = (error.diag.message_detail or "") if own_words else ""
+    return ours

@@ -1,0 +1,210 @@
+"""Checks the files of migrations as a reviewer would: each rule is a function over one file.
+
+Reading the folder finds what the migrator refuses (an embedded COMMIT, a missing rollback file, two statements outside
+of a transaction). The rules here find what it would run all the same. Legacy migrations need no header and are not
+shown to squawk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from nexgent_db.errors import ConfigurationError, MigrationError
+from nexgent_db.migrations.files import LAST_LEGACY_MIGRATION, Migration, MigrationScript, migration_paths, read_folder
+from nexgent_db.queries.lexer import Lexeme, StatementSpan, lexemes
+from nexgent_db.resources import data_dir
+
+__all__ = ["LintFinding", "lint", "squawk"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LintFinding:
+    """Something to repair, and where; the line counts from 1."""
+
+    path: str
+    line: int
+    rule: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.rule}: {self.text}"
+
+
+def lint(directory: Path) -> list[LintFinding]:
+    """Everything that the rules find in the folder, by file and line. Raises MigrationError for an empty folder."""
+    found = list[LintFinding]()
+    legacy = _legacy_names()
+    for path in migration_paths(directory):
+        try:
+            migration = Migration(path)
+        except MigrationError as error:
+            found.append(_as_finding(error, path))
+            continue
+        for script in filter(None, (migration.up, migration.down)):
+            found += [*named_constraints(script), *named_indexes(script)]
+        if migration.id not in legacy:
+            found += header(migration)
+    if not found:
+        try:
+            read_folder(directory)  # finds what only the files together show
+        except MigrationError as error:
+            found.append(_as_finding(error, directory))
+    return sorted(found)
+
+
+def _legacy_names() -> frozenset[str]:
+    """The legacy migrations by name: those of another folder are not legacy."""
+    return frozenset(path.stem for path in data_dir("migrations").glob("*.sql") if path.stem <= LAST_LEGACY_MIGRATION)
+
+
+_PLACE: Final = re.compile(r"(.+?\.sql)(?::([0-9]+))?: (.*)", re.DOTALL)
+
+
+def _as_finding(error: MigrationError, path: Path) -> LintFinding:
+    if found := _PLACE.fullmatch(str(error)):
+        return LintFinding(found[1], int(found[2] or 1), "invalid", found[3])
+    return LintFinding(str(path), 1, "invalid", str(error))
+
+
+# --- Headers ------------------------------------------------------------------------------------
+
+_PARTS: Final = {"Why": "what the change is for", "Locks": "which are held, for how long", "Rollback loses": "what"}
+
+
+def header(migration: Migration) -> Iterator[LintFinding]:
+    """The leading comments say why, which locks, and what the rollback loses (or the file is irreversible)."""
+    head = _head(migration.up.text)
+    for part, what in _PARTS.items():
+        if part == "Rollback loses" and migration.irreversible is not None:
+            continue
+        if not re.search(rf"^--\s*{part}:[ \t]*\S", head, re.MULTILINE | re.IGNORECASE):
+            yield LintFinding(str(migration.up.path), 1, "header", f"the head lacks '-- {part}:' with {what}")
+
+
+def _head(text: str) -> str:
+    """The comments and blank lines that the file begins with."""
+    lines = text.splitlines()
+    end = next((at for at, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("--")), len(lines))
+    return "\n".join(lines[:end])
+
+
+# --- Names --------------------------------------------------------------------------------------
+
+_TABLES_AND_DOMAINS: Final = {"table", "domain"}
+_CONSTRAINTS: Final = {"primary", "unique", "check", "references", "foreign", "exclude"}
+
+
+def named_constraints(script: MigrationScript) -> Iterator[LintFinding]:
+    """Every constraint has a name of its own: what PostgreSQL makes up may differ from one database to another."""
+    for statement in script.statements:
+        if _temporary(statement) or statement.words[:1] not in (("create",), ("alter",)):
+            continue
+        kinds = [word for word in statement.words[1:4] if word in _TABLES_AND_DOMAINS]
+        if kinds:
+            yield from _unnamed_constraints(script, statement)
+
+
+def _unnamed_constraints(script: MigrationScript, statement: StatementSpan) -> Iterator[LintFinding]:
+    pieces = list(lexemes(script.text, statement.start, statement.end))
+    after_key = False  # FOREIGN KEY has its REFERENCES, which is no constraint of its own
+    for at, piece in enumerate(pieces):
+        if piece.kind != "word" or piece.text not in _CONSTRAINTS or not _is_constraint(pieces, at):
+            continue
+        if piece.text == "references" and after_key:
+            after_key = False
+            continue
+        after_key = piece.text == "foreign"
+        if at < 2 or pieces[at - 2].text != "constraint":
+            what = "FOREIGN KEY" if after_key else "PRIMARY KEY" if piece.text == "primary" else piece.text.upper()
+            text = f"a constraint without a name: write CONSTRAINT <table>_<columns>_… {what}"
+            yield LintFinding(str(script.path), script.line(piece.start), "named-constraint", text)
+
+
+def _is_constraint(pieces: Sequence[Lexeme], at: int) -> bool:
+    """Whether the word begins a constraint, and does not name a column or another option."""
+    following = pieces[at + 1].text if at + 1 < len(pieces) else ""
+    match pieces[at].text:
+        case "primary" | "foreign":
+            return following == "key"
+        case "exclude":
+            return following in ("using", "(")
+    return True
+
+
+def named_indexes(script: MigrationScript) -> Iterator[LintFinding]:
+    """Every index has a name of its own."""
+    for statement in script.statements:
+        if statement.words[:2] != ("create", "index") and statement.words[:3] != ("create", "unique", "index"):
+            continue
+        pieces = [piece.text for piece in lexemes(script.text, statement.start, statement.end)]
+        following = pieces[pieces.index("index") + 1 :]
+        for optional in (["concurrently"], ["if", "not", "exists"]):
+            if following[: len(optional)] == optional:
+                following = following[len(optional) :]
+        if following[:1] == ["on"]:
+            line = script.line(statement.start)
+            yield LintFinding(
+                str(script.path), line, "named-index", "an index without a name: write CREATE INDEX <name> ON"
+            )
+
+
+def _temporary(statement: StatementSpan) -> bool:
+    return not {"temp", "temporary"}.isdisjoint(statement.words[1:4])
+
+
+# --- squawk -------------------------------------------------------------------------------------
+
+# The runner sets the timeouts; the types are the public system's.
+_EXCLUDED: Final = "require-lock-timeout,require-statement-timeout,prefer-text-field,prefer-bigint-over-int"
+
+
+def squawk(directory: Path) -> list[LintFinding]:
+    """What squawk finds in the migrations, without the legacy ones; it knows which run inside a transaction.
+
+    Files that cannot be read are passed over: ``lint`` finds those. Raises ConfigurationError when squawk is not
+    installed, or does not answer as it should.
+    """
+    legacy = _legacy_names()
+    paths: dict[bool, list[str]] = {True: [], False: []}
+    for path in migration_paths(directory):
+        with suppress(MigrationError):
+            migration = Migration(path)
+            if migration.id not in legacy:
+                paths[migration.up.transactional].append(str(path))
+    return sorted([*_squawk(paths[True], "--assume-in-transaction"), *_squawk(paths[False])])
+
+
+def _squawk(paths: Sequence[str], *options: str) -> Iterator[LintFinding]:
+    if not paths:
+        return
+    command = [_program(), "--reporter", "json", "--exclude", _EXCLUDED, *options, *paths]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        said = " ".join((done.stderr or done.stdout).split())
+        raise ConfigurationError(f"squawk ended with {done.returncode}: {said or 'nothing said'}") from None
+    for each in answer:
+        text = " ".join(filter(None, (each["message"], each.get("help"))))
+        yield LintFinding(each["file"], each["line"] + 1, each["rule_name"], text)
+
+
+def _program() -> str:
+    """The program of the wheel squawk-cli, beside this Python's others; else any on the path."""
+    place = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
+    if (program := shutil.which("squawk", path=place)) is None:
+        raise ConfigurationError(
+            "squawk is not installed: pip install squawk-cli (the extra 'dev' of nexgent-db has it),"
+            " or leave its rules out with --no-squawk"
+        )
+    return program

@@ -1,0 +1,156 @@
+"""Compares the folder with the history tables and decides what to apply or to roll back. Pure.
+
+Every contradiction between the two is a :class:`HistoryProblem`, and stops the run.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from nexgent_db.errors import MigrationError
+from nexgent_db.migrations.files import Migration
+from nexgent_db.migrations.history import Applied, MigrationHistory
+
+__all__ = ["HistoryProblem", "Kind", "problems", "to_apply", "to_rollback", "unrecorded"]
+
+Kind = Literal["edited", "renamed", "missing", "out_of_order"]
+
+_DIFF_LINES: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryProblem:
+    """One contradiction between the folder and the history tables.
+
+    ``edited``: the file differs from the applied text, ``details`` has the unified diff. ``renamed``: the same text
+    under ``new_name``. ``missing``: applied, but the folder does not have it. ``out_of_order``: not applied, but older
+    than the newest one that is.
+    """
+
+    kind: Kind
+    name: str
+    text: str
+    details: str = ""
+    new_name: str | None = None
+
+
+def problems(folder: Sequence[Migration], history: MigrationHistory) -> list[HistoryProblem]:
+    """Every contradiction: first those of applied migrations, in the order of application, then those out of order."""
+    by_hash = {m.hash: m for m in folder}
+    pending = {m.id: m for m in folder if m.hash not in history.applied}
+    found = list[HistoryProblem]()
+    renamed = set[str]()
+    for mark in history.applied.values():
+        if (migration := by_hash.get(mark.hash)) is None:
+            new = next((m for m in pending.values() if m.checksum == mark.checksum), None)
+            if new is None:
+                found.append(_missing(mark, folder))
+            else:
+                del pending[new.id]
+                renamed.add(new.id)
+                text = f"{mark.name}: is now called {new.id}, with the same content"
+                found.append(HistoryProblem("renamed", mark.name, text, new_name=new.id))
+        elif mark.checksum is not None and mark.checksum != migration.checksum:
+            text = f"{migration.up.path}: was edited after it was applied at {mark.at:%Y-%m-%d %H:%M:%S} UTC"
+            found.append(HistoryProblem("edited", mark.name, text, _diff(mark, migration)))
+    newest = max((i for i, m in enumerate(folder) if m.hash in history.applied or m.id in renamed), default=-1)
+    found += [
+        HistoryProblem("out_of_order", m.id, f"{m.id}: not applied, but older than {folder[newest].id}, which is")
+        for m in folder[: max(newest, 0)]
+        if m.id in pending and m.id not in history.accepted_out_of_order
+    ]
+    return found
+
+
+def _missing(mark: Applied, folder: Sequence[Migration]) -> HistoryProblem:
+    newer = all(mark.name > m.id for m in folder)
+    why = "the database is newer than this release" if newer else "its file was removed, or renamed and edited"
+    text = f"{mark.name}: the database has it, {folder[0].up.path.parent} does not: {why}"
+    return HistoryProblem("missing", mark.name, text)
+
+
+def _diff(mark: Applied, migration: Migration) -> str:
+    lines = list(
+        difflib.unified_diff(
+            (mark.content or "").splitlines(),
+            migration.up.text.splitlines(),
+            f"{mark.name}.sql, as applied",
+            str(migration.up.path),
+            lineterm="",
+        )
+    )
+    if not lines:
+        lines = ["(they differ in the ends of lines, or at the end of the file)"]
+    if len(lines) > _DIFF_LINES:
+        lines[_DIFF_LINES:] = [f"… {len(lines) - _DIFF_LINES} lines more"]
+    return "\n".join(lines)
+
+
+def unrecorded(folder: Sequence[Migration], history: MigrationHistory) -> list[Migration]:
+    """The applied migrations whose text is not recorded."""
+    return [m for m in folder if m.hash in history.applied and history.applied[m.hash].checksum is None]
+
+
+def to_apply(folder: Sequence[Migration], history: MigrationHistory, to: str | None) -> list[Migration]:
+    """The pending migrations, up to and including ``to``. Raises MigrationError for a problem or an unknown ``to``."""
+    _ensure_no_problems(problems(folder, history))
+    last = len(folder) - 1 if to is None else _position(folder, to)
+    return [m for m in folder[: last + 1] if m.hash not in history.applied]
+
+
+def to_rollback(
+    folder: Sequence[Migration], history: MigrationHistory, count: int | None, to: str | None
+) -> list[Migration]:
+    """The migrations to roll back, newest first. One out of order does not stop this: rolling back may make room for
+    it.
+
+    Raises MigrationError for other problems, an unknown target, too large a count, or an irreversible migration.
+    """
+    _ensure_no_problems([p for p in problems(folder, history) if p.kind != "out_of_order"])
+    done = [m for m in folder if m.hash in history.applied]
+    if to is not None:
+        target = folder[_position(folder, to)]
+        if target.hash not in history.applied:
+            raise MigrationError(f"cannot roll back to {to}: it is not applied")
+        todo = done[done.index(target) + 1 :][::-1]
+    else:
+        count = 1 if count is None else count
+        if count > len(done):
+            raise MigrationError(f"cannot roll back {count}: {len(done)} applied")
+        todo = done[::-1][:count]
+    for migration in todo:
+        if migration.down is None:
+            raise MigrationError(f"{migration.up.path}: cannot be rolled back: {migration.irreversible}")
+    return todo
+
+
+_ADVICE: Final = {
+    "edited": "restore the file and put the change into a migration of its own",
+    "renamed": "give it its old name back",
+    "missing": "use the release that it belongs to",
+    "out_of_order": "give it a later name, or roll back to before it",
+}
+
+
+def _ensure_no_problems(found: Sequence[HistoryProblem]) -> None:
+    if not found:
+        return
+    advice = [text for kind, text in _ADVICE.items() if any(p.kind == kind for p in found)]
+    error = MigrationError(
+        f"{'; '.join(p.text for p in found)}: {'; '.join(advice)};"
+        " or accept the folder as it is: nexgent-db repair --reason '…'"
+    )
+    error.details = "\n".join(p.details for p in found if p.details)
+    raise error
+
+
+def _position(folder: Sequence[Migration], name: str) -> int:
+    names = [m.id for m in folder]
+    if name in names:
+        return names.index(name)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise MigrationError(f"no migration is called {name!r}{hint}")

@@ -1,0 +1,94 @@
+"""Preflight violations: the rows that a migration of ours would refuse, found without changing anything.
+
+The queries are those of the preflight migration, ``20261123085900_refuse_unfit_rows``: one for each table, in a dollar
+quote tagged with the table's name. The file says what must hold, and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg.rows import class_row
+
+from nexgent_db.queries.lexer import lexemes
+from nexgent_db.resources import data_dir
+from nexgent_db.schema.migration_text import read_sql
+
+__all__ = ["MIGRATION", "PreflightViolation", "checked_tables", "preflight_violations"]
+
+MIGRATION: Final = "20261123085900_refuse_unfit_rows"
+
+_ROWS_A_FETCH: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PreflightViolation:
+    """A value that ``rule`` (a constraint of a later migration, or a migration) refuses, and what to do about it.
+
+    ``key`` is a condition that finds its row. Where ``refused`` is false, a migration runs but does not keep what
+    ``value`` counts; there is no key then.
+    """
+
+    table: str
+    key: str | None
+    column: str
+    value: str | None
+    rule: str
+    what_to_do: str
+    refused: bool
+
+
+def checked_tables(conn: psycopg.Connection[Any]) -> list[str]:
+    """The tables of the current schema that ``preflight_violations`` reads: a pending migration may add others."""
+    return [table for table in _queries() if _is_here(conn, table)]
+
+
+def preflight_violations(conn: psycopg.Connection[Any]) -> Iterator[PreflightViolation]:
+    """Yields what a migration would refuse now, by table and key, in constant memory.
+
+    Reads one snapshot in a read-only transaction; holds ACCESS SHARE on each table until the end. Raises psycopg's
+    InsufficientPrivilege where a policy would hide rows.
+    """
+    with conn.transaction():
+        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        conn.execute("SET LOCAL row_security = off")
+        for table, query in _queries().items():
+            if _is_here(conn, table):
+                with conn.cursor("preflight_violations", row_factory=class_row(PreflightViolation)) as cursor:
+                    cursor.itersize = _ROWS_A_FETCH
+                    cursor.execute(_WITH_TABLE.replace("<query>", query).replace("<table>", table).encode())
+                    yield from cursor
+
+
+_WITH_TABLE: Final = """
+SELECT
+    '<table>' AS table,
+    u.key,
+    u.column_name AS column,
+    u.value,
+    u.rule,
+    u.what_to_do,
+    u.refused
+FROM (<query>) AS u
+"""
+
+
+def _queries() -> dict[str, str]:
+    """The migration's queries by table: they stand in its DO body, each in a dollar quote tagged with the table."""
+    text = read_sql(data_dir("migrations") / f"{MIGRATION}.sql")
+    body = next(_unquoted(lexeme.text)[1] for lexeme in lexemes(text) if lexeme.kind == "dollar")
+    return dict(_unquoted(lexeme.text) for lexeme in lexemes(body) if lexeme.kind == "dollar")
+
+
+def _unquoted(literal: str) -> tuple[str, str]:
+    """The tag of a dollar quote, and what the quote holds."""
+    _, tag, rest = literal.split("$", 2)
+    return tag, rest.removesuffix(f"${tag}$")
+
+
+def _is_here(conn: psycopg.Connection[Any], table: str) -> bool:
+    found = conn.execute("SELECT to_regclass(format('%%I.%%I', current_schema(), %s::text)) IS NOT NULL", [table])
+    return found.fetchone() == (True,)

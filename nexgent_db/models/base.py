@@ -1,0 +1,165 @@
+"""The base of every model: frozen, no extra fields, exact decimals, aware times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ModelWrapValidatorHandler,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import core_schema
+
+from nexgent_db.errors import InvalidInput
+from nexgent_db.models.storable import Text, place_of_fault, said_of_fault, storable_text
+
+_MAX_DIGITS: Final = 60
+
+SOL_MINT: Final = "So11111111111111111111111111111111111111112"
+"""The mint of wrapped SOL: the token address of SOL everywhere in the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """A ``numeric(precision, scale)`` that is never rounded: a value that does not fit is refused.
+
+    Accepts Decimal, int and decimal text; refuses float, bool, NaN, infinities, more decimals than ``scale``
+    (trailing zeros aside) and more whole digits than ``precision - scale``.
+    """
+
+    precision: int
+    scale: int
+
+    def check(self, value: object) -> Decimal:
+        """``value`` as a Decimal. Raises ValueError, which says why it does not fit."""
+        number = _to_decimal(value)
+        if not number.is_finite():
+            raise ValueError(f"{number} is not a number that can be stored")
+        _, digits, exponent = number.as_tuple()
+        assert isinstance(exponent, int)
+        surplus = -exponent - self.scale
+        if surplus > 0 and any(digits[-surplus:]):
+            raise ValueError(f"{_shown(number)} has more than {self.scale} decimals")
+        if number and number.adjusted() >= self.precision - self.scale:
+            raise ValueError(f"{_shown(number)} has more than {self.precision - self.scale} whole digits")
+        if not number and not -_MAX_DIGITS <= exponent <= 0:
+            return Decimal(0)  # formatting 0E+999999999 would fill the memory
+        return number
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(self.check, handler(source))
+
+
+def _shown(number: Decimal) -> str:
+    text = str(number)
+    return text if len(text) <= _MAX_DIGITS else f"{text[:_MAX_DIGITS]}…"
+
+
+def _to_decimal(value: object) -> Decimal:
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Decimal(value)
+    if isinstance(value, str):
+        try:
+            return Decimal(value)
+        except InvalidOperation:
+            raise ValueError(f"{value[:60]!r} is not a decimal number") from None
+    raise ValueError(f"a {type(value).__name__} is never accepted for money: give a Decimal")
+
+
+TokenNumber = Annotated[Decimal, Exact(38, 18)]
+"""A token amount, a price or an amount of SOL: numeric(38,18)."""
+UsdNumber = Annotated[Decimal, Exact(20, 8)]
+"""An amount of US dollars: numeric(20,8)."""
+Percent = Annotated[Decimal, Exact(20, 4)]
+"""A percentage, 12.5 for 12.5 %: numeric(20,4)."""
+
+_Storable: Final = AfterValidator(storable_text)  # after the length, so that long text is refused for its length
+
+WalletAddress = Annotated[str, StringConstraints(min_length=1, max_length=44), _Storable]
+TokenAddress = Annotated[str, StringConstraints(min_length=1, max_length=255), _Storable]
+TokenSymbol = Annotated[str, StringConstraints(min_length=1, max_length=20), _Storable]
+
+ShortText = Annotated[str, StringConstraints(max_length=255), _Storable]
+LongText = Annotated[str, StringConstraints(max_length=100_000), _Storable]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=255), _Storable]
+BigInt = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+Limit = Annotated[int, Field(ge=1, le=10_000)]
+"""How many rows a list returns at most."""
+
+MANY: Final = 10_000
+"""How many items a method accepts at once."""
+
+TradingMode = Literal["simulation", "live"]
+
+
+class Row(BaseModel):
+    """One row of a query. It is frozen, and its fields are exactly the query's columns."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Input(BaseModel):
+    """An order, filter or cursor, validated when it is made: InvalidInput names every field at fault, and why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _ensure_valid(cls, data: Any, handler: ModelWrapValidatorHandler[Input]) -> Input:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            faults = error.errors(include_url=False, include_context=False)
+            field = ", ".join(place_of_fault(fault) or cls.__name__ for fault in faults)
+            raise InvalidInput(field, "; ".join(map(said_of_fault, faults))) from None
+
+
+def list_of(kind: type[Input], orders: object, name: str) -> None:
+    """Raises InvalidInput unless ``orders`` is a sequence of at most 10,000 orders of this kind."""
+    if not isinstance(orders, Sequence):
+        raise InvalidInput(name, f"a list is expected, not {type(orders).__name__}")
+    if len(orders) > MANY:
+        raise InvalidInput(name, f"{len(orders):,} are given, {MANY:,} can be taken at once")
+    for place, order in enumerate(orders):
+        if not isinstance(order, kind):
+            raise InvalidInput(name, f"at {place}: {kind.__name__} expected, {type(order).__name__} given")
+
+
+__all__ = [
+    "MANY",
+    "SOL_MINT",
+    "UUID",
+    "AwareDatetime",
+    "BigInt",
+    "Exact",
+    "Field",
+    "Input",
+    "Limit",
+    "LongText",
+    "Name",
+    "Percent",
+    "Row",
+    "ShortText",
+    "Text",
+    "TokenAddress",
+    "TokenNumber",
+    "TokenSymbol",
+    "TradingMode",
+    "UsdNumber",
+    "WalletAddress",
+    "list_of",
+]

@@ -1,0 +1,343 @@
+"""Binds a typed method to its named query: parameters from the signature, rows to the model it returns.
+
+Everything is decided once, when the repository class is created. A name, parameter or cardinality that differs
+between the method and the file raises QueryBindingError there, with both places. Pure: how a bound query is run
+is decided in ``aio`` and ``sync``.
+
+What an annotation stands for:
+
+- parameter: a plain value, checked before it is sent; or an :class:`~nexgent_db.models.base.Input`, which was
+  checked when it was made, and gives its fields as parameters.
+- an optional parameter (``-- if given``) has the default None or NOT_GIVEN, which means: not given. In an input, a
+  field that is None is not given.
+- result: a Row model; a tuple of Row models for columns side by side (the second and later ones are None when
+  their first column is NULL, as an outer join gives them); or a single plain value. ``:one`` returns it,
+  ``:optional`` it or None, ``:many`` a list of it, ``:stream`` an iterator; ``:rows`` returns int, ``:exec`` None.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from types import NoneType
+from typing import Any, Final, NamedTuple, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+
+from psycopg.types.json import Jsonb
+from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
+
+from nexgent_db.errors import InvalidInput, NoRow, QueryBindingError, TooManyRows
+from nexgent_db.models.base import Input
+from nexgent_db.models.storable import place_of_fault, said_of_fault
+from nexgent_db.queries.rows import ExecutedCursor, RowMaker, is_model, row_factory, union_parts
+from nexgent_db.queries.sqlfile import SqlFile, load_file
+from nexgent_db.queries.statement import Cardinality, Query
+from nexgent_db.resources import data_dir
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MAX_BIGINT: Final = 2**63 - 1
+_MARK: Final = "_is_named_query"
+
+
+class NotGiven(Enum):
+    """The type of NOT_GIVEN: a column that a partial update leaves alone, where None would mean NULL."""
+
+    NOT_GIVEN = "not given"
+
+
+NOT_GIVEN: Final = NotGiven.NOT_GIVEN
+
+
+def query(method: Callable[P, R]) -> Callable[P, R]:
+    """Mark a repository method whose body is the named query of the same name."""
+    setattr(method, _MARK, True)
+    return method
+
+
+@dataclass(frozen=True, slots=True)
+class _Parameter:
+    """One argument of the method: what it is called, how it is checked, which SQL parameters it fills."""
+
+    name: str
+    default: object
+    fill: Callable[[Any], tuple[Any, ...]]
+    sql_names: tuple[str, ...]
+    is_input: bool
+
+    def given(self, value: object, filled: tuple[Any, ...]) -> Iterable[str]:
+        """The SQL parameters that this argument gives: an input's fields that are not None, or the value itself."""
+        if self.is_input:
+            return (name for name, field in zip(self.sql_names, filled, strict=True) if field is not None)
+        return () if value is self.default else self.sql_names
+
+
+class Call(NamedTuple):
+    """A statement ready to send: its text, the values of ``$1 … $n``, and the row factory of its answer."""
+
+    text: bytes
+    values: tuple[Any, ...]
+    row_factory: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """One variant: its text and, for each ``$n``, the argument and the place among the values of that argument."""
+
+    text: bytes
+    places: tuple[tuple[int, int], ...]
+    row_factory: Callable[[ExecutedCursor], RowMaker]
+
+
+class BoundQuery:
+    """A named query and the method bound to it."""
+
+    def __init__(self, query: Query, method: Callable[..., object]) -> None:
+        self.query = query
+        self.name = query.qualified_name
+        self.method = method
+        self.doc = inspect.getdoc(method)
+        hints = get_type_hints(method, include_extras=True)
+        self._parameters = tuple(_parameters(query, method, hints))
+        self._names = {parameter.name: place for place, parameter in enumerate(self._parameters)}
+        self.result = _result_type(query, method, hints)
+        self.shape = _SHAPES.get(query.cardinality)
+        """What the list of rows becomes; None for a query that returns no rows."""
+        self.counts = query.cardinality is Cardinality.ROWS
+        self.streams = query.cardinality is Cardinality.STREAM
+        self._optional = frozenset().union(*query.optional) - query.required
+        self._plans: dict[frozenset[str], _Plan] = {}
+        self._whole = None if self._optional else self._plan(frozenset(query.parameters))
+
+    def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+        """Check the arguments and put them in their places. Raises InvalidInput with the parameter's name."""
+        arguments = self._arguments(args, kwargs)
+        filled = [parameter.fill(value) for parameter, value in zip(self._parameters, arguments, strict=True)]
+        plan = self._whole
+        if plan is None:
+            given = map(_Parameter.given, self._parameters, arguments, filled)
+            plan = self._plan(self.query.required.union(*given))
+        return Call(plan.text, tuple([filled[argument][place] for argument, place in plan.places]), plan.row_factory)
+
+    def _arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
+        parameters = self._parameters
+        if not kwargs and len(args) == len(parameters):
+            return list(args)
+        arguments: list[Any] = [*args, *(parameter.default for parameter in parameters[len(args) :])]
+        for name, value in kwargs.items():
+            place = self._names.get(name, -1)
+            if place < len(args):
+                problem = "unexpected" if place < 0 else "repeated"
+                raise TypeError(f"{self.name}() got the {problem} argument {name!r}")
+            arguments[place] = value
+        if len(args) > len(parameters):
+            raise TypeError(f"{self.name}() takes {len(parameters)} arguments, {len(args)} were given")
+        for parameter, value in zip(parameters, arguments, strict=True):
+            if value is inspect.Parameter.empty:
+                raise TypeError(f"{self.name}() misses the argument {parameter.name!r}")
+        return arguments
+
+    def _plan(self, given: frozenset[str]) -> _Plan:
+        plan = self._plans.get(given)
+        if plan is None:
+            statement = self.query.statement(given)
+            where = {
+                sql_name: (argument, place)
+                for argument, parameter in enumerate(self._parameters)
+                for place, sql_name in enumerate(parameter.sql_names)
+            }
+            places = tuple(where[name] for name in statement.parameters)
+            plan = self._plans[given] = _Plan(statement.text.encode(), places, row_factory(self.result, self.name))
+        return plan
+
+
+def _one(rows: Sequence[Any], name: str) -> Any:
+    if len(rows) != 1:
+        raise (TooManyRows if rows else NoRow)(name, "one row", f"{len(rows)} rows" if rows else "none")
+    return rows[0]
+
+
+def _optional(rows: Sequence[Any], name: str) -> Any:
+    if len(rows) > 1:
+        raise TooManyRows(name, "at most one row", f"{len(rows)} rows")
+    return rows[0] if rows else None
+
+
+_SHAPES: Final[dict[Cardinality, Callable[[Sequence[Any], str], Any]]] = {
+    Cardinality.ONE: _one,
+    Cardinality.OPTIONAL: _optional,
+    Cardinality.MANY: lambda rows, _: rows,
+}
+
+
+def bind_repository(cls: type, file_name: str) -> dict[str, BoundQuery]:
+    """Every query of ``sql/<file_name>.sql`` bound to the method of ``cls`` that is marked with ``@query``.
+
+    Raises QueryBindingError, all disagreements at once: a query without a method, a method without a query, or
+    one that differs from its query.
+    """
+    source = _load(file_name)
+    methods = {name: value for name, value in vars(cls).items() if getattr(value, _MARK, False)}
+    problems = [
+        f"{method_place(method)}: {cls.__name__}.{name} has no query in {source.path}"
+        for name, method in methods.items()
+        if name not in source.queries
+    ]
+    bound: dict[str, BoundQuery] = {}
+    for name, found in source.queries.items():
+        if name not in methods:
+            problems.append(f"{found.path}:{found.line}: {found.qualified_name} has no method in {cls.__name__}")
+            continue
+        try:
+            bound[name] = BoundQuery(found, methods[name])
+        except QueryBindingError as error:
+            problems.append(str(error))
+    if problems:
+        raise QueryBindingError("\n".join(problems))
+    return bound
+
+
+@cache
+def _load(file_name: str) -> SqlFile:
+    return load_file(data_dir("sql") / f"{file_name}.sql")
+
+
+def method_place(method: Callable[..., object]) -> str:
+    """``file:line`` of a method, for messages."""
+    code = inspect.unwrap(method).__code__
+    return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+# --- Parameters ---------------------------------------------------------------------------------
+
+
+def _parameters(query: Query, method: Callable[..., object], hints: Mapping[str, Any]) -> Iterator[_Parameter]:
+    declared: dict[str, str] = {}
+    optional = frozenset().union(*query.optional) - query.required
+    for item in list(inspect.signature(method).parameters.values())[1:]:  # without self
+        annotation = hints.get(item.name)
+        if annotation is None:
+            raise _disagree(query, method, f"the argument {item.name!r} has no annotation")
+        if inspect.isclass(annotation) and issubclass(annotation, Input):
+            defaults = {name: field.get_default() for name, field in annotation.model_fields.items()}
+            names = tuple(defaults)
+            fill = _input_filler(item.name, annotation)
+            parameter = _Parameter(item.name, item.default, fill, names, is_input=True)
+        else:
+            defaults = {item.name: item.default}
+            names = (item.name,)
+            fill = _value_filler(item.name, annotation, may_be_left_out=item.default is NOT_GIVEN)
+            parameter = _Parameter(item.name, item.default, fill, names, is_input=False)
+        for name in names:
+            if name in declared:
+                raise _disagree(query, method, f":{name} is given twice, by {declared[name]!r} and {item.name!r}")
+            declared[name] = item.name
+            if name in optional and defaults[name] is not None and defaults[name] is not NOT_GIVEN:
+                raise _disagree(query, method, f":{name} may be left out, so it must default to None or NOT_GIVEN")
+            if name not in optional and defaults[name] is NOT_GIVEN:
+                raise _disagree(query, method, f":{name} is always sent, so it cannot default to NOT_GIVEN")
+        yield parameter
+    in_file = set(query.parameters)
+    if missing := sorted(in_file - declared.keys()):
+        raise _disagree(query, method, "the method lacks " + ", ".join(f":{name}" for name in missing))
+    if surplus := sorted(declared.keys() - in_file):
+        raise _disagree(query, method, "the query lacks " + ", ".join(f":{name}" for name in surplus))
+
+
+@cache  # most arguments share a few annotations
+def _validator(annotation: Any) -> Callable[[Any], Any]:
+    return TypeAdapter[Any](annotation, config=ConfigDict(strict=True)).validate_python
+
+
+def _value_filler(name: str, annotation: Any, *, may_be_left_out: bool) -> Callable[[Any], tuple[Any, ...]]:
+    validate = _validator(annotation)
+    prepare = _prepare(annotation)
+
+    def fill(value: Any) -> tuple[Any, ...]:
+        if value is NOT_GIVEN:
+            if may_be_left_out:
+                return (None,)  # in no place of the statement
+            raise InvalidInput(name, "must be given")
+        try:
+            checked = validate(value)
+        except ValidationError as error:
+            fault = error.errors(include_url=False, include_context=False)[0]
+            where = f"at {place_of_fault(fault)}: " if fault["loc"] else ""
+            raise InvalidInput(name, where + said_of_fault(fault)) from None
+        if type(checked) is int and not -MAX_BIGINT - 1 <= checked <= MAX_BIGINT:
+            raise InvalidInput(name, "is beyond 64 bits")
+        return (checked if prepare is None or checked is None else prepare(checked),)
+
+    return fill
+
+
+def _input_filler(name: str, model: type[Input]) -> Callable[[Any], tuple[Any, ...]]:
+    prepares = {field: _prepare(found.annotation) for field, found in model.model_fields.items()}
+
+    def fill(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, model):
+            raise InvalidInput(name, f"{model.__name__} expected, {type(value).__name__} given")
+        given = value.__dict__
+        return tuple(
+            [
+                item if (item := given[field]) is None or prepare is None else prepare(item)
+                for field, prepare in prepares.items()
+            ]
+        )
+
+    return fill
+
+
+def _prepare(annotation: Any) -> Callable[[Any], Any] | None:
+    """How a checked value of this type is handed to the driver; None: as it is."""
+    parts = union_parts(annotation)
+    if any(part == JsonValue or get_origin(part) is dict for part in parts):
+        return Jsonb
+    return None
+
+
+# --- Results ------------------------------------------------------------------------------------
+
+
+def _result_type(query: Query, method: Callable[..., object], hints: Mapping[str, Any]) -> Any:
+    """The type of one row, after comparing the annotation's shape with the cardinality; None without rows."""
+    if "return" not in hints:
+        raise _disagree(query, method, "the method does not say what it returns")
+    returns = hints["return"]
+    match query.cardinality:
+        case Cardinality.EXEC:
+            fits, row = returns is NoneType, None
+        case Cardinality.ROWS:
+            fits, row = returns is int, None
+        case Cardinality.MANY:
+            fits = get_origin(returns) is list
+            row = get_args(returns)[0] if fits else None
+        case Cardinality.OPTIONAL:
+            parts = union_parts(returns)
+            fits = len(parts) == 2 and parts[1] is NoneType
+            row = parts[0]
+        case Cardinality.ONE:
+            fits, row = returns is not NoneType and NoneType not in union_parts(returns), returns
+        case Cardinality.STREAM:
+            fits = get_origin(returns) in (AsyncIterator, Iterator)
+            row = get_args(returns)[0] if fits else None
+    if not fits or (row is not None and get_origin(row) is list):
+        expected = {
+            Cardinality.EXEC: "None",
+            Cardinality.ROWS: "int",
+            Cardinality.MANY: "list[…]",
+            Cardinality.OPTIONAL: "… | None",
+            Cardinality.ONE: "one row, never None",
+            Cardinality.STREAM: "AsyncIterator[…], or Iterator[…] without async",
+        }[query.cardinality]
+        raise _disagree(query, method, f":{query.cardinality} returns {expected}, the method declares {returns}")
+    if get_origin(row) is tuple and not all(is_model(union_parts(part)[0]) for part in get_args(row)):
+        raise _disagree(query, method, f"a tuple means models side by side, the method declares {returns}")
+    return row
+
+
+def _disagree(query: Query, method: Callable[..., object], problem: str) -> QueryBindingError:
+    return QueryBindingError(f"{query.path}:{query.line}: {query.qualified_name} ({method_place(method)}): {problem}")

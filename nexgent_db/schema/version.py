@@ -1,0 +1,72 @@
+"""Checks that a database has the schema of this release: its migrations and no others, with the installed text.
+
+Pure, and without yoyo, which takes long to import: a service checks this when it starts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from nexgent_db.errors import SchemaNotReady
+from nexgent_db.models.migrations import AppliedMigration
+from nexgent_db.resources import data_dir
+from nexgent_db.schema.migration_text import checksum, read_sql
+
+__all__ = ["ensure_release_schema", "naming_migration"]
+
+_NAMED: Final = 5
+_MISSING_FUNCTION: Final = re.compile(r"\bfunction (\w+)\(")
+
+
+def ensure_release_schema(applied: Sequence[AppliedMigration]) -> None:
+    """Raises SchemaNotReady unless ``applied`` are exactly this release's migrations.
+
+    Reasons, in order of precedence: the database has other migrations (it is newer, or a file is missing here); files
+    were edited after they were applied; migrations are pending. The message names the migrations;
+    ``nexgent-db status`` shows all of them.
+    """
+    here = _checksums(data_dir("migrations"))
+    there = {migration.name: migration.checksum for migration in applied}
+    if unknown := sorted(there.keys() - here.keys()):
+        newer = unknown[0] > max(here)
+        why = "is newer than this release, which" if newer else "has migrations that this release"
+        raise SchemaNotReady(f"the database {why} does not know: {_some(unknown)}")
+    if edited := sorted(name for name, sum_ in there.items() if sum_ not in (None, here[name])):
+        raise SchemaNotReady(f"edited after they were applied: {_some(edited)}; nexgent-db status shows the difference")
+    if pending := sorted(here.keys() - there.keys()):
+        raise SchemaNotReady(
+            f"{len(pending)} of {len(here)} migrations are missing, from {pending[0]} on:"
+            " migrate the database first (nexgent-db migrate)"
+        )
+
+
+def naming_migration(error: SchemaNotReady) -> SchemaNotReady:
+    """The error, naming the migration of the function that is missing; the error itself when it is none of ours."""
+    missing = _MISSING_FUNCTION.search(str(error))
+    if missing is None:
+        return error
+    for path in sorted(data_dir("migrations").glob("*.sql")):
+        if f"CREATE FUNCTION {missing[1]}(" in read_sql(path):
+            named = SchemaNotReady(f"function {missing[1]} is missing, or another version: apply migration {path.stem}")
+            named.sqlstate = error.sqlstate
+            return named
+    return error
+
+
+@cache
+def _checksums(directory: Path) -> dict[str, str]:
+    """The checksum of every migration of the folder, by name."""
+    return {
+        path.stem: checksum(read_sql(path))
+        for path in sorted(directory.glob("*.sql"))
+        if not path.name.endswith(".rollback.sql")
+    }
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -1,0 +1,118 @@
+# Generated from nexgent_db/aio/cache/maintenance.py by `make sync`: do not edit.
+"""Keeps the cache right: relays the outbox, and compares cached entries with the database."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from nexgent_db._concurrency import reset_after_fork
+from nexgent_db.cache.breaker import CacheUnavailable, State
+from nexgent_db.errors import NexgentError
+from nexgent_db.sync.cache.metrics import metrics_of
+from nexgent_db.sync.cache.recovery import Recovery
+from nexgent_db.sync.cache.relay import COMPACTED_AGE_S, COMPACTION_BATCH_SIZE, RELAY_BATCH_SIZE
+
+if TYPE_CHECKING:
+    from nexgent_db.sync.cache.client import CacheClient
+    from nexgent_db.sync.cache.reconciler import Reconciler
+
+CHECK_S: Final = 1.0
+"""How often maintenance verifies the server and the database."""
+COMPACTION_S: Final = 60.0
+"""How often maintenance compacts the outbox without Redis."""
+MAX_COUNTED: Final = 100_000
+_LOG: Final = logging.getLogger("nexgent_db.cache")
+
+
+class CacheMaintenance:
+    """Maintenance of the cache, for at least one process of all. Raises what queries raise."""
+
+    def __init__(self, recovery: Recovery, reconciler: Reconciler | None) -> None:
+        self._recovery = recovery
+        self._reconciler = reconciler
+        self._next_check = self._next_compaction = 0.0
+        if recovery.client is not None:
+            reset_after_fork(self)
+
+    def reset_after_fork(self) -> None:
+        """In a child process: nothing was checked yet."""
+        self._next_check = self._next_compaction = 0.0
+
+    def run(self, pause_s: float = 0.2) -> None:
+        """Run rounds until the thread is cancelled, with a pause after each round that relays less than a full batch.
+
+        Continues after every failure. Run it as a thread of a service.
+        """
+        while True:
+            relayed = 0
+            try:
+                relayed = self.run_once()
+            except NexgentError as error:
+                _LOG.warning("a round of the cache's maintenance failed: %s", error)
+            if relayed < RELAY_BATCH_SIZE:
+                time.sleep(pause_s)
+
+    def run_once(self) -> int:
+        """One round: relay changes of the outbox to the cache; the number of relayed changes.
+
+        Unless more changes wait, it then compares some cached entries with the database, and repairs in the next round
+        those that still differ, so a change in flight does not count as a difference. Limits: 500 changes, 200 keys.
+        Any number of processes may run maintenance; one of them compares.
+
+        Without Redis, or while it is unreachable, outbox entries older than an hour are compacted into one flush entry,
+        which empties the cache when Redis returns. So the outbox does not grow without limit.
+        """
+        client, reconciler = self._recovery.client, self._reconciler
+        if client is None or reconciler is None or client.breaker.state is State.OPEN:
+            return self._compact_in_time()
+        if not client.breaker.may_read:
+            return 0
+        try:
+            if time.monotonic() >= self._next_check:
+                self._next_check = time.monotonic() + CHECK_S
+                self._check(client)
+            relayed = self._recovery.relay.relay(client)
+            if relayed < RELAY_BATCH_SIZE:
+                reconciler.step()
+            return relayed
+        except CacheUnavailable:
+            self._recovery.recover_soon()
+            return 0
+
+    def _check(self, client: CacheClient) -> None:
+        client.epoch.verify_server()
+        self._recovery.verify_database(client, self._recovery.queries.identity)
+        counters = self._recovery.counters
+        counters.lag_s = self._recovery.queries.lag()
+        metrics = metrics_of(client, counters, self._reconciler)
+        counts = {name: getattr(metrics, name) for name in ("hits", "misses", "relayed", "repaired", "orphans")}
+        increments = {name: count - counters.published.get(name, 0) for name, count in counts.items()}
+        if any(increments.values()):
+            counters.published = counts
+            arguments = [word for pair in increments.items() for word in pair]
+            client.run_in_epoch("count", [client.keys.statistics], *arguments)
+
+    def _compact_in_time(self) -> int:
+        if time.monotonic() < self._next_compaction:
+            return 0
+        compacted = self.compact_outbox()
+        if compacted < COMPACTION_BATCH_SIZE:
+            self._next_compaction = time.monotonic() + COMPACTION_S
+        return compacted
+
+    def compact_outbox(self, age_s: float = COMPACTED_AGE_S) -> int:
+        """Replace outbox entries of this age by one flush entry; their number, 10,000 at most.
+
+        A process with a cache, now or later, empties the cache before it reads it again.
+        """
+        return self._recovery.relay.compact(age_s)
+
+    def waiting(self) -> int:
+        """The number of changes in the outbox, counted up to 100,000; also without Redis."""
+        return self._recovery.queries.count_changes(MAX_COUNTED)
+
+    def lag_s(self) -> float:
+        """The age in seconds of the oldest change in the outbox; 0 when it is empty; also without Redis."""
+        return self._recovery.queries.lag()

@@ -1,0 +1,28 @@
+# Generated from nexgent_db/aio/schema.py by `make sync`: do not edit.
+"""Asks whether the database has the schema that this release was written for."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from nexgent_db.models.migrations import AppliedMigration
+from nexgent_db.queries.binding import query
+from nexgent_db.schema.version import ensure_release_schema
+from nexgent_db.sync.repositories.base import Repository
+from nexgent_db.sync.session import Session
+
+__all__ = ["assert_schema"]
+
+_MOST: Final = 10_000
+
+
+class _Migrations(Repository, sql="migrations"):
+    @query
+    def list_applied(self, limit: int) -> list[AppliedMigration]:
+        """Every migration that the database has."""
+        ...
+
+
+def assert_schema(session: Session) -> None:
+    """In one round trip. Raises SchemaNotReady."""
+    ensure_release_schema(_Migrations(session).list_applied(_MOST))

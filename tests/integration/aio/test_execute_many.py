@@ -1,0 +1,214 @@
+"""Many orders at once: a result or a refusal for each, in a few round trips, without deadlocks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from nexgent_db import AsyncDatabase
+from nexgent_db.aio.repositories import trades
+from nexgent_db.errors import (
+    InsufficientBalance,
+    InvalidInput,
+    NumericOverflow,
+    PositionNotFound,
+    TradeRefused,
+    WalletNotFound,
+)
+from nexgent_db.models import SOL_MINT
+from nexgent_db.models.trades import ResetResult, TradeResult, WalletOrder
+from nexgent_db.settings import Settings
+from tests.integration.aio.factories import TOKEN, Owner, balance_of, funded_owner, new_owner
+from tests.support.faults.concurrently import concurrently_async
+from tests.support.oracles.state import broken_rules, rows_of
+
+
+@pytest_asyncio.fixture
+async def db(fresh_database_url: str) -> AsyncIterator[AsyncDatabase]:
+    """A database of the test's own."""
+    async with AsyncDatabase(replace(Settings.from_url(fresh_database_url), pool_max_size=8)) as database:
+        yield database
+
+
+def figures(outcome: Any) -> Any:
+    """What a caller acts on, without ids and times."""
+    if isinstance(outcome, TradeRefused):
+        return type(outcome), str(outcome)
+    if isinstance(outcome, ResetResult):
+        return [(each.token_address, each.balance) for each in outcome.balances], outcome.positions_given_up
+    position = outcome.position
+    return (
+        outcome.transaction.transaction_type,
+        [(each.token_address, each.balance) for each in outcome.balances],
+        position and (position.remaining_amount, position.purchase_price, position.realized_profit_sol),
+        outcome.swap and outcome.swap.profit_loss_sol,
+        outcome.duplicate,
+    )
+
+
+def every_kind(owner: Owner) -> list[WalletOrder]:
+    deposit = owner.deposit("10")
+    return [
+        deposit,
+        owner.withdraw("1"),
+        owner.burn("1"),
+        owner.swap("1", SOL_MINT, "5", "Other"),
+        owner.buy("2", "8"),
+        owner.buy("2", "8"),
+        owner.dca_buy("1", "8"),
+        owner.take_profit("4", "1"),
+        owner.sell("99", "1"),
+        owner.sell("12", "3"),
+        owner.sell("12", "3"),
+        owner.withdraw("1000"),
+        deposit,
+        owner.reset("7"),
+    ]
+
+
+async def test_batch_does_what_single_trades_do(db: AsyncDatabase, fresh_database_url: str) -> None:
+    one, other = await new_owner(db), await new_owner(db)
+    singles: list[Any] = []
+    for order in every_kind(one):
+        try:
+            method = type(order).__name__.removesuffix("Order")
+            name = {"DcaBuy": "dca_buy", "TakeProfit": "take_profit", "ResetWallet": "reset_wallet"}.get(method)
+            singles.append(await getattr(db.trades, name or method.lower())(order))
+        except TradeRefused as refused:
+            singles.append(refused)
+    batch = await db.trades.execute_many(every_kind(other))
+    said = [str(figures(each)).replace(one.wallet_address, "w") for each in singles]
+    assert [str(figures(each)).replace(other.wallet_address, "w") for each in batch] == said
+    assert [type(each).__name__ for each in batch].count("TradeResult") == 9
+    assert broken_rules(fresh_database_url) == {}
+
+
+async def test_one_signal_five_hundred_agents(db: AsyncDatabase, fresh_database_url: str) -> None:
+    owners = [await new_owner(db) for _ in range(25)]
+    deposits = await db.trades.execute_many([owner.deposit("10") for owner in owners])
+    assert [each.balances[0].balance for each in deposits if isinstance(each, TradeResult)] == [10] * 25
+    orders = [owner.buy("0.1", "5", f"token {number}") for number in range(20) for owner in owners]
+    results = await db.trades.execute_many(orders)
+    assert [each.transaction.id for each in results if isinstance(each, TradeResult)] == [
+        order.request_id for order in orders
+    ]
+    assert {await balance_of(db, owner) for owner in owners} == {8}
+    assert broken_rules(fresh_database_url) == {}
+
+
+async def test_refusal_leaves_others_executed(db: AsyncDatabase) -> None:
+    owner, stranger = await funded_owner(db), await new_owner(db)
+    orders = [owner.withdraw("60"), owner.withdraw("60"), stranger.sell("1", "1"), owner.withdraw("40")]
+    made, refused, missing, last = await db.trades.execute_many(orders)
+    assert isinstance(made, TradeResult)
+    assert isinstance(refused, InsufficientBalance)
+    assert refused.balance == 40
+    assert isinstance(missing, PositionNotFound)
+    assert isinstance(last, TradeResult)
+    assert await balance_of(db, owner) == 0
+
+
+async def test_error_undoes_whole_batch(db: AsyncDatabase, fresh_database_url: str) -> None:
+    owner = await funded_owner(db)
+    before = rows_of(fresh_database_url, owner.agent_id)
+    huge = "9" * 20
+    orders = [owner.withdraw("1"), owner.deposit(huge), owner.deposit(huge), owner.withdraw("1")]
+    with pytest.raises(NumericOverflow):
+        await db.trades.execute_many(orders)
+    assert rows_of(fresh_database_url, owner.agent_id) == before
+
+
+async def test_chunks_are_committed_one_after_another(
+    db: AsyncDatabase, fresh_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trades, "CHUNK_SIZE", 3)
+    owner = await funded_owner(db)
+    reported: list[tuple[int, int]] = []
+    orders = [owner.withdraw("1") for _ in range(8)]
+    await db.trades.execute_many(orders, atomic=False, progress=lambda done, of: reported.append((done, of)))
+    assert reported == [(3, 8), (6, 8), (8, 8)]
+    huge = "9" * 20
+    broken = [*[owner.withdraw("1") for _ in range(4)], owner.deposit(huge), owner.deposit(huge)]
+    with pytest.raises(NumericOverflow):
+        await db.trades.execute_many(broken, atomic=False)
+    assert await balance_of(db, owner) == 100 - 8 - 3
+    again = await db.trades.execute_many(broken[:4], atomic=False)
+    assert [each.duplicate for each in again if isinstance(each, TradeResult)] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("pipeline", [False, True])
+async def test_batch_is_part_of_open_transaction(db: AsyncDatabase, pipeline: bool) -> None:
+    owner = await funded_owner(db)
+    with pytest.raises(ZeroDivisionError):
+        async with db.transaction(pipeline=pipeline) as tx:
+            await tx.trades.execute_many([owner.withdraw("1"), owner.withdraw("2")], atomic=False)
+            assert (await tx.trades.withdraw(owner.withdraw("3"))).balances[0].balance == 94
+            raise ZeroDivisionError
+    assert await balance_of(db, owner) == 100
+
+
+async def test_bad_batches_are_refused_before_anything_is_sent(
+    db: AsyncDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = await funded_owner(db)
+    broken: Any = [owner.withdraw("1"), owner.withdraw("1"), "withdraw 1"]
+    with pytest.raises(InvalidInput, match=r"orders\[2\].*an order expected, str given"):
+        await db.trades.execute_many(broken)
+    with pytest.raises(InvalidInput, match="order: BuyOrder expected, WithdrawOrder given"):
+        await db.trades.buy(owner.withdraw("1"))  # type: ignore[arg-type]
+    monkeypatch.setattr(trades, "MAX_ATOMIC_ORDERS", 3)
+    with pytest.raises(InvalidInput, match="4 are too many for one transaction, which takes 3"):
+        await db.trades.execute_many([owner.withdraw("1") for _ in range(4)])
+    assert await db.trades.execute_many([]) == []
+    assert await balance_of(db, owner) == 100
+
+
+async def test_batches_and_singles_do_not_deadlock(db: AsyncDatabase, fresh_database_url: str) -> None:
+    owners = [await funded_owner(db) for _ in range(6)]
+
+    async def batches(seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(10):
+            chosen = chance.sample(owners, 5)
+            await db.trades.execute_many([owner.swap("0.1", SOL_MINT, "1", TOKEN) for owner in chosen])
+
+    async def singles(seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(40):
+            await db.trades.swap(chance.choice(owners).swap("0.1", SOL_MINT, "1", TOKEN))
+
+    await concurrently_async([lambda s=s: batches(s) for s in range(4)] + [lambda s=s: singles(s) for s in range(2)])
+    total = sum([await balance_of(db, owner) for owner in owners])
+    assert total == 600 - (4 * 10 * 5 + 2 * 40) / 10
+    assert broken_rules(fresh_database_url) == {}
+
+
+async def test_wallet_of_another_tenant_is_not_found(db: AsyncDatabase) -> None:
+    owner, other = await funded_owner(db), await funded_owner(db)
+    stolen = replace(owner, wallet_address=other.wallet_address)
+    made, refused = await db.trades.execute_many([owner.withdraw("1"), stolen.withdraw("1")])
+    assert isinstance(made, TradeResult)
+    assert isinstance(refused, WalletNotFound)
+
+
+async def test_cache_follows_batch(fresh_database_url: str, redis_url: str) -> None:
+    settings = replace(Settings.from_url(fresh_database_url), redis_url=redis_url, cache_prefix=f"{uuid4()}:")
+    async with AsyncDatabase(settings) as cached:
+        owners = [await funded_owner(cached) for _ in range(3)]
+        orders = [owner.buy("1", "10") for owner in owners]
+        await cached.trades.execute_many(orders)
+        for owner in owners:
+            assert await cached.cache.positions_of_agent(owner.agent_id) == await cached.positions.list_by_agent(
+                owner.agent_id
+            )
+            balance = await cached.cache.balance(owner.agent_id, owner.wallet_address, SOL_MINT)
+            assert balance is not None
+            assert balance.balance == 99
+        again = await cached.trades.execute_many(orders)
+        assert [each.duplicate for each in again if isinstance(each, TradeResult)] == [True] * 3

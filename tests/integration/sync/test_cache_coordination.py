@@ -1,0 +1,182 @@
+# Generated from tests/integration/aio/test_cache_coordination.py by `make sync`: do not edit.
+"""Locks, claimed signals and stored results: what they promise, and that without Redis nothing waits for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from nexgent_db import Database
+from nexgent_db.cache.keys import EXECUTION_MS, IDEMPOTENCY_MS, LOCK_MS, SIGNAL_CREATE_MS
+from nexgent_db.errors import InvalidInput, LockLost, LockNotAcquired
+from nexgent_db.settings import Settings
+from tests.support.servers.valkey_server import ValkeyServer
+
+
+@pytest.fixture
+def db(database_url: str, server: ValkeyServer) -> Iterator[Database]:
+    settings = replace(Settings.from_url(database_url), redis_url=server.url, cache_prefix=f"{uuid4()}:")
+    with Database(settings) as database:
+        yield database
+
+
+def lifetime_ms(db: Database, key: str) -> int:
+    cache_client: Any = db.cache._client
+    return int(cache_client.call("PTTL", cache_client.keys.prefix + key))
+
+
+# --- Locks --------------------------------------------------------------------------------------
+
+
+def test_lock_has_one_holder_at_a_time(db: Database) -> None:
+    with db.cache.coordination.lock("rebalance") as lock:
+        assert lock.held
+        assert 0 < lifetime_ms(db, "lock:rebalance") <= LOCK_MS
+        with pytest.raises(LockNotAcquired, match="another holder"), db.cache.coordination.lock("rebalance"):
+            pytest.fail("two hold it")
+        with db.cache.coordination.lock("another"):
+            pass
+    assert not lock.held
+    with db.cache.coordination.lock("rebalance"):
+        pass
+
+
+def test_extended_lock_lasts_longer(db: Database) -> None:
+    with db.cache.coordination.lock("rebalance", lease_s=1) as lock:
+        lock.extend(30)
+        assert lifetime_ms(db, "lock:rebalance") > 20_000
+        lock.extend()
+        assert lifetime_ms(db, "lock:rebalance") <= 1000
+
+
+def test_lost_lock_is_neither_extended_nor_released(db: Database) -> None:
+    cache_client: Any = db.cache._client
+    key = cache_client.keys.lock("rebalance")
+    with pytest.raises(LockLost, match="rebalance"), db.cache.coordination.lock("rebalance") as lock:
+        cache_client.call("SET", key, "another holder", "PX", 60_000)  # after the lease
+        with pytest.raises(LockLost):
+            lock.extend()
+        assert not lock.held
+    assert cache_client.call("GET", key) == b"another holder"
+    assert lifetime_ms(db, "lock:rebalance") > 50_000
+
+
+def test_error_of_body_is_kept_when_lock_was_lost(db: Database) -> None:
+    cache_client: Any = db.cache._client
+    with pytest.raises(ZeroDivisionError), db.cache.coordination.lock("rebalance"):
+        cache_client.call("UNLINK", cache_client.keys.lock("rebalance"))
+        raise ZeroDivisionError
+
+
+def test_lock_is_lost_with_its_redis(db: Database, server: ValkeyServer) -> None:
+    with pytest.raises(LockLost), db.cache.coordination.lock("rebalance") as lock:
+        server.kill()
+        server.start()
+        with pytest.raises(LockLost):
+            lock.extend()
+        assert db.cache._recovery.recover()
+
+
+def test_lock_object_is_entered_once(db: Database) -> None:
+    lock = db.cache.coordination.lock("rebalance")
+    with lock:
+        pass
+    with pytest.raises(LockNotAcquired, match="ask for a new one"), lock:
+        pass
+
+
+@pytest.mark.parametrize("lease_s", [0.0, -1.0, 86_401.0, float("nan")])
+def test_lease_outside_limits_is_refused(db: Database, lease_s: float) -> None:
+    with pytest.raises(InvalidInput, match="lease_s"):
+        db.cache.coordination.lock("rebalance", lease_s=lease_s)
+
+
+# --- De-duplication and outcomes ----------------------------------------------------------------
+
+
+def test_equal_signal_is_claimed_once_a_minute(db: Database) -> None:
+    user_id = uuid4()
+    assert db.cache.coordination.claim_signal(user_id, "TokenA", "momentum", 3)
+    assert not db.cache.coordination.claim_signal(user_id, "TokenA", "momentum", 3)
+    assert db.cache.coordination.claim_signal(user_id, "TokenA", "momentum", 4)
+    assert db.cache.coordination.claim_signal(None, "TokenA", "momentum", 3)
+    assert 0 < lifetime_ms(db, f"signal_create:{user_id}:TokenA:momentum:3") <= SIGNAL_CREATE_MS
+
+
+def test_execution_status_is_stored_for_a_day(db: Database) -> None:
+    agent_id = uuid4()
+    assert db.cache.coordination.get_execution(7, agent_id) is None
+    db.cache.coordination.store_execution(7, agent_id, "PENDING")
+    db.cache.coordination.store_execution(7, agent_id, "EXECUTED")
+    assert db.cache.coordination.get_execution(7, agent_id) == "EXECUTED"
+    assert 0 < lifetime_ms(db, f"signal:7:{agent_id}:executions") <= EXECUTION_MS
+    with pytest.raises(InvalidInput, match="status"):
+        db.cache.coordination.store_execution(7, agent_id, "DONE")  # type: ignore[arg-type]
+
+
+def test_first_result_of_an_operation_is_kept(db: Database) -> None:
+    assert db.cache.coordination.get_result("order-1") is None
+    assert db.cache.coordination.store_result("order-1", "made") == "made"
+    assert db.cache.coordination.store_result("order-1", "refused") == "made"
+    assert db.cache.coordination.get_result("order-1") == "made"
+    assert 0 < lifetime_ms(db, "idempotency:order-1") <= IDEMPOTENCY_MS
+
+
+def test_reset_keeps_locks_and_results(db: Database) -> None:
+    cache_client: Any = db.cache._client
+    db.cache.coordination.store_result("order-1", "made")
+    with db.cache.coordination.lock("rebalance"):
+        assert cache_client.epoch.reset()
+    assert db.cache.coordination.get_result("order-1") == "made"
+
+
+def test_half_of_a_surrogate_pair_keeps_breaker_closed(db: Database) -> None:
+    assert db.cache.coordination.claim_signal(None, "\ud800", "momentum", 3)
+    with pytest.raises(LockNotAcquired, match="surrogate"), db.cache.coordination.lock("\ud800"):
+        pass
+    assert db.cache.metrics().state == "closed"
+
+
+# --- Without Redis --------------------------------------------------------------------------------
+
+
+def assert_nothing_is_known(db: Database) -> None:
+    agent_id = uuid4()
+    for _ in range(2):
+        assert db.cache.coordination.claim_signal(None, "TokenA", "momentum", 3)
+        db.cache.coordination.store_execution(7, agent_id, "EXECUTED")
+        assert db.cache.coordination.get_execution(7, agent_id) is None
+        assert db.cache.coordination.store_result("order-1", "made") == "made"
+        assert db.cache.coordination.store_result("order-1", "refused") == "refused"
+        assert db.cache.coordination.get_result("order-1") is None
+        with pytest.raises(LockNotAcquired), db.cache.coordination.lock("rebalance"):
+            pytest.fail("no lock exists without Redis")
+
+
+def test_coordination_without_redis_stores_nothing(database_url: str) -> None:
+    with Database(replace(Settings.from_url(database_url), redis_url=None)) as db:
+        assert_nothing_is_known(db)
+
+
+def test_killed_redis_is_asked_once(db: Database, server: ValkeyServer) -> None:
+    server.kill()
+    calls = db.cache.metrics().calls
+    assert_nothing_is_known(db)
+    assert db.cache.metrics().calls == calls + 1
+
+
+def test_hanging_redis_is_waited_for_once(db: Database, server: ValkeyServer) -> None:
+    calls = db.cache.metrics().calls
+    with server.hanging():
+        assert_nothing_is_known(db)
+        assert db.cache.metrics().calls == calls + 1
+
+
+def test_lock_without_reply_to_release_ends_by_itself(db: Database, server: ValkeyServer) -> None:
+    with db.cache.coordination.lock("rebalance") as lock:
+        server.kill()
+    assert not lock.held

@@ -1,0 +1,156 @@
+# Generated from tests/integration/aio/test_unreadable_writes.py by `make sync`: do not edit.
+"""Writes with unreadable rows: the error says that the write was committed, or the transaction is rolled back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from nexgent_db import Database, Settings
+from nexgent_db.errors import CommittedButUnread, UnreadableValue
+from nexgent_db.models import BalanceSnapshotOrder, SignalOrder
+from tests.integration.sync.factories import Owner, new_owner
+from tests.support.faults.unreadable import unreadable
+
+
+@pytest.fixture
+def db(fresh_database_url: str) -> Iterator[Database]:
+    """A database of the test's own."""
+    with Database(fresh_database_url) as database:
+        yield database
+
+
+@dataclass(frozen=True)
+class Write:
+    """A write, a column that it returns, and a condition on the table's rows that holds for what it wrote."""
+
+    name: str
+    make: Callable[[Any, Owner], None]
+    table: str
+    column: str
+    wrote: str
+
+
+SIGNAL = SignalOrder(token_address="T", signal_type="buy", signal_strength=1)
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def snapshot(owner: Owner) -> BalanceSnapshotOrder:
+    figures = dict.fromkeys(("portfolio_balance_sol", "sol_balance", "positions_value_sol", "unrealized_pnl_sol"), "1")
+    at: dict[str, Any] = {"wallet_address": owner.wallet_address, "snapshot_timestamp": AT, **figures}
+    return BalanceSnapshotOrder(agent_id=owner.agent_id, **at)
+
+
+def create_user(on: Any, owner: Owner) -> None:
+    on.users.create("new@x.org")
+
+
+def update_user(on: Any, owner: Owner) -> None:
+    on.users.update(owner.user_id, email="new@x.org")
+
+
+def fail_login(on: Any, owner: Owner) -> None:
+    on.users.record_failed_login(owner.user_id)
+
+
+def create_agent(on: Any, owner: Owner) -> None:
+    on.agents.create(owner.user_id, "new")
+
+
+def update_agent(on: Any, owner: Owner) -> None:
+    on.agents.update(owner.agent_id, name="new")
+
+
+def stop_trading(on: Any, owner: Owner) -> None:
+    on.agents.set_automated_trading(owner.agent_id, "live", False)
+
+
+def create_wallet(on: Any, owner: Owner) -> None:
+    on.wallets.create("W", owner.agent_id, "live")
+
+
+def create_signal(on: Any, owner: Owner) -> None:
+    on.signals.create(SIGNAL)
+
+
+def create_signals(on: Any, owner: Owner) -> None:
+    on.signals.create_many_of(owner.user_id, [SIGNAL])
+
+
+def upsert_snapshot(on: Any, owner: Owner) -> None:
+    on.balance_snapshots.upsert(snapshot(owner))
+
+
+def create_key(on: Any, owner: Owner) -> None:
+    on.api_keys.create(owner.user_id, "new")
+
+
+STOP_TRADING = Write("agents.set_automated_trading", stop_trading, "agents", "updated_at", "NOT automated_trading_live")
+WRITES = [
+    Write("users.create", create_user, "users", "created_at", "email = 'new@x.org'"),
+    Write("users.update", update_user, "users", "created_at", "email = 'new@x.org'"),
+    Write("users.record_failed_login", fail_login, "users", "created_at", "failed_login_attempts = 1"),
+    Write("agents.create", create_agent, "agents", "created_at", "name = 'new'"),
+    Write("agents.update", update_agent, "agents", "updated_at", "name = 'new'"),
+    STOP_TRADING,
+    Write("wallets.create", create_wallet, "agent_wallets", "created_at", "wallet_address = 'W'"),
+    Write("signals.create", create_signal, "trading_signals", "created_at", "token_address = 'T'"),
+    Write("signals.create_many", create_signals, "trading_signals", "updated_at", "token_address = 'T'"),
+    Write("balance_snapshots.upsert", upsert_snapshot, "agent_balance_snapshots", "snapshot_timestamp", "true"),
+    Write("api_keys.store", create_key, "api_keys", "last_used_at", "name = 'new'"),
+]
+
+
+def written(url: str, write: Write) -> bool:
+    with psycopg.connect(url) as connection:
+        found = connection.execute(f"SELECT count(*) FROM {write.table} WHERE {write.wrote}").fetchone()
+    assert found is not None
+    return bool(found[0])
+
+
+@pytest.mark.parametrize("write", WRITES, ids=lambda write: write.name)
+def test_unreadable_committed_write_raises(db: Database, fresh_database_url: str, write: Write) -> None:
+    owner = new_owner(db)
+    assert not written(fresh_database_url, write)
+    with unreadable(fresh_database_url, write.table, write.column), pytest.raises(CommittedButUnread) as caught:
+        write.make(db, owner)
+    assert (caught.value.query, caught.value.request_id) == (write.name, None)
+    assert str(caught.value) == (
+        f"{write.name} was committed, but its result could not be read:"
+        f" column {write.column} holds a value that Python has no form for"
+    )
+    cause = caught.value.__cause__
+    assert isinstance(cause, UnreadableValue)
+    assert (cause.query, cause.column) == (write.name, write.column)
+    assert isinstance(cause.__cause__, psycopg.DataError)
+    assert written(fresh_database_url, write)
+
+
+@pytest.mark.parametrize("pipeline", [False, True], ids=["block", "pipeline"])
+@pytest.mark.parametrize("write", WRITES, ids=lambda write: write.name)
+def test_unreadable_write_in_transaction_is_rolled_back(
+    db: Database, fresh_database_url: str, write: Write, pipeline: bool
+) -> None:
+    owner = new_owner(db)
+    with unreadable(fresh_database_url, write.table, write.column):
+        with pytest.raises(UnreadableValue) as caught, db.transaction(pipeline=pipeline) as tx:
+            write.make(tx, owner)
+        assert (caught.value.query, caught.value.column) == (write.name, write.column)
+        assert not written(fresh_database_url, write)
+    write.make(db, owner)
+    assert written(fresh_database_url, write)
+
+
+def test_unreadable_cached_write_is_rolled_back(fresh_database_url: str, redis_url: str) -> None:
+    settings = replace(Settings.from_url(fresh_database_url), redis_url=redis_url, cache_prefix=f"{uuid4()}:")
+    with Database(settings) as cached:
+        owner = new_owner(cached)
+        with unreadable(fresh_database_url, "agents", "updated_at"), pytest.raises(UnreadableValue):
+            STOP_TRADING.make(cached, owner)
+        assert not written(fresh_database_url, STOP_TRADING)

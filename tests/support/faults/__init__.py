@@ -1,0 +1,1 @@
+"""Tools that cause a failure at a chosen moment."""

@@ -1,0 +1,43 @@
+"""Times that PostgreSQL can store and Python cannot represent, stored in columns as psql or a trigger can do it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import psycopg
+
+BEYOND: Final = ("infinity", "-infinity", "0044-03-15 00:00:00+00 BC", "10000-01-01 00:00:00+00")
+"""Times outside of Python's calendar."""
+
+_FUNCTION: Final = """
+    CREATE FUNCTION set_beyond_{table}() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RETURN jsonb_populate_record(NEW, jsonb_build_object(TG_ARGV[0], TG_ARGV[1]));
+    END
+    $$
+"""
+
+
+@contextmanager
+def unreadable(database_url: str, table: str, column: str, value: str = "infinity") -> Iterator[None]:
+    """While it is open, every row written to the table gets the time ``value`` in the column. On exit these rows, and
+    the results that trades have stored meanwhile, get a readable time of the year 2999 instead."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(_FUNCTION.format(table=table))
+        connection.execute(
+            f"CREATE TRIGGER zz_beyond BEFORE INSERT OR UPDATE ON {table}"
+            f" FOR EACH ROW EXECUTE FUNCTION set_beyond_{table}('{column}', '{value}')"
+        )
+        try:
+            yield
+        finally:
+            connection.execute(f"DROP FUNCTION set_beyond_{table} CASCADE")  # and its trigger
+            connection.execute("SET session_replication_role = replica")  # the ledger is append-only
+            connection.execute(f"UPDATE {table} SET {column} = '2999-01-01' WHERE {column} = %s", [value])
+            connection.execute(
+                "UPDATE trade_requests SET position_values = replace("
+                "position_values::text, to_json(%s::timestamptz)::text, '\"2999-01-01T00:00:00+00:00\"')::jsonb",
+                [value],
+            )

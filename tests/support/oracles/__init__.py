@@ -1,0 +1,1 @@
+"""Expected results, computed without the package."""
