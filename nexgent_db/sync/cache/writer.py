@@ -82,6 +82,9 @@ class CacheWriter:
             _LOG.warning("the database does not report its identity: %s", error)
         except CacheUnavailable:
             self._recovery.recover_soon()
+        except Exception as error:  # the connection is good; what the cache holds is unknown
+            log(logging.WARNING, "the cache's database cannot be verified", error)
+            self.leave_to_outbox()
 
     def apply_trade(
         self, result: TradeResult | ResetResult, token_address: str | None, started_at: CacheTimestamp

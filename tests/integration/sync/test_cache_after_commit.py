@@ -254,6 +254,24 @@ def test_write_is_returned_and_seen_when_cache_fails_at(
             pass
 
 
+@pytest.mark.parametrize("fault", FAULTS)
+def test_new_connection_is_handed_out_while_cache_fails_at(
+    db: Database, server: ValkeyServer, proxy: FaultyProxy, fault: str
+) -> None:
+    owner = prepared(db, "buy")
+    well(db)
+    with broken(fault, db, server, proxy):
+        with psycopg.connect(db.settings.conninfo, autocommit=True) as psql:
+            ended = psql.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            ).fetchall()
+        assert ended
+        assert_read_right(db, owner)
+    well(db)
+    assert_read_right(db, owner)
+
+
 class GivesUp(BaseException):
     """The caller is cancelled, or a signal ends it."""
 
