@@ -6,6 +6,8 @@
 -- ones, 20261123091330 makes the rule hold.
 -- What a take-profit realised is known when it is made, from the position as it was; a later buy changes the cost basis.
 -- Kept on the transaction, the profit of any span of time is a sum.
+-- Positions that were computed with doubles are off from their balance by dust. A sale may settle up to 1e-8 tokens of it:
+-- settled_dust says how much it added to the balance of its input, so that a balance stays the sum of its transactions.
 -- Ids of signals become bigint (20261123090540). The key to trading_signals is added NOT VALID again, under the same lock
 -- that it is dropped: 20261123090900 reads the rows under one that lets trades go on.
 -- Locks: ACCESS EXCLUSIVE on agent_transactions while it is rewritten (the fees change their scale), and on trading_signals,
@@ -34,6 +36,7 @@ ALTER TABLE agent_transactions
     ALTER COLUMN price_impact TYPE numeric(20, 4),
     ADD COLUMN transaction_leg integer NOT NULL DEFAULT 0,
     ADD COLUMN realized_profit_sol numeric(38, 18),
+    ADD COLUMN settled_dust numeric(38, 18),
     ADD CONSTRAINT agent_transactions_input_amount_check
     CHECK (input_amount > 0 AND input_amount <> 'NaN'),
     ADD CONSTRAINT agent_transactions_output_amount_check
@@ -48,6 +51,8 @@ ALTER TABLE agent_transactions
     ),
     ADD CONSTRAINT agent_transactions_transaction_leg_check
     CHECK (transaction_leg >= 0),
+    ADD CONSTRAINT agent_transactions_settled_dust_check
+    CHECK (abs(settled_dust) <= 0.00000001 AND settled_dust <> 0),
     ADD CONSTRAINT agent_transactions_signal_id_fkey
     FOREIGN KEY (signal_id) REFERENCES trading_signals (id)
     ON UPDATE CASCADE ON DELETE SET NULL NOT VALID;
@@ -55,4 +60,7 @@ ALTER TABLE agent_transactions
 COMMENT ON COLUMN agent_transactions.transaction_leg IS 'Which movement of the on-chain transaction this is, from 0.';
 
 COMMENT ON COLUMN agent_transactions.realized_profit_sol IS
-'What this sale added to the profit of its position, net of fees; NULL for other transactions, and for sales before this column.';
+'What this sale or write-off added to the profit of its position, net of fees; NULL for other transactions.';
+
+COMMENT ON COLUMN agent_transactions.settled_dust IS
+'What a sale added to the balance of its input to settle a difference between position and balance; NULL mostly.';

@@ -1,4 +1,4 @@
-DROP FUNCTION transaction_effects("TransactionType", text, numeric, text, numeric, numeric, numeric);
+DROP FUNCTION transaction_effects("TransactionType", text, numeric, text, numeric, numeric, numeric, numeric);
 
 DROP FUNCTION ratio(numeric, numeric, integer);
 

@@ -29,7 +29,8 @@ CREATE FUNCTION transaction_effects(
     output_mint text,
     output_amount numeric,
     protocol_fee_sol numeric,
-    network_fee_sol numeric
+    network_fee_sol numeric,
+    settled_dust numeric
 ) RETURNS TABLE (token_address text, change numeric)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -39,6 +40,7 @@ BEGIN ATOMIC
     FROM (
         VALUES
         (input_mint, CASE WHEN transaction_type = 'DEPOSIT' THEN input_amount ELSE -input_amount END),
+        (input_mint, settled_dust),
         (output_mint, CASE WHEN transaction_type = 'SWAP' THEN output_amount END),
         (sol_mint(), -protocol_fee_sol),
         (sol_mint(), -network_fee_sol)
@@ -47,6 +49,6 @@ BEGIN ATOMIC
     GROUP BY effect.token_address;
 END;
 
-COMMENT ON FUNCTION transaction_effects("TransactionType", text, numeric, text, numeric, numeric, numeric) IS
+COMMENT ON FUNCTION transaction_effects("TransactionType", text, numeric, text, numeric, numeric, numeric, numeric) IS
 'What a transaction does to its wallet, by token: a deposit adds the input, others take it; a swap adds the output;
-fees come off SOL.';
+fees come off SOL; settled dust is added to the input.';

@@ -21,7 +21,7 @@ CREATE TABLE trade_requests (
     CONSTRAINT trade_requests_content_digest_check CHECK (octet_length(content_digest) = 32),
     CONSTRAINT trade_requests_operation_check CHECK (
         operation IN (
-            'deposit', 'withdrawal', 'burn', 'swap', 'buy', 'dca_buy', 'take_profit', 'sell', 'reset_wallet'
+            'deposit', 'withdrawal', 'burn', 'swap', 'buy', 'dca_buy', 'take_profit', 'sell', 'write_off', 'reset_wallet'
         )
     )
 );

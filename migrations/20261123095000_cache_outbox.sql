@@ -1,7 +1,7 @@
 -- Why: what is cached of agents, balances and positions must follow every committed change. So each change leaves a row
 -- here, in its own transaction; the relay removes the row once it has applied the change to the cache. A trade leaves one
--- row for all that it changed; triggers leave one for each row that any other writer changes (the next migrations). A
--- deletion takes a version of its own, above all that the deleted row had.
+-- row for all that it changed, and so does a batch of prices; triggers leave one for each row that any other writer
+-- changes (the next migrations). A deletion takes a version of its own, above all that the deleted row had.
 -- Locks: none on existing tables.
 -- Rollback loses: what was not applied yet. Empty the cache then: nexgent-db cache reset.
 
@@ -24,7 +24,7 @@ CREATE TABLE cache_outbox (
     position_tokens text[],
     created_at timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP,
     CONSTRAINT cache_outbox_pkey PRIMARY KEY (version),
-    CONSTRAINT cache_outbox_entity_check CHECK (entity IN ('agent', 'balance', 'position', 'trade', 'everything'))
+    CONSTRAINT cache_outbox_entity_check CHECK (entity IN ('agent', 'balance', 'position', 'trade', 'prices', 'everything'))
 ) WITH (
     -- A queue: short, always changing, read from its old end, where dead rows would lie.
     autovacuum_vacuum_scale_factor = 0,
@@ -41,7 +41,7 @@ COMMENT ON COLUMN cache_outbox.xid IS
 'The transaction that made the change: before its COMMIT it reads its own rows here.';
 
 COMMENT ON COLUMN cache_outbox.token_addresses IS 'Of a trade: the tokens whose balances it changed.';
-COMMENT ON COLUMN cache_outbox.position_ids IS 'Of a trade: the positions that it opened or changed, or, where deleted, closed.';
+COMMENT ON COLUMN cache_outbox.position_ids IS 'Of a trade or a batch of prices: the positions that it opened or changed, or, where deleted, closed.';
 COMMENT ON COLUMN cache_outbox.position_tokens IS 'The tokens of position_ids, in the same order.';
 
 -- The path of the function below.

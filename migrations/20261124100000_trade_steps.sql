@@ -75,7 +75,7 @@ BEGIN
     SELECT array_agg(e.token_address ORDER BY e.token_address COLLATE "C") INTO trade.token_addresses
     FROM transaction_effects(
         entry.transaction_type, entry.input_mint, entry.input_amount, entry.output_mint, entry.output_amount,
-        entry.protocol_fee_sol, entry.network_fee_sol
+        entry.protocol_fee_sol, entry.network_fee_sol, entry.settled_dust
     ) AS e
     WHERE e.change <> 0;
     trade.balance_ids := request.balance_ids;
@@ -105,7 +105,7 @@ BEGIN
         held.version := request.version;
         held.updated_at := request.created_at;
         trade.open_position := held;
-    ELSIF request.operation IN ('take_profit', 'sell') THEN
+    ELSIF request.operation IN ('take_profit', 'sell', 'write_off') THEN
         trade.closed_position_id := request.position_ids[1];
         SELECT s.* INTO swap FROM agent_historical_swaps AS s WHERE s.sale_transaction_id = request.id;
         trade.swap := swap;
@@ -226,7 +226,7 @@ BEGIN
     INTO tokens, changes
     FROM transaction_effects(
         entry.transaction_type, entry.input_mint, entry.input_amount, entry.output_mint, entry.output_amount,
-        entry.protocol_fee_sol, entry.network_fee_sol
+        entry.protocol_fee_sol, entry.network_fee_sol, entry.settled_dust
     ) AS e
     WHERE e.change <> 0;
 

@@ -2,7 +2,12 @@
 -- every full sale does, deletes the position and inserts its historical swap. Profit of a take-profit: SOL received, net
 -- of fees, minus the cost basis (sold / bought x invested). Profit of a closed position: all SOL received for it, net of
 -- fees, minus all SOL invested; the last sale realises the part that earlier take-profits have not realised. See
--- 20261124100000_trade_steps.
+-- 20261124100000_trade_steps and 20261124100350_close_position.
+--
+-- up_to_dust: the position and the wallet may differ by 1e-8 tokens, as those that were computed with doubles do. A full
+-- sale within 1e-8 of the position, and a take-profit that leaves at most 1e-9 of the position, or of what the wallet
+-- really holds, close it. The balance becomes 0, and settled_dust says by how much the sale settled it.
+-- A moon bag that exceeds the rest by at most 1e-6 is cut to it.
 -- Locks: none on tables.
 -- Rollback loses: nothing.
 
@@ -33,7 +38,8 @@ CREATE FUNCTION trade_sell_v1(
     p_levels_hit bigint,
     p_moon_bag_amount numeric,
     p_expected_levels_hit bigint,
-    p_close_reason text
+    p_close_reason text,
+    p_up_to_dust boolean
 ) RETURNS trade_result_v1
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT
@@ -44,9 +50,10 @@ DECLARE
     held agent_positions;
     purchase agent_transactions;
     left_over numeric;
+    in_wallet numeric;
+    moon_bag numeric;
+    signals bigint[];
     received_sol numeric := p_sol_amount - coalesce(p_protocol_fee_sol, 0) - coalesce(p_network_fee_sol, 0);
-    profit_sol numeric;
-    swap agent_historical_swaps;
 BEGIN
     trade := begin_trade_v1(
         p_request_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
@@ -65,6 +72,22 @@ BEGIN
     END IF;
     SELECT t.* INTO purchase FROM agent_transactions AS t WHERE t.id = held.purchase_transaction_id;
     left_over := held.remaining_amount - p_token_amount;
+    IF p_up_to_dust AND abs(left_over) <= 0.00000001 THEN
+        -- The wallet's lock keeps the balance as it is.
+        SELECT b.balance INTO in_wallet
+        FROM agent_balances AS b
+        WHERE b.wallet_address = p_wallet_address AND b.token_address = p_token_address;
+        IF NOT p_is_take_profit OR least(left_over, in_wallet - p_token_amount) <= 0.000000001 THEN
+            left_over := 0;
+            IF abs(p_token_amount - in_wallet) <= 0.00000001 THEN
+                entry.settled_dust := nullif(p_token_amount - in_wallet, 0);
+            END IF;
+        END IF;
+    END IF;
+    moon_bag := coalesce(p_moon_bag_amount, held.moon_bag_amount);
+    IF moon_bag > left_over AND moon_bag <= left_over + 0.000001 THEN
+        moon_bag := left_over;
+    END IF;
     IF held.take_profit_levels_hit <> p_expected_levels_hit THEN
         trade.outcome := 'stale_position';
         trade.details := jsonb_build_object(
@@ -78,11 +101,9 @@ BEGIN
     ELSIF NOT p_is_take_profit AND left_over > 0 THEN
         trade.outcome := 'not_a_full_sale';
         trade.details := jsonb_build_object('remaining', held.remaining_amount, 'requested', p_token_amount);
-    ELSIF p_is_take_profit AND coalesce(p_moon_bag_amount, held.moon_bag_amount) > left_over THEN
+    ELSIF p_is_take_profit AND moon_bag > left_over THEN
         trade.outcome := 'moon_bag_too_large';
-        trade.details := jsonb_build_object(
-            'remaining', left_over, 'requested', coalesce(p_moon_bag_amount, held.moon_bag_amount)
-        );
+        trade.details := jsonb_build_object('remaining', left_over, 'requested', moon_bag);
     ELSIF p_transaction_time < purchase.transaction_time THEN
         trade.outcome := 'sale_before_purchase';
         trade.details := jsonb_build_object('purchase_time', purchase.transaction_time, 'sale_time', p_transaction_time);
@@ -91,13 +112,18 @@ BEGIN
         RETURN trade;
     END IF;
 
+    signals := lock_signals_v1(ARRAY[p_signal_id, purchase.signal_id]);
+    purchase.signal_id := CASE WHEN purchase.signal_id = ANY(signals) THEN purchase.signal_id END;
     entry.id := p_request_id;
     entry.agent_id := p_agent_id;
     entry.wallet_address := p_wallet_address;
     entry.transaction_type := 'SWAP';
     entry.transaction_value_usd := p_transaction_value_usd;
     entry.transaction_time := coalesce(p_transaction_time, greatest(now(), purchase.transaction_time));
-    entry.signal_id := p_signal_id;
+    entry.signal_id := CASE
+        WHEN p_signal_id IS NULL THEN purchase.signal_id
+        WHEN p_signal_id = ANY(signals) THEN p_signal_id
+    END;
     entry.routes := p_routes;
     entry.input_mint := p_token_address;
     entry.input_symbol := p_token_symbol;
@@ -115,9 +141,9 @@ BEGIN
     entry.swap_payload := p_swap_payload;
     entry.protocol_fee_sol := p_protocol_fee_sol;
     entry.network_fee_sol := p_network_fee_sol;
-    profit_sol := held.proceeds_sol + received_sol - held.total_invested_sol;
     entry.realized_profit_sol := CASE
-        WHEN left_over = 0 THEN profit_sol - held.realized_profit_sol
+        WHEN left_over = 0
+            THEN held.proceeds_sol + received_sol - held.total_invested_sol - held.realized_profit_sol
         ELSE received_sol - ratio(p_token_amount * held.total_invested_sol, held.purchase_amount, 18)
     END;
     trade := record_trade_v1(entry);
@@ -135,53 +161,15 @@ BEGIN
             take_profit_transaction_ids = array_append(p.take_profit_transaction_ids, p_request_id),
             last_take_profit_time = (trade.transaction).transaction_time,
             moon_bag_activated = p.moon_bag_activated OR p_moon_bag_amount IS NOT NULL,
-            moon_bag_amount = coalesce(p_moon_bag_amount, p.moon_bag_amount),
+            moon_bag_amount = moon_bag,
             updated_at = now(),
             version = trade.version
         WHERE p.id = held.id
         RETURNING p.* INTO held;
         trade.open_position := held;
     ELSE
-        DELETE FROM agent_positions AS p WHERE p.id = held.id;
         trade.closed_position_id := held.id;
-        INSERT INTO agent_historical_swaps AS s (
-            agent_id,
-            wallet_address,
-            token_address,
-            token_symbol,
-            amount,
-            purchase_price,
-            sale_price,
-            change_percent,
-            profit_loss_usd,
-            profit_loss_sol,
-            purchase_time,
-            sale_time,
-            purchase_transaction_id,
-            sale_transaction_id,
-            signal_id,
-            close_reason
-        )
-        VALUES (
-            p_agent_id,
-            p_wallet_address,
-            p_token_address,
-            held.token_symbol,
-            held.purchase_amount,
-            held.purchase_price,
-            entry.input_price,
-            coalesce(ratio(100 * profit_sol, nullif(held.purchase_price * held.purchase_amount, 0), 4), 0),
-            ratio(profit_sol * p_transaction_value_usd, p_sol_amount, 8),
-            profit_sol,
-            purchase.transaction_time,
-            entry.transaction_time,
-            purchase.id,
-            p_request_id,
-            purchase.signal_id,
-            p_close_reason
-        )
-        RETURNING s.* INTO swap;
-        trade.swap := swap;
+        trade.swap := close_position_v1(held, purchase, trade.transaction, p_close_reason);
     END IF;
     PERFORM finish_trade_v1(
         trade, p_request_id, CASE WHEN p_is_take_profit THEN 'take_profit' ELSE 'sell' END, p_content_digest,

@@ -56,7 +56,7 @@ FULL JOIN (
     FROM agent_transactions AS t
     CROSS JOIN LATERAL transaction_effects(
         t.transaction_type, t.input_mint, t.input_amount, t.output_mint, t.output_amount,
-        t.protocol_fee_sol, t.network_fee_sol
+        t.protocol_fee_sol, t.network_fee_sol, t.settled_dust
     ) AS e
     WHERE t.wallet_address = :wallet_address
     GROUP BY e.token_address

@@ -7,13 +7,13 @@
 -- The changes of this transaction so far, with the current rows; NULLs stand for a deleted row. :seen is a version that
 -- was given before the transaction began: all of its changes have higher ones.
 -- check: order: an entry has each balance and position once
--- check: values entity: an entry's own, but for a trade's, which becomes these two
+-- check: values entity: an entry's own, but for a trade's and prices', which become these two
 SELECT
     o.version,
     c.entity,
     c.deleted,
     coalesce(c.row_id, b.id) AS row_id,
-    o.agent_id,
+    coalesce(o.agent_id, p.agent_id) AS agent_id,
     o.wallet_address,
     c.token_address,
     p.id,
@@ -66,7 +66,7 @@ CROSS JOIN LATERAL (
         o.deleted,
         o.row_id,
         o.token_address
-    WHERE o.entity <> 'trade'
+    WHERE o.entity NOT IN ('trade', 'prices')
     UNION ALL
     SELECT
         'position',
@@ -92,10 +92,10 @@ LIMIT :limit;
 
 -- name: take_changes :many
 -- The oldest changes, deleted from the outbox when this transaction commits, with the current rows. Skips changes that
--- another process is relaying. A trade's entry becomes one row for each balance and position that it changed.
+-- another process is relaying. The entry of a trade or of prices becomes one row for each balance and position that it changed.
 -- check: limit: the changes of :limit entries; none of these may be left out
 -- check: order: an entry has each balance and position once
--- check: values entity: an entry's own, but for a trade's, which becomes these two
+-- check: values entity: an entry's own, but for a trade's and prices', which become these two
 WITH oldest AS (
     SELECT version
     FROM cache_outbox
@@ -125,7 +125,7 @@ SELECT
     c.entity,
     c.deleted,
     coalesce(c.row_id, b.id) AS row_id,
-    o.agent_id,
+    coalesce(o.agent_id, p.agent_id) AS agent_id,
     o.wallet_address,
     c.token_address,
     p.id,
@@ -178,7 +178,7 @@ CROSS JOIN LATERAL (
         o.deleted,
         o.row_id,
         o.token_address
-    WHERE o.entity <> 'trade'
+    WHERE o.entity NOT IN ('trade', 'prices')
     UNION ALL
     SELECT
         'position',

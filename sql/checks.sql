@@ -21,7 +21,7 @@ FULL JOIN (
     FROM agent_transactions AS t
     CROSS JOIN LATERAL transaction_effects(
         t.transaction_type, t.input_mint, t.input_amount, t.output_mint, t.output_amount,
-        t.protocol_fee_sol, t.network_fee_sol
+        t.protocol_fee_sol, t.network_fee_sol, t.settled_dust
     ) AS e
     WHERE t.wallet_address IS NOT NULL
     GROUP BY t.wallet_address, e.token_address

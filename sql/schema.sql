@@ -88,6 +88,22 @@ CREATE OR REPLACE FUNCTION caller_acts_for(user_id uuid)
 RETURN (has_function_privilege((CASE current_setting('role'::text) WHEN 'none'::text THEN (SESSION_USER)::text ELSE current_setting('role'::text) END)::name, ('act_for_every_user()'::regprocedure)::oid, 'EXECUTE'::text) OR (user_id = (NULLIF(current_setting('nexgent.user_id'::text, true), ''::text))::uuid));
 COMMENT ON FUNCTION caller_acts_for(uuid) IS 'May the role that called a SECURITY DEFINER function act for this user? Looks at the role, not at current_user, which is the function''s owner.';
 
+CREATE OR REPLACE FUNCTION lock_signals_v1(p_signal_ids bigint[])
+ RETURNS bigint[]
+ LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+BEGIN
+    RETURN ARRAY(
+        SELECT s.id
+        FROM trading_signals AS s
+        WHERE s.id = ANY(p_signal_ids)
+        ORDER BY s.id
+        FOR KEY SHARE
+    );
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION lock_wallets_v1(p_agent_ids uuid[], p_wallet_addresses text[])
  RETURNS void
  LANGUAGE plpgsql
@@ -117,6 +133,13 @@ CREATE OR REPLACE FUNCTION new_id()
  PARALLEL SAFE
 RETURN uuidv7();
 COMMENT ON FUNCTION new_id() IS 'A new id: a UUID v7, which rises with the time. The server''s version decides its body.';
+
+CREATE OR REPLACE FUNCTION next_stop_loss(current_stop_loss numeric, given numeric, may_lower boolean)
+ RETURNS numeric
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN may_lower THEN COALESCE(given, current_stop_loss) ELSE GREATEST(current_stop_loss, given) END;
+COMMENT ON FUNCTION next_stop_loss(numeric,numeric,boolean) IS 'A position''s stop loss in percent after a given one: it rises, and falls only where it may.';
 
 CREATE OR REPLACE FUNCTION protect_ledger()
  RETURNS trigger
@@ -222,7 +245,7 @@ CREATE OR REPLACE FUNCTION sol_mint()
 RETURN 'So11111111111111111111111111111111111111112'::text;
 COMMENT ON FUNCTION sol_mint() IS 'How SOL is named as a token: the mint of wrapped SOL.';
 
-CREATE OR REPLACE FUNCTION transaction_effects(transaction_type "TransactionType", input_mint text, input_amount numeric, output_mint text, output_amount numeric, protocol_fee_sol numeric, network_fee_sol numeric)
+CREATE OR REPLACE FUNCTION transaction_effects(transaction_type "TransactionType", input_mint text, input_amount numeric, output_mint text, output_amount numeric, protocol_fee_sol numeric, network_fee_sol numeric, settled_dust numeric)
  RETURNS TABLE(token_address text, change numeric)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
@@ -233,7 +256,7 @@ BEGIN ATOMIC
                  CASE
                      WHEN (transaction_effects.transaction_type = 'DEPOSIT'::"TransactionType") THEN transaction_effects.input_amount
                      ELSE (- transaction_effects.input_amount)
-                 END), (transaction_effects.output_mint,
+                 END), (transaction_effects.input_mint,transaction_effects.settled_dust), (transaction_effects.output_mint,
                  CASE
                      WHEN (transaction_effects.transaction_type = 'SWAP'::"TransactionType") THEN transaction_effects.output_amount
                      ELSE NULL::numeric
@@ -241,8 +264,8 @@ BEGIN ATOMIC
    WHERE (effect.change IS NOT NULL)
    GROUP BY effect.token_address;
 END;
-COMMENT ON FUNCTION transaction_effects("TransactionType",text,numeric,text,numeric,numeric,numeric) IS 'What a transaction does to its wallet, by token: a deposit adds the input, others take it; a swap adds the output;
-fees come off SOL.';
+COMMENT ON FUNCTION transaction_effects("TransactionType",text,numeric,text,numeric,numeric,numeric,numeric) IS 'What a transaction does to its wallet, by token: a deposit adds the input, others take it; a swap adds the output;
+fees come off SOL; settled dust is added to the input.';
 
 CREATE OR REPLACE FUNCTION truncated_to_cache_outbox()
  RETURNS trigger
@@ -384,12 +407,14 @@ CREATE TABLE agent_transactions (
     network_fee_sol       numeric(38,18),
     transaction_leg       integer NOT NULL DEFAULT 0,
     realized_profit_sol   numeric(38,18),
+    settled_dust          numeric(38,18),
     CONSTRAINT agent_transactions_pkey PRIMARY KEY (id),
     CONSTRAINT agent_transactions_wallet_address_transaction_hash_key UNIQUE (wallet_address, transaction_hash, transaction_leg),
     CONSTRAINT agent_transactions_fees_check CHECK (fees >= 0::numeric AND fees <> 'NaN'::numeric AND protocol_fee_sol >= 0::numeric AND protocol_fee_sol <> 'NaN'::numeric AND network_fee_sol >= 0::numeric AND network_fee_sol <> 'NaN'::numeric),
     CONSTRAINT agent_transactions_input_amount_check CHECK (input_amount > 0::numeric AND input_amount <> 'NaN'::numeric),
     CONSTRAINT agent_transactions_output_amount_check CHECK (output_amount > 0::numeric AND output_amount <> 'NaN'::numeric),
     CONSTRAINT agent_transactions_prices_check CHECK (input_price >= 0::numeric AND input_price <> 'NaN'::numeric AND output_price >= 0::numeric AND output_price <> 'NaN'::numeric),
+    CONSTRAINT agent_transactions_settled_dust_check CHECK (abs(settled_dust) <= 0.00000001 AND settled_dust <> 0::numeric),
     CONSTRAINT agent_transactions_transaction_leg_check CHECK (transaction_leg >= 0),
     CONSTRAINT agent_transactions_agent_id_fkey FOREIGN KEY (agent_id) REFERENCES agents(id) ON UPDATE CASCADE ON DELETE CASCADE,
     CONSTRAINT agent_transactions_agent_id_wallet_address_fkey FOREIGN KEY (agent_id, wallet_address) REFERENCES agent_wallets(agent_id, wallet_address) ON UPDATE CASCADE ON DELETE CASCADE,
@@ -398,11 +423,13 @@ CREATE TABLE agent_transactions (
 CREATE INDEX agent_transactions_agent_id_transaction_time_idx ON agent_transactions (agent_id, transaction_time);
 CREATE INDEX agent_transactions_agent_id_transaction_type_idx ON agent_transactions (agent_id, transaction_type);
 CREATE INDEX agent_transactions_agent_id_wallet_address_idx ON agent_transactions (agent_id, wallet_address);
+CREATE INDEX agent_transactions_realized_profit_idx ON agent_transactions (agent_id, transaction_time) INCLUDE (wallet_address, realized_profit_sol) WHERE realized_profit_sol IS NOT NULL;
 CREATE INDEX agent_transactions_signal_id_idx ON agent_transactions (signal_id);
 CREATE TRIGGER agent_transactions_append_only BEFORE DELETE OR UPDATE ON agent_transactions FOR EACH ROW EXECUTE FUNCTION protect_ledger();
 CREATE TRIGGER agent_transactions_append_only_whole BEFORE TRUNCATE ON agent_transactions FOR EACH STATEMENT EXECUTE FUNCTION protect_whole_ledger();
 CREATE TRIGGER agent_transactions_wallet_required BEFORE INSERT ON agent_transactions FOR EACH ROW WHEN (new.wallet_address IS NULL) EXECUTE FUNCTION require_wallet();
-COMMENT ON COLUMN agent_transactions.realized_profit_sol IS 'What this sale added to the profit of its position, net of fees; NULL for other transactions, and for sales before this column.';
+COMMENT ON COLUMN agent_transactions.realized_profit_sol IS 'What this sale or write-off added to the profit of its position, net of fees; NULL for other transactions.';
+COMMENT ON COLUMN agent_transactions.settled_dust IS 'What a sale added to the balance of its input to settle a difference between position and balance; NULL mostly.';
 COMMENT ON COLUMN agent_transactions.transaction_leg IS 'Which movement of the on-chain transaction this is, from 0.';
 
 CREATE TABLE agent_historical_swaps (
@@ -415,7 +442,7 @@ CREATE TABLE agent_historical_swaps (
     purchase_price          numeric(38,18) NOT NULL,
     sale_price              numeric(38,18) NOT NULL,
     change_percent          numeric(20,4) NOT NULL,
-    profit_loss_usd         numeric(20,8) NOT NULL,
+    profit_loss_usd         numeric(20,8),
     profit_loss_sol         numeric(38,18) NOT NULL,
     purchase_time           timestamp with time zone NOT NULL,
     sale_time               timestamp with time zone NOT NULL,
@@ -426,7 +453,7 @@ CREATE TABLE agent_historical_swaps (
     close_reason            character varying(20),
     CONSTRAINT agent_historical_swaps_pkey PRIMARY KEY (id),
     CONSTRAINT agent_historical_swaps_amount_check CHECK (amount > 0::numeric AND amount <> 'NaN'::numeric),
-    CONSTRAINT agent_historical_swaps_close_reason_check CHECK (close_reason::text = ANY (ARRAY['manual'::text, 'stop_loss'::text, 'stale_trade'::text, 'take_profit'::text])),
+    CONSTRAINT agent_historical_swaps_close_reason_check CHECK (close_reason::text = ANY (ARRAY['manual'::text, 'stop_loss'::text, 'stale_trade'::text, 'take_profit'::text, 'write_off'::text])),
     CONSTRAINT agent_historical_swaps_sale_time_check CHECK (sale_time >= purchase_time),
     CONSTRAINT agent_historical_swaps_agent_id_fkey FOREIGN KEY (agent_id) REFERENCES agents(id) ON UPDATE CASCADE ON DELETE CASCADE,
     CONSTRAINT agent_historical_swaps_agent_id_wallet_address_fkey FOREIGN KEY (agent_id, wallet_address) REFERENCES agent_wallets(agent_id, wallet_address) ON UPDATE CASCADE ON DELETE CASCADE,
@@ -524,9 +551,9 @@ CREATE TABLE cache_outbox (
     position_tokens text[],
     created_at      timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     CONSTRAINT cache_outbox_pkey PRIMARY KEY (version),
-    CONSTRAINT cache_outbox_entity_check CHECK (entity::text = ANY (ARRAY['agent'::text, 'balance'::text, 'position'::text, 'trade'::text, 'everything'::text]))
+    CONSTRAINT cache_outbox_entity_check CHECK (entity::text = ANY (ARRAY['agent'::text, 'balance'::text, 'position'::text, 'trade'::text, 'prices'::text, 'everything'::text]))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=100000, autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
-COMMENT ON COLUMN cache_outbox.position_ids IS 'Of a trade: the positions that it opened or changed, or, where deleted, closed.';
+COMMENT ON COLUMN cache_outbox.position_ids IS 'Of a trade or a batch of prices: the positions that it opened or changed, or, where deleted, closed.';
 COMMENT ON COLUMN cache_outbox.position_tokens IS 'The tokens of position_ids, in the same order.';
 COMMENT ON COLUMN cache_outbox.token_addresses IS 'Of a trade: the tokens whose balances it changed.';
 COMMENT ON COLUMN cache_outbox.xid IS 'The transaction that made the change: before its COMMIT it reads its own rows here.';
@@ -581,7 +608,7 @@ CREATE TABLE trade_requests (
     created_at      timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     CONSTRAINT trade_requests_pkey PRIMARY KEY (id),
     CONSTRAINT trade_requests_content_digest_check CHECK (octet_length(content_digest) = 32),
-    CONSTRAINT trade_requests_operation_check CHECK (operation::text = ANY (ARRAY['deposit'::text, 'withdrawal'::text, 'burn'::text, 'swap'::text, 'buy'::text, 'dca_buy'::text, 'take_profit'::text, 'sell'::text, 'reset_wallet'::text]))
+    CONSTRAINT trade_requests_operation_check CHECK (operation::text = ANY (ARRAY['deposit'::text, 'withdrawal'::text, 'burn'::text, 'swap'::text, 'buy'::text, 'dca_buy'::text, 'take_profit'::text, 'sell'::text, 'write_off'::text, 'reset_wallet'::text]))
 );
 CREATE INDEX trade_requests_created_at_idx ON trade_requests (created_at) WHERE operation::text <> 'reset_wallet'::text;
 COMMENT ON COLUMN trade_requests.balance_ids IS 'The changed balances, in the order of their tokens, by address.';
@@ -658,6 +685,62 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION close_position_v1(held agent_positions, purchase agent_transactions, closing agent_transactions, p_close_reason text)
+ RETURNS agent_historical_swaps
+ LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    profit_sol numeric := held.realized_profit_sol + closing.realized_profit_sol;
+    received_sol numeric;
+    swap agent_historical_swaps;
+BEGIN
+    SELECT coalesce(sum(t.output_amount), 0) INTO received_sol
+    FROM agent_transactions AS t
+    WHERE t.id = ANY(held.take_profit_transaction_ids || closing.id);
+
+    DELETE FROM agent_positions AS p WHERE p.id = held.id;
+    INSERT INTO agent_historical_swaps AS s (
+        agent_id,
+        wallet_address,
+        token_address,
+        token_symbol,
+        amount,
+        purchase_price,
+        sale_price,
+        change_percent,
+        profit_loss_usd,
+        profit_loss_sol,
+        purchase_time,
+        sale_time,
+        purchase_transaction_id,
+        sale_transaction_id,
+        signal_id,
+        close_reason
+    )
+    VALUES (
+        held.agent_id,
+        held.wallet_address,
+        held.token_address,
+        held.token_symbol,
+        held.purchase_amount,
+        held.purchase_price,
+        ratio(received_sol, held.purchase_amount, 18),
+        coalesce(ratio(100 * profit_sol, nullif(held.purchase_price * held.purchase_amount, 0), 4), 0),
+        ratio(profit_sol * nullif(closing.transaction_value_usd, 0), closing.output_amount, 8),
+        profit_sol,
+        purchase.transaction_time,
+        closing.transaction_time,
+        purchase.id,
+        closing.id,
+        purchase.signal_id,
+        p_close_reason
+    )
+    RETURNING s.* INTO swap;
+    RETURN swap;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION finish_trade_v1(trade trade_result_v1, p_request_id uuid, p_operation text, p_content_digest bytea, p_agent_id uuid, p_wallet_address text, p_position_ids uuid[] DEFAULT '{}'::uuid[], p_position_tokens text[] DEFAULT '{}'::text[], p_closed boolean DEFAULT false, p_transaction_ids uuid[] DEFAULT NULL::uuid[])
  RETURNS void
  LANGUAGE plpgsql
@@ -715,7 +798,7 @@ BEGIN
     SELECT array_agg(e.token_address ORDER BY e.token_address COLLATE "C") INTO trade.token_addresses
     FROM transaction_effects(
         entry.transaction_type, entry.input_mint, entry.input_amount, entry.output_mint, entry.output_amount,
-        entry.protocol_fee_sol, entry.network_fee_sol
+        entry.protocol_fee_sol, entry.network_fee_sol, entry.settled_dust
     ) AS e
     WHERE e.change <> 0;
     trade.balance_ids := request.balance_ids;
@@ -745,7 +828,7 @@ BEGIN
         held.version := request.version;
         held.updated_at := request.created_at;
         trade.open_position := held;
-    ELSIF request.operation IN ('take_profit', 'sell') THEN
+    ELSIF request.operation IN ('take_profit', 'sell', 'write_off') THEN
         trade.closed_position_id := request.position_ids[1];
         SELECT s.* INTO swap FROM agent_historical_swaps AS s WHERE s.sale_transaction_id = request.id;
         trade.swap := swap;
@@ -789,6 +872,14 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION price_changes(held agent_positions, price numeric, stop_loss numeric, may_lower boolean)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'public', 'pg_temp'
+RETURN ((((held).peak_price IS DISTINCT FROM GREATEST((held).peak_price, price)) OR ((held).lowest_price IS DISTINCT FROM LEAST((held).lowest_price, price))) OR ((held).current_stop_loss_percentage IS DISTINCT FROM next_stop_loss((held).current_stop_loss_percentage, stop_loss, may_lower)));
+COMMENT ON FUNCTION price_changes(agent_positions,numeric,numeric,boolean) IS 'Does a price, with the stop loss that follows it, change the position?';
+
 CREATE OR REPLACE FUNCTION purge_agent_v1(p_agent_id uuid, p_reason text)
  RETURNS ledger_purges
  LANGUAGE plpgsql
@@ -819,6 +910,120 @@ END
 $function$;
 COMMENT ON FUNCTION purge_agent_v1(uuid,text) IS 'Deletes an agent and all that belongs to it, ledger included, and records it in ledger_purges.';
 
+CREATE OR REPLACE FUNCTION record_prices_v1(p_position_ids uuid[], p_prices numeric[], p_stop_losses numeric[], p_may_lower boolean[], p_expected_versions bigint[])
+ RETURNS TABLE(outcome text, position_id uuid, open_position agent_positions)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    changing uuid[];
+    wallets text[];
+    new_version bigint;
+BEGIN
+    RETURN QUERY
+    SELECT
+        'stop_loss_above_price',
+        p.id,
+        p
+    FROM unnest(p_position_ids, p_prices, p_stop_losses)
+        WITH ORDINALITY AS given (position_id, price, stop_loss, place)
+    JOIN agent_positions AS p ON p.id = given.position_id
+    JOIN agents AS a ON a.id = p.agent_id
+    WHERE caller_acts_for(a.user_id)
+        AND p.purchase_price * (100 + given.stop_loss) > given.price * 100
+    ORDER BY given.place
+    LIMIT 1;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+
+    SELECT
+        array_agg(p.id),
+        array_agg(p.wallet_address)
+    INTO changing, wallets
+    FROM unnest(p_position_ids, p_prices, p_stop_losses, p_may_lower)
+        AS given (position_id, price, stop_loss, may_lower)
+    JOIN agent_positions AS p ON p.id = given.position_id
+    JOIN agents AS a ON a.id = p.agent_id
+    WHERE caller_acts_for(a.user_id) AND price_changes(p, given.price, given.stop_loss, given.may_lower);
+
+    IF changing IS NOT NULL THEN
+        PERFORM
+        FROM agent_wallets AS w
+        WHERE w.wallet_address = ANY(wallets)
+        ORDER BY w.wallet_address COLLATE "C"
+        FOR NO KEY UPDATE;
+        PERFORM
+        FROM agent_positions AS p
+        WHERE p.id = ANY(changing)
+        ORDER BY p.id
+        FOR NO KEY UPDATE;
+        -- Behind the locks, so that a row's later version is the higher one.
+        new_version := nextval('row_version_seq');
+        PERFORM set_config('nexgent.trade', 'on', true);
+        RETURN QUERY
+        WITH changed AS (
+            UPDATE agent_positions AS p
+            SET
+                peak_price = greatest(p.peak_price, given.price),
+                lowest_price = least(p.lowest_price, given.price),
+                current_stop_loss_percentage = next_stop_loss(
+                    p.current_stop_loss_percentage, given.stop_loss, given.may_lower
+                ),
+                last_stop_loss_update = CASE
+                    WHEN p.current_stop_loss_percentage IS DISTINCT FROM next_stop_loss(
+                        p.current_stop_loss_percentage, given.stop_loss, given.may_lower
+                    )
+                        THEN now()
+                    ELSE p.last_stop_loss_update
+                END,
+                updated_at = now(),
+                version = new_version
+            FROM unnest(p_position_ids, p_prices, p_stop_losses, p_may_lower, p_expected_versions)
+                AS given (position_id, price, stop_loss, may_lower, expected_version)
+            WHERE p.id = given.position_id
+                AND p.id = ANY(changing)
+                AND price_changes(p, given.price, given.stop_loss, given.may_lower)
+                AND p.version = coalesce(given.expected_version, p.version)
+            RETURNING p.*
+        ),
+
+        noted AS (
+            INSERT INTO cache_outbox (version, entity, deleted, position_ids, position_tokens)
+            SELECT
+                new_version,
+                'prices',
+                false,
+                array_agg(c.id),
+                array_agg(c.token_address)
+            FROM changed AS c
+            HAVING count(*) > 0
+        )
+
+        SELECT
+            'changed',
+            c.id,
+            c::agent_positions
+        FROM changed AS c
+        ORDER BY c.id;
+        PERFORM set_config('nexgent.trade', 'off', true);
+    END IF;
+
+    RETURN QUERY
+    SELECT
+        CASE WHEN a.id IS NULL THEN 'closed' ELSE 'stale' END,
+        given.position_id,
+        CASE WHEN a.id IS NOT NULL THEN p END
+    FROM unnest(p_position_ids, p_expected_versions) AS given (position_id, expected_version)
+    LEFT JOIN agent_positions AS p ON p.id = given.position_id
+    LEFT JOIN agents AS a ON a.id = p.agent_id AND caller_acts_for(a.user_id)
+    WHERE a.id IS NULL
+        OR (p.version <> given.expected_version AND p.version IS DISTINCT FROM new_version)
+    ORDER BY given.position_id;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION record_trade_v1(entry agent_transactions)
  RETURNS trade_result_v1
  LANGUAGE plpgsql
@@ -839,7 +1044,7 @@ BEGIN
     INTO tokens, changes
     FROM transaction_effects(
         entry.transaction_type, entry.input_mint, entry.input_amount, entry.output_mint, entry.output_amount,
-        entry.protocol_fee_sol, entry.network_fee_sol
+        entry.protocol_fee_sol, entry.network_fee_sol, entry.settled_dust
     ) AS e
     WHERE e.change <> 0;
 
@@ -1277,7 +1482,7 @@ BEGIN
 END
 $function$;
 
-CREATE OR REPLACE FUNCTION trade_sell_v1(p_request_id uuid, p_content_digest bytea, p_agent_id uuid, p_wallet_address text, p_transaction_time timestamp with time zone, p_expires_at timestamp with time zone, p_transaction_value_usd numeric, p_signal_id bigint, p_transaction_hash text, p_transaction_leg bigint, p_protocol_fee_sol numeric, p_network_fee_sol numeric, p_slippage numeric, p_price_impact numeric, p_routes jsonb, p_swap_payload jsonb, p_token_address text, p_token_symbol text, p_sol_amount numeric, p_token_amount numeric, p_is_take_profit boolean, p_levels_hit bigint, p_moon_bag_amount numeric, p_expected_levels_hit bigint, p_close_reason text)
+CREATE OR REPLACE FUNCTION trade_sell_v1(p_request_id uuid, p_content_digest bytea, p_agent_id uuid, p_wallet_address text, p_transaction_time timestamp with time zone, p_expires_at timestamp with time zone, p_transaction_value_usd numeric, p_signal_id bigint, p_transaction_hash text, p_transaction_leg bigint, p_protocol_fee_sol numeric, p_network_fee_sol numeric, p_slippage numeric, p_price_impact numeric, p_routes jsonb, p_swap_payload jsonb, p_token_address text, p_token_symbol text, p_sol_amount numeric, p_token_amount numeric, p_is_take_profit boolean, p_levels_hit bigint, p_moon_bag_amount numeric, p_expected_levels_hit bigint, p_close_reason text, p_up_to_dust boolean)
  RETURNS trade_result_v1
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -1289,9 +1494,10 @@ DECLARE
     held agent_positions;
     purchase agent_transactions;
     left_over numeric;
+    in_wallet numeric;
+    moon_bag numeric;
+    signals bigint[];
     received_sol numeric := p_sol_amount - coalesce(p_protocol_fee_sol, 0) - coalesce(p_network_fee_sol, 0);
-    profit_sol numeric;
-    swap agent_historical_swaps;
 BEGIN
     trade := begin_trade_v1(
         p_request_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
@@ -1310,6 +1516,22 @@ BEGIN
     END IF;
     SELECT t.* INTO purchase FROM agent_transactions AS t WHERE t.id = held.purchase_transaction_id;
     left_over := held.remaining_amount - p_token_amount;
+    IF p_up_to_dust AND abs(left_over) <= 0.00000001 THEN
+        -- The wallet's lock keeps the balance as it is.
+        SELECT b.balance INTO in_wallet
+        FROM agent_balances AS b
+        WHERE b.wallet_address = p_wallet_address AND b.token_address = p_token_address;
+        IF NOT p_is_take_profit OR least(left_over, in_wallet - p_token_amount) <= 0.000000001 THEN
+            left_over := 0;
+            IF abs(p_token_amount - in_wallet) <= 0.00000001 THEN
+                entry.settled_dust := nullif(p_token_amount - in_wallet, 0);
+            END IF;
+        END IF;
+    END IF;
+    moon_bag := coalesce(p_moon_bag_amount, held.moon_bag_amount);
+    IF moon_bag > left_over AND moon_bag <= left_over + 0.000001 THEN
+        moon_bag := left_over;
+    END IF;
     IF held.take_profit_levels_hit <> p_expected_levels_hit THEN
         trade.outcome := 'stale_position';
         trade.details := jsonb_build_object(
@@ -1323,11 +1545,9 @@ BEGIN
     ELSIF NOT p_is_take_profit AND left_over > 0 THEN
         trade.outcome := 'not_a_full_sale';
         trade.details := jsonb_build_object('remaining', held.remaining_amount, 'requested', p_token_amount);
-    ELSIF p_is_take_profit AND coalesce(p_moon_bag_amount, held.moon_bag_amount) > left_over THEN
+    ELSIF p_is_take_profit AND moon_bag > left_over THEN
         trade.outcome := 'moon_bag_too_large';
-        trade.details := jsonb_build_object(
-            'remaining', left_over, 'requested', coalesce(p_moon_bag_amount, held.moon_bag_amount)
-        );
+        trade.details := jsonb_build_object('remaining', left_over, 'requested', moon_bag);
     ELSIF p_transaction_time < purchase.transaction_time THEN
         trade.outcome := 'sale_before_purchase';
         trade.details := jsonb_build_object('purchase_time', purchase.transaction_time, 'sale_time', p_transaction_time);
@@ -1336,13 +1556,18 @@ BEGIN
         RETURN trade;
     END IF;
 
+    signals := lock_signals_v1(ARRAY[p_signal_id, purchase.signal_id]);
+    purchase.signal_id := CASE WHEN purchase.signal_id = ANY(signals) THEN purchase.signal_id END;
     entry.id := p_request_id;
     entry.agent_id := p_agent_id;
     entry.wallet_address := p_wallet_address;
     entry.transaction_type := 'SWAP';
     entry.transaction_value_usd := p_transaction_value_usd;
     entry.transaction_time := coalesce(p_transaction_time, greatest(now(), purchase.transaction_time));
-    entry.signal_id := p_signal_id;
+    entry.signal_id := CASE
+        WHEN p_signal_id IS NULL THEN purchase.signal_id
+        WHEN p_signal_id = ANY(signals) THEN p_signal_id
+    END;
     entry.routes := p_routes;
     entry.input_mint := p_token_address;
     entry.input_symbol := p_token_symbol;
@@ -1360,9 +1585,9 @@ BEGIN
     entry.swap_payload := p_swap_payload;
     entry.protocol_fee_sol := p_protocol_fee_sol;
     entry.network_fee_sol := p_network_fee_sol;
-    profit_sol := held.proceeds_sol + received_sol - held.total_invested_sol;
     entry.realized_profit_sol := CASE
-        WHEN left_over = 0 THEN profit_sol - held.realized_profit_sol
+        WHEN left_over = 0
+            THEN held.proceeds_sol + received_sol - held.total_invested_sol - held.realized_profit_sol
         ELSE received_sol - ratio(p_token_amount * held.total_invested_sol, held.purchase_amount, 18)
     END;
     trade := record_trade_v1(entry);
@@ -1380,57 +1605,102 @@ BEGIN
             take_profit_transaction_ids = array_append(p.take_profit_transaction_ids, p_request_id),
             last_take_profit_time = (trade.transaction).transaction_time,
             moon_bag_activated = p.moon_bag_activated OR p_moon_bag_amount IS NOT NULL,
-            moon_bag_amount = coalesce(p_moon_bag_amount, p.moon_bag_amount),
+            moon_bag_amount = moon_bag,
             updated_at = now(),
             version = trade.version
         WHERE p.id = held.id
         RETURNING p.* INTO held;
         trade.open_position := held;
     ELSE
-        DELETE FROM agent_positions AS p WHERE p.id = held.id;
         trade.closed_position_id := held.id;
-        INSERT INTO agent_historical_swaps AS s (
-            agent_id,
-            wallet_address,
-            token_address,
-            token_symbol,
-            amount,
-            purchase_price,
-            sale_price,
-            change_percent,
-            profit_loss_usd,
-            profit_loss_sol,
-            purchase_time,
-            sale_time,
-            purchase_transaction_id,
-            sale_transaction_id,
-            signal_id,
-            close_reason
-        )
-        VALUES (
-            p_agent_id,
-            p_wallet_address,
-            p_token_address,
-            held.token_symbol,
-            held.purchase_amount,
-            held.purchase_price,
-            entry.input_price,
-            coalesce(ratio(100 * profit_sol, nullif(held.purchase_price * held.purchase_amount, 0), 4), 0),
-            ratio(profit_sol * p_transaction_value_usd, p_sol_amount, 8),
-            profit_sol,
-            purchase.transaction_time,
-            entry.transaction_time,
-            purchase.id,
-            p_request_id,
-            purchase.signal_id,
-            p_close_reason
-        )
-        RETURNING s.* INTO swap;
-        trade.swap := swap;
+        trade.swap := close_position_v1(held, purchase, trade.transaction, p_close_reason);
     END IF;
     PERFORM finish_trade_v1(
         trade, p_request_id, CASE WHEN p_is_take_profit THEN 'take_profit' ELSE 'sell' END, p_content_digest,
         p_agent_id, p_wallet_address, ARRAY[held.id], ARRAY[p_token_address], left_over = 0
+    );
+    RETURN trade;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION trade_write_off_v1(p_request_id uuid, p_content_digest bytea, p_agent_id uuid, p_wallet_address text, p_transaction_time timestamp with time zone, p_expires_at timestamp with time zone, p_transaction_value_usd numeric, p_signal_id bigint, p_transaction_hash text, p_transaction_leg bigint, p_protocol_fee_sol numeric, p_network_fee_sol numeric, p_token_address text, p_token_symbol text)
+ RETURNS trade_result_v1
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    trade trade_result_v1;
+    entry agent_transactions;
+    held agent_positions;
+    purchase agent_transactions;
+    in_wallet numeric;
+    signals bigint[];
+BEGIN
+    trade := begin_trade_v1(
+        p_request_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
+    );
+    IF trade.outcome IS NOT NULL THEN
+        RETURN trade;
+    END IF;
+
+    SELECT p.* INTO held
+    FROM agent_positions AS p
+    WHERE p.agent_id = p_agent_id AND p.wallet_address = p_wallet_address AND p.token_address = p_token_address
+    FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        trade.outcome := 'position_not_found';
+        RETURN trade;
+    END IF;
+    SELECT t.* INTO purchase FROM agent_transactions AS t WHERE t.id = held.purchase_transaction_id;
+    -- The wallet's lock keeps the balance as it is.
+    SELECT b.balance INTO in_wallet
+    FROM agent_balances AS b
+    WHERE b.wallet_address = p_wallet_address AND b.token_address = p_token_address;
+    IF p_transaction_time < purchase.transaction_time THEN
+        trade.outcome := 'sale_before_purchase';
+        trade.details := jsonb_build_object('purchase_time', purchase.transaction_time, 'sale_time', p_transaction_time);
+    ELSIF coalesce(in_wallet, 0) = 0 THEN
+        trade.outcome := 'insufficient_balance';
+        trade.details := jsonb_build_object(
+            'token_address', p_token_address, 'balance', 0, 'required', held.remaining_amount
+        );
+    END IF;
+    IF trade.outcome IS NOT NULL THEN
+        RETURN trade;
+    END IF;
+
+    signals := lock_signals_v1(ARRAY[p_signal_id, purchase.signal_id]);
+    purchase.signal_id := CASE WHEN purchase.signal_id = ANY(signals) THEN purchase.signal_id END;
+    entry.id := p_request_id;
+    entry.agent_id := p_agent_id;
+    entry.wallet_address := p_wallet_address;
+    entry.transaction_type := 'BURN';
+    entry.transaction_value_usd := p_transaction_value_usd;
+    entry.transaction_time := coalesce(p_transaction_time, greatest(now(), purchase.transaction_time));
+    entry.signal_id := CASE
+        WHEN p_signal_id IS NULL THEN purchase.signal_id
+        WHEN p_signal_id = ANY(signals) THEN p_signal_id
+    END;
+    entry.input_mint := p_token_address;
+    entry.input_symbol := p_token_symbol;
+    entry.input_amount := in_wallet;
+    entry.transaction_hash := p_transaction_hash;
+    entry.transaction_leg := p_transaction_leg;
+    entry.protocol_fee_sol := p_protocol_fee_sol;
+    entry.network_fee_sol := p_network_fee_sol;
+    entry.realized_profit_sol := held.proceeds_sol - coalesce(p_protocol_fee_sol, 0) - coalesce(p_network_fee_sol, 0)
+        - held.total_invested_sol - held.realized_profit_sol;
+    trade := record_trade_v1(entry);
+    IF trade.outcome <> 'made' THEN
+        RETURN trade;
+    END IF;
+
+    trade.closed_position_id := held.id;
+    trade.swap := close_position_v1(held, purchase, trade.transaction, 'write_off');
+    PERFORM finish_trade_v1(
+        trade, p_request_id, 'write_off', p_content_digest, p_agent_id, p_wallet_address, ARRAY[held.id],
+        ARRAY[p_token_address], true
     );
     RETURN trade;
 END

@@ -1,7 +1,7 @@
 -- Trades: calls of the functions that change balances, positions and the ledger. Models: models/trades.py (orders, results).
 --
 -- The functions are the schema's: migrations/20261124100000_trade_steps.sql has the steps that all trades share, and the
--- five files after it one trade each. A trade is one call: one round trip, one atomic unit. The roles of services may
+-- files after it one trade each. A trade is one call: one round trip, one atomic unit. The roles of services may
 -- execute the functions, and write to these tables in no other way.
 --
 -- A function returns one row. outcome is made; duplicate, for an order that was executed before, with its first result;
@@ -59,7 +59,8 @@ SELECT
     (t.transaction).protocol_fee_sol,
     (t.transaction).network_fee_sol,
     (t.transaction).transaction_leg,
-    (t.transaction).realized_profit_sol
+    (t.transaction).realized_profit_sol,
+    (t.transaction).settled_dust
 FROM trade_record_transaction_v1(
     p_request_id => :request_id,
     p_content_digest => :content_digest,
@@ -133,6 +134,7 @@ SELECT
     (t.transaction).network_fee_sol,
     (t.transaction).transaction_leg,
     (t.transaction).realized_profit_sol,
+    (t.transaction).settled_dust,
     (t.open_position).id,
     (t.open_position).agent_id,
     (t.open_position).wallet_address,
@@ -231,6 +233,7 @@ SELECT
     (t.transaction).network_fee_sol,
     (t.transaction).transaction_leg,
     (t.transaction).realized_profit_sol,
+    (t.transaction).settled_dust,
     (t.open_position).id,
     (t.open_position).agent_id,
     (t.open_position).wallet_address,
@@ -332,6 +335,7 @@ SELECT
     (t.transaction).network_fee_sol,
     (t.transaction).transaction_leg,
     (t.transaction).realized_profit_sol,
+    (t.transaction).settled_dust,
     (t.open_position).id,
     (t.open_position).agent_id,
     (t.open_position).wallet_address,
@@ -404,8 +408,139 @@ FROM trade_sell_v1(
     p_levels_hit => :levels_hit,
     p_moon_bag_amount => :moon_bag_amount,
     p_expected_levels_hit => :expected_levels_hit,
-    p_close_reason => :close_reason
+    p_close_reason => :close_reason,
+    p_up_to_dust => :up_to_dust
 ) AS t;
+
+-- name: write_off :one
+-- Burns what the wallet holds of the open position's token and closes the position: it is deleted, and its historical swap
+-- inserted. The loss is all SOL invested minus all SOL received; the burn realises what sales have not realised before.
+-- check: not null outcome: the function sets it on every path
+-- check: values close_reason: the CHECK of agent_historical_swaps
+-- check: stored rows: the function returns rows that it has read or written
+SELECT
+    t.outcome,
+    t.details::text AS details,
+    t.closed_position_id,
+    t.version,
+    t.balance_ids,
+    t.token_addresses,
+    t.token_symbols,
+    t.balances,
+    (t.transaction).id,
+    (t.transaction).agent_id,
+    (t.transaction).wallet_address,
+    (t.transaction).transaction_type,
+    (t.transaction).transaction_value_usd,
+    (t.transaction).transaction_time,
+    (t.transaction).destination_address,
+    (t.transaction).signal_id,
+    (t.transaction).fees,
+    NULL::jsonb AS routes,
+    (t.transaction).input_mint,
+    (t.transaction).input_symbol,
+    (t.transaction).input_amount,
+    (t.transaction).input_price,
+    (t.transaction).output_mint,
+    (t.transaction).output_symbol,
+    (t.transaction).output_amount,
+    (t.transaction).output_price,
+    (t.transaction).slippage,
+    (t.transaction).price_impact,
+    (t.transaction).is_dca,
+    (t.transaction).transaction_hash,
+    (t.transaction).created_at,
+    (t.transaction).updated_at,
+    NULL::jsonb AS swap_payload,
+    (t.transaction).is_take_profit,
+    (t.transaction).protocol_fee_sol,
+    (t.transaction).network_fee_sol,
+    (t.transaction).transaction_leg,
+    (t.transaction).realized_profit_sol,
+    (t.transaction).settled_dust,
+    (t.swap).id,
+    (t.swap).agent_id,
+    (t.swap).wallet_address,
+    (t.swap).token_address,
+    (t.swap).token_symbol,
+    (t.swap).amount,
+    (t.swap).purchase_price,
+    (t.swap).sale_price,
+    (t.swap).change_percent,
+    (t.swap).profit_loss_usd,
+    (t.swap).profit_loss_sol,
+    (t.swap).purchase_time,
+    (t.swap).sale_time,
+    (t.swap).purchase_transaction_id,
+    (t.swap).sale_transaction_id,
+    (t.swap).signal_id,
+    (t.swap).created_at,
+    (t.swap).close_reason
+FROM trade_write_off_v1(
+    p_request_id => :request_id,
+    p_content_digest => :content_digest,
+    p_agent_id => :agent_id,
+    p_wallet_address => :wallet_address,
+    p_transaction_time => :transaction_time,
+    p_expires_at => :expires_at,
+    p_transaction_value_usd => :transaction_value_usd,
+    p_signal_id => :signal_id,
+    p_transaction_hash => :transaction_hash,
+    p_transaction_leg => :transaction_leg,
+    p_protocol_fee_sol => :protocol_fee_sol,
+    p_network_fee_sol => :network_fee_sol,
+    p_token_address => :token_address,
+    p_token_symbol => :token_symbol
+) AS t;
+
+-- name: record_prices :many
+-- Records prices of open positions and the stop losses that follow them: the peak only rises, the lowest price only falls,
+-- a stop loss falls only where it may. Returns the changed positions, and of the others those that are stale or closed.
+-- check: not null outcome: the function sets it in every row
+-- check: not null position_id: the function sets it in every row
+-- check: stored rows: the function returns rows that it has read or written
+-- check: limit: one row for each given position at most
+-- check: order: the function returns each position once
+SELECT
+    t.outcome,
+    t.position_id,
+    (t.open_position).id,
+    (t.open_position).agent_id,
+    (t.open_position).wallet_address,
+    (t.open_position).token_address,
+    (t.open_position).token_symbol,
+    (t.open_position).purchase_transaction_id,
+    (t.open_position).purchase_price,
+    (t.open_position).purchase_amount,
+    (t.open_position).current_stop_loss_percentage,
+    (t.open_position).peak_price,
+    (t.open_position).last_stop_loss_update,
+    (t.open_position).created_at,
+    (t.open_position).updated_at,
+    (t.open_position).dca_count,
+    (t.open_position).dca_transaction_ids,
+    (t.open_position).last_dca_time,
+    (t.open_position).lowest_price,
+    (t.open_position).total_invested_sol,
+    (t.open_position).remaining_amount,
+    (t.open_position).take_profit_levels_hit,
+    (t.open_position).take_profit_transaction_ids,
+    (t.open_position).last_take_profit_time,
+    (t.open_position).moon_bag_activated,
+    (t.open_position).moon_bag_amount,
+    (t.open_position).realized_profit_sol,
+    (t.open_position).tp_batch_start_level,
+    (t.open_position).total_take_profit_levels,
+    (t.open_position).version,
+    (t.open_position).proceeds_sol
+FROM record_prices_v1(
+    p_position_ids => :position_ids,
+    p_prices => :prices,
+    p_stop_losses => :stop_losses,
+    p_may_lower => :may_lower,
+    p_expected_versions => :expected_versions
+) AS t
+ORDER BY t.outcome, t.position_id;
 
 -- name: reset_wallet :many
 -- Resets a simulation wallet: burns every holding, deletes open positions without a historical swap, and deposits
@@ -452,7 +587,8 @@ SELECT
     t.protocol_fee_sol,
     t.network_fee_sol,
     t.transaction_leg,
-    t.realized_profit_sol
+    t.realized_profit_sol,
+    t.settled_dust
 FROM trade_reset_wallet_v1(
     p_request_id => :request_id,
     p_content_digest => :content_digest,

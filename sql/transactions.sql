@@ -34,7 +34,8 @@ SELECT
     protocol_fee_sol,
     network_fee_sol,
     transaction_leg,
-    realized_profit_sol
+    realized_profit_sol,
+    settled_dust
 FROM agent_transactions
 WHERE id = :transaction_id;
 
@@ -70,7 +71,8 @@ SELECT
     protocol_fee_sol,
     network_fee_sol,
     transaction_leg,
-    realized_profit_sol
+    realized_profit_sol,
+    settled_dust
 FROM agent_transactions
 WHERE agent_id = :agent_id
     AND wallet_address = :wallet_address -- if given
@@ -116,7 +118,8 @@ SELECT
     protocol_fee_sol,
     network_fee_sol,
     transaction_leg,
-    realized_profit_sol
+    realized_profit_sol,
+    settled_dust
 FROM agent_transactions
 WHERE agent_id = :agent_id
     AND wallet_address = :wallet_address -- if given

@@ -29,7 +29,7 @@ from nexgent_db.models.filters import SignalFilter, SwapFilter, TransactionFilte
 from nexgent_db.models.historical_swaps import AgentHistoricalSwap, ClosedTrades
 from nexgent_db.models.pages import BeforeNumber, BeforeUuid, Page
 from nexgent_db.models.performance import Performance
-from nexgent_db.models.positions import AgentPosition, OpenPositions
+from nexgent_db.models.positions import AgentPosition, OpenPositions, PriceUpdate, RecordedPrices
 from nexgent_db.models.signals import (
     EligibleAgent,
     FinalStatus,
@@ -56,6 +56,7 @@ from nexgent_db.models.trades import (
     TradeResult,
     WalletOrder,
     WithdrawOrder,
+    WriteOffOrder,
 )
 from nexgent_db.models.trading_config import AgentTradingConfig
 from nexgent_db.models.transactions import AgentTransaction
@@ -190,7 +191,11 @@ class PerformanceRepositoryProtocol(Protocol):
     """What :class:`PerformanceRepository` offers."""
 
     async def summarise(
-        self, agent_id: UUID, wallet_address: WalletAddress | None = None, since: AwareDatetime | None = None
+        self,
+        agent_id: UUID,
+        wallet_address: WalletAddress | None = None,
+        since: AwareDatetime | None = None,
+        until: AwareDatetime | None = None,
     ) -> Performance: ...
 
 
@@ -205,6 +210,7 @@ class PositionRepositoryProtocol(Protocol):
         self, agent_id: UUID, wallet_address: WalletAddress | None = None, limit: Limit = 1000
     ) -> list[AgentPosition]: ...
     async def total_by_wallet(self, agent_id: UUID, wallet_address: WalletAddress) -> OpenPositions: ...
+    async def record_prices(self, prices: Sequence[PriceUpdate]) -> RecordedPrices: ...
 
 
 class SignalExecutionRepositoryProtocol(Protocol):
@@ -268,6 +274,7 @@ class TradesProtocol(Protocol):
     async def dca_buy(self, order: DcaBuyOrder) -> TradeResult: ...
     async def take_profit(self, order: TakeProfitOrder) -> TradeResult: ...
     async def sell(self, order: SellOrder) -> TradeResult: ...
+    async def write_off(self, order: WriteOffOrder) -> TradeResult: ...
     async def reset_wallet(self, order: ResetWalletOrder) -> ResetResult: ...
     async def execute_many(
         self, orders: Sequence[WalletOrder], *, atomic: bool = True, progress: Callable[[int, int], None] | None = None

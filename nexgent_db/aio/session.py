@@ -17,6 +17,7 @@ from psycopg.rows import tuple_row
 from nexgent_db.aio.pool import Lease
 from nexgent_db.cache.batch import CacheTimestamp, changes_cached_rows
 from nexgent_db.errors import BlockMisuse, InvalidInput, SchemaChanged, translate
+from nexgent_db.models.positions import AgentPosition
 from nexgent_db.models.trades import ResetResult, TradeResult
 from nexgent_db.queries.binding import BoundQuery, Call
 from nexgent_db.queries.unreadable import READ_FAILURES, read_failure
@@ -43,6 +44,10 @@ class TradeCache(Protocol):
         self, result: TradeResult | ResetResult, token_address: str | None, started_at: CacheTimestamp
     ) -> None:
         """Send the changes of a committed trade, or of a repeated one."""
+        ...
+
+    async def apply_positions(self, positions: Sequence[AgentPosition], started_at: CacheTimestamp) -> None:
+        """Send committed changes of positions."""
         ...
 
     def leave_to_outbox(self) -> None:
@@ -231,8 +236,8 @@ class PoolSession(Session):
 
 
 class CachedSession(Session):
-    """A pool's session that sends changes to the cache. A trade's result names its changes; any other statement that
-    changes cached rows runs in a transaction, which reads its changes before its COMMIT."""
+    """A pool's session that sends changes to the cache. The result of a trade, or of a batch of prices, names its
+    changes; any other statement that changes cached rows runs in a transaction, which reads them before its COMMIT."""
 
     def __init__(self, session: Session, cache: TradeCache) -> None:
         self._session = session

@@ -10,7 +10,7 @@ from nexgent_db.models.filters import SignalFilter, SwapFilter, TransactionFilte
 from nexgent_db.models.historical_swaps import AgentHistoricalSwap, ClosedTrades, CloseReason
 from nexgent_db.models.pages import BeforeNumber, BeforeUuid, Page
 from nexgent_db.models.performance import Performance
-from nexgent_db.models.positions import AgentPosition, OpenPositions
+from nexgent_db.models.positions import AgentPosition, OpenPositions, PriceUpdate, RecordedPrices
 from nexgent_db.models.signals import (
     EligibleAgent,
     ExecutionStatus,
@@ -33,6 +33,7 @@ from nexgent_db.models.trades import (
     TradeResult,
     WalletOrder,
     WithdrawOrder,
+    WriteOffOrder,
     request_id_of,
 )
 from nexgent_db.models.trading_config import AgentTradingConfig
@@ -96,8 +97,10 @@ __all__ = [
     "Performance",
     "PositionCalculator",
     "PositionSizes",
+    "PriceUpdate",
     "PurchaseLimits",
     "Randomization",
+    "RecordedPrices",
     "ResetResult",
     "ResetWalletOrder",
     "SellOrder",
@@ -128,6 +131,7 @@ __all__ = [
     "VerifiedApiKey",
     "WalletOrder",
     "WithdrawOrder",
+    "WriteOffOrder",
     "has_scope",
     "request_id_of",
 ]

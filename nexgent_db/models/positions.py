@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Annotated
 
-from nexgent_db.models.base import UUID, AwareDatetime, Percent, Row, TokenNumber
+from annotated_types import Ge, Gt
+
+from nexgent_db.models.base import UUID, AwareDatetime, BigInt, Input, Percent, Row, TokenNumber
 
 
 class AgentPosition(Row):
@@ -51,3 +54,37 @@ class OpenPositions(Row):
 
     open: int
     realized_profit_sol: TokenNumber
+
+
+class PriceUpdate(Input):
+    """The price of a position's token now, in SOL, and the stop loss that follows it, in percent of the purchase price.
+
+    The position's peak price only rises and its lowest price only falls. Its stop loss only rises, unless
+    ``may_lower_stop_loss``; None leaves it. With ``expected_version`` nothing is recorded for a position that has
+    changed since it was read in that version.
+    """
+
+    position_id: UUID
+    price: Annotated[TokenNumber, Gt(0)]
+    stop_loss_percentage: Annotated[Percent, Ge(-100)] | None = None
+    may_lower_stop_loss: bool = False
+    expected_version: BigInt | None = None
+
+
+class RecordedPrices(Row):
+    """What a batch of prices has done. Positions that are in none of the three did not change.
+
+    ``changed`` has their new rows, ``stale`` the present rows of those with another version than the expected one;
+    ``closed`` has the ids of those that are not open, or belong to another user.
+    """
+
+    changed: tuple[AgentPosition, ...] = ()
+    stale: tuple[AgentPosition, ...] = ()
+    closed: tuple[UUID, ...] = ()
+
+
+class PriceOutcome(Row):
+    """What became of one price, beside the position: ``changed``, ``stale``, ``closed`` or a refusal."""
+
+    outcome: str
+    position_id: UUID

@@ -1,10 +1,11 @@
-"""Checks that PostgreSQL can store text, JSON and times, before they are sent. No message repeats the value."""
+"""Checks that PostgreSQL can store text, JSON and times, before they are sent. No message repeats a text."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
@@ -117,11 +118,17 @@ def place_of_fault(fault: Mapping[str, Any]) -> str:
 
 
 def said_of_fault(fault: Mapping[str, Any]) -> str:
-    """Pydantic's message about a fault, without the value."""
+    """Pydantic's message about a fault, without the value unless it is a number outside of its bounds."""
     if fault["type"] == "string_unicode":
         return NOT_UNICODE
     message: str = fault["msg"]
+    if fault["type"] in _OUT_OF_BOUNDS:
+        with suppress(ValueError):  # an int of a million digits
+            return f"{message}, is {shortened(fault['input'])}"
     return message.removeprefix("Value error, ")
+
+
+_OUT_OF_BOUNDS: Final = frozenset({"greater_than", "greater_than_equal", "less_than", "less_than_equal"})
 
 
 def shortened(text: object) -> str:

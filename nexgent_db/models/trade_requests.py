@@ -6,7 +6,9 @@ from typing import Literal
 
 from nexgent_db.models.base import UUID, AwareDatetime, Row
 
-Operation = Literal["deposit", "withdrawal", "burn", "swap", "buy", "dca_buy", "take_profit", "sell", "reset_wallet"]
+Operation = Literal[
+    "deposit", "withdrawal", "burn", "swap", "buy", "dca_buy", "take_profit", "sell", "write_off", "reset_wallet"
+]
 
 
 class TradeRequest(Row):

@@ -184,20 +184,35 @@ class TakeProfitOrder(_PositionOrder):
     """Sells part of the open position, and closes it when nothing remains.
 
     ``levels_hit`` is the number of levels that this sale serves. ``moon_bag_amount`` is the part of the remaining
-    amount that take-profits do not sell. Refused when ``expected_levels_hit`` is given and differs from the position's
-    count.
+    amount that take-profits do not sell; one that exceeds the rest by at most 1e-6 is cut to it. Refused when
+    ``expected_levels_hit`` is given and differs from the position's count. With ``up_to_dust`` a sale that leaves at
+    most 1e-9 tokens of the position, or of what the wallet really holds, closes it as :class:`SellOrder` does.
     """
 
     levels_hit: Counter = 1
     moon_bag_amount: Annotated[TokenNumber, Ge(0)] | None = None
     expected_levels_hit: Counter | None = None
     close_reason: CloseReason = "take_profit"
+    up_to_dust: bool = False
 
 
 class SellOrder(_PositionOrder):
-    """Sells all that remains of the open position, moon bag included, and closes it."""
+    """Sells all that remains of the open position, moon bag included, and closes it.
+
+    With ``up_to_dust`` the amount may differ from the position, and the wallet's balance from the amount, by at most
+    1e-8 tokens: sell what the wallet really holds. The balance becomes 0, and the transaction's ``settled_dust`` says
+    by how much the sale settled it.
+    """
 
     close_reason: CloseReason = "manual"
+    up_to_dust: bool = False
+
+
+class WriteOffOrder(TradeOrder):
+    """Burns what the wallet holds of a worthless token and closes its position with what was received before."""
+
+    token_address: TokenAddress
+    token_symbol: TokenSymbol
 
 
 class ResetWalletOrder(WalletOrder):
@@ -229,6 +244,7 @@ class Sale(_PositionOrder):
     moon_bag_amount: TokenNumber | None = None
     expected_levels_hit: Counter | None = None
     close_reason: CloseReason
+    up_to_dust: bool
 
 
 class _Outcome(Row):

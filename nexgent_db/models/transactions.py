@@ -13,7 +13,8 @@ TransactionType = Literal["DEPOSIT", "WITHDRAWAL", "SWAP", "BURN"]
 
 class AgentTransaction(Row):
     """One entry of the ledger. ``transaction_leg`` distinguishes a wallet's entries of one on-chain transaction;
-    ``realized_profit_sol`` is the profit that a sale added to its position.
+    ``realized_profit_sol`` is the profit that a sale or a write-off added to its position. ``settled_dust`` is what a
+    sale "up to dust" added to the balance of its input, beyond the swap, to settle it with the position.
     """
 
     id: UUID
@@ -46,3 +47,4 @@ class AgentTransaction(Row):
     network_fee_sol: TokenNumber | None
     transaction_leg: int
     realized_profit_sol: TokenNumber | None
+    settled_dust: TokenNumber | None

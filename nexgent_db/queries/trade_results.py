@@ -55,11 +55,11 @@ def content_digest(order: WalletOrder) -> bytes:
     """SHA-256 of the order's content: equal numbers and instants count as equal however they are written.
 
     The request id is not content, nor is ``expires_at``: an order may be sent again with another deadline. Fields that
-    are None are left out, so a field that is added later, None by default, does not change the digest of old orders.
+    are None or False are left out, so a field that is added later with this default does not change old digests.
     """
     parts = [type(order).__name__]
     for name, value in vars(order).items():
-        if value is not None and name not in _NOT_CONTENT:
+        if value is not None and value is not False and name not in _NOT_CONTENT:
             parts.append(name)
             parts.append(_CANONICAL.get(type(value), _document)(value))
     return sha256("\n".join(parts).encode()).digest()
@@ -103,6 +103,12 @@ def trade_result(order: WalletOrder, row: Sequence[Any]) -> TradeResult:
             duplicate,
         )
     )
+
+
+def write_off_result(order: WalletOrder, row: Sequence[Any]) -> TradeResult:
+    """The result of a write-off, which leaves no position; raises like :func:`trade_result`."""
+    outcome, transaction, swap = row
+    return trade_result(order, (outcome, transaction, None, swap))
 
 
 def _with_payloads(transaction: AgentTransaction, order: WalletOrder) -> AgentTransaction:

@@ -30,7 +30,7 @@ from nexgent_db.models.filters import SignalFilter, SwapFilter, TransactionFilte
 from nexgent_db.models.historical_swaps import AgentHistoricalSwap, ClosedTrades
 from nexgent_db.models.pages import BeforeNumber, BeforeUuid, Page
 from nexgent_db.models.performance import Performance
-from nexgent_db.models.positions import AgentPosition, OpenPositions
+from nexgent_db.models.positions import AgentPosition, OpenPositions, PriceUpdate, RecordedPrices
 from nexgent_db.models.signals import (
     EligibleAgent,
     FinalStatus,
@@ -57,6 +57,7 @@ from nexgent_db.models.trades import (
     TradeResult,
     WalletOrder,
     WithdrawOrder,
+    WriteOffOrder,
 )
 from nexgent_db.models.trading_config import AgentTradingConfig
 from nexgent_db.models.transactions import AgentTransaction
@@ -189,7 +190,11 @@ class PerformanceRepositoryProtocol(Protocol):
     """What :class:`PerformanceRepository` offers."""
 
     def summarise(
-        self, agent_id: UUID, wallet_address: WalletAddress | None = None, since: AwareDatetime | None = None
+        self,
+        agent_id: UUID,
+        wallet_address: WalletAddress | None = None,
+        since: AwareDatetime | None = None,
+        until: AwareDatetime | None = None,
     ) -> Performance: ...
 
 
@@ -204,6 +209,7 @@ class PositionRepositoryProtocol(Protocol):
         self, agent_id: UUID, wallet_address: WalletAddress | None = None, limit: Limit = 1000
     ) -> list[AgentPosition]: ...
     def total_by_wallet(self, agent_id: UUID, wallet_address: WalletAddress) -> OpenPositions: ...
+    def record_prices(self, prices: Sequence[PriceUpdate]) -> RecordedPrices: ...
 
 
 class SignalExecutionRepositoryProtocol(Protocol):
@@ -267,6 +273,7 @@ class TradesProtocol(Protocol):
     def dca_buy(self, order: DcaBuyOrder) -> TradeResult: ...
     def take_profit(self, order: TakeProfitOrder) -> TradeResult: ...
     def sell(self, order: SellOrder) -> TradeResult: ...
+    def write_off(self, order: WriteOffOrder) -> TradeResult: ...
     def reset_wallet(self, order: ResetWalletOrder) -> ResetResult: ...
     def execute_many(
         self, orders: Sequence[WalletOrder], *, atomic: bool = True, progress: Callable[[int, int], None] | None = None

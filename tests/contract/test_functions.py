@@ -458,7 +458,13 @@ def test_renamed_column_is_reported_at_each_line_that_uses_it(database_url: str)
         report = check_functions(connection)
     own = [each for each in report.problems if each.rule != "plpgsql_check"]
     functions = {each.query.removeprefix("function ").partition("(")[0] for each in own}
-    assert functions == {"opened_position_v1", "trade_buy_v1", "trade_dca_buy_v1", "trade_sell_v1"}
+    assert functions == {
+        "opened_position_v1",
+        "trade_buy_v1",
+        "trade_dca_buy_v1",
+        "trade_sell_v1",
+        "trade_write_off_v1",
+    }
     for each in own:
         lines = each.sql_path.read_text().splitlines()
         assert any("remaining_amount" in line for line in lines[each.sql_line - 1 : each.sql_line + 4]), str(each)

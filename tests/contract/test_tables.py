@@ -19,7 +19,7 @@ from tests.contract.support import made_up
         ("SELECT (SELECT count(*) FROM api_keys) AS n", {"api_keys"}, set()),
         ("INSERT INTO users (email) VALUES ('a')", set(), {"users"}),
         ("SELECT prune_trade_requests_v1(now(), 1) AS pruned", {"trade_requests"}, {"trade_requests"}),
-        ("SELECT transaction_effects('BURN', 'a', 1, NULL, NULL, NULL, NULL) AS effect LIMIT 1", set(), set()),
+        ("SELECT transaction_effects('BURN', 'a', 1, NULL, NULL, NULL, NULL, NULL) AS effect LIMIT 1", set(), set()),
         (
             "INSERT INTO users (email) VALUES ('a') ON CONFLICT (id) DO UPDATE SET email = excluded.email",
             set(),

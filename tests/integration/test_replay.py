@@ -204,7 +204,8 @@ def test_three_agents_share_history_and_sol_sums_up(fresh_database_url: str, pat
         SELECT sum(effect.change)
         FROM agent_transactions AS t
         CROSS JOIN LATERAL transaction_effects(
-            t.transaction_type, t.input_mint, t.input_amount, t.output_mint, t.output_amount, NULL, NULL
+            t.transaction_type, t.input_mint, t.input_amount, t.output_mint, t.output_amount, NULL, NULL,
+            t.settled_dust
         ) AS effect
         WHERE effect.token_address = sol_mint()
         """,

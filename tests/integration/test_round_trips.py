@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from decimal import Decimal
 from uuid import uuid4
 
 import pytest
 
 from nexgent_db import Database
 from nexgent_db.errors import Oversell
+from nexgent_db.models import PriceUpdate, RecordedPrices
 from nexgent_db.settings import Settings
-from tests.integration.sync.factories import Owner, new_owner
+from tests.integration.sync.factories import Owner, funded_owner, new_owner
 from tests.support.oracles.round_trips import round_trips
 from tests.support.servers.roles import RoledDatabase
 
@@ -139,6 +142,21 @@ def test_tenant_trade_alone_is_one_round_trip(tenant: tuple[Database, Owner]) ->
     assert _count(db, lambda: db.trades.buy(order)) == 1
 
 
+def test_tenant_records_prices_of_own_positions_only(tenant: tuple[Database, Owner], roled: RoledDatabase) -> None:
+    db, owner = tenant
+    own = db.trades.buy(owner.buy("1", "10")).position
+    with Database(replace(Settings.from_url(roled.url_of("app")), pool_max_size=1)) as app:
+        other = app.trades.buy(funded_owner(app).buy("1", "10")).position
+        assert own is not None
+        assert other is not None
+        updates = [PriceUpdate(position_id=position.id, price="2") for position in (own, other)]
+        recorded: list[RecordedPrices] = []
+        assert _count(db, lambda: recorded.append(db.positions.record_prices(updates))) == 1
+        assert [position.id for position in recorded[0].changed] == [own.id]
+        assert recorded[0].closed == (other.id,)
+        assert app.positions.find_by_id(other.id) == other
+
+
 def test_tenant_transaction_adds_one_round_trip(tenant: tuple[Database, Owner]) -> None:
     db, owner = tenant
 
@@ -163,6 +181,51 @@ def cached(database_url: str, redis_url: str) -> Iterator[tuple[Database, Owner]
 def test_cached_trade_alone_is_one_round_trip(cached: tuple[Database, Owner]) -> None:
     db, owner = cached
     assert _count(db, lambda: _buy(db, owner)) == 1
+
+
+def test_cached_prices_are_one_round_trip_and_seen_at_once(cached: tuple[Database, Owner]) -> None:
+    db, owner = cached
+    positions = [db.trades.buy(owner.buy("0.1", "10", f"T{number}")).position for number in range(100)]
+    ids = [position.id for position in positions if position is not None]
+    db.cache.positions_of_agent(owner.agent_id)
+    prices = itertools.count(2)
+
+    def record() -> None:
+        price = Decimal(next(prices))
+        updates = [PriceUpdate(position_id=each, price=price, stop_loss_percentage="-10") for each in ids]
+        assert len(db.positions.record_prices(updates).changed) == 100
+
+    assert _count(db, record) == 1
+    price = next(prices) - 1
+    hits = db.cache.metrics().hits
+    cached_rows = db.cache.positions_of_agent(owner.agent_id)
+    assert db.cache.metrics().hits > hits
+    assert {(row.peak_price, row.current_stop_loss_percentage) for row in cached_rows} == {(price, -10)}
+    assert sorted(cached_rows, key=lambda row: row.id) == sorted(
+        db.positions.list_by_agent(owner.agent_id), key=lambda row: row.id
+    )
+
+
+def test_prices_without_cache_reach_it_by_the_outbox(cached: tuple[Database, Owner], database_url: str) -> None:
+    db, owner = cached
+    position = db.trades.buy(owner.buy("0.1", "10", "T")).position
+    assert position is not None
+    assert db.cache.position(position.id) == position
+    with Database(replace(Settings.from_url(database_url), redis_url=None)) as other:
+        (changed,) = other.positions.record_prices([PriceUpdate(position_id=position.id, price="2")]).changed
+    while db.cache.maintenance.run_once():
+        pass
+    assert db.cache.position(position.id) == changed
+
+
+def test_cached_transaction_with_prices_shows_them_after_commit(cached: tuple[Database, Owner]) -> None:
+    db, owner = cached
+    position = db.trades.buy(owner.buy("0.1", "10", "T")).position
+    assert position is not None
+    assert db.cache.position(position.id) == position
+    with db.transaction() as tx:
+        (changed,) = tx.positions.record_prices([PriceUpdate(position_id=position.id, price="2")]).changed
+    assert db.cache.position(position.id) == changed
 
 
 def test_cached_transaction_with_writes_adds_one_round_trip(cached: tuple[Database, Owner]) -> None:

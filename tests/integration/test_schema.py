@@ -17,6 +17,7 @@ from psycopg import errors as pg
 
 from nexgent_db.migrations import MigrationError, Migrator
 from nexgent_db.migrations.files import LAST_LEGACY_MIGRATION
+from nexgent_db.models import SOL_MINT
 
 USER, AGENT, OTHER_AGENT = (f"00000000-0000-0000-0000-00000000000{n}" for n in range(1, 4))
 TRANSACTION = "00000000-0000-0000-0000-000000000009"
@@ -303,17 +304,18 @@ def _close_shared() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("transaction", "effects"),
     [
-        ("'DEPOSIT', 'T', 5, NULL, NULL, NULL, NULL", {"T": 5}),
-        ("'WITHDRAWAL', 'T', 5, NULL, NULL, NULL, NULL", {"T": -5}),
-        ("'BURN', 'T', 5, NULL, NULL, 1, NULL", {"T": -5, "SOL": -1}),
-        ("'SWAP', 'T', 5, 'U', 7, 1, 2", {"T": -5, "U": 7, "SOL": -3}),
-        ("'SWAP', sol_mint(), 5, 'U', 7, 1, 2", {"U": 7, "SOL": -8}),
-        ("'SWAP', 'T', 5, sol_mint(), 7, 1, 2", {"T": -5, "SOL": 4}),
-        ("'DEPOSIT', sol_mint(), 5, 'U', 7, NULL, 1", {"SOL": 4}),
+        ("'DEPOSIT', 'T', 5, NULL, NULL, NULL, NULL, NULL", {"T": 5}),
+        ("'WITHDRAWAL', 'T', 5, NULL, NULL, NULL, NULL, NULL", {"T": -5}),
+        ("'BURN', 'T', 5, NULL, NULL, 1, NULL, NULL", {"T": -5, "SOL": -1}),
+        ("'SWAP', 'T', 5, 'U', 7, 1, 2, NULL", {"T": -5, "U": 7, "SOL": -3}),
+        ("'SWAP', sol_mint(), 5, 'U', 7, 1, 2, NULL", {"U": 7, "SOL": -8}),
+        ("'SWAP', 'T', 5, sol_mint(), 7, 1, 2, NULL", {"T": -5, "SOL": 4}),
+        ("'DEPOSIT', sol_mint(), 5, 'U', 7, NULL, 1, NULL", {"SOL": 4}),
+        ("'SWAP', 'T', 5, sol_mint(), 7, NULL, NULL, 0.25", {"T": -4.75, "SOL": 7}),
     ],
 )
 def test_transaction_effects_returns_balance_changes(
-    connection: Connection[Any], transaction: str, effects: dict[str, int]
+    connection: Connection[Any], transaction: str, effects: dict[str, float]
 ) -> None:
     rows = connection.execute(
         f"SELECT replace(token_address, sol_mint(), 'SOL'), change FROM transaction_effects({transaction})"
@@ -389,6 +391,37 @@ def test_old_positions_get_proceeds_of_take_profits(empty_database: str) -> None
     with psycopg.connect(empty_database) as connection:
         row = connection.execute("SELECT proceeds_sol, realized_profit_sol FROM agent_positions").fetchone()
     assert row == (Decimal("2.3"), Decimal("0.5"))  # 6 of 10 sold: cost basis 1.8
+
+
+def test_old_sales_get_profits_that_add_up(empty_database: str) -> None:
+    """Two take-profits of an open position, the last with the rest of its figure; and the sale of a closed one."""
+    first, second, closing = (f"00000000-0000-0000-0000-00000000000{number}" for number in (1, 2, 3))
+    sales = "".join(
+        "INSERT INTO agent_transactions (id, agent_id, wallet_address, transaction_type, transaction_value_usd,"
+        " transaction_time, input_mint, input_symbol, input_amount, output_mint, output_symbol, output_amount,"
+        f" network_fee_sol, updated_at) VALUES ('{each}', '{AGENT}', 'W1', 'SWAP', 0, '2025-01-0{day}Z', 'T', 'T',"
+        f" {amount}, '{SOL_MINT}', 'SOL', {received}, 0.1, now());"
+        for each, day, amount, received in ((first, 1, 2, "1.1"), (second, 2, 4, "2.1"), (closing, 3, 5, "9"))
+    )
+    migrator = _history(
+        empty_database,
+        sales + "INSERT INTO agent_positions (id, agent_id, wallet_address, token_address, token_symbol,"
+        " purchase_transaction_id, purchase_price, purchase_amount, total_invested_sol, remaining_amount,"
+        " realized_profit_sol, take_profit_transaction_ids, updated_at)"
+        f" VALUES (gen_random_uuid(), '{AGENT}', 'W1', 'T', 'T', '{TRANSACTION}', 0.3, 10, 3, 4, 1.25,"
+        f" '{{{first},{second}}}', now());"
+        "INSERT INTO agent_historical_swaps (id, agent_id, wallet_address, token_address, token_symbol, amount,"
+        " purchase_price, sale_price, change_percent, profit_loss_usd, profit_loss_sol, purchase_time, sale_time,"
+        f" sale_transaction_id) VALUES (gen_random_uuid(), '{AGENT}', 'W1', 'U', 'U', 5, 1, 2, 100, 0, 3.75,"
+        f" '2025-01-01Z', '2025-01-03Z', '{closing}');",
+    )
+    migrator.migrate()
+    with psycopg.connect(empty_database) as connection:
+        stored = connection.execute(
+            "SELECT realized_profit_sol FROM agent_transactions WHERE realized_profit_sol IS NOT NULL"
+            " ORDER BY transaction_time"
+        ).fetchall()
+    assert [row[0] for row in stored] == [Decimal("0.4"), Decimal("0.85"), Decimal("3.75")]  # 1 - 0.6, 1.25 - 0.4
 
 
 def test_old_repeated_hashes_are_numbered(empty_database: str) -> None:

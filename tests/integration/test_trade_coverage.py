@@ -17,6 +17,7 @@ import pytest
 from pytest_postgresql.executors import NoopExecutor
 
 from nexgent_db import Database, errors
+from nexgent_db.models import PriceUpdate, RecordedPrices
 from tests.conftest import new_database
 from tests.integration.sync.factories import TOKEN, Owner, funded_owner, new_owner
 from tests.support.oracles.branch_coverage import instrument, take_reached
@@ -292,6 +293,98 @@ def sale_before_purchase(db: Database, _: psycopg.Connection[Any]) -> None:
 def sale_with_a_fee_beyond_balance(db: Database, _: psycopg.Connection[Any]) -> None:
     with pytest.raises(errors.InsufficientBalance):
         db.trades.sell(bought(db).sell("100", "8", network_fee_sol="1000"))
+
+
+@step
+def sale_with_a_signal(db: Database, sql: psycopg.Connection[Any]) -> None:
+    owner = funded_owner(db)
+    row = sql.execute(
+        "INSERT INTO trading_signals (token_address, symbol, signal_type, activation_reason, signal_strength)"
+        " VALUES (%s, 'A', 'a', 'a', 1) RETURNING id",
+        [TOKEN],
+    ).fetchone()
+    assert row is not None
+    db.trades.buy(owner.buy("10", "100", signal_id=row[0]))
+    assert db.trades.sell(owner.sell("100", "8", signal_id=row[0])).transaction.signal_id == row[0]
+
+
+@step
+def sale_up_to_dust(db: Database, _: psycopg.Connection[Any]) -> None:
+    owner = bought(db)
+    sold = db.trades.sell(owner.sell("100.000000001", "8", up_to_dust=True))
+    assert sold.transaction.settled_dust is not None
+
+
+@step
+def sale_up_to_dust_beside_other_tokens(db: Database, _: psycopg.Connection[Any]) -> None:
+    owner = bought(db)
+    db.trades.deposit(owner.deposit("5", TOKEN))
+    assert db.trades.sell(owner.sell("100", "8", up_to_dust=True)).transaction.settled_dust is None
+
+
+@step
+def take_profit_up_to_dust(db: Database, _: psycopg.Connection[Any]) -> None:
+    taken = db.trades.take_profit(bought(db).take_profit("99.999999995", "8", up_to_dust=True))
+    assert taken.position is not None
+
+
+@step
+def moon_bag_cut_to_the_rest(db: Database, _: psycopg.Connection[Any]) -> None:
+    db.trades.take_profit(bought(db).take_profit("50", "8", moon_bag_amount="50.0000001"))
+
+
+@step
+def write_off(db: Database, _: psycopg.Connection[Any]) -> None:
+    owner = bought(db)
+    order = owner.write_off()
+    db.trades.write_off(order)
+    assert db.trades.write_off(order).duplicate
+
+
+@step
+def write_off_of_no_position(db: Database, _: psycopg.Connection[Any]) -> None:
+    with pytest.raises(errors.PositionNotFound):
+        db.trades.write_off(funded_owner(db).write_off())
+
+
+@step
+def write_off_before_purchase(db: Database, _: psycopg.Connection[Any]) -> None:
+    with pytest.raises(errors.SaleBeforePurchase):
+        db.trades.write_off(bought(db).write_off(transaction_time=PAST))
+
+
+@step
+def write_off_of_nothing(db: Database, _: psycopg.Connection[Any]) -> None:
+    owner = bought(db)
+    db.trades.burn(owner.burn("100", TOKEN))
+    with pytest.raises(errors.InsufficientBalance):
+        db.trades.write_off(owner.write_off())
+
+
+@step
+def write_off_with_a_fee_beyond_balance(db: Database, _: psycopg.Connection[Any]) -> None:
+    with pytest.raises(errors.InsufficientBalance):
+        db.trades.write_off(bought(db).write_off(network_fee_sol="1000"))
+
+
+# --- Prices ---------------------------------------------------------------------------------------
+
+
+@step
+def recorded_prices(db: Database, _: psycopg.Connection[Any]) -> None:
+    position = db.trades.buy(funded_owner(db).buy("10", "100")).position
+    assert position is not None
+    update = PriceUpdate(position_id=position.id, price="0.2", stop_loss_percentage="-10")
+    assert db.positions.record_prices([update]).changed
+    assert db.positions.record_prices([update]) == RecordedPrices()
+
+
+@step
+def stop_loss_above_price(db: Database, _: psycopg.Connection[Any]) -> None:
+    position = db.trades.buy(funded_owner(db).buy("10", "100")).position
+    assert position is not None
+    with pytest.raises(errors.InvalidInput):
+        db.positions.record_prices([PriceUpdate(position_id=position.id, price="0.05", stop_loss_percentage="-10")])
 
 
 # --- Resets ---------------------------------------------------------------------------------------

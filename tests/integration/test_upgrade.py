@@ -155,6 +155,12 @@ _FILLS: Final = {
         "proceeds_sol <> 0",
         "remaining_amount < purchase_amount ORDER BY ctid DESC",
     ),
+    "20261123091220_fill_realized_profits": (
+        "agent_transactions",
+        "realized_profit_sol IS NOT NULL",
+        "id IN (SELECT sale_transaction_id FROM agent_historical_swaps"
+        " UNION ALL SELECT unnest(take_profit_transaction_ids) FROM agent_positions) ORDER BY id DESC",
+    ),
     "20261123091310_fill_transaction_legs": (
         "agent_transactions",
         "transaction_leg = 1",

@@ -31,6 +31,7 @@ from nexgent_db.models import (
     TakeProfitOrder,
     User,
     WithdrawOrder,
+    WriteOffOrder,
     request_id_of,
 )
 from nexgent_db.models.trades import WalletOrder
@@ -271,7 +272,13 @@ SWAP: dict[str, Any] = {
     "output_amount": Decimal(4),
     "output_price": Decimal("0.2"),
 }
-TAKE_PROFIT = {"levels_hit": 2, "moon_bag_amount": Decimal(9), "expected_levels_hit": 1, "close_reason": "stop_loss"}
+TAKE_PROFIT = {
+    "levels_hit": 2,
+    "moon_bag_amount": Decimal(9),
+    "expected_levels_hit": 1,
+    "close_reason": "stop_loss",
+    "up_to_dust": True,
+}
 
 ORDERS: list[tuple[type[WalletOrder], dict[str, Any]]] = [
     (DepositOrder, MOVE),
@@ -281,7 +288,8 @@ ORDERS: list[tuple[type[WalletOrder], dict[str, Any]]] = [
     (BuyOrder, {**POSITION, "stop_loss_percentage": Decimal("-32"), "take_profit_levels": 4}),
     (DcaBuyOrder, {**POSITION, "take_profit_levels": 4, "expected_dca_count": 2}),
     (TakeProfitOrder, {**POSITION, **TAKE_PROFIT}),
-    (SellOrder, {**POSITION, "close_reason": "stop_loss"}),
+    (SellOrder, {**POSITION, "close_reason": "stop_loss", "up_to_dust": True}),
+    (WriteOffOrder, {**TRADE, "token_address": "token", "token_symbol": "TOK"}),
     (ResetWalletOrder, {**HERE, "transaction_time": NOW, "opening_sol": Decimal(10)}),
 ]
 

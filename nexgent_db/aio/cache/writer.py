@@ -23,6 +23,7 @@ from nexgent_db.cache.breaker import CacheUnavailable
 from nexgent_db.errors import NexgentError
 from nexgent_db.models import AgentTransaction
 from nexgent_db.models.cache import CacheChange
+from nexgent_db.models.positions import AgentPosition
 from nexgent_db.models.trades import ResetResult, TradeResult
 from nexgent_db.queries.binding import BoundQuery, Call
 
@@ -97,6 +98,23 @@ class CacheWriter:
         except BaseException as error:
             self._leave(error, "trade", [str(transaction.id) for transaction in _transactions_of(result)])
             if not isinstance(error, Exception):  # a cancelled caller does not know of the trade
+                raise
+
+    async def apply_positions(self, positions: Sequence[AgentPosition], started_at: CacheTimestamp) -> None:
+        """Send the changes of committed positions in one message, as ``apply_trade`` does. Never raises."""
+        client = self._recovery.client
+        if client is None:
+            return
+
+        def fill(batch: Batch) -> None:
+            for position in positions:
+                batch.position(position)
+
+        try:
+            await self._apply(client, fill, started_at)
+        except BaseException as error:
+            self._leave(error, "batch of prices", [str(position.id) for position in positions])
+            if not isinstance(error, Exception):
                 raise
 
     async def changes_of(self, session: TransactionSession, seen: int) -> list[Change] | None:

@@ -17,7 +17,14 @@ class PerformanceRepository(Repository, sql="performance"):
 
     @query
     async def summarise(
-        self, agent_id: UUID, wallet_address: WalletAddress | None = None, since: AwareDatetime | None = None
+        self,
+        agent_id: UUID,
+        wallet_address: WalletAddress | None = None,
+        since: AwareDatetime | None = None,
+        until: AwareDatetime | None = None,
     ) -> Performance:
-        """The performance of the agent, or of one wallet, since this time when given; zeros for an unknown agent."""
+        """The performance of the agent, or of one wallet, from ``since`` on and before ``until``; each may be left out.
+
+        Zeros for an unknown agent. Open positions and their cost basis are those of now, whatever the time.
+        """
         ...

@@ -9,9 +9,9 @@ from uuid import UUID
 from nexgent_db.aio.repositories.base import Repository
 from nexgent_db.aio.session import Session
 from nexgent_db.errors import CommittedButUnread, InvalidInput, SchemaNotReady, TradeRefused, UniqueViolation
-from nexgent_db.models.base import WalletAddress
+from nexgent_db.models.base import BigInt, Percent, TokenNumber, WalletAddress
 from nexgent_db.models.historical_swaps import AgentHistoricalSwap
-from nexgent_db.models.positions import AgentPosition
+from nexgent_db.models.positions import AgentPosition, PriceOutcome
 from nexgent_db.models.trades import (
     BurnOrder,
     BuyOrder,
@@ -29,6 +29,7 @@ from nexgent_db.models.trades import (
     TradeResult,
     WalletOrder,
     WithdrawOrder,
+    WriteOffOrder,
 )
 from nexgent_db.models.transactions import AgentTransaction
 from nexgent_db.queries.binding import BoundQuery, Call, query
@@ -39,6 +40,7 @@ from nexgent_db.queries.trade_results import (
     reset_result,
     sale_of,
     trade_result,
+    write_off_result,
 )
 from nexgent_db.queries.unreadable import committed_but_unread
 from nexgent_db.schema.version import naming_migration
@@ -88,6 +90,25 @@ class _Statements(Repository, sql="trades"):
         ...
 
     @query
+    async def write_off(
+        self, order: WriteOffOrder, content_digest: bytes
+    ) -> tuple[TradeOutcome, AgentTransaction | None, AgentHistoricalSwap | None]:
+        """Burn what the wallet holds of the open position's token and close the position."""
+        ...
+
+    @query
+    async def record_prices(
+        self,
+        position_ids: list[UUID],
+        prices: list[TokenNumber],
+        stop_losses: list[Percent | None],
+        may_lower: list[bool],
+        expected_versions: list[BigInt | None],
+    ) -> list[tuple[PriceOutcome, AgentPosition | None]]:
+        """Record prices of open positions and the stop losses that follow them, by a list for each column."""
+        ...
+
+    @query
     async def reset_wallet(
         self, order: ResetWalletOrder, content_digest: bytes
     ) -> list[tuple[ResetOutcome, AgentTransaction | None]]:
@@ -107,6 +128,7 @@ _KINDS: Final[dict[type[WalletOrder], _Trade]] = {
     DcaBuyOrder: ("dca_buy", lambda order: order, trade_result),
     TakeProfitOrder: ("sell", sale_of, trade_result),
     SellOrder: ("sell", sale_of, trade_result),
+    WriteOffOrder: ("write_off", lambda order: order, write_off_result),
     ResetWalletOrder: ("reset_wallet", lambda order: order, reset_result),
 }
 
@@ -163,7 +185,8 @@ class Trades:
     async def take_profit(self, order: TakeProfitOrder) -> TradeResult:
         """Sell part of an open position; a sale that leaves nothing closes it.
 
-        Raises PositionNotFound, StalePosition, Oversell, MoonBagTooLarge, SaleBeforePurchase.
+        Raises PositionNotFound, StalePosition, Oversell, MoonBagTooLarge, SaleBeforePurchase. A sale without a signal,
+        or whose signal was deleted meanwhile, is recorded all the same: without one it has the signal of the purchase.
         """
         return await self._trade(order, TakeProfitOrder)
 
@@ -173,6 +196,14 @@ class Trades:
         Raises PositionNotFound, Oversell, NotAFullSale, SaleBeforePurchase.
         """
         return await self._trade(order, SellOrder)
+
+    async def write_off(self, order: WriteOffOrder) -> TradeResult:
+        """Burn what the wallet holds of a worthless token and close its position with what was received before.
+
+        The transaction is the burn; the historical swap has the close reason ``write_off``. Raises PositionNotFound,
+        SaleBeforePurchase; InsufficientBalance also when the wallet holds nothing of the token.
+        """
+        return await self._trade(order, WriteOffOrder)
 
     async def reset_wallet(self, order: ResetWalletOrder) -> ResetResult:
         """Burn every holding of a simulation wallet, delete its positions, deposit the opening SOL when given.

@@ -8,9 +8,9 @@ from typing import Any, Final, NoReturn
 from uuid import UUID
 
 from nexgent_db.errors import CommittedButUnread, InvalidInput, SchemaNotReady, TradeRefused, UniqueViolation
-from nexgent_db.models.base import WalletAddress
+from nexgent_db.models.base import BigInt, Percent, TokenNumber, WalletAddress
 from nexgent_db.models.historical_swaps import AgentHistoricalSwap
-from nexgent_db.models.positions import AgentPosition
+from nexgent_db.models.positions import AgentPosition, PriceOutcome
 from nexgent_db.models.trades import (
     BurnOrder,
     BuyOrder,
@@ -28,6 +28,7 @@ from nexgent_db.models.trades import (
     TradeResult,
     WalletOrder,
     WithdrawOrder,
+    WriteOffOrder,
 )
 from nexgent_db.models.transactions import AgentTransaction
 from nexgent_db.queries.binding import BoundQuery, Call, query
@@ -38,6 +39,7 @@ from nexgent_db.queries.trade_results import (
     reset_result,
     sale_of,
     trade_result,
+    write_off_result,
 )
 from nexgent_db.queries.unreadable import committed_but_unread
 from nexgent_db.schema.version import naming_migration
@@ -89,6 +91,25 @@ class _Statements(Repository, sql="trades"):
         ...
 
     @query
+    def write_off(
+        self, order: WriteOffOrder, content_digest: bytes
+    ) -> tuple[TradeOutcome, AgentTransaction | None, AgentHistoricalSwap | None]:
+        """Burn what the wallet holds of the open position's token and close the position."""
+        ...
+
+    @query
+    def record_prices(
+        self,
+        position_ids: list[UUID],
+        prices: list[TokenNumber],
+        stop_losses: list[Percent | None],
+        may_lower: list[bool],
+        expected_versions: list[BigInt | None],
+    ) -> list[tuple[PriceOutcome, AgentPosition | None]]:
+        """Record prices of open positions and the stop losses that follow them, by a list for each column."""
+        ...
+
+    @query
     def reset_wallet(
         self, order: ResetWalletOrder, content_digest: bytes
     ) -> list[tuple[ResetOutcome, AgentTransaction | None]]:
@@ -108,6 +129,7 @@ _KINDS: Final[dict[type[WalletOrder], _Trade]] = {
     DcaBuyOrder: ("dca_buy", lambda order: order, trade_result),
     TakeProfitOrder: ("sell", sale_of, trade_result),
     SellOrder: ("sell", sale_of, trade_result),
+    WriteOffOrder: ("write_off", lambda order: order, write_off_result),
     ResetWalletOrder: ("reset_wallet", lambda order: order, reset_result),
 }
 
@@ -164,7 +186,8 @@ class Trades:
     def take_profit(self, order: TakeProfitOrder) -> TradeResult:
         """Sell part of an open position; a sale that leaves nothing closes it.
 
-        Raises PositionNotFound, StalePosition, Oversell, MoonBagTooLarge, SaleBeforePurchase.
+        Raises PositionNotFound, StalePosition, Oversell, MoonBagTooLarge, SaleBeforePurchase. A sale without a signal,
+        or whose signal was deleted meanwhile, is recorded all the same: without one it has the signal of the purchase.
         """
         return self._trade(order, TakeProfitOrder)
 
@@ -174,6 +197,14 @@ class Trades:
         Raises PositionNotFound, Oversell, NotAFullSale, SaleBeforePurchase.
         """
         return self._trade(order, SellOrder)
+
+    def write_off(self, order: WriteOffOrder) -> TradeResult:
+        """Burn what the wallet holds of a worthless token and close its position with what was received before.
+
+        The transaction is the burn; the historical swap has the close reason ``write_off``. Raises PositionNotFound,
+        SaleBeforePurchase; InsufficientBalance also when the wallet holds nothing of the token.
+        """
+        return self._trade(order, WriteOffOrder)
 
     def reset_wallet(self, order: ResetWalletOrder) -> ResetResult:
         """Burn every holding of a simulation wallet, delete its positions, deposit the opening SOL when given.

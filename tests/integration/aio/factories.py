@@ -21,6 +21,7 @@ from nexgent_db.models import (
     TakeProfitOrder,
     TradingMode,
     WithdrawOrder,
+    WriteOffOrder,
 )
 
 TOKEN = "TokenAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA1"
@@ -54,6 +55,9 @@ class Owner:
 
     def sell(self, amount: str, sol: str, token: str = TOKEN, **more: Any) -> SellOrder:
         return SellOrder(**self._traded(sol, amount, token), **more)
+
+    def write_off(self, token: str = TOKEN, **more: Any) -> WriteOffOrder:
+        return WriteOffOrder(**self._ids(), token_address=token, token_symbol=token[:10], **more)
 
     def swap(self, amount: str, token: str, received: str, for_token: str, **more: Any) -> SwapOrder:
         return SwapOrder(

@@ -16,7 +16,7 @@ from nexgent_db import AsyncDatabase
 from nexgent_db.aio.cache import client as client_module
 from nexgent_db.cache import batch as batch_module
 from nexgent_db.cache import codec as codec_module
-from nexgent_db.models import SOL_MINT, ResetResult, TradeResult
+from nexgent_db.models import SOL_MINT, PriceUpdate, RecordedPrices, ResetResult, TradeResult
 from nexgent_db.settings import Settings
 from tests.integration.aio.factories import TOKEN, Owner, funded_owner, new_owner
 from tests.support.builders.purge import purge_agent
@@ -131,9 +131,16 @@ async def repeated_in_a_block(db: AsyncDatabase, owner: Owner) -> TradeResult:
         return await tx.trades.dca_buy(order)
 
 
+async def recorded_prices(db: AsyncDatabase, owner: Owner) -> RecordedPrices:
+    (position,) = await db.positions.list_by_agent(owner.agent_id)
+    return await db.positions.record_prices([PriceUpdate(position_id=position.id, price="7")])
+
+
 WRITES: Final[dict[str, Write]] = {
     "deposit": lambda db, owner: db.trades.deposit(owner.deposit("5")),
     "withdraw": lambda db, owner: db.trades.withdraw(owner.withdraw("5")),
+    "write_off": lambda db, owner: db.trades.write_off(owner.write_off()),
+    "prices": recorded_prices,
     "burn": lambda db, owner: db.trades.burn(owner.burn("5")),
     "swap": lambda db, owner: db.trades.swap(owner.swap("5", SOL_MINT, "7", "Another")),
     "buy": lambda db, owner: db.trades.buy(owner.buy("5", "7", "Another")),
@@ -223,6 +230,8 @@ def made(result: object) -> list[str]:
             return [str(transaction.id)]
         case ResetResult(transactions=transactions):
             return [str(transaction.id) for transaction in transactions]
+        case RecordedPrices(changed=changed):
+            return [str(position.id) for position in changed]
     return []
 
 

@@ -232,7 +232,7 @@ def test_sell_closes_position_with_profit_of_all_sales(db: Database, owner: Owne
     assert swap.profit_loss_sol == profit
     assert swap.profit_loss_usd == profit * 150
     assert swap.change_percent == (100 * profit / Decimal("4.03")).quantize(Decimal("0.0001"))
-    assert (swap.amount, swap.purchase_price, swap.sale_price) == (10, Decimal("0.403"), Decimal("0.4"))
+    assert (swap.amount, swap.purchase_price, swap.sale_price) == (10, Decimal("0.403"), Decimal("0.6"))
     assert (swap.purchase_time, swap.sale_time) == (bought, sold)
     assert (swap.purchase_transaction_id, swap.sale_transaction_id) == (
         bought_by.transaction.id,

@@ -65,7 +65,7 @@ class Swap:
     sale_price: Decimal
     profit_sol: Decimal
     change_percent: Decimal
-    profit_usd: Decimal
+    profit_usd: Decimal | None
     purchase_time: datetime
     sale_time: datetime
     purchase_leg: tuple[str, int]
@@ -180,10 +180,10 @@ class Ledger:
                 symbol=position.symbol,
                 amount=exact(position.bought),
                 purchase_price=position.price,
-                sale_price=rounded(sol / amount, 18),
+                sale_price=rounded(position.proceeds / position.bought, 18),
                 profit_sol=exact(profit),
                 change_percent=rounded(100 * profit / spent, 4) if spent else Decimal(0),
-                profit_usd=rounded(profit * Fraction(event["input_usd"]) / sol, 8),
+                profit_usd=rounded(profit * usd / sol, 8) if (usd := Fraction(event["input_usd"])) else None,
                 purchase_time=position.since,
                 sale_time=time_of(event),
                 purchase_leg=position.purchase_leg,

@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY IF EXISTS agent_transactions_realized_profit_idx;

@@ -1,0 +1,1 @@
+DROP FUNCTION trade_write_off_v1;
