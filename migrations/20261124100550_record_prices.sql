@@ -19,10 +19,10 @@ COMMENT ON FUNCTION next_stop_loss(numeric, numeric, boolean) IS
 CREATE FUNCTION price_changes(held agent_positions, price numeric, stop_loss numeric, may_lower boolean) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path FROM CURRENT
-RETURN (held.peak_price, held.lowest_price, held.current_stop_loss_percentage) IS DISTINCT FROM (
-    greatest(held.peak_price, price),
-    least(held.lowest_price, price),
-    next_stop_loss(held.current_stop_loss_percentage, stop_loss, may_lower)
+RETURN held.peak_price IS DISTINCT FROM greatest(held.peak_price, price)
+OR held.lowest_price IS DISTINCT FROM least(held.lowest_price, price)
+OR held.current_stop_loss_percentage IS DISTINCT FROM next_stop_loss(
+    held.current_stop_loss_percentage, stop_loss, may_lower
 );
 
 COMMENT ON FUNCTION price_changes(agent_positions, numeric, numeric, boolean) IS

@@ -877,7 +877,7 @@ CREATE OR REPLACE FUNCTION price_changes(held agent_positions, price numeric, st
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'public', 'pg_temp'
-RETURN ((((held).peak_price IS DISTINCT FROM GREATEST((held).peak_price, price)) OR ((held).lowest_price IS DISTINCT FROM LEAST((held).lowest_price, price))) OR ((held).current_stop_loss_percentage IS DISTINCT FROM next_stop_loss((held).current_stop_loss_percentage, stop_loss, may_lower)));
+RETURN (((held).peak_price IS DISTINCT FROM GREATEST((held).peak_price, price)) OR ((held).lowest_price IS DISTINCT FROM LEAST((held).lowest_price, price)) OR ((held).current_stop_loss_percentage IS DISTINCT FROM next_stop_loss((held).current_stop_loss_percentage, stop_loss, may_lower)));
 COMMENT ON FUNCTION price_changes(agent_positions,numeric,numeric,boolean) IS 'Does a price, with the stop loss that follows it, change the position?';
 
 CREATE OR REPLACE FUNCTION purge_agent_v1(p_agent_id uuid, p_reason text)

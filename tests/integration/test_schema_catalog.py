@@ -311,6 +311,7 @@ DAMAGES = {
                 for name in (
                     *("begin_trade_v1", "finish_trade_v1", "first_result_v1", "record_trade_v1", "trade_buy_v1"),
                     *("trade_dca_buy_v1", "trade_record_transaction_v1", "trade_reset_wallet_v1", "trade_sell_v1"),
+                    "trade_write_off_v1",
                 )
             ),
         ],

@@ -412,6 +412,8 @@ def changed(name: str, value: Any) -> Any:
     """Another value of the field."""
     if name == "close_reason":
         return "stale_trade"
+    if isinstance(value, bool):
+        return not value
     if isinstance(value, Decimal):
         return value + Decimal("0.0001")
     if isinstance(value, datetime):
@@ -440,6 +442,18 @@ def test_digest_depends_on_every_field_except_id_and_expiry(
         assert (after == before) is (name in ("request_id", "expires_at"))
 
 
+WITHOUT_DUST = {
+    TakeProfitOrder: "bafe5240b2c626424fd5c4e0a9f588497de8484c1c79d739a9728dd1b63c681c",
+    SellOrder: "25529cff80e89300292c7f593ab93e39eea7bb53d3df88a6b5aa1259bd224990",
+}
+
+
+@pytest.mark.parametrize("kind", WITHOUT_DUST)
+def test_field_left_at_false_does_not_change_digest(kind: type[WalletOrder]) -> None:
+    (content,) = (content for order, content in ORDERS if order is kind)
+    assert content_digest(kind(**{**content, "up_to_dust": False})).hex() == WITHOUT_DUST[kind]
+
+
 def test_orders_of_another_kind_never_share_digest() -> None:
     assert content_digest(DepositOrder(**MOVE)) != content_digest(BurnOrder(**MOVE))
 
@@ -451,8 +465,9 @@ DIGESTS = [
     "c2b2f7338fb6811ada35afb74541eb6819e66d39df3e7a4c93dd386566546d89",
     "bf17fa211566fcb5aae82c2ca918968708f53a2d293bee91abffbd2f9e65a9ca",
     "4c6c070e41bad5b09c7a4de6ccf7c2c6f00618c3f1cf4a305fd62e7a6f7be92f",
-    "bafe5240b2c626424fd5c4e0a9f588497de8484c1c79d739a9728dd1b63c681c",
-    "25529cff80e89300292c7f593ab93e39eea7bb53d3df88a6b5aa1259bd224990",
+    "09e9487dd93a099ddccf35f2ae2d2d9dae7adf2ba18858e3c463eaf1f07cd0a6",
+    "07050c7db797989eaaa05e3d6ef48271275921e2593dd046b4d8ebed38ca5074",
+    "583ec17ca16a628534a47d91d86a42910d906d630be2b8e42670fd05970df078",
     "3666d964d174b3a03bbaad9d01a632ccc24f10eefbbb7fe0191f649bb6a95fed",
 ]
 """Of ORDERS, as the releases before ``expires_at`` stored them."""

@@ -290,6 +290,6 @@ _OUR_COLUMNS: Final = {
     "agent_wallets": ("trade_count",),
     "agent_balances": ("version",),
     "agent_positions": ("version", "proceeds_sol"),
-    "agent_transactions": ("transaction_leg", "realized_profit_sol"),
+    "agent_transactions": ("transaction_leg", "realized_profit_sol", "settled_dust"),
     "api_keys": ("expires_at", "revoked_at", "last_used_at"),
 }
