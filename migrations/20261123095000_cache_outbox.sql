@@ -41,7 +41,8 @@ COMMENT ON COLUMN cache_outbox.xid IS
 'The transaction that made the change: before its COMMIT it reads its own rows here.';
 
 COMMENT ON COLUMN cache_outbox.token_addresses IS 'Of a trade: the tokens whose balances it changed.';
-COMMENT ON COLUMN cache_outbox.position_ids IS 'Of a trade or a batch of prices: the positions that it opened or changed, or, where deleted, closed.';
+COMMENT ON COLUMN cache_outbox.position_ids IS
+'Of a trade or a batch of prices: the positions that it opened or changed, or, where deleted, closed.';
 COMMENT ON COLUMN cache_outbox.position_tokens IS 'The tokens of position_ids, in the same order.';
 
 -- The path of the function below.
