@@ -5,19 +5,19 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Generic, TypeVar
 from uuid import UUID
 
 from nexgent_db.errors import InvalidInput
-from nexgent_db.models.base import AwareDatetime, BigInt, Input, Row, TokenAddress
+from nexgent_db.models.base import AwareDatetime, BigInt, Input, Row, TokenAddress, WalletAddress
 from nexgent_db.models.storable import shortened
 
 MAX_PAGE: Final = 9_999
 _LONGEST_CURSOR: Final = 1000
 
-Item = TypeVar("Item", bound=Row)
+Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Input)
 
 
@@ -46,14 +46,27 @@ class BeforeNumber(Input):
     before_id: BigInt | None = None
 
 
+class AfterTime(Input):
+    """A position in a list that is ordered by time, then by a uuid, oldest first."""
+
+    after_time: AwareDatetime | None = None
+    after_id: UUID | None = None
+
+
 class AfterUuid(Input):
     """A position in a list that is ordered by a uuid."""
 
     after_id: UUID | None = None
 
 
+class AfterAddress(Input):
+    """A position in a list that is ordered by a wallet's address."""
+
+    after_address: WalletAddress | None = None
+
+
 class AfterToken(Input):
-    """A position in a list that is ordered by token address."""
+    """A position in a list that is ordered by a token's address."""
 
     after_token: TokenAddress | None = None
 
@@ -69,21 +82,23 @@ def one_more_than(limit: int) -> int:
 
 
 def make_page(rows: list[Item], limit: int, list_name: str, time_column: str) -> Page[Item]:
-    """The page from up to ``limit + 1`` queried rows, ordered by this column, then by id.
+    """The page from up to ``limit + 1`` queried rows, which are ordered by a time and their id."""
 
-    The extra row shows that there is a next page.
+    def key_of(row: Item) -> tuple[str, str]:
+        moment: datetime = getattr(row, time_column)
+        return moment.isoformat(), str(row.id)  # type: ignore[attr-defined]
+
+    return make_page_by(key_of, rows, limit, list_name)
+
+
+def make_page_by(key_of: Callable[[Item], tuple[str, ...]], rows: list[Item], limit: int, list_name: str) -> Page[Item]:
+    """The page from up to ``limit + 1`` queried rows: the extra row shows that there is a next page.
+
+    ``key_of`` gives a row's place in the list: the fields of the list's key, in their order.
     """
-    return make_page_by((time_column, "id"), rows, limit, list_name)
-
-
-def make_page_by(columns: Sequence[str], rows: list[Item], limit: int, list_name: str) -> Page[Item]:
-    """The same for any order: these columns are the fields of the list's key, in their order."""
     items = rows[:limit]
-    if len(rows) <= limit:
-        return Page[Item].model_construct(items=items, next=None)
-    place = [getattr(items[-1], column) for column in columns]
-    written = [value.isoformat() if isinstance(value, datetime) else str(value) for value in place]
-    return Page[Item].model_construct(items=items, next=_encode([list_name, *written]))
+    after = _encode([list_name, *key_of(items[-1])]) if len(rows) > limit else None
+    return Page[Item].model_construct(items=items, next=after)
 
 
 def decode_cursor(cursor: str | None, list_name: str, key: type[Key]) -> Key:
@@ -97,7 +112,7 @@ def decode_cursor(cursor: str | None, list_name: str, key: type[Key]) -> Key:
         if name != list_name:
             raise InvalidInput("cursor", f"it is a cursor of {shortened(name)}, not of {list_name}")
         if None in place:
-            raise ValueError("a place has every field of its key")
+            raise ValueError("a place has no empty field")
         return key.model_validate_json(json.dumps(dict(zip(key.model_fields, place, strict=True))))
     except (ValueError, TypeError, binascii.Error) as error:
         raise InvalidInput("cursor", "it is not one that a page gave") from error

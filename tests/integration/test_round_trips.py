@@ -109,6 +109,7 @@ def test_each_list_of_positions_is_one_round_trip(db: Database, owner: Owner) ->
         lambda: db.positions.list_moon_bags(owner.agent_id),
         lambda: db.positions.summarise_take_profits(owner.agent_id),
         lambda: db.positions.list_with_purchase(owner.agent_id),
+        lambda: db.positions.page_with_purchase(owner.agent_id),
         lambda: db.balances.list_by_wallets(SOL_MINT, [owner.wallet_address]),
     )
     assert [_count(db, read) for read in lists] == [1] * len(lists)

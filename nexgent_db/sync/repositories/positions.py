@@ -70,7 +70,7 @@ class PositionRepository(Repository, sql="positions"):
         ...
 
     def page_open(
-        self, filter: PositionFilter = _ANY, limit: Limit = 1000, cursor: str | None = None
+        self, filter: PositionFilter = _ANY, limit: Limit = 100, cursor: str | None = None
     ) -> Page[AgentPosition]:
         """A page of the open positions of all agents, by id: the first page, or the one of the ``cursor``.
 
@@ -79,7 +79,7 @@ class PositionRepository(Repository, sql="positions"):
         """
         after = decode_cursor(cursor, "open_positions", AfterUuid)
         rows = self.list_open(filter, after, one_more_than(limit))
-        return make_page_by(["id"], rows, limit, "open_positions")
+        return make_page_by(lambda row: (str(row.id),), rows, limit, "open_positions")
 
     @query
     def stream_open(self, filter: PositionFilter = _ANY) -> Iterator[AgentPosition]:
@@ -94,14 +94,14 @@ class PositionRepository(Repository, sql="positions"):
         """
         ...
 
-    def page_open_tokens(self, limit: Limit = 1000, cursor: str | None = None) -> Page[OpenToken]:
+    def page_open_tokens(self, limit: Limit = 100, cursor: str | None = None) -> Page[OpenToken]:
         """A page of the tokens in which any agent has an open position: the first page, or the one of the ``cursor``.
 
         Raises InvalidInput for a cursor of another list, then for a limit outside of 1 to 9,999.
         """
         after = decode_cursor(cursor, "open_tokens", AfterToken)
         rows = self.list_open_tokens(after, one_more_than(limit))
-        return make_page_by(["token_address"], rows, limit, "open_tokens")
+        return make_page_by(lambda row: (row.token_address,), rows, limit, "open_tokens")
 
     @query
     def stream_open_tokens(self) -> Iterator[OpenToken]:
@@ -122,7 +122,7 @@ class PositionRepository(Repository, sql="positions"):
         ...
 
     def page_by_token(
-        self, token_address: TokenAddress, limit: Limit = 1000, cursor: str | None = None
+        self, token_address: TokenAddress, limit: Limit = 100, cursor: str | None = None
     ) -> Page[AgentPosition]:
         """A page of all agents' open positions in the token, newest first: the first page, or that of the ``cursor``.
 
@@ -140,7 +140,7 @@ class PositionRepository(Repository, sql="positions"):
         """The open positions of all of the user's agents, newest first; those after ``before`` when it is given."""
         ...
 
-    def page_by_user(self, user_id: UUID, limit: Limit = 1000, cursor: str | None = None) -> Page[AgentPosition]:
+    def page_by_user(self, user_id: UUID, limit: Limit = 100, cursor: str | None = None) -> Page[AgentPosition]:
         """A page of the open positions of all of the user's agents, newest first: the first, or that of the ``cursor``.
 
         Each page sorts the user's positions. Raises InvalidInput for a cursor of another list, then for a limit outside
@@ -196,6 +196,24 @@ class PositionRepository(Repository, sql="positions"):
         With ``before``, those after this key: the last position's ``created_at`` and ``id``.
         """
         ...
+
+    def page_with_purchase(
+        self,
+        agent_id: UUID,
+        wallet_address: WalletAddress | None = None,
+        limit: Limit = 100,
+        cursor: str | None = None,
+    ) -> Page[tuple[AgentPosition, AgentTransaction]]:
+        """A page of the agent's open positions, each beside its purchase transaction, newest first.
+
+        The first page, or the one of the ``cursor``; those of one wallet when it is given. Raises InvalidInput for a
+        cursor of another list, then for a limit outside of 1 to 9,999.
+        """
+        before = decode_cursor(cursor, "positions_with_purchase", BeforeUuid)
+        rows = self.list_with_purchase(agent_id, wallet_address, before, one_more_than(limit))
+        return make_page_by(
+            lambda row: (row[0].created_at.isoformat(), str(row[0].id)), rows, limit, "positions_with_purchase"
+        )
 
     @query
     def stream_with_purchase(

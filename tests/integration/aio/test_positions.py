@@ -334,6 +334,10 @@ async def test_positions_are_listed_beside_their_purchases(db: AsyncDatabase, ow
     key = BeforeUuid(before_time=pairs[1][0].created_at, before_id=pairs[1][0].id)
     assert await db.positions.list_with_purchase(owner.agent_id, before=key) == pairs[2:]
     assert await db.positions.list_with_purchase(uuid4()) == []
+    assert await all_pages(partial(db.positions.page_with_purchase, owner.agent_id, None, 1)) == pairs
+    assert (
+        await all_pages(partial(db.positions.page_with_purchase, owner.agent_id, owner.wallet_address, 1)) == pairs[1:]
+    )
 
 
 async def test_stream_with_purchase_in_transaction_sees_its_own_rows(db: AsyncDatabase, owner: Owner) -> None:
@@ -362,6 +366,7 @@ async def test_limit_out_of_range_is_refused(db: AsyncDatabase, limit: int) -> N
         lambda: db.positions.list_with_take_profit_activity(some, limit=limit),
         lambda: db.positions.list_moon_bags(some, limit=limit),
         lambda: db.positions.list_with_purchase(some, limit=limit),
+        lambda: db.positions.page_with_purchase(some, limit=limit),
     ):
         with pytest.raises(InvalidInput) as refused:
             await call()
@@ -375,6 +380,7 @@ async def test_malformed_cursor_is_refused(db: AsyncDatabase, cursor: str) -> No
         lambda: db.positions.page_open_tokens(cursor=cursor),
         lambda: db.positions.page_by_token("T", cursor=cursor),
         lambda: db.positions.page_by_user(uuid4(), cursor=cursor),
+        lambda: db.positions.page_with_purchase(uuid4(), cursor=cursor),
     ):
         with pytest.raises(InvalidInput) as refused:
             await call()
@@ -394,6 +400,7 @@ async def test_cursor_of_other_list_is_refused(db: AsyncDatabase, owner: Owner) 
         "open_tokens": lambda cursor: db.positions.page_open_tokens(cursor=cursor),
         "positions_of_user": lambda cursor: db.positions.page_by_user(owner.user_id, cursor=cursor),
         "positions_of_token": lambda cursor: db.positions.page_by_token("A", cursor=cursor),
+        "positions_with_purchase": lambda cursor: db.positions.page_with_purchase(owner.agent_id, cursor=cursor),
     }
     for name, call in calls.items():
         for of, cursor in cursors.items():

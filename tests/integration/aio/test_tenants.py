@@ -182,7 +182,7 @@ METHODS: Final[dict[tuple[str, str], Arguments]] = {
     ("positions", "find_by_wallet_and_token"): lambda u: (u.owner.agent_id, u.owner.wallet_address, u.token),
     ("positions", "list_by_agent"): lambda u: (u.owner.agent_id,),
     ("positions", "list_moon_bags"): lambda u: (u.owner.agent_id,),
-    ("positions", "list_with_purchase"): lambda u: (u.owner.agent_id,),
+    ("positions", "page_with_purchase"): lambda u: (u.owner.agent_id,),
     ("positions", "list_with_take_profit_activity"): lambda u: (u.owner.agent_id,),
     ("positions", "page_by_token"): lambda u: (u.token,),
     ("positions", "page_by_user"): lambda u: (u.owner.user_id,),

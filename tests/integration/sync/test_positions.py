@@ -324,6 +324,8 @@ def test_positions_are_listed_beside_their_purchases(db: Database, owner: Owner,
     key = BeforeUuid(before_time=pairs[1][0].created_at, before_id=pairs[1][0].id)
     assert db.positions.list_with_purchase(owner.agent_id, before=key) == pairs[2:]
     assert db.positions.list_with_purchase(uuid4()) == []
+    assert all_pages(partial(db.positions.page_with_purchase, owner.agent_id, None, 1)) == pairs
+    assert all_pages(partial(db.positions.page_with_purchase, owner.agent_id, owner.wallet_address, 1)) == pairs[1:]
 
 
 def test_stream_with_purchase_in_transaction_sees_its_own_rows(db: Database, owner: Owner) -> None:
@@ -352,6 +354,7 @@ def test_limit_out_of_range_is_refused(db: Database, limit: int) -> None:
         lambda: db.positions.list_with_take_profit_activity(some, limit=limit),
         lambda: db.positions.list_moon_bags(some, limit=limit),
         lambda: db.positions.list_with_purchase(some, limit=limit),
+        lambda: db.positions.page_with_purchase(some, limit=limit),
     ):
         with pytest.raises(InvalidInput) as refused:
             call()
@@ -365,6 +368,7 @@ def test_malformed_cursor_is_refused(db: Database, cursor: str) -> None:
         lambda: db.positions.page_open_tokens(cursor=cursor),
         lambda: db.positions.page_by_token("T", cursor=cursor),
         lambda: db.positions.page_by_user(uuid4(), cursor=cursor),
+        lambda: db.positions.page_with_purchase(uuid4(), cursor=cursor),
     ):
         with pytest.raises(InvalidInput) as refused:
             call()
@@ -384,6 +388,7 @@ def test_cursor_of_other_list_is_refused(db: Database, owner: Owner) -> None:
         "open_tokens": lambda cursor: db.positions.page_open_tokens(cursor=cursor),
         "positions_of_user": lambda cursor: db.positions.page_by_user(owner.user_id, cursor=cursor),
         "positions_of_token": lambda cursor: db.positions.page_by_token("A", cursor=cursor),
+        "positions_with_purchase": lambda cursor: db.positions.page_with_purchase(owner.agent_id, cursor=cursor),
     }
     for name, call in calls.items():
         for of, cursor in cursors.items():
