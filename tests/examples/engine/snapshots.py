@@ -1,7 +1,7 @@
 """Snapshot job: every hour the value of every wallet of all agents of all users, for the curves of the dashboard.
 
-A page of agents takes three round trips: the SOL of their wallets, their positions, the snapshots. A second run for an
-hour replaces that hour's snapshots.
+A page of agents takes four round trips: the agents, the SOL of their wallets, their positions, the snapshots. A second
+run for an hour replaces that hour's snapshots.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 from nexgent_db import AsyncDatabase
 from nexgent_db.models import (
     SOL_MINT,
+    AgentFilter,
     AgentPosition,
     AgentWallet,
     AgentWithWallets,
@@ -25,6 +26,18 @@ from nexgent_db.models import (
 from tests.examples.engine.numbers import EXACT, value_of
 
 LONGEST_PAGE: Final = 9_999
+AGENTS: Final = 500
+"""A page of agents: their positions fit a page as well, unless they hold 20 each."""
+
+
+async def take_snapshots(db: AsyncDatabase, hour: datetime, page_size: int = AGENTS) -> int:
+    """Store the value of every wallet of every agent, page by page; the number of stored snapshots."""
+    taken, cursor = 0, None
+    while True:
+        page = await db.agents.page_all(AgentFilter(has_wallet=True), page_size, cursor)
+        taken += await snapshot_agents(db, page.items, hour)
+        if (cursor := page.next) is None:
+            return taken
 
 
 async def snapshot_agents(db: AsyncDatabase, agents: Sequence[AgentWithWallets], hour: datetime) -> int:

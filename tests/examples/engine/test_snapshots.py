@@ -11,7 +11,7 @@ import pytest
 from nexgent_db import AsyncDatabase
 from nexgent_db.models import AgentBalanceSnapshot, AgentWithWallets, TokenPrice
 from tests.examples.engine import snapshots
-from tests.examples.engine.snapshots import snapshot_agents
+from tests.examples.engine.snapshots import snapshot_agents, take_snapshots
 from tests.examples.engine.support import TOKENS, bought, trips_of
 from tests.integration.aio.factories import Owner, funded_owner, new_owner
 
@@ -73,6 +73,23 @@ async def test_repeated_hour_replaces_its_snapshot(db: AsyncDatabase) -> None:
     await snapshot_agents(db, agents, HOUR + timedelta(hours=1))
     listed = await db.balance_snapshots.list_hourly(owner.agent_id, owner.wallet_address, HOUR)
     assert [each.sol_balance for each in listed] == [60, 60]
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 500])
+async def test_every_wallet_of_every_user_has_a_snapshot(db: AsyncDatabase, page_size: int) -> None:
+    owners = [await funded_owner(db) for _ in range(5)]
+    await db.agents.create(owners[0].user_id, "bare")
+    await db.wallets.create(f"L{uuid4().hex}", owners[0].agent_id, "live")
+    assert await take_snapshots(db, HOUR, page_size) == 6
+    for owner in owners:
+        assert (await latest(db, owner)).portfolio_balance_sol == 100
+
+
+async def test_job_is_four_round_trips_for_a_page_of_agents(db: AsyncDatabase) -> None:
+    for _ in range(6):
+        await bought(db, await funded_owner(db), *TOKENS[:2])
+    assert await trips_of(db, lambda: take_snapshots(db, HOUR, 6)) == 4
+    assert await trips_of(db, lambda: take_snapshots(db, HOUR, 2)) == 12
 
 
 async def test_agents_without_wallets_take_no_round_trip(db: AsyncDatabase) -> None:
