@@ -215,38 +215,50 @@ class PositionRepositoryProtocol(Protocol):
     ) -> list[AgentPosition]: ...
     async def total_by_wallet(self, agent_id: UUID, wallet_address: WalletAddress) -> OpenPositions: ...
     async def list_open(
-        self, filter: PositionFilter = ..., after: AfterUuid = ..., limit: Limit = 1000
+        self, filter: PositionFilter = ..., after: AfterUuid = ..., limit: Limit | None = None
     ) -> list[AgentPosition]: ...
     async def page_open(
         self, filter: PositionFilter = ..., limit: Limit = 100, cursor: str | None = None
     ) -> Page[AgentPosition]: ...
     def stream_open(self, filter: PositionFilter = ...) -> AsyncIterator[AgentPosition]: ...
-    async def list_open_tokens(self, after: AfterToken = ..., limit: Limit = 1000) -> list[OpenToken]: ...
+    async def list_open_tokens(self, after: AfterToken = ..., limit: Limit | None = None) -> list[OpenToken]: ...
     async def page_open_tokens(self, limit: Limit = 100, cursor: str | None = None) -> Page[OpenToken]: ...
     def stream_open_tokens(self) -> AsyncIterator[OpenToken]: ...
     async def list_by_token(
-        self, token_address: TokenAddress, before: BeforeUuid = ..., limit: Limit = 1000
+        self, token_address: TokenAddress, before: BeforeUuid = ..., limit: Limit | None = None
     ) -> list[AgentPosition]: ...
     async def page_by_token(
         self, token_address: TokenAddress, limit: Limit = 100, cursor: str | None = None
     ) -> Page[AgentPosition]: ...
     async def list_by_user(
-        self, user_id: UUID, before: BeforeUuid = ..., limit: Limit = 1000
+        self, user_id: UUID, before: BeforeUuid = ..., limit: Limit | None = None
     ) -> list[AgentPosition]: ...
     async def page_by_user(
         self, user_id: UUID, limit: Limit = 100, cursor: str | None = None
     ) -> Page[AgentPosition]: ...
     async def list_with_take_profit_activity(
-        self, agent_id: UUID, wallet_address: WalletAddress | None = None, before: BeforeUuid = ..., limit: Limit = 1000
+        self,
+        agent_id: UUID,
+        wallet_address: WalletAddress | None = None,
+        before: BeforeUuid = ...,
+        limit: Limit | None = None,
     ) -> list[AgentPosition]: ...
     async def list_moon_bags(
-        self, agent_id: UUID, wallet_address: WalletAddress | None = None, before: BeforeUuid = ..., limit: Limit = 1000
+        self,
+        agent_id: UUID,
+        wallet_address: WalletAddress | None = None,
+        before: BeforeUuid = ...,
+        limit: Limit | None = None,
     ) -> list[AgentPosition]: ...
     async def summarise_take_profits(
         self, agent_id: UUID, wallet_address: WalletAddress | None = None
     ) -> TakeProfitSummary: ...
     async def list_with_purchase(
-        self, agent_id: UUID, wallet_address: WalletAddress | None = None, before: BeforeUuid = ..., limit: Limit = 1000
+        self,
+        agent_id: UUID,
+        wallet_address: WalletAddress | None = None,
+        before: BeforeUuid = ...,
+        limit: Limit | None = None,
     ) -> list[tuple[AgentPosition, AgentTransaction]]: ...
     async def page_with_purchase(
         self, agent_id: UUID, wallet_address: WalletAddress | None = None, limit: Limit = 100, cursor: str | None = None

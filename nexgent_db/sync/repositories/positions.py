@@ -61,11 +61,12 @@ class PositionRepository(Repository, sql="positions"):
 
     @query
     def list_open(
-        self, filter: PositionFilter = _ANY, after: AfterUuid = _FIRST, limit: Limit = 1000
+        self, filter: PositionFilter = _ANY, after: AfterUuid = _FIRST, limit: Limit | None = None
     ) -> list[AgentPosition]:
         """The open positions of all agents of all users, by id; those after the key ``after`` when it is given.
 
-        ``filter`` restricts them to agents or tokens. A tenant sees those of its own agents.
+        ``filter`` restricts them to agents or tokens. A tenant sees those of its own agents. Raises ListTooLong without
+        a limit, for more than 10,000 positions.
         """
         ...
 
@@ -87,10 +88,11 @@ class PositionRepository(Repository, sql="positions"):
         ...
 
     @query
-    def list_open_tokens(self, after: AfterToken = _FIRST_TOKEN, limit: Limit = 1000) -> list[OpenToken]:
+    def list_open_tokens(self, after: AfterToken = _FIRST_TOKEN, limit: Limit | None = None) -> list[OpenToken]:
         """The tokens in which any agent has an open position, each once, by address; those after ``after`` when given.
 
-        A tenant sees the tokens of its own agents' positions.
+        A tenant sees the tokens of its own agents' positions. Raises ListTooLong without a limit, for more than 10,000
+        tokens.
         """
         ...
 
@@ -113,11 +115,12 @@ class PositionRepository(Repository, sql="positions"):
 
     @query
     def list_by_token(
-        self, token_address: TokenAddress, before: BeforeUuid = _START, limit: Limit = 1000
+        self, token_address: TokenAddress, before: BeforeUuid = _START, limit: Limit | None = None
     ) -> list[AgentPosition]:
         """All agents' open positions in the token, newest first; those after the key ``before`` when it is given.
 
-        The address is compared in its exact case; ``db.cache.positions_of_token`` takes it in any case.
+        The address is compared in its exact case; ``db.cache.positions_of_token`` takes it in any case. Raises
+        ListTooLong without a limit, for more than 10,000 positions.
         """
         ...
 
@@ -136,8 +139,13 @@ class PositionRepository(Repository, sql="positions"):
     # --- Of one user or agent ---------------------------------------------------------------------
 
     @query
-    def list_by_user(self, user_id: UUID, before: BeforeUuid = _START, limit: Limit = 1000) -> list[AgentPosition]:
-        """The open positions of all of the user's agents, newest first; those after ``before`` when it is given."""
+    def list_by_user(
+        self, user_id: UUID, before: BeforeUuid = _START, limit: Limit | None = None
+    ) -> list[AgentPosition]:
+        """The open positions of all of the user's agents, newest first; those after ``before`` when it is given.
+
+        Raises ListTooLong without a limit, for more than 10,000 positions.
+        """
         ...
 
     def page_by_user(self, user_id: UUID, limit: Limit = 100, cursor: str | None = None) -> Page[AgentPosition]:
@@ -156,11 +164,12 @@ class PositionRepository(Repository, sql="positions"):
         agent_id: UUID,
         wallet_address: WalletAddress | None = None,
         before: BeforeUuid = _START,
-        limit: Limit = 1000,
+        limit: Limit | None = None,
     ) -> list[AgentPosition]:
         """The agent's open positions of which a part was sold by take-profit, newest first; of one wallet when given.
 
-        With ``before``, those after this key: the last row's ``created_at`` and ``id``.
+        With ``before``, those after this key: the last row's ``created_at`` and ``id``. Raises ListTooLong without a
+        limit, for more than 10,000 positions.
         """
         ...
 
@@ -170,11 +179,12 @@ class PositionRepository(Repository, sql="positions"):
         agent_id: UUID,
         wallet_address: WalletAddress | None = None,
         before: BeforeUuid = _START,
-        limit: Limit = 1000,
+        limit: Limit | None = None,
     ) -> list[AgentPosition]:
         """The agent's open positions whose moon bag is activated, newest first; of one wallet when given.
 
-        With ``before``, those after this key: the last row's ``created_at`` and ``id``.
+        With ``before``, those after this key: the last row's ``created_at`` and ``id``. Raises ListTooLong without a
+        limit, for more than 10,000 positions.
         """
         ...
 
@@ -189,11 +199,12 @@ class PositionRepository(Repository, sql="positions"):
         agent_id: UUID,
         wallet_address: WalletAddress | None = None,
         before: BeforeUuid = _START,
-        limit: Limit = 1000,
+        limit: Limit | None = None,
     ) -> list[tuple[AgentPosition, AgentTransaction]]:
         """The agent's open positions, each beside its purchase transaction, newest first; of one wallet when given.
 
-        With ``before``, those after this key: the last position's ``created_at`` and ``id``.
+        With ``before``, those after this key: the last position's ``created_at`` and ``id``. Raises ListTooLong without
+        a limit, for more than 10,000 positions.
         """
         ...
 
