@@ -7,7 +7,8 @@
 -- alone it reads those of all agents, as the planner does where most tokens have one holder. So that index goes on with the
 -- agent.
 -- A cache key holds the token in lower case, and a service may ask for the positions of a token in any case: an index of
--- its own serves that, under the collation "C" so that it is the same in every locale.
+-- its own serves that, under the collation "C" so that it is the same in every locale. It adds 150 bytes to the 3,700 bytes
+-- of WAL that a buy writes.
 -- Gain: a buy and a full sale of a token that 20,000 agents hold, 200,000 positions in all: 32 ms before this index and
 -- the statements that came with it, 5 ms after.
 -- Locks: ACCESS EXCLUSIVE on agent_positions while it is rewritten (open positions only: small).
