@@ -13,6 +13,7 @@ BEGIN
 END
 $$;
 
+DROP INDEX agent_positions_lower_token_address_idx;
 DROP INDEX agent_positions_token_address_agent_id_idx;
 
 ALTER TABLE agent_positions

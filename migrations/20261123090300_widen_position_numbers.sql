@@ -6,6 +6,9 @@
 -- A token may be held by every agent. A trade looks for the agent's own position; with an index on the token
 -- alone it reads those of all agents, as the planner does where most tokens have one holder. So that index goes on with the
 -- agent.
+-- A cache key holds the token in lower case, and a service may ask for the positions of a token in any case: an index of
+-- its own serves that, under the collation "C" so that it is the same in every locale. It adds 150 bytes to the 3,700 bytes
+-- of WAL that a buy writes.
 -- Gain: a buy and a full sale of a token that 20,000 agents hold, 200,000 positions in all: 32 ms before this index and
 -- the statements that came with it, 5 ms after.
 -- Locks: ACCESS EXCLUSIVE on agent_positions while it is rewritten (open positions only: small).
@@ -61,5 +64,8 @@ ALTER TABLE agent_positions
 
 COMMENT ON COLUMN agent_positions.proceeds_sol IS 'SOL received for what was sold so far, net of fees.';
 
--- positions.find_by_wallet_and_token, cache.list_positions_of_token and the trades.
+-- positions.find_by_wallet_and_token, positions.list_open_tokens, positions.list_by_token and the trades.
 CREATE INDEX agent_positions_token_address_agent_id_idx ON agent_positions (token_address, agent_id);
+
+-- cache.list_positions_of_token, cache.list_members_of_tokens and cache.page_of_tokens.
+CREATE INDEX agent_positions_lower_token_address_idx ON agent_positions (lower(token_address COLLATE "C"));

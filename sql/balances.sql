@@ -33,6 +33,23 @@ WHERE agent_id = :agent_id
 ORDER BY token_address
 LIMIT :limit;
 
+-- name: list_by_wallets :many
+-- These wallets' balances of one token, by wallet. A wallet that never held the token has none.
+SELECT
+    id,
+    agent_id,
+    wallet_address,
+    token_address,
+    token_symbol,
+    balance,
+    last_updated,
+    version
+FROM agent_balances
+WHERE token_address = :token_address
+    AND wallet_address = ANY(:wallet_addresses)
+ORDER BY wallet_address
+LIMIT 10000; -- the caller's maximum
+
 -- name: list_ledger_differences :many
 -- The balances of the wallet that are not the sum of the changes by its transactions; without errors there are none. Reads
 -- the ledger of one wallet, so it ends in time on a database of any size; checks.sql has the same for all wallets.

@@ -316,7 +316,7 @@ ORDER BY id
 LIMIT :limit;
 
 -- name: list_positions_of_token :many
--- All agents' open positions in a token, newest first.
+-- All agents' open positions in a token, whose address may be in any case, newest first.
 SELECT
     id,
     agent_id,
@@ -348,7 +348,7 @@ SELECT
     version,
     proceeds_sol
 FROM agent_positions
-WHERE token_address = :token_address
+WHERE lower(token_address COLLATE "C") = lower(:token_address COLLATE "C")
 ORDER BY created_at DESC, id DESC
 LIMIT :limit;
 
@@ -433,13 +433,13 @@ ORDER BY agent_id, wallet_address, token_address
 LIMIT :limit;
 
 -- name: list_members_of_tokens :many
--- The ids of the open positions in these tokens.
+-- The ids of the open positions in these tokens, which are in lower case, as the sets' owners are.
 SELECT
-    token_address AS owner,
+    lower(token_address COLLATE "C") AS owner,
     id::text AS member
 FROM agent_positions
-WHERE token_address = ANY(:token_addresses)
-ORDER BY token_address, id
+WHERE lower(token_address COLLATE "C") = ANY(:token_addresses)
+ORDER BY lower(token_address COLLATE "C"), id
 LIMIT :limit;
 
 -- name: list_members_of_wallets :many
@@ -545,10 +545,10 @@ ORDER BY wallet_address
 LIMIT :limit;
 
 -- name: page_of_tokens :many
--- The next page of tokens with open positions, by address.
-SELECT token_address
+-- The next page of tokens with open positions, in lower case, by address.
+SELECT lower(token_address COLLATE "C") AS token_address
 FROM agent_positions
-WHERE token_address > :after
-GROUP BY token_address
-ORDER BY token_address
+WHERE lower(token_address COLLATE "C") > :after
+GROUP BY lower(token_address COLLATE "C")
+ORDER BY lower(token_address COLLATE "C")
 LIMIT :limit;

@@ -512,6 +512,7 @@ CREATE TABLE agent_positions (
     CONSTRAINT agent_positions_purchase_transaction_id_fkey FOREIGN KEY (purchase_transaction_id) REFERENCES agent_transactions(id) ON UPDATE CASCADE ON DELETE RESTRICT
 );
 CREATE UNIQUE INDEX agent_positions_agent_id_wallet_address_token_address_key ON agent_positions (agent_id, wallet_address, token_address);
+CREATE INDEX agent_positions_lower_token_address_idx ON agent_positions (lower(token_address::text COLLATE "C"));
 CREATE UNIQUE INDEX agent_positions_purchase_transaction_id_key ON agent_positions (purchase_transaction_id);
 CREATE INDEX agent_positions_token_address_agent_id_idx ON agent_positions (token_address, agent_id);
 CREATE TRIGGER agent_positions_own_purchase BEFORE INSERT OR UPDATE OF agent_id, wallet_address, purchase_transaction_id ON agent_positions FOR EACH ROW WHEN (current_setting('nexgent.trade'::text, true) IS DISTINCT FROM 'on'::text) EXECUTE FUNCTION require_own_purchase();

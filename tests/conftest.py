@@ -22,6 +22,7 @@ from pytest_postgresql.janitor import DatabaseJanitor
 from nexgent_db.embedded import _binaries, postgres, valkey
 from nexgent_db.migrations import Migrator
 from tests.support.servers.in_memory import in_memory
+from tests.support.servers.roles import RoledDatabase, new_prefix, roles_dropped
 
 
 def _set_aside(name: str) -> str | None:
@@ -145,6 +146,19 @@ def empty_database(pg_server: SimpleNamespace) -> Iterator[str]:
     """A database of the test's own with nothing in it."""
     with new_database(pg_server, None) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def roled(server_url: str, migrated_template: NoopExecutor) -> Iterator[RoledDatabase]:
+    """A migrated database with the roles of sql/roles.sql, shared by the session: make your own users in it."""
+    prefix = new_prefix()
+    with (
+        roles_dropped(server_url, prefix),
+        new_database(migrated_template, migrated_template.template_dbname) as url,
+    ):
+        database = RoledDatabase(url, prefix)
+        database.apply()
+        yield database
 
 
 @pytest.fixture(scope="session")

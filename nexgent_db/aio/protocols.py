@@ -25,11 +25,24 @@ from nexgent_db.models.base import (
     TradingMode,
     WalletAddress,
 )
-from nexgent_db.models.filters import SignalFilter, SwapFilter, TransactionFilter
+from nexgent_db.models.filters import PositionFilter, SignalFilter, SwapFilter, TransactionFilter
 from nexgent_db.models.historical_swaps import AgentHistoricalSwap, ClosedTrades
-from nexgent_db.models.pages import BeforeNumber, BeforeUuid, Page
+from nexgent_db.models.pages import (
+    AfterToken,
+    AfterUuid,
+    BeforeNumber,
+    BeforeUuid,
+    Page,
+)
 from nexgent_db.models.performance import Performance
-from nexgent_db.models.positions import AgentPosition, OpenPositions, PriceUpdate, RecordedPrices
+from nexgent_db.models.positions import (
+    AgentPosition,
+    OpenPositions,
+    OpenToken,
+    PriceUpdate,
+    RecordedPrices,
+    TakeProfitSummary,
+)
 from nexgent_db.models.signals import (
     EligibleAgent,
     FinalStatus,
@@ -142,6 +155,9 @@ class BalanceRepositoryProtocol(Protocol):
     async def list_by_wallet(
         self, agent_id: UUID, wallet_address: WalletAddress, limit: Limit = 1000
     ) -> list[AgentBalance]: ...
+    async def list_by_wallets(
+        self, token_address: TokenAddress, wallet_addresses: list[WalletAddress]
+    ) -> list[AgentBalance]: ...
     async def list_ledger_differences(
         self, wallet_address: WalletAddress, limit: Limit = 1000
     ) -> list[LedgerDifference]: ...
@@ -210,6 +226,58 @@ class PositionRepositoryProtocol(Protocol):
         self, agent_id: UUID, wallet_address: WalletAddress | None = None, limit: Limit = 1000
     ) -> list[AgentPosition]: ...
     async def total_by_wallet(self, agent_id: UUID, wallet_address: WalletAddress) -> OpenPositions: ...
+    async def list_open(
+        self, filter: PositionFilter = ..., after: AfterUuid = ..., limit: Limit | None = None
+    ) -> list[AgentPosition]: ...
+    async def page_open(
+        self, filter: PositionFilter = ..., limit: Limit = 100, cursor: str | None = None
+    ) -> Page[AgentPosition]: ...
+    def stream_open(self, filter: PositionFilter = ...) -> AsyncIterator[AgentPosition]: ...
+    async def list_open_tokens(self, after: AfterToken = ..., limit: Limit | None = None) -> list[OpenToken]: ...
+    async def page_open_tokens(self, limit: Limit = 100, cursor: str | None = None) -> Page[OpenToken]: ...
+    def stream_open_tokens(self) -> AsyncIterator[OpenToken]: ...
+    async def list_by_token(
+        self, token_address: TokenAddress, before: BeforeUuid = ..., limit: Limit | None = None
+    ) -> list[AgentPosition]: ...
+    async def page_by_token(
+        self, token_address: TokenAddress, limit: Limit = 100, cursor: str | None = None
+    ) -> Page[AgentPosition]: ...
+    async def list_by_user(
+        self, user_id: UUID, before: BeforeUuid = ..., limit: Limit | None = None
+    ) -> list[AgentPosition]: ...
+    async def page_by_user(
+        self, user_id: UUID, limit: Limit = 100, cursor: str | None = None
+    ) -> Page[AgentPosition]: ...
+    async def list_with_take_profit_activity(
+        self,
+        agent_id: UUID,
+        wallet_address: WalletAddress | None = None,
+        before: BeforeUuid = ...,
+        limit: Limit | None = None,
+    ) -> list[AgentPosition]: ...
+    async def list_moon_bags(
+        self,
+        agent_id: UUID,
+        wallet_address: WalletAddress | None = None,
+        before: BeforeUuid = ...,
+        limit: Limit | None = None,
+    ) -> list[AgentPosition]: ...
+    async def summarise_take_profits(
+        self, agent_id: UUID, wallet_address: WalletAddress | None = None
+    ) -> TakeProfitSummary: ...
+    async def list_with_purchase(
+        self,
+        agent_id: UUID,
+        wallet_address: WalletAddress | None = None,
+        before: BeforeUuid = ...,
+        limit: Limit | None = None,
+    ) -> list[tuple[AgentPosition, AgentTransaction]]: ...
+    async def page_with_purchase(
+        self, agent_id: UUID, wallet_address: WalletAddress | None = None, limit: Limit = 100, cursor: str | None = None
+    ) -> Page[tuple[AgentPosition, AgentTransaction]]: ...
+    def stream_with_purchase(
+        self, agent_id: UUID, wallet_address: WalletAddress | None = None
+    ) -> AsyncIterator[tuple[AgentPosition, AgentTransaction]]: ...
     async def record_prices(self, prices: Sequence[PriceUpdate]) -> RecordedPrices: ...
 
 

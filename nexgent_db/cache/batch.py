@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from nexgent_db.cache.codec import BALANCE, CLOSED, POSITION, encode_config, version_of
-from nexgent_db.cache.keys import CacheKeys
+from nexgent_db.cache.keys import CacheKeys, lower_case
 from nexgent_db.models.balances import AgentBalance
 from nexgent_db.models.cache import CacheChange, CachedAgent
 from nexgent_db.models.positions import AgentPosition
@@ -178,7 +178,7 @@ class Batch:
         sets = (self._keys.positions_of_agent(agent_id), str(agent_id), member, sign)
         if token_address is None:
             return sets
-        return (*sets, self._keys.positions_of_token(token_address), token_address, member, sign)
+        return (*sets, self._keys.positions_of_token(token_address), lower_case(token_address), member, sign)
 
     def _set_of_balance(self, agent_id: UUID, wallet_address: str, token_address: str, sign: str) -> tuple[str, ...]:
         return (self._keys.balances_of_wallet(wallet_address), f"{agent_id} {wallet_address}", token_address, sign)

@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Final, Literal
 from uuid import UUID
 
-from nexgent_db.cache.keys import COMPLETE, COORDINATION_PREFIXES, FENCE, LOAD_LEASE, CacheKeys
+from nexgent_db.cache.keys import COMPLETE, COORDINATION_PREFIXES, FENCE, LOAD_LEASE, CacheKeys, lower_case
 
 _UUID: Final = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _POSITION: Final = re.compile(f"position:({_UUID})")
@@ -121,8 +121,8 @@ def set_of_agent(agent_id: UUID, keys: CacheKeys) -> IndexSet:
 
 
 def set_of_token(token_address: str, keys: CacheKeys) -> IndexSet:
-    """The positions in the token."""
-    return IndexSet("token", keys.positions_of_token(token_address), token_address, keys.positions)
+    """The positions in the token, and in any token that differs from it by case alone: the owner is in lower case."""
+    return IndexSet("token", keys.positions_of_token(token_address), lower_case(token_address), keys.positions)
 
 
 def set_of_wallet(agent_id: UUID, wallet_address: str, keys: CacheKeys) -> IndexSet:

@@ -22,13 +22,15 @@
 | ``idempotency:{operation}`` | the result of an operation | 5 minutes |
 | ``lock:{resource}`` | the token of the lock's holder | 10 seconds unless extended |
 
-All begin with the prefix. Token addresses are in lower case in ``token:`` and ``price:``; two tokens that differ by
-case alone share the key, so the value there names its owner.
+All begin with the prefix. Token addresses are in lower case in ``token:`` and ``price:``, so two tokens that differ by
+case alone share a key. The set of positions there has the positions in both, and its reader chooses; a price names its
+token.
 """
 
 from __future__ import annotations
 
 import re
+import string
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -54,8 +56,18 @@ SCANNER_MS: Final = 10_000
 
 assert LATEST_MS < FENCE_MS
 
+_LOWER_CASE: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
 COORDINATION_PREFIXES: Final = ("signal_create:", "signal:", "idempotency:", "lock:")
 """The prefixes of the keys that are no copies of rows: a reset leaves them."""
+
+
+def lower_case(token_address: str) -> str:
+    """The token address with A to Z in lower case, as ``lower(token_address COLLATE "C")`` is in the database.
+
+    Other letters stay: what they become depends on Unicode's version here, and on the locale there.
+    """
+    return token_address.translate(_LOWER_CASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +123,8 @@ class CacheKeys:
         return f"{self.prefix}agent:{agent_id}:positions"
 
     def positions_of_token(self, token_address: str) -> str:
-        """The ids of the positions in the token."""
-        return f"{self.prefix}token:{token_address.lower()}:positions"
+        """The ids of the positions in the token, and in any token that differs from it by case alone."""
+        return f"{self.prefix}token:{lower_case(token_address)}:positions"
 
     def balances(self, agent_id: UUID, wallet_address: str) -> str:
         """The prefix of the keys of a wallet's balances."""
@@ -153,7 +165,7 @@ class CacheKeys:
 
     def price(self, token_address: str) -> str:
         """A token's price."""
-        return f"{self.prefix}price:{token_address.lower()}"
+        return f"{self.prefix}price:{lower_case(token_address)}"
 
     def signal_create(self, user_id: UUID | None, token_address: str, signal_type: str, strength: int) -> str:
         """The claim of such a signal."""

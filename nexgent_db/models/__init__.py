@@ -6,11 +6,18 @@ from nexgent_db.models.balance_snapshots import AgentBalanceSnapshot, BalanceSna
 from nexgent_db.models.balances import AgentBalance, LedgerDifference
 from nexgent_db.models.base import SOL_MINT, Exact, Percent, TokenNumber, TradingMode, UsdNumber
 from nexgent_db.models.cache import TokenPrice, TradingFlags
-from nexgent_db.models.filters import SignalFilter, SwapFilter, TransactionFilter
+from nexgent_db.models.filters import PositionFilter, SignalFilter, SwapFilter, TransactionFilter
 from nexgent_db.models.historical_swaps import AgentHistoricalSwap, ClosedTrades, CloseReason
-from nexgent_db.models.pages import BeforeNumber, BeforeUuid, Page
+from nexgent_db.models.pages import AfterToken, AfterUuid, BeforeNumber, BeforeUuid, Page
 from nexgent_db.models.performance import Performance
-from nexgent_db.models.positions import AgentPosition, OpenPositions, PriceUpdate, RecordedPrices
+from nexgent_db.models.positions import (
+    AgentPosition,
+    OpenPositions,
+    OpenToken,
+    PriceUpdate,
+    RecordedPrices,
+    TakeProfitSummary,
+)
 from nexgent_db.models.signals import (
     EligibleAgent,
     ExecutionStatus,
@@ -61,6 +68,8 @@ from nexgent_db.models.wallets import AgentWallet
 __all__ = [
     "FULL_ACCESS",
     "SOL_MINT",
+    "AfterToken",
+    "AfterUuid",
     "Agent",
     "AgentBalance",
     "AgentBalanceSnapshot",
@@ -91,11 +100,13 @@ __all__ = [
     "MoonBag",
     "NewApiKey",
     "OpenPositions",
+    "OpenToken",
     "Operation",
     "Page",
     "Percent",
     "Performance",
     "PositionCalculator",
+    "PositionFilter",
     "PositionSizes",
     "PriceUpdate",
     "PurchaseLimits",
@@ -116,6 +127,7 @@ __all__ = [
     "TakeProfit",
     "TakeProfitLevel",
     "TakeProfitOrder",
+    "TakeProfitSummary",
     "TokenNumber",
     "TokenPrice",
     "TradeRequest",

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from nexgent_db.errors import InvalidInput
 from nexgent_db.models.base import (
+    MANY,
     UUID,
     AwareDatetime,
     BigInt,
@@ -21,6 +22,7 @@ from nexgent_db.models.base import (
 from nexgent_db.models.transactions import TransactionType
 
 Ids = Annotated[list[UUID], Field(min_length=1, max_length=1000)]
+Tokens = Annotated[list[TokenAddress], Field(min_length=1, max_length=MANY)]
 Strength = Annotated[int, Field(ge=1, le=100)]
 
 
@@ -35,6 +37,13 @@ class _Filter(Input):
             if highest_name != lowest_name and lowest is not None and highest is not None and lowest > highest:
                 raise InvalidInput(lowest_name, f"{lowest} is above {highest_name}, {highest}")
         return self
+
+
+class PositionFilter(_Filter):
+    """A filter of all agents' open positions. Tokens are compared in their exact case."""
+
+    agent_ids: Ids | None = None
+    token_addresses: Tokens | None = None
 
 
 class TransactionFilter(_Filter):

@@ -88,3 +88,27 @@ class PriceOutcome(Row):
 
     outcome: str
     position_id: UUID
+
+
+class OpenToken(Row):
+    """A token in which positions are open, and the number of these positions, of all agents."""
+
+    token_address: str
+    positions: int
+
+
+class TakeProfitSummary(Row):
+    """The take-profits of an agent's open positions, in one row.
+
+    ``with_take_profits`` counts the positions of which a part was sold by take-profit, ``levels_hit`` the levels that
+    these sales served, ``moon_bags`` the positions whose moon bag is activated. ``realized_profit_sol`` is the profit
+    of these sales, ``proceeds_sol`` what they brought, net of fees. ``last_take_profit_time`` is None without one.
+    """
+
+    open_positions: int
+    with_take_profits: int
+    levels_hit: int
+    moon_bags: int
+    realized_profit_sol: TokenNumber
+    proceeds_sol: TokenNumber
+    last_take_profit_time: AwareDatetime | None

@@ -26,11 +26,24 @@ from nexgent_db.models.base import (
     TradingMode,
     WalletAddress,
 )
-from nexgent_db.models.filters import SignalFilter, SwapFilter, TransactionFilter
+from nexgent_db.models.filters import PositionFilter, SignalFilter, SwapFilter, TransactionFilter
 from nexgent_db.models.historical_swaps import AgentHistoricalSwap, ClosedTrades
-from nexgent_db.models.pages import BeforeNumber, BeforeUuid, Page
+from nexgent_db.models.pages import (
+    AfterToken,
+    AfterUuid,
+    BeforeNumber,
+    BeforeUuid,
+    Page,
+)
 from nexgent_db.models.performance import Performance
-from nexgent_db.models.positions import AgentPosition, OpenPositions, PriceUpdate, RecordedPrices
+from nexgent_db.models.positions import (
+    AgentPosition,
+    OpenPositions,
+    OpenToken,
+    PriceUpdate,
+    RecordedPrices,
+    TakeProfitSummary,
+)
 from nexgent_db.models.signals import (
     EligibleAgent,
     FinalStatus,
@@ -143,6 +156,9 @@ class BalanceRepositoryProtocol(Protocol):
     def list_by_wallet(
         self, agent_id: UUID, wallet_address: WalletAddress, limit: Limit = 1000
     ) -> list[AgentBalance]: ...
+    def list_by_wallets(
+        self, token_address: TokenAddress, wallet_addresses: list[WalletAddress]
+    ) -> list[AgentBalance]: ...
     def list_ledger_differences(self, wallet_address: WalletAddress, limit: Limit = 1000) -> list[LedgerDifference]: ...
 
 
@@ -209,6 +225,56 @@ class PositionRepositoryProtocol(Protocol):
         self, agent_id: UUID, wallet_address: WalletAddress | None = None, limit: Limit = 1000
     ) -> list[AgentPosition]: ...
     def total_by_wallet(self, agent_id: UUID, wallet_address: WalletAddress) -> OpenPositions: ...
+    def list_open(
+        self, filter: PositionFilter = ..., after: AfterUuid = ..., limit: Limit | None = None
+    ) -> list[AgentPosition]: ...
+    def page_open(
+        self, filter: PositionFilter = ..., limit: Limit = 100, cursor: str | None = None
+    ) -> Page[AgentPosition]: ...
+    def stream_open(self, filter: PositionFilter = ...) -> Iterator[AgentPosition]: ...
+    def list_open_tokens(self, after: AfterToken = ..., limit: Limit | None = None) -> list[OpenToken]: ...
+    def page_open_tokens(self, limit: Limit = 100, cursor: str | None = None) -> Page[OpenToken]: ...
+    def stream_open_tokens(self) -> Iterator[OpenToken]: ...
+    def list_by_token(
+        self, token_address: TokenAddress, before: BeforeUuid = ..., limit: Limit | None = None
+    ) -> list[AgentPosition]: ...
+    def page_by_token(
+        self, token_address: TokenAddress, limit: Limit = 100, cursor: str | None = None
+    ) -> Page[AgentPosition]: ...
+    def list_by_user(
+        self, user_id: UUID, before: BeforeUuid = ..., limit: Limit | None = None
+    ) -> list[AgentPosition]: ...
+    def page_by_user(self, user_id: UUID, limit: Limit = 100, cursor: str | None = None) -> Page[AgentPosition]: ...
+    def list_with_take_profit_activity(
+        self,
+        agent_id: UUID,
+        wallet_address: WalletAddress | None = None,
+        before: BeforeUuid = ...,
+        limit: Limit | None = None,
+    ) -> list[AgentPosition]: ...
+    def list_moon_bags(
+        self,
+        agent_id: UUID,
+        wallet_address: WalletAddress | None = None,
+        before: BeforeUuid = ...,
+        limit: Limit | None = None,
+    ) -> list[AgentPosition]: ...
+    def summarise_take_profits(
+        self, agent_id: UUID, wallet_address: WalletAddress | None = None
+    ) -> TakeProfitSummary: ...
+    def list_with_purchase(
+        self,
+        agent_id: UUID,
+        wallet_address: WalletAddress | None = None,
+        before: BeforeUuid = ...,
+        limit: Limit | None = None,
+    ) -> list[tuple[AgentPosition, AgentTransaction]]: ...
+    def page_with_purchase(
+        self, agent_id: UUID, wallet_address: WalletAddress | None = None, limit: Limit = 100, cursor: str | None = None
+    ) -> Page[tuple[AgentPosition, AgentTransaction]]: ...
+    def stream_with_purchase(
+        self, agent_id: UUID, wallet_address: WalletAddress | None = None
+    ) -> Iterator[tuple[AgentPosition, AgentTransaction]]: ...
     def record_prices(self, prices: Sequence[PriceUpdate]) -> RecordedPrices: ...
 
 

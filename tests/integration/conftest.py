@@ -1,4 +1,4 @@
-"""Fixtures: a folder of migrations, a database with roles, a database that Prisma made, a Valkey to disturb."""
+"""Fixtures: a folder of migrations, a database that Prisma made, a Valkey to disturb."""
 
 from __future__ import annotations
 
@@ -6,28 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pytest_postgresql.executors import NoopExecutor
 
-from tests.conftest import new_database
 from tests.support.browser import Browser, chromium
 from tests.support.builders.migrating import Write
 from tests.support.faults.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.support.servers.prisma import Prisma, make_as_prisma_does
-from tests.support.servers.roles import RoledDatabase, new_prefix, roles_dropped
 from tests.support.servers.valkey_server import ValkeyServer, valkey_server
-
-
-@pytest.fixture(scope="session")
-def roled(server_url: str, migrated_template: NoopExecutor) -> Iterator[RoledDatabase]:
-    """A migrated database with the roles of sql/roles.sql, shared by the session: make your own users in it."""
-    prefix = new_prefix()
-    with (
-        roles_dropped(server_url, prefix),
-        new_database(migrated_template, migrated_template.template_dbname) as url,
-    ):
-        database = RoledDatabase(url, prefix)
-        database.apply()
-        yield database
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -14,8 +15,8 @@ from psycopg import RawCursor
 from pytest_postgresql.executors import NoopExecutor
 
 from nexgent_db import Database
-from nexgent_db.models import SignalFilter, SwapFilter, TransactionFilter
-from nexgent_db.models.pages import BeforeNumber, BeforeUuid
+from nexgent_db.models import PositionFilter, SignalFilter, SwapFilter, TransactionFilter
+from nexgent_db.models.pages import AfterToken, AfterUuid, BeforeNumber, BeforeUuid
 from nexgent_db.sync.session import FETCH_BATCH_SIZE
 from tests.conftest import new_database
 from tests.integration.sync.factories import Owner, new_owner
@@ -42,7 +43,14 @@ SELECT md5('s' || n)::uuid, %(agent)s, %(wallet)s, 'M', 'M', 1, 1, 1, 0, 0, 0, %
 FROM generate_series(1, %(rows)s) AS n;
 INSERT INTO trading_signals (token_address, signal_type, signal_strength, user_id, created_at)
 SELECT 'M', 'BUY', 1, %(user)s, %(start)s + n * interval '1 second' FROM generate_series(1, %(rows)s) AS n;
-ANALYZE agent_transactions, agent_historical_swaps, trading_signals;
+INSERT INTO agent_positions (
+    id, agent_id, wallet_address, token_address, token_symbol, purchase_transaction_id, purchase_price,
+    purchase_amount, remaining_amount, total_invested_sol, created_at
+)
+SELECT md5('p' || n)::uuid, %(agent)s, %(wallet)s, 'T' || lpad(n::text, 6, '0'), 'T', md5('t' || n)::uuid, 1, 1, 1, 1,
+    %(start)s + n * interval '1 second'
+FROM generate_series(1, %(rows)s) AS n;
+ANALYZE agent_transactions, agent_historical_swaps, trading_signals, agent_positions;
 """
 
 
@@ -103,10 +111,24 @@ def signals(db: Database, owner: Owner, before: BeforeUuid) -> tuple[bytes, tupl
     return call.text, call.values
 
 
+def open_positions(db: Database, owner: Owner, before: BeforeUuid) -> tuple[bytes, tuple[object, ...]]:
+    """The statement of a page; it is ordered by id."""
+    after = AfterUuid(after_id=None if before.before_time is None else UUID(int=0xF << 124))
+    call = db.positions.queries["list_open"].call((PositionFilter(), after, A_PAGE + 1), {})
+    return call.text, call.values
+
+
+def open_tokens(db: Database, owner: Owner, before: BeforeUuid) -> tuple[bytes, tuple[object, ...]]:
+    """The statement of a page; it is ordered by token."""
+    after = AfterToken(after_token=None if before.before_time is None else f"T{9_999 * A_PAGE:06}")
+    call = db.positions.queries["list_open_tokens"].call((after, A_PAGE + 1), {})
+    return call.text, call.values
+
+
 Statement = Callable[[Database, Owner, BeforeUuid], tuple[bytes, tuple[object, ...]]]
 
 
-@pytest.mark.parametrize("statement", [transactions, swaps, signals])
+@pytest.mark.parametrize("statement", [transactions, swaps, signals, open_positions, open_tokens])
 def test_page_ten_thousand_reads_as_few_rows_as_page_one(filled: tuple[Database, Owner], statement: Statement) -> None:
     db, owner = filled
     place = START + timedelta(seconds=ROWS - 9_999 * A_PAGE)
@@ -115,6 +137,21 @@ def test_page_ten_thousand_reads_as_few_rows_as_page_one(filled: tuple[Database,
     blocks, rows = cost(db, *statement(db, owner, deep))
     assert rows <= rows_of_first + 2 * A_PAGE
     assert blocks <= blocks_of_first + 10
+
+
+def test_page_of_token_or_agent_reads_only_its_positions(filled: tuple[Database, Owner]) -> None:
+    db, _ = filled
+    stranger = new_owner(db)
+    tokens = [f"T{number:06}" for number in range(1, 100_001, 10_000)]
+    for filter_, count in (
+        (PositionFilter(token_addresses=tokens), len(tokens)),
+        (PositionFilter(token_addresses=tokens, agent_ids=[stranger.agent_id]), len(tokens)),
+        (PositionFilter(agent_ids=[stranger.agent_id]), 0),
+    ):
+        call = db.positions.queries["list_open"].call((filter_, AfterUuid(), 1000), {})
+        blocks, rows = cost(db, call.text, call.values)
+        assert rows <= 6 * count
+        assert blocks <= 20 * (count + 1)
 
 
 def test_offset_reads_more_rows(filled: tuple[Database, Owner]) -> None:
@@ -153,6 +190,33 @@ def test_stream_memory_does_not_grow_with_rows(filled: tuple[Database, Owner]) -
     few = peak_of_streaming(db, owner, 3 * FETCH_BATCH_SIZE)
     many = peak_of_streaming(db, owner, 30 * FETCH_BATCH_SIZE)
     assert many < 1.2 * few
+
+
+STREAMS: dict[str, Callable[[Database, Owner], Iterator[object]]] = {
+    "open positions": lambda db, _: db.positions.stream_open(),
+    "open tokens": lambda db, _: db.positions.stream_open_tokens(),
+    "positions with purchase": lambda db, owner: db.positions.stream_with_purchase(owner.agent_id),
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_stream_of_positions_has_constant_memory(filled: tuple[Database, Owner], name: str) -> None:
+    db, owner = filled
+
+    def peak_of(rows: int) -> int:
+        """As above, of so many rows of the stream."""
+        tracemalloc.start()
+        try:
+            stream = STREAMS[name](db, owner)
+            assert sum(1 for _ in islice(stream, rows)) == rows
+            stream.close()  # type: ignore[attr-defined]
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak_of(10)
+    few = peak_of(3 * FETCH_BATCH_SIZE)
+    assert peak_of(30 * FETCH_BATCH_SIZE) < 1.2 * few
 
 
 def test_stream_reads_from_server_side_cursor(filled: tuple[Database, Owner]) -> None:

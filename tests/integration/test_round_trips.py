@@ -12,7 +12,7 @@ import pytest
 
 from nexgent_db import Database
 from nexgent_db.errors import Oversell
-from nexgent_db.models import PriceUpdate, RecordedPrices
+from nexgent_db.models import SOL_MINT, PriceUpdate, RecordedPrices
 from nexgent_db.settings import Settings
 from tests.integration.sync.factories import Owner, funded_owner, new_owner
 from tests.support.oracles.round_trips import round_trips
@@ -93,6 +93,40 @@ def test_list_is_one_round_trip(db: Database, owner: Owner) -> None:
     for _ in range(5):
         _buy(db, owner)
     assert _count(db, lambda: db.positions.list_by_agent(owner.agent_id)) == 1
+
+
+def test_each_list_of_positions_is_one_round_trip(db: Database, owner: Owner) -> None:
+    for _ in range(5):
+        _buy(db, owner)
+    lists: tuple[Callable[[], object], ...] = (
+        db.positions.list_open,
+        db.positions.page_open,
+        db.positions.list_open_tokens,
+        db.positions.page_open_tokens,
+        lambda: db.positions.list_by_token("T"),
+        lambda: db.positions.page_by_token("T"),
+        lambda: db.positions.list_by_user(owner.user_id),
+        lambda: db.positions.page_by_user(owner.user_id),
+        lambda: db.positions.list_with_take_profit_activity(owner.agent_id),
+        lambda: db.positions.list_moon_bags(owner.agent_id),
+        lambda: db.positions.summarise_take_profits(owner.agent_id),
+        lambda: db.positions.list_with_purchase(owner.agent_id),
+        lambda: db.positions.page_with_purchase(owner.agent_id),
+        lambda: db.balances.list_by_wallets(SOL_MINT, [owner.wallet_address]),
+    )
+    assert [_count(db, read) for read in lists] == [1] * len(lists)
+
+
+def test_stream_is_one_round_trip_for_a_thousand_rows_and_four_around(db: Database, owner: Owner) -> None:
+    """BEGIN; the cursor; its rows; CLOSE; COMMIT."""
+    for _ in range(5):
+        _buy(db, owner)
+    for stream in (
+        db.positions.stream_open,
+        db.positions.stream_open_tokens,
+        lambda: db.positions.stream_with_purchase(owner.agent_id),
+    ):
+        assert _count(db, lambda stream=stream: list(stream())) <= 5  # type: ignore[misc]
 
 
 def test_transaction_adds_two_round_trips(db: Database, owner: Owner) -> None:

@@ -24,7 +24,7 @@ from nexgent_db.aio.repositories.positions import PositionRepository
 from nexgent_db.aio.session import Session
 from nexgent_db.cache.batch import Batch
 from nexgent_db.cache.codec import BALANCE, POSITION, version_of
-from nexgent_db.cache.keys import CacheKeys
+from nexgent_db.cache.keys import CacheKeys, lower_case
 from nexgent_db.errors import InvalidInput, InvalidTradingConfig, NexgentError
 from nexgent_db.models.balances import AgentBalance
 from nexgent_db.models.base import TokenAddress, WalletAddress
@@ -121,17 +121,22 @@ class AsyncCache:
     async def positions_of_token(
         self, token_address: TokenAddress, *, at_least: int | None = None
     ) -> list[AgentPosition]:
-        """The open positions in the token, of all agents, newest first. Raises InvalidInput above 10,000."""
-        key = self._keys.positions_of_token(token_address)
+        """The open positions in the token, of all agents, newest first. The address may be in any case.
+
+        Positions in exactly this token come alone. Without one, the positions in the token that differs from it by case
+        alone. Each row has its token's address. Raises InvalidInput for 10,000 positions or more; when several tokens
+        differ from the address by case alone, and none is equal to it.
+        """
+        owner, key = lower_case(token_address), self._keys.positions_of_token(token_address)
         cached, load = await self._reader.positions(
-            key, token_address, self._keys.positions, lambda row: row.token_address == token_address, at_least
+            key, owner, self._keys.positions, lambda row: lower_case(row.token_address) == owner, at_least
         )
         if cached is not None:
-            return cached
+            return _of_token(token_address, cached)
         rows = await self._queries.list_positions_of_token(token_address, MAX_ROWS)
         _ensure_limit(rows, "token_address")
-        await self._reader.store_positions(load, rows, key, token_address)
-        return newest_first(rows)
+        await self._reader.store_positions(load, rows, key, owner)
+        return _of_token(token_address, newest_first(rows))
 
     async def balance(
         self,
@@ -267,6 +272,14 @@ class AsyncCache:
 def _ensure_limit(rows: Sequence[object], field: str) -> None:
     if len(rows) >= MAX_ROWS:
         raise InvalidInput(field, f"has {MAX_ROWS} rows or more: read them from the database, page by page")
+
+
+def _of_token(token_address: str, rows: Sequence[AgentPosition]) -> list[AgentPosition]:
+    """Of the positions in tokens that differ by case alone, those in the one that is meant."""
+    tokens = {row.token_address for row in rows}
+    if token_address not in tokens and len(tokens) > 1:
+        raise InvalidInput("token_address", f"may be {' or '.join(sorted(tokens))}: the exact address is needed")
+    return [row for row in rows if len(tokens) == 1 or row.token_address == token_address]
 
 
 def _flags(

@@ -73,7 +73,7 @@ class CacheQueries(Repository, sql="cache"):
 
     @query
     async def list_positions_of_token(self, token_address: TokenAddress, limit: int) -> list[AgentPosition]:
-        """The open positions in a token."""
+        """The open positions in a token, whose address may be in any case."""
         ...
 
     @query
@@ -100,7 +100,7 @@ class CacheQueries(Repository, sql="cache"):
 
     @query
     async def list_members_of_tokens(self, token_addresses: list[str], limit: int) -> list[SetMember]:
-        """The open positions in the tokens, each by its id."""
+        """The open positions in the tokens, which are in lower case, each by its id."""
         ...
 
     @query
@@ -135,5 +135,5 @@ class CacheQueries(Repository, sql="cache"):
 
     @query
     async def page_of_tokens(self, after: str, limit: int) -> list[str]:
-        """The next tokens that positions are open in, by address."""
+        """The next tokens that positions are open in, in lower case, by address."""
         ...

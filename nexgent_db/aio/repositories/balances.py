@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from uuid import UUID
+
+from pydantic import Field
 
 from nexgent_db.aio.repositories.base import Repository
 from nexgent_db.models.balances import AgentBalance, LedgerDifference
-from nexgent_db.models.base import Limit, TokenAddress, WalletAddress
+from nexgent_db.models.base import MANY, Limit, TokenAddress, WalletAddress
 from nexgent_db.queries.binding import query
 
 
@@ -25,6 +28,16 @@ class BalanceRepository(Repository, sql="balances"):
         self, agent_id: UUID, wallet_address: WalletAddress, limit: Limit = 1000
     ) -> list[AgentBalance]:
         """The wallet's balances by token address, including those that are 0 now."""
+        ...
+
+    @query
+    async def list_by_wallets(
+        self, token_address: TokenAddress, wallet_addresses: Annotated[list[WalletAddress], Field(max_length=MANY)]
+    ) -> list[AgentBalance]:
+        """The balances of one token in up to 10,000 wallets, by wallet; a wallet that never held the token has none.
+
+        Raises InvalidInput for more than 10,000 wallets.
+        """
         ...
 
     @query

@@ -193,6 +193,25 @@ async def test_lists_filter_by_wallet_or_return_all(db: AsyncDatabase, owner: Ow
     assert (still_open.open, still_open.realized_profit_sol) == (1, 0)
 
 
+async def test_balances_of_one_token_are_listed_for_many_wallets(db: AsyncDatabase, owner: Owner) -> None:
+    other, empty = await new_owner(db), await new_owner(db)
+    for holder in (owner, other):
+        await db.trades.deposit(holder.deposit("10"))
+        await db.trades.deposit(holder.deposit("5", TOKEN))
+    wallets = [owner.wallet_address, other.wallet_address, empty.wallet_address, owner.wallet_address, "nowhere"]
+    listed = await db.balances.list_by_wallets(SOL_MINT, wallets)
+    assert {row.wallet_address: (row.token_address, row.balance) for row in listed} == {
+        owner.wallet_address: (SOL_MINT, 10),
+        other.wallet_address: (SOL_MINT, 10),
+    }
+    assert len(listed) == 2
+    assert await db.balances.list_by_wallets(SOL_MINT, []) == []
+    for token, given, field in ((SOL_MINT, ["W"] * 10_001, "wallet_addresses"), ("", ["W"], "token_address")):
+        with pytest.raises(InvalidInput) as refused:
+            await db.balances.list_by_wallets(token, given)
+        assert refused.value.field == field
+
+
 async def test_requests_are_found_by_their_ids(db: AsyncDatabase, owner: Owner) -> None:
     orders = [owner.deposit("10"), owner.deposit("20")]
     for order in orders:

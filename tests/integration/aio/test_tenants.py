@@ -24,7 +24,7 @@ from nexgent_db.errors import (
     TenantNotIsolated,
     WalletNotFound,
 )
-from nexgent_db.models import BalanceSnapshotOrder, SignalOrder
+from nexgent_db.models import BalanceSnapshotOrder, PositionFilter, SignalOrder
 from nexgent_db.settings import Settings
 from tests.integration.aio.factories import Owner, new_owner
 from tests.support.servers.roles import RoledDatabase
@@ -75,8 +75,9 @@ async def new_user(db: AsyncDatabase) -> User:
     await db.trades.deposit(owner.deposit("100"))
     bought = await db.trades.buy(owner.buy("10", "10", f"closed{token}"[:44]))
     sold = await db.trades.sell(owner.sell("10", "11", f"closed{token}"[:44]))
-    order = owner.buy("10", "1000", token)
+    order = owner.buy("10", "1100", token)
     made = await db.trades.buy(order)
+    await db.trades.take_profit(owner.take_profit("100", "2", token, moon_bag_amount="10"))
     assert bought.position is not None
     assert made.position is not None
     assert sold.swap is not None
@@ -170,6 +171,7 @@ METHODS: Final[dict[tuple[str, str], Arguments]] = {
     ("balances", "find_by_wallet_and_token"): lambda u: (u.owner.wallet_address, u.token),
     ("balances", "list_ledger_differences"): lambda u: (u.owner.wallet_address,),
     ("balances", "list_by_wallet"): lambda u: (u.owner.agent_id, u.owner.wallet_address),
+    ("balances", "list_by_wallets"): lambda u: (u.token, [u.owner.wallet_address]),
     ("historical_swaps", "count_by_agent"): lambda u: (u.owner.agent_id,),
     ("historical_swaps", "find_by_id"): lambda u: (u.swap_id,),
     ("historical_swaps", "page_by_agent"): lambda u: (u.owner.agent_id,),
@@ -179,6 +181,17 @@ METHODS: Final[dict[tuple[str, str], Arguments]] = {
     ("positions", "find_by_id"): lambda u: (u.position_id,),
     ("positions", "find_by_wallet_and_token"): lambda u: (u.owner.agent_id, u.owner.wallet_address, u.token),
     ("positions", "list_by_agent"): lambda u: (u.owner.agent_id,),
+    ("positions", "list_moon_bags"): lambda u: (u.owner.agent_id,),
+    ("positions", "page_with_purchase"): lambda u: (u.owner.agent_id,),
+    ("positions", "list_with_take_profit_activity"): lambda u: (u.owner.agent_id,),
+    ("positions", "page_by_token"): lambda u: (u.token,),
+    ("positions", "page_by_user"): lambda u: (u.owner.user_id,),
+    ("positions", "page_open"): lambda _: (),
+    ("positions", "page_open_tokens"): lambda _: (),
+    ("positions", "stream_open"): lambda _: (),
+    ("positions", "stream_open_tokens"): lambda _: (),
+    ("positions", "stream_with_purchase"): lambda u: (u.owner.agent_id,),
+    ("positions", "summarise_take_profits"): lambda u: (u.owner.agent_id,),
     ("positions", "total_by_wallet"): lambda u: (u.owner.agent_id, u.owner.wallet_address),
     ("signal_executions", "create_pending"): lambda u: (u.unclaimed_id, u.owner.agent_id),
     ("signal_executions", "find"): lambda u: (u.signal_id, u.owner.agent_id),
@@ -313,13 +326,35 @@ async def test_tenant_has_full_access_to_own_rows(app: AsyncDatabase, mine: Asyn
         await tx.trades.deposit(me.owner.deposit("1"))
         wallet = await tx.wallets.create(f"L{uuid4().hex}", me.owner.agent_id, "live")
     assert await mine.wallets.list_by_agent(me.owner.agent_id) == await app.wallets.list_by_agent(me.owner.agent_id)
-    assert len([row async for row in mine.transactions.stream_by_agent(me.owner.agent_id)]) == 6
+    assert len([row async for row in mine.transactions.stream_by_agent(me.owner.agent_id)]) == 7
     found = await mine.run_transaction(lambda tx: tx.agents.find_wallet_by_address(wallet.wallet_address))
     assert found == wallet
     with pytest.raises(LedgerProtected):
         await mine.agents.delete(me.owner.agent_id)
     without_ledger = await mine.agents.create(me.owner.user_id, "another")
     assert await mine.agents.delete(without_ledger.id) == 1
+
+
+async def test_lists_of_all_agents_are_complete_for_tenant(
+    app: AsyncDatabase, mine: AsyncDatabase, me: User, other: User
+) -> None:
+    """The lists of all users hold the tenant's own rows, all of them, and no others."""
+    own = await app.positions.list_by_user(me.owner.user_id)
+    everybody = await app.positions.list_open(limit=10_000)
+    assert [position.id for position in own] == [me.position_id]
+    assert {me.position_id, other.position_id} <= {position.id for position in everybody}
+    assert await mine.positions.list_open() == own
+    assert [position async for position in mine.positions.stream_open()] == own
+    assert [token.token_address for token in await mine.positions.list_open_tokens()] == [me.token]
+    assert await mine.positions.list_by_token(me.token) == own
+    assert await mine.positions.list_by_token(other.token) == []
+    assert await mine.cache.positions_of_token(me.token.lower()) == own
+    assert await mine.cache.positions_of_token(other.token.lower()) == []
+    assert await mine.positions.list_by_user(me.owner.user_id) == own
+    assert await mine.positions.list_by_user(other.owner.user_id) == []
+    of_both = PositionFilter(agent_ids=[me.owner.agent_id, other.owner.agent_id])
+    assert await mine.positions.list_open(of_both) == own
+    assert len(await app.positions.list_open(of_both)) == 2
 
 
 async def test_trade_with_wallet_of_other_user_finds_no_wallet(mine: AsyncDatabase, me: User, other: User) -> None:

@@ -192,6 +192,25 @@ def test_lists_filter_by_wallet_or_return_all(db: Database, owner: Owner) -> Non
     assert (still_open.open, still_open.realized_profit_sol) == (1, 0)
 
 
+def test_balances_of_one_token_are_listed_for_many_wallets(db: Database, owner: Owner) -> None:
+    other, empty = new_owner(db), new_owner(db)
+    for holder in (owner, other):
+        db.trades.deposit(holder.deposit("10"))
+        db.trades.deposit(holder.deposit("5", TOKEN))
+    wallets = [owner.wallet_address, other.wallet_address, empty.wallet_address, owner.wallet_address, "nowhere"]
+    listed = db.balances.list_by_wallets(SOL_MINT, wallets)
+    assert {row.wallet_address: (row.token_address, row.balance) for row in listed} == {
+        owner.wallet_address: (SOL_MINT, 10),
+        other.wallet_address: (SOL_MINT, 10),
+    }
+    assert len(listed) == 2
+    assert db.balances.list_by_wallets(SOL_MINT, []) == []
+    for token, given, field in ((SOL_MINT, ["W"] * 10_001, "wallet_addresses"), ("", ["W"], "token_address")):
+        with pytest.raises(InvalidInput) as refused:
+            db.balances.list_by_wallets(token, given)
+        assert refused.value.field == field
+
+
 def test_requests_are_found_by_their_ids(db: Database, owner: Owner) -> None:
     orders = [owner.deposit("10"), owner.deposit("20")]
     for order in orders:

@@ -262,12 +262,17 @@ class CacheModel:
                         lambda row: row["agent_id"] == agent_id,
                     )
                 if kind % 3 == 2:
-                    return lambda: cache.positions_of_token(token, at_least=version), judging_many(
-                        "positions_of_token",
-                        "position",
-                        lambda row: ("position", str(row.id)),
-                        lambda row: row["token_address"] == token,
-                    )
+
+                    def judge_token(rows: Any, known: Changed | None = None) -> None:
+                        exact = any(row.token_address == token for row in rows)
+                        judging_many(
+                            "positions_of_token",
+                            "position",
+                            lambda row: ("position", str(row.id)),
+                            lambda row: row["token_address"] == token if exact else _in_any_case(row) == token.lower(),
+                        )(rows, known)
+
+                    return lambda: cache.positions_of_token(token, at_least=version), judge_token
                 return lambda: cache.position(position_id, at_least=version), judge_one
             case "balance":
                 agent, wallet, token = UUID(key[1]), key[2], key[3]
@@ -315,6 +320,11 @@ class CacheModel:
     def _read(self, process: Process, key: Key, kind: int, at_least: bool = False) -> None:
         read, judge = self._reader(process, key, kind, at_least)
         judge(read())
+
+
+def _in_any_case(row: dict[str, Any]) -> str:
+    token: str = row["token_address"]
+    return token.lower()
 
 
 def _is_active(state: State) -> bool:

@@ -66,9 +66,9 @@ def _expected(database: psycopg.Connection[Any]) -> tuple[dict[str, Any], dict[t
     with database.cursor(row_factory=dict_row) as cursor:
         for row in cursor.execute("SELECT * FROM agent_positions").fetchall():
             rows[f"position:{row['id']}"] = row
-            agent, token = str(row["agent_id"]), row["token_address"]
+            agent, token = str(row["agent_id"]), row["token_address"].lower()
             sets.setdefault((f"agent:{agent}:positions", agent), set()).add(str(row["id"]))
-            sets.setdefault((f"token:{token.lower()}:positions", token), set()).add(str(row["id"]))
+            sets.setdefault((f"token:{token}:positions", token), set()).add(str(row["id"]))
         for row in cursor.execute("SELECT * FROM agent_balances").fetchall():
             agent, wallet, token = row["agent_id"], row["wallet_address"], row["token_address"]
             rows[f"balance:{agent}:{wallet}:{token}"] = row

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from tempfile import TemporaryFile
 from typing import IO, Any
 
 from psycopg import Connection, pq
 
-from nexgent_db import Database
+from nexgent_db import AsyncDatabase, Database
 
 
 class RoundTrips:
@@ -51,4 +51,25 @@ def round_trips(db: Database) -> Iterator[RoundTrips]:
         finally:
             with pooled_connection(db) as connection:
                 connection.pgconn.untrace()  # flushes
+        counted.read(trace)
+
+
+@asynccontextmanager
+async def async_round_trips(db: AsyncDatabase) -> AsyncIterator[RoundTrips]:
+    """The same for an asynchronous database."""
+    assert db.settings.pool_max_size == 1
+    counted = RoundTrips()
+    with TemporaryFile() as trace:
+        lease = db._lease()
+        connection = await lease.acquire()
+        connection.pgconn.trace(trace.fileno())
+        connection.pgconn.set_trace_flags(pq.Trace.SUPPRESS_TIMESTAMPS)
+        lease.release()
+        try:
+            yield counted
+        finally:
+            lease = db._lease()
+            connection = await lease.acquire()
+            connection.pgconn.untrace()  # flushes
+            lease.release()
         counted.read(trace)

@@ -1,0 +1,1 @@
+"""Programs that use the package as a service would; tests run them on real servers."""
