@@ -1,14 +1,21 @@
 """Frozen row models, one module for each aggregate, and the orders and results of trades. They know no I/O."""
 
 from nexgent_db.models.agents import Agent, AgentWithWallets
-from nexgent_db.models.api_keys import FULL_ACCESS, ApiKey, NewApiKey, VerifiedApiKey, has_scope
+from nexgent_db.models.api_keys import (
+    FULL_ACCESS,
+    ApiKey,
+    NewApiKey,
+    VerifiedApiKey,
+    VerifiedApiKeyWithEmail,
+    has_scope,
+)
 from nexgent_db.models.balance_snapshots import AgentBalanceSnapshot, BalanceSnapshotOrder
 from nexgent_db.models.balances import AgentBalance, LedgerDifference
 from nexgent_db.models.base import SOL_MINT, Exact, Percent, TokenNumber, TradingMode, UsdNumber
 from nexgent_db.models.cache import TokenPrice, TradingFlags
-from nexgent_db.models.filters import SignalFilter, SwapFilter, TransactionFilter
+from nexgent_db.models.filters import AgentFilter, SignalFilter, SwapFilter, TransactionFilter
 from nexgent_db.models.historical_swaps import AgentHistoricalSwap, ClosedTrades, CloseReason
-from nexgent_db.models.pages import BeforeNumber, BeforeUuid, Page
+from nexgent_db.models.pages import AfterAddress, AfterTime, AfterToken, AfterUuid, BeforeNumber, BeforeUuid, Page
 from nexgent_db.models.performance import Performance
 from nexgent_db.models.positions import AgentPosition, OpenPositions
 from nexgent_db.models.signals import (
@@ -60,9 +67,14 @@ from nexgent_db.models.wallets import AgentWallet
 __all__ = [
     "FULL_ACCESS",
     "SOL_MINT",
+    "AfterAddress",
+    "AfterTime",
+    "AfterToken",
+    "AfterUuid",
     "Agent",
     "AgentBalance",
     "AgentBalanceSnapshot",
+    "AgentFilter",
     "AgentHistoricalSwap",
     "AgentPosition",
     "AgentTradingConfig",
@@ -126,6 +138,7 @@ __all__ = [
     "UsdNumber",
     "User",
     "VerifiedApiKey",
+    "VerifiedApiKeyWithEmail",
     "WalletOrder",
     "WithdrawOrder",
     "has_scope",

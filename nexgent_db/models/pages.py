@@ -5,19 +5,19 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Generic, TypeVar
 from uuid import UUID
 
 from nexgent_db.errors import InvalidInput
-from nexgent_db.models.base import AwareDatetime, BigInt, Input, Row
+from nexgent_db.models.base import AwareDatetime, BigInt, Input, Row, TokenAddress, WalletAddress
 from nexgent_db.models.storable import shortened
 
 MAX_PAGE: Final = 9_999
 _LONGEST_CURSOR: Final = 1000
 
-Item = TypeVar("Item", bound=Row)
+Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Input)
 
 
@@ -46,6 +46,31 @@ class BeforeNumber(Input):
     before_id: BigInt | None = None
 
 
+class AfterTime(Input):
+    """A position in a list that is ordered by time, then by a uuid, oldest first."""
+
+    after_time: AwareDatetime | None = None
+    after_id: UUID | None = None
+
+
+class AfterUuid(Input):
+    """A position in a list that is ordered by a uuid."""
+
+    after_id: UUID | None = None
+
+
+class AfterAddress(Input):
+    """A position in a list that is ordered by a wallet's address."""
+
+    after_address: WalletAddress | None = None
+
+
+class AfterToken(Input):
+    """A position in a list that is ordered by a token's address."""
+
+    after_token: TokenAddress | None = None
+
+
 def one_more_than(limit: int) -> int:
     """The number of rows to query: the extra one shows that there is a next page.
 
@@ -57,13 +82,23 @@ def one_more_than(limit: int) -> int:
 
 
 def make_page(rows: list[Item], limit: int, list_name: str, time_column: str) -> Page[Item]:
-    """The page from up to ``limit + 1`` queried rows: the extra row shows that there is a next page."""
+    """The page from up to ``limit + 1`` queried rows, which are ordered by a time and their id."""
+
+    def key_of(row: Item) -> tuple[str, str]:
+        moment: datetime = getattr(row, time_column)
+        return moment.isoformat(), str(row.id)  # type: ignore[attr-defined]
+
+    return make_page_by(key_of, rows, limit, list_name)
+
+
+def make_page_by(key_of: Callable[[Item], tuple[str, ...]], rows: list[Item], limit: int, list_name: str) -> Page[Item]:
+    """The page from up to ``limit + 1`` queried rows: the extra row shows that there is a next page.
+
+    ``key_of`` gives a row's place in the list: the fields of the list's key, in their order.
+    """
     items = rows[:limit]
-    if len(rows) <= limit:
-        return Page[Item].model_construct(items=items, next=None)
-    last = items[-1]
-    moment: datetime = getattr(last, time_column)
-    return Page[Item].model_construct(items=items, next=_encode([list_name, moment.isoformat(), str(last.id)]))  # type: ignore[attr-defined]
+    after = _encode([list_name, *key_of(items[-1])]) if len(rows) > limit else None
+    return Page[Item].model_construct(items=items, next=after)
 
 
 def decode_cursor(cursor: str | None, list_name: str, key: type[Key]) -> Key:
@@ -73,12 +108,12 @@ def decode_cursor(cursor: str | None, list_name: str, key: type[Key]) -> Key:
     if not isinstance(cursor, str) or len(cursor) > _LONGEST_CURSOR:
         raise InvalidInput("cursor", "it is not one that a page gave")
     try:
-        name, moment, row_id = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
+        name, *place = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
         if name != list_name:
             raise InvalidInput("cursor", f"it is a cursor of {shortened(name)}, not of {list_name}")
-        if moment is None or row_id is None:
-            raise ValueError("a place has a time and an id")
-        return key.model_validate_json(json.dumps({"before_time": moment, "before_id": row_id}))
+        if None in place:
+            raise ValueError("a place has no empty field")
+        return key.model_validate_json(json.dumps(dict(zip(key.model_fields, place, strict=True))))
     except (ValueError, TypeError, binascii.Error) as error:
         raise InvalidInput("cursor", "it is not one that a page gave") from error
 
