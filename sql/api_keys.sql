@@ -68,8 +68,7 @@ SELECT
 FROM valid_key;
 
 -- name: verify_hash_with_email :optional
--- The same as verify_hash, with the owner's e-mail address. No row comes back when the key is unknown, expired or revoked. last_used_at is updated at
--- most once a minute; while one caller updates it, other callers skip the update and do not wait.
+-- The same as verify_hash, with the owner's e-mail address.
 WITH
 valid_key AS (
     SELECT
