@@ -38,5 +38,8 @@ COMMENT ON COLUMN trade_requests.position_values IS
 COMMENT ON COLUMN trade_requests.transaction_ids IS 'The transactions of a wallet''s reset; NULL for other trades, whose '
 'transaction has the request''s id.';
 
+-- A changed address of a wallet: its other requests are found by their transactions.
+CREATE INDEX trade_requests_resets_idx ON trade_requests (agent_id, wallet_address) WHERE operation = 'reset_wallet';
+
 -- The pruning of old requests.
 CREATE INDEX trade_requests_created_at_idx ON trade_requests (created_at) WHERE operation <> 'reset_wallet';

@@ -1,6 +1,6 @@
 -- Why: the ledger is append-only, for the owner too: its transactions and historical swaps are neither changed nor deleted,
--- by a statement or by a cascade. There are two exceptions: a deleted signal leaves its transactions, and a purge of an
--- agent leaves a record here.
+-- by a statement or by a cascade. There are three exceptions: a deleted signal leaves its transactions; a wallet's rows
+-- follow its address, when change_wallet_address_v1 changes it; and a purge of an agent leaves a record here.
 -- Locks: SHARE ROW EXCLUSIVE on agent_transactions for an instant; catalog only. Reads go on. Historical swaps follow.
 -- Rollback loses: the record of purges, and the protection.
 
@@ -30,10 +30,19 @@ CREATE FUNCTION protect_ledger() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
+DECLARE
+    old_wallet text := OLD.wallet_address;
 BEGIN
     IF TG_OP = 'UPDATE' AND NEW.signal_id IS NULL THEN
         OLD.signal_id := NULL;
         IF NEW *= OLD THEN
+            RETURN NEW;
+        END IF;
+    END IF;
+    -- While a foreign key follows a changed address, and at no other time, the row's wallet does not exist.
+    IF TG_OP = 'UPDATE' AND old_wallet = current_setting('nexgent.changed_wallet', true) THEN
+        OLD.wallet_address := NEW.wallet_address;
+        IF NEW *= OLD AND NOT EXISTS (SELECT FROM agent_wallets AS w WHERE w.wallet_address = old_wallet) THEN
             RETURN NEW;
         END IF;
     END IF;

@@ -14,12 +14,20 @@ CREATE FUNCTION require_own_purchase() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
+DECLARE
+    purchase_wallet text := NEW.wallet_address;
 BEGIN
+    -- A changed address of the wallet reaches the position before its purchase: the old one does not exist any more.
+    IF TG_OP = 'UPDATE' AND NOT EXISTS (
+        SELECT FROM agent_wallets AS w WHERE w.wallet_address = OLD.wallet_address
+    ) THEN
+        purchase_wallet := OLD.wallet_address;
+    END IF;
     PERFORM
     FROM agent_transactions AS t
     WHERE t.id = NEW.purchase_transaction_id
         AND t.agent_id = NEW.agent_id
-        AND t.wallet_address = NEW.wallet_address;
+        AND t.wallet_address IN (NEW.wallet_address, purchase_wallet);
     IF NOT FOUND THEN
         RAISE EXCEPTION 'transaction % is no purchase of agent % and wallet %',
             NEW.purchase_transaction_id, NEW.agent_id, NEW.wallet_address

@@ -1,13 +1,15 @@
 """The wallets' private keys: from the environment into memory, and nowhere else.
 
 An ed25519 key of Solana is 64 bytes: the private seed, 32, and the public key, 32, whose base58 is the address.
-PyNaCl derives the public key from the seed, which shows that the two halves belong together. Nothing is signed here.
+PyNaCl derives the public key from the seed: it completes a key that is given as its seed, and shows that the two halves
+of another belong together. Nothing is signed here.
 PyNaCl and base58 are the extra ``keys``; a process without keys needs neither.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +22,7 @@ T = TypeVar("T")
 _VARIABLE: Final = re.compile(r"WALLET_([1-9][0-9]{0,5})")
 _KEY_BYTES: Final = 64
 _SEED_BYTES: Final = 32
+_LOG: Final = logging.getLogger("nexgent_db.keyring")
 _LONGEST_TEXT: Final = 1000
 """64 numbers with generous spaces; more is not read at all."""
 
@@ -32,27 +35,35 @@ class WalletKeyring:
     ``vars()``, and a keyring is neither copied nor pickled. Safe to share: it does not change.
     """
 
-    __slots__ = ("_addresses", "_look_up")
+    __slots__ = ("_addresses", "_look_up", "_skipped")
 
     def __init__(self) -> None:
         self._addresses: tuple[str, ...] = ()
+        self._skipped: tuple[str, ...] = ()
         self._look_up = _closed({})
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None) -> WalletKeyring:
+    def from_env(cls, environ: Mapping[str, str] | None = None, *, skip_malformed: bool = False) -> WalletKeyring:
         """The keys of the numbered variables of ``environ``, by default the process's. Gaps and empty ones are skipped.
 
-        A key is a base58 string or a JSON array of 64 bytes: private seed, then public key. Raises ConfigurationError,
-        which shows no part of a key: when there are keys and the extra ``keys`` is not installed; else it names every
-        variable at fault: neither base58 nor a JSON array; not 64 bytes; a public half that is not the private half's;
-        a key that an earlier variable holds.
+        A key is a base58 string or a JSON array of 64 bytes: private seed, then public key; or a base58 string of 32
+        bytes, the private seed. Raises ConfigurationError, which shows no part of a key: when there are keys and the
+        extra ``keys`` is not installed; else it names every variable at fault: neither base58 nor a JSON array; not of
+        that length; a public half that is not the private half's; a key that an earlier variable holds.
+
+        With ``skip_malformed`` the variables at fault are left out: :attr:`skipped` names them, and each is logged as a
+        warning. An address in the place of a key has 32 bytes, as a seed has: compare :attr:`addresses` with the
+        wallets that you expect.
         """
         keys, problems = _read(os.environ if environ is None else environ)
         del environ  # a tool that prints the locals of an error's frames must find no key in this one
-        if problems:
+        if problems and not (skip_malformed and _has_libraries()):
             del keys
             raise ConfigurationError("; ".join(problems))
+        for problem in problems:
+            _LOG.warning("a wallet's key is skipped: %s", problem)
         keyring = cls()
+        keyring._skipped = tuple(problems)
         keyring._addresses = tuple(keys)
         keyring._look_up = _closed(keys)
         return keyring
@@ -61,6 +72,11 @@ class WalletKeyring:
     def addresses(self) -> tuple[str, ...]:
         """The addresses of the wallets whose keys are here, in the order of the variables' numbers."""
         return self._addresses
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Which variables were left out as malformed, and why; no part of a key."""
+        return self._skipped
 
     def use(self, wallet_address: str, function: Callable[[bytes], T]) -> T:
         """What ``function`` makes of the wallet's 64 bytes: private seed, then public key. It must not keep them.
@@ -114,6 +130,8 @@ def _read(environ: Mapping[str, str]) -> tuple[dict[str, bytes], list[str]]:
     for variable in names:
         text = environ[variable].strip()
         key = _bytes_of(text)
+        if key is not None and len(key) == _SEED_BYTES and not text.startswith("["):
+            key += _public_key(key)
         if key is None:
             problems.append(f"{variable} is neither base58 nor a JSON array of bytes")
         elif len(key) != _KEY_BYTES:

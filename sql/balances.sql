@@ -17,7 +17,7 @@ FROM agent_balances
 WHERE wallet_address = :wallet_address AND token_address = :token_address;
 
 -- name: list_by_wallet :many
--- The wallet's balances by token address, including those that are 0 now.
+-- The wallet's balances by token address, including those that are 0 now; those after :after_token when it is given.
 SELECT
     id,
     agent_id,
@@ -30,6 +30,7 @@ SELECT
 FROM agent_balances
 WHERE agent_id = :agent_id
     AND wallet_address = :wallet_address
+    AND token_address > :after_token -- if given
 ORDER BY token_address
 LIMIT :limit;
 

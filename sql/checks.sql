@@ -87,3 +87,16 @@ FROM agent_historical_swaps AS s
 JOIN agent_positions AS p ON p.purchase_transaction_id = s.purchase_transaction_id
 ORDER BY s.id
 LIMIT 100;
+
+-- name: requests_name_the_wallet_of_their_transaction :many
+-- The stored order of a trade names the wallet of its transaction, whose address may have been changed since.
+-- check: seq scan trade_requests: the check reads every request
+SELECT
+    r.id,
+    r.wallet_address,
+    t.wallet_address AS wallet_of_transaction
+FROM trade_requests AS r
+JOIN agent_transactions AS t ON t.id = r.id
+WHERE t.wallet_address IS DISTINCT FROM r.wallet_address
+ORDER BY r.wallet_address, r.id
+LIMIT 100;

@@ -191,7 +191,7 @@ BEGIN
                 'trade_buy_v1', 'trade_dca_buy_v1', 'trade_sell_v1', 'trade_write_off_v1', 'trade_reset_wallet_v1',
                 'lock_signals_v1', 'close_position_v1', 'record_prices_v1', 'next_stop_loss', 'price_changes',
                 'prune_trade_requests_v1', 'purge_agent_v1', 'protect_ledger', 'protect_whole_ledger',
-                'require_wallet', 'require_own_purchase'
+                'require_wallet', 'require_own_purchase', 'change_wallet_address_v1'
             )
             AND p.proowner <> 'nexgent_owner'::regrole
     LOOP
@@ -212,7 +212,8 @@ $$;
 
 -- Grants -----------------------------------------------------------------------------------------
 -- Rights that are not granted here are revoked. UPDATE is granted by column, so that no role can move a row to another
--- owner and its ledger with it (the foreign keys are ON UPDATE CASCADE). Balances, the money of positions and the ledger
+-- owner and its ledger with it (the foreign keys are ON UPDATE CASCADE). change_wallet_address_v1 changes a wallet's
+-- address, and nothing else. Balances, the money of positions and the ledger
 -- are written by the functions of trades alone, which run with the rights of their owner; a role that may execute
 -- act_for_every_user trades with every wallet, the tenants' role with its user's. Triggers insert into the outbox with
 -- the rights of the role that makes the change; a forged row only makes the cache read again.
@@ -227,7 +228,7 @@ REVOKE ALL ON FUNCTION
 act_for_every_user, begin_trade_v1, first_result_v1, record_trade_v1, finish_trade_v1, opened_position_v1,
 lock_signals_v1, close_position_v1,
 lock_wallets_v1, trade_record_transaction_v1, trade_buy_v1, trade_dca_buy_v1, trade_sell_v1, trade_write_off_v1,
-trade_reset_wallet_v1, record_prices_v1, prune_trade_requests_v1, purge_agent_v1
+trade_reset_wallet_v1, record_prices_v1, change_wallet_address_v1, prune_trade_requests_v1, purge_agent_v1
 FROM public, nexgent_migrator, nexgent_app, nexgent_tenant, nexgent_worker, nexgent_readonly;
 
 -- People
@@ -251,13 +252,16 @@ GRANT EXECUTE ON FUNCTION
 lock_wallets_v1, trade_record_transaction_v1, trade_buy_v1, trade_dca_buy_v1, trade_sell_v1, trade_write_off_v1,
 trade_reset_wallet_v1, record_prices_v1
 TO nexgent_app, nexgent_tenant, nexgent_worker;
+GRANT EXECUTE ON FUNCTION change_wallet_address_v1 TO nexgent_app, nexgent_tenant;
 GRANT EXECUTE ON FUNCTION act_for_every_user, prune_trade_requests_v1 TO nexgent_app, nexgent_worker;
 GRANT SELECT, INSERT, DELETE, UPDATE (
     portfolio_balance_sol, sol_balance, positions_value_sol, unrealized_pnl_sol, updated_at
 ) ON agent_balance_snapshots TO nexgent_app, nexgent_tenant, nexgent_worker;
 
 -- Signals
-GRANT SELECT, INSERT, DELETE ON trading_signals TO nexgent_app, nexgent_tenant;
+GRANT SELECT, INSERT, DELETE, UPDATE (
+    token_address, symbol, signal_type, activation_reason, signal_strength, source, updated_at
+) ON trading_signals TO nexgent_app, nexgent_tenant;
 GRANT SELECT ON trading_signals TO nexgent_worker;
 GRANT USAGE ON SEQUENCE trading_signals_id_seq TO nexgent_app, nexgent_tenant;
 GRANT SELECT, INSERT, UPDATE (status, transaction_id, error, executed_at)

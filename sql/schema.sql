@@ -146,10 +146,19 @@ CREATE OR REPLACE FUNCTION protect_ledger()
  LANGUAGE plpgsql
  SET search_path TO 'public', 'pg_temp'
 AS $function$
+DECLARE
+    old_wallet text := OLD.wallet_address;
 BEGIN
     IF TG_OP = 'UPDATE' AND NEW.signal_id IS NULL THEN
         OLD.signal_id := NULL;
         IF NEW *= OLD THEN
+            RETURN NEW;
+        END IF;
+    END IF;
+    -- While a foreign key follows a changed address, and at no other time, the row's wallet does not exist.
+    IF TG_OP = 'UPDATE' AND old_wallet = current_setting('nexgent.changed_wallet', true) THEN
+        OLD.wallet_address := NEW.wallet_address;
+        IF NEW *= OLD AND NOT EXISTS (SELECT FROM agent_wallets AS w WHERE w.wallet_address = old_wallet) THEN
             RETURN NEW;
         END IF;
     END IF;
@@ -211,12 +220,20 @@ CREATE OR REPLACE FUNCTION require_own_purchase()
  LANGUAGE plpgsql
  SET search_path TO 'public', 'pg_temp'
 AS $function$
+DECLARE
+    purchase_wallet text := NEW.wallet_address;
 BEGIN
+    -- A changed address of the wallet reaches the position before its purchase: the old one does not exist any more.
+    IF TG_OP = 'UPDATE' AND NOT EXISTS (
+        SELECT FROM agent_wallets AS w WHERE w.wallet_address = OLD.wallet_address
+    ) THEN
+        purchase_wallet := OLD.wallet_address;
+    END IF;
     PERFORM
     FROM agent_transactions AS t
     WHERE t.id = NEW.purchase_transaction_id
         AND t.agent_id = NEW.agent_id
-        AND t.wallet_address = NEW.wallet_address;
+        AND t.wallet_address IN (NEW.wallet_address, purchase_wallet);
     IF NOT FOUND THEN
         RAISE EXCEPTION 'transaction % is no purchase of agent % and wallet %',
             NEW.purchase_transaction_id, NEW.agent_id, NEW.wallet_address
@@ -287,6 +304,7 @@ CREATE TABLE users (
     locked_until          timestamp with time zone,
     CONSTRAINT users_pkey PRIMARY KEY (id)
 );
+CREATE INDEX users_created_at_id_idx ON users (created_at, id);
 CREATE UNIQUE INDEX users_email_key ON users (email);
 CREATE UNIQUE INDEX users_lower_email_key ON users (lower(email::text));
 
@@ -612,6 +630,7 @@ CREATE TABLE trade_requests (
     CONSTRAINT trade_requests_operation_check CHECK (operation::text = ANY (ARRAY['deposit'::text, 'withdrawal'::text, 'burn'::text, 'swap'::text, 'buy'::text, 'dca_buy'::text, 'take_profit'::text, 'sell'::text, 'write_off'::text, 'reset_wallet'::text]))
 );
 CREATE INDEX trade_requests_created_at_idx ON trade_requests (created_at) WHERE operation::text <> 'reset_wallet'::text;
+CREATE INDEX trade_requests_resets_idx ON trade_requests (agent_id, wallet_address) WHERE operation::text = 'reset_wallet'::text;
 COMMENT ON COLUMN trade_requests.balance_ids IS 'The changed balances, in the order of their tokens, by address.';
 COMMENT ON COLUMN trade_requests.balances IS 'The changed balances after the trade, in the same order.';
 COMMENT ON COLUMN trade_requests.position_ids IS 'The positions that the trade opened, changed or closed.';
@@ -685,6 +704,66 @@ BEGIN
     RETURN trade;
 END
 $function$;
+
+CREATE OR REPLACE FUNCTION change_wallet_address_v1(p_agent_id uuid, p_wallet_address text, p_new_address text)
+ RETURNS SETOF agent_wallets
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    wallet agent_wallets;
+BEGIN
+    -- The locks of a trade, in its order. The wallet's is the strongest at once: a weaker one, raised by the UPDATE,
+    -- would deadlock with a writer of snapshots that trades afterwards.
+    SELECT w.* INTO wallet
+    FROM agents AS a
+    JOIN agent_wallets AS w ON w.agent_id = a.id
+    WHERE a.id = p_agent_id AND w.wallet_address = p_wallet_address AND caller_acts_for(a.user_id)
+    FOR KEY SHARE OF a
+    FOR UPDATE OF w;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF p_new_address = p_wallet_address THEN
+        RETURN NEXT wallet;
+        RETURN;
+    END IF;
+    PERFORM
+    FROM agent_positions AS p
+    WHERE p.agent_id = p_agent_id AND p.wallet_address = p_wallet_address
+    ORDER BY p.token_address
+    FOR UPDATE;
+    PERFORM
+    FROM agent_balances AS b
+    WHERE b.wallet_address = p_wallet_address
+    ORDER BY b.token_address
+    FOR UPDATE;
+
+    PERFORM set_config('nexgent.changed_wallet', p_wallet_address, true);
+    UPDATE agent_wallets AS w
+    SET
+        wallet_address = p_new_address,
+        updated_at = now()
+    WHERE w.wallet_address = p_wallet_address
+    RETURNING w.* INTO wallet;
+    PERFORM set_config('nexgent.changed_wallet', '', true);
+
+    -- The stored orders have no foreign key. Each has the id of its transaction, except for the orders of resets.
+    UPDATE trade_requests AS r
+    SET wallet_address = p_new_address
+    FROM agent_transactions AS t
+    WHERE t.agent_id = p_agent_id
+        AND t.wallet_address = p_new_address
+        AND r.id = t.id
+        AND r.wallet_address = p_wallet_address;
+    UPDATE trade_requests AS r
+    SET wallet_address = p_new_address
+    WHERE r.agent_id = p_agent_id AND r.wallet_address = p_wallet_address AND r.operation = 'reset_wallet';
+    RETURN NEXT wallet;
+END
+$function$;
+COMMENT ON FUNCTION change_wallet_address_v1(uuid,text,text) IS 'Gives a wallet another address; every row that names the old one follows.';
 
 CREATE OR REPLACE FUNCTION close_position_v1(held agent_positions, purchase agent_transactions, closing agent_transactions, p_close_reason text)
  RETURNS agent_historical_swaps

@@ -1,5 +1,5 @@
 -- Signals: one row per suggestion to trade a token. Model: TradingSignal.
--- A signal belongs to the user who created it: only that user's agents act on it. Only a deletion locks its row.
+-- A signal belongs to the user who created it: only that user's agents act on it. Only an update and a deletion lock its row.
 
 -- name: find_by_id :optional
 -- The signal of this id.
@@ -80,6 +80,30 @@ FROM unnest(
 )
 ORDER BY given.ordinal
 LIMIT 10000 -- the caller's maximum
+RETURNING
+    id,
+    created_at,
+    updated_at,
+    token_address,
+    symbol,
+    signal_type,
+    activation_reason,
+    signal_strength,
+    source,
+    user_id;
+
+-- name: update :optional
+-- Updates the columns whose parameters are given. No row comes back when there is no such signal.
+UPDATE trading_signals
+SET
+    updated_at = now()
+    , token_address = :token_address -- if given
+    , symbol = :symbol -- if given
+    , signal_type = :signal_type -- if given
+    , activation_reason = :activation_reason -- if given
+    , signal_strength = :signal_strength -- if given
+    , source = :source -- if given
+WHERE id = :signal_id
 RETURNING
     id,
     created_at,

@@ -1,6 +1,6 @@
 -- Transactions: the ledger, one row per movement of value. Model: AgentTransaction.
 -- Trades insert them (sql/trades.sql), after all locks of the trade. Rows are never changed, except that signal_id
--- becomes NULL when the signal is deleted.
+-- becomes NULL when the signal is deleted, and that wallet_address follows the wallet's address.
 
 -- name: find_by_id :optional
 -- The transaction of this id.
@@ -38,6 +38,45 @@ SELECT
     settled_dust
 FROM agent_transactions
 WHERE id = :transaction_id;
+
+-- name: list_by_ids :many
+-- Those of these transactions that exist, by id.
+SELECT
+    id,
+    agent_id,
+    wallet_address,
+    transaction_type,
+    transaction_value_usd,
+    transaction_time,
+    destination_address,
+    signal_id,
+    fees,
+    routes,
+    input_mint,
+    input_symbol,
+    input_amount,
+    input_price,
+    output_mint,
+    output_symbol,
+    output_amount,
+    output_price,
+    slippage,
+    price_impact,
+    is_dca,
+    transaction_hash,
+    created_at,
+    updated_at,
+    swap_payload,
+    is_take_profit,
+    protocol_fee_sol,
+    network_fee_sol,
+    transaction_leg,
+    realized_profit_sol,
+    settled_dust
+FROM agent_transactions
+WHERE id = ANY(:transaction_ids)
+ORDER BY id
+LIMIT 10000; -- the caller's maximum
 
 -- name: list_by_agent :many
 -- The agent's transactions, newest first; the page after the cursor when one is given.

@@ -25,6 +25,34 @@ SELECT
 FROM users
 WHERE lower(email) = lower(:email);
 
+-- name: find_first :optional
+-- The earliest user. No row comes back while there is none.
+SELECT
+    id,
+    email,
+    password_hash,
+    created_at,
+    failed_login_attempts,
+    locked_until
+FROM users
+ORDER BY created_at, id
+LIMIT 1;
+
+-- name: list :many
+-- All users, the earliest first; the page after the cursor when one is given.
+SELECT
+    id,
+    email,
+    password_hash,
+    created_at,
+    failed_login_attempts,
+    locked_until
+FROM users
+WHERE true
+    AND (created_at, id) > (:after_time, :after_id) -- if given
+ORDER BY created_at, id
+LIMIT :limit;
+
 -- name: create :one
 -- Creates a user. Violates users_lower_email_key when another user has the address, in upper or lower case.
 INSERT INTO users (id, email, password_hash)

@@ -210,7 +210,7 @@ class Batch:
 
 _CHANGES_CACHED_ROWS: Final = re.compile(
     r"\b(?:(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+(?:agents|agent_balances|agent_positions)"
-    r"|DELETE\s+FROM\s+(?:users|agent_wallets)|(?:trade_\w+|record_prices)_v[0-9]+)\b"
+    r"|DELETE\s+FROM\s+(?:users|agent_wallets)|(?:trade_\w+|record_prices|change_wallet_address)_v[0-9]+)\b"
 )
 _KNOWN: Final[dict[str, bool]] = {}
 

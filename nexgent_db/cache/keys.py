@@ -19,7 +19,7 @@
 | ``statistics`` | hits, misses and repairs of all processes that run maintenance, a hash | until a reset |
 | ``signal_create:{user}:{token}:{type}:{strength}`` | 1: such a signal was claimed | a minute |
 | ``signal:{signal_id}:{agent_id}:executions`` | the execution's status | a day |
-| ``idempotency:{operation}`` | the result of an operation | 5 minutes |
+| ``idempotency:{operation}`` | the result of an operation | 5 minutes, or as long as the caller says |
 | ``lock:{resource}`` | the token of the lock's holder | 10 seconds unless extended |
 
 All begin with the prefix. Token addresses are in lower case in ``token:`` and ``price:``, so two tokens that differ by

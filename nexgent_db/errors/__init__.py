@@ -8,7 +8,14 @@ without them inherits those of its base. ``docs/pages/reference/errors.md`` is t
 ``make errors``.
 """
 
-from nexgent_db.errors.answers import CommittedButUnread, NoRow, RowCountError, TooManyRows, UnreadableValue
+from nexgent_db.errors.answers import (
+    CommittedButUnread,
+    ListTooLong,
+    NoRow,
+    RowCountError,
+    TooManyRows,
+    UnreadableValue,
+)
 from nexgent_db.errors.base import NexgentError
 from nexgent_db.errors.cache import CacheUnreachable, LockLost, LockNotAcquired
 from nexgent_db.errors.configuration import (
@@ -90,6 +97,7 @@ __all__ = [
     "InvalidInput",
     "InvalidTradingConfig",
     "LedgerProtected",
+    "ListTooLong",
     "LockLost",
     "LockNotAcquired",
     "LockTimeout",

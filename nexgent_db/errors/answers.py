@@ -9,6 +9,7 @@ from nexgent_db.errors.database import DatabaseError
 
 __all__ = [
     "CommittedButUnread",
+    "ListTooLong",
     "NoRow",
     "RowCountError",
     "TooManyRows",
@@ -70,3 +71,18 @@ class NoRow(RowCountError):
 
 class TooManyRows(RowCountError):
     """A ``:one`` or ``:optional`` query returned two rows or more."""
+
+
+class ListTooLong(NexgentError):
+    """A list was asked for without a limit, and has more rows than ``bound``; ``query`` names it. No part is returned.
+
+    Nothing was changed. Never retry: read the list page by page or as a stream, filter it, or give a limit.
+    """
+
+    def __init__(self, query: str, bound: int) -> None:
+        super().__init__(
+            f"{query}: there are more than {bound:,} rows, the most that a list without a limit returns:"
+            " read it page by page or as a stream, filter it, or give a limit"
+        )
+        self.query = query
+        self.bound = bound

@@ -1,14 +1,21 @@
 """Frozen row models, one module for each aggregate, and the orders and results of trades. They know no I/O."""
 
 from nexgent_db.models.agents import Agent, AgentWithWallets
-from nexgent_db.models.api_keys import FULL_ACCESS, ApiKey, NewApiKey, VerifiedApiKey, has_scope
+from nexgent_db.models.api_keys import (
+    FULL_ACCESS,
+    ApiKey,
+    NewApiKey,
+    VerifiedApiKey,
+    VerifiedApiKeyWithEmail,
+    has_scope,
+)
 from nexgent_db.models.balance_snapshots import AgentBalanceSnapshot, BalanceSnapshotOrder
 from nexgent_db.models.balances import AgentBalance, LedgerDifference
 from nexgent_db.models.base import SOL_MINT, Exact, Percent, TokenNumber, TradingMode, UsdNumber
 from nexgent_db.models.cache import TokenPrice, TradingFlags
-from nexgent_db.models.filters import PositionFilter, SignalFilter, SwapFilter, TransactionFilter
+from nexgent_db.models.filters import AgentFilter, PositionFilter, SignalFilter, SwapFilter, TransactionFilter
 from nexgent_db.models.historical_swaps import AgentHistoricalSwap, ClosedTrades, CloseReason
-from nexgent_db.models.pages import AfterToken, AfterUuid, BeforeNumber, BeforeUuid, Page
+from nexgent_db.models.pages import AfterAddress, AfterTime, AfterToken, AfterUuid, BeforeNumber, BeforeUuid, Page
 from nexgent_db.models.performance import Performance
 from nexgent_db.models.positions import (
     AgentPosition,
@@ -68,11 +75,14 @@ from nexgent_db.models.wallets import AgentWallet
 __all__ = [
     "FULL_ACCESS",
     "SOL_MINT",
+    "AfterAddress",
+    "AfterTime",
     "AfterToken",
     "AfterUuid",
     "Agent",
     "AgentBalance",
     "AgentBalanceSnapshot",
+    "AgentFilter",
     "AgentHistoricalSwap",
     "AgentPosition",
     "AgentTradingConfig",
@@ -141,6 +151,7 @@ __all__ = [
     "UsdNumber",
     "User",
     "VerifiedApiKey",
+    "VerifiedApiKeyWithEmail",
     "WalletOrder",
     "WithdrawOrder",
     "WriteOffOrder",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
 from pydantic import JsonValue
 
 from nexgent_db.models.base import UUID, AwareDatetime, Row, TradingMode
@@ -28,3 +31,11 @@ class AgentWithWallets(Row):
 
     agent: Agent
     wallets: tuple[AgentWallet, ...]
+
+
+def with_wallets(rows: Iterable[tuple[Agent, AgentWallet | None]]) -> Iterator[AgentWithWallets]:
+    """The agents of joined rows, in their order: the rows of an agent, one for each wallet, follow one another."""
+    for _, grouped in groupby(rows, key=lambda row: row[0].id):
+        of_agent = list(grouped)
+        wallets = tuple(wallet for _, wallet in of_agent if wallet is not None)
+        yield AgentWithWallets.model_construct(agent=of_agent[0][0], wallets=wallets)

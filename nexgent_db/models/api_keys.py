@@ -52,6 +52,12 @@ class VerifiedApiKey(Row):
         return has_scope(self, scope)
 
 
+class VerifiedApiKeyWithEmail(VerifiedApiKey):
+    """The owner of a valid key, with the e-mail address, and the key's scopes."""
+
+    email: str
+
+
 def has_scope(key: VerifiedApiKey | ApiKey, scope: str) -> bool:
     """Whether the key's scopes grant this one; ``full_access`` grants all.
 

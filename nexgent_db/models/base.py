@@ -97,8 +97,12 @@ ShortText = Annotated[str, StringConstraints(max_length=255), _Storable]
 LongText = Annotated[str, StringConstraints(max_length=100_000), _Storable]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255), _Storable]
 BigInt = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
-Limit = Annotated[int, Field(ge=1, le=10_000)]
-"""How many rows a list returns at most."""
+MAX_LIST: Final = 10_000
+"""How many rows a list without a limit returns: when there are more, it raises ListTooLong."""
+Limit = Annotated[int, Field(ge=1, le=MAX_LIST)]
+"""How many rows the caller wants at most."""
+RowLimit = Annotated[int, Field(ge=1, le=MAX_LIST + 1)]
+"""How many rows a query reads at most: one more than a list returns shows that it is too long."""
 
 MANY: Final = 10_000
 """How many items a method accepts at once."""
@@ -141,6 +145,7 @@ def list_of(kind: type[Input], orders: object, name: str) -> None:
 
 __all__ = [
     "MANY",
+    "MAX_LIST",
     "SOL_MINT",
     "UUID",
     "AwareDatetime",
@@ -153,6 +158,7 @@ __all__ = [
     "Name",
     "Percent",
     "Row",
+    "RowLimit",
     "ShortText",
     "Text",
     "TokenAddress",

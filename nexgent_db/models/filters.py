@@ -17,6 +17,8 @@ from nexgent_db.models.base import (
     TokenAddress,
     TokenNumber,
     TokenSymbol,
+    TradingMode,
+    UsdNumber,
     WalletAddress,
 )
 from nexgent_db.models.transactions import TransactionType
@@ -37,6 +39,17 @@ class _Filter(Input):
             if highest_name != lowest_name and lowest is not None and highest is not None and lowest > highest:
                 raise InvalidInput(lowest_name, f"{lowest} is above {highest_name}, {highest}")
         return self
+
+
+class AgentFilter(_Filter):
+    """A filter of agents. ``automated_trading`` is that of the agent's trading mode; ``wallet_type`` is a type of which
+    the agent has a wallet.
+    """
+
+    trading_mode: TradingMode | None = None
+    automated_trading: bool | None = None
+    has_wallet: bool | None = None
+    wallet_type: TradingMode | None = None
 
 
 class PositionFilter(_Filter):
@@ -73,6 +86,8 @@ class SwapFilter(_Filter):
     sale_transaction_ids: Ids | None = None
     min_profit_loss_sol: TokenNumber | None = None
     max_profit_loss_sol: TokenNumber | None = None
+    min_profit_loss_usd: UsdNumber | None = None
+    max_profit_loss_usd: UsdNumber | None = None
 
 
 class SignalFilter(_Filter):

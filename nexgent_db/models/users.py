@@ -14,3 +14,7 @@ class User(Row):
     created_at: AwareDatetime
     failed_login_attempts: int
     locked_until: AwareDatetime | None
+
+
+Users = list[User]
+"""A list of users, for classes with a method ``list``."""

@@ -10,6 +10,7 @@ What an annotation stands for:
   checked when it was made, and gives its fields as parameters.
 - an optional parameter (``-- if given``) has the default None or NOT_GIVEN, which means: not given. In an input, a
   field that is None is not given.
+- a parameter ``limit`` with the default None: all rows, or ListTooLong when there are more than MAX_LIST.
 - result: a Row model; a tuple of Row models for columns side by side (the second and later ones are None when
   their first column is NULL, as an outer join gives them); or a single plain value. ``:one`` returns it,
   ``:optional`` it or None, ``:many`` a list of it, ``:stream`` an iterator; ``:rows`` returns int, ``:exec`` None.
@@ -28,8 +29,8 @@ from typing import Any, Final, NamedTuple, ParamSpec, TypeVar, get_args, get_ori
 from psycopg.types.json import Jsonb
 from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 
-from nexgent_db.errors import InvalidInput, NoRow, QueryBindingError, TooManyRows
-from nexgent_db.models.base import Input
+from nexgent_db.errors import InvalidInput, ListTooLong, NoRow, QueryBindingError, TooManyRows
+from nexgent_db.models.base import MAX_LIST, Input
 from nexgent_db.models.storable import place_of_fault, said_of_fault
 from nexgent_db.queries.rows import ExecutedCursor, RowMaker, is_model, row_factory, union_parts
 from nexgent_db.queries.sqlfile import SqlFile, load_file
@@ -76,11 +77,15 @@ class _Parameter:
 
 
 class Call(NamedTuple):
-    """A statement ready to send: its text, the values of ``$1 … $n``, and the row factory of its answer."""
+    """A statement ready to send: its text, the values of ``$1 … $n``, and the row factory of its answer.
+
+    ``whole``: the caller gave no limit, so the answer must be the whole list.
+    """
 
     text: bytes
     values: tuple[Any, ...]
     row_factory: Any
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,7 @@ class BoundQuery:
         self.counts = query.cardinality is Cardinality.ROWS
         self.streams = query.cardinality is Cardinality.STREAM
         self._optional = frozenset().union(*query.optional) - query.required
+        self._limit = next((n for n, each in enumerate(self._parameters) if each.name == "limit"), None)
         self._plans: dict[frozenset[str], _Plan] = {}
         self._whole = None if self._optional else self._plan(frozenset(query.parameters))
 
@@ -116,11 +122,19 @@ class BoundQuery:
         """Check the arguments and put them in their places. Raises InvalidInput with the parameter's name."""
         arguments = self._arguments(args, kwargs)
         filled = [parameter.fill(value) for parameter, value in zip(self._parameters, arguments, strict=True)]
+        whole = False
+        if (limit := self._limit) is not None and arguments[limit] is None:
+            whole, filled[limit] = True, (MAX_LIST + 1,)
         plan = self._whole
         if plan is None:
             given = map(_Parameter.given, self._parameters, arguments, filled)
             plan = self._plan(self.query.required.union(*given))
-        return Call(plan.text, tuple([filled[argument][place] for argument, place in plan.places]), plan.row_factory)
+        values = tuple([filled[argument][place] for argument, place in plan.places])
+        return Call(plan.text, values, plan.row_factory, whole)
+
+    def ensure_whole(self, rows: Sequence[object]) -> None:
+        """Raises ListTooLong when the answer to a call without a limit is not the whole list."""
+        ensure_whole(rows, self.name)
 
     def _arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
         parameters = self._parameters
@@ -152,6 +166,21 @@ class BoundQuery:
             places = tuple(where[name] for name in statement.parameters)
             plan = self._plans[given] = _Plan(statement.text.encode(), places, row_factory(self.result, self.name))
         return plan
+
+
+def rows_to_read(limit: int | None) -> int:
+    """How many rows a list of this limit reads; None is no limit. Raises InvalidInput outside of 1 to 10,000."""
+    if limit is None:
+        return MAX_LIST + 1
+    if type(limit) is not int or not 1 <= limit <= MAX_LIST:
+        raise InvalidInput("limit", f"a list has 1 to {MAX_LIST:,} rows")
+    return limit
+
+
+def ensure_whole(rows: Sequence[object], name: str) -> None:
+    """Raises ListTooLong when there are more rows than a list without a limit returns."""
+    if len(rows) > MAX_LIST:
+        raise ListTooLong(name, MAX_LIST)
 
 
 def _one(rows: Sequence[Any], name: str) -> Any:

@@ -100,6 +100,8 @@ def _method(method: ast.FunctionDef | ast.AsyncFunctionDef, plainer: _Plainer) -
     arguments.kw_defaults = [None if default is None else _plain(default) for default in arguments.kw_defaults]
     word = "async def" if isinstance(method, ast.AsyncFunctionDef) else "def"
     assert method.returns is not None, method.name
+    method.returns = plainer.visit(method.returns)
+    assert method.returns is not None
     yield f"    {word} {method.name}({ast.unparse(arguments)}) -> {ast.unparse(method.returns)}: ..."
 
 

@@ -145,8 +145,8 @@ def test_only_app_reads_hashes(roled: RoledDatabase, role: str, column: str) -> 
 # The worker's queries are those about trading; people, their agents and their keys are the app's.
 NOT_THE_WORKERS: Final = {
     "agents": {"create", "update", "delete", "lock_config", "store_config"},
-    "wallets": {"create", "delete"},
-    "signals": {"create", "create_many", "delete"},
+    "wallets": {"create", "change_address", "delete"},
+    "signals": {"create", "create_many", "update", "delete"},
 }
 
 

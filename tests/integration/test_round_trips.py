@@ -89,6 +89,17 @@ def test_agent_with_wallets_is_one_round_trip(db: Database, owner: Owner) -> Non
     assert _count(db, lambda: db.agents.find_by_id(owner.agent_id)) == 1
 
 
+def test_page_of_agents_with_wallets_is_one_round_trip(db: Database, owner: Owner) -> None:
+    for number in range(5):
+        agent = db.agents.create(owner.user_id, f"agent {number}")
+        db.wallets.create(f"L{uuid4().hex}", agent.id, "live")
+    for size in (1, 5):
+        assert _count(db, lambda size=size: db.agents.page_all(limit=size)) == 1  # type: ignore[misc]
+        assert _count(db, lambda size=size: db.agents.page_by_user_id(owner.user_id, size)) == 1  # type: ignore[misc]
+    assert _count(db, lambda: db.agents.find_by_user_id(owner.user_id)) == 1
+    assert _count(db, lambda: db.historical_swaps.page_with_signal(owner.agent_id)) == 1
+
+
 def test_list_is_one_round_trip(db: Database, owner: Owner) -> None:
     for _ in range(5):
         _buy(db, owner)

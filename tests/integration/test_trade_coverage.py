@@ -527,6 +527,36 @@ def position_moved_with_its_purchase(db: Database, sql: psycopg.Connection[Any])
     sql.execute("UPDATE agent_positions SET agent_id = agent_id WHERE agent_id = %s", [owner.agent_id])
 
 
+@step
+def changed_address(db: Database, _: psycopg.Connection[Any]) -> None:
+    owner = bought(db)
+    assert db.wallets.change_address(owner.agent_id, owner.wallet_address, f"C{uuid4().hex}") is not None
+
+
+@step
+def unchanged_address(db: Database, _: psycopg.Connection[Any]) -> None:
+    owner = bought(db)
+    assert db.wallets.change_address(owner.agent_id, owner.wallet_address, owner.wallet_address) is not None
+
+
+@step
+def changed_address_of_nobody(db: Database, _: psycopg.Connection[Any]) -> None:
+    assert db.wallets.change_address(uuid4(), "W0", "W1") is None
+
+
+@step
+def entry_moved_while_its_wallet_stays(db: Database, sql: psycopg.Connection[Any]) -> None:
+    owner = bought(db)
+    other = db.wallets.create(f"L{uuid4().hex}", owner.agent_id, "live")
+    sql.execute("SELECT set_config('nexgent.changed_wallet', %s, false)", [owner.wallet_address])
+    with refused_by_database("UPDATE of agent_transactions"):
+        sql.execute(
+            "UPDATE agent_transactions SET wallet_address = %s WHERE wallet_address = %s",
+            [other.wallet_address, owner.wallet_address],
+        )
+    sql.execute("RESET nexgent.changed_wallet")
+
+
 # --- The tests ------------------------------------------------------------------------------------
 
 

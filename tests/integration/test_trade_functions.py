@@ -169,6 +169,11 @@ def test_caller_search_path_and_temporary_tables_change_nothing(db: Database, fr
         "DELETE FROM users",
         "DELETE FROM agent_wallets",
         "UPDATE agents SET id = gen_random_uuid()",
+        "UPDATE agent_wallets SET wallet_address = 'another'",
+        "SELECT set_config('nexgent.changed_wallet', wallet_address, false) FROM agent_wallets;"
+        " UPDATE agent_transactions SET wallet_address = 'another'",
+        "SELECT set_config('nexgent.changed_wallet', wallet_address, false) FROM agent_wallets;"
+        " UPDATE agent_historical_swaps SET amount = 7",
     ],
 )
 def test_ledger_is_append_only_for_its_owner_too(

@@ -78,6 +78,7 @@ ARGUMENTS: dict[str, Any] = {
     "actual": 2,
     "faults": [("stopLoss.mode", "is wrong"), ("", "is no object")],
     "loaded": 2,
+    "bound": 10_000,
     "expires_at": datetime(2026, 1, 1, tzinfo=UTC),
     "now": datetime(2026, 1, 2, tzinfo=UTC),
 }

@@ -80,6 +80,19 @@ def test_key_is_read_and_its_address_derived(written: Callable[[bytes], str]) ->
     assert keyring.use(ADDRESSES[0], identity) == KEYS[0]
 
 
+def test_seed_in_base58_is_read_as_its_key_pair() -> None:
+    environ = {f"WALLET_{number}": as_base58(key[:32]) for number, key in enumerate(KEYS, 1)}
+    keyring = WalletKeyring.from_env(environ)
+    assert list(keyring) == ADDRESSES
+    assert [keyring.use(address, identity) for address in keyring] == KEYS
+    assert keyring.skipped == ()
+
+
+def test_seed_repeats_its_key_pair() -> None:
+    error = refused({"WALLET_1": as_base58(KEYS[0]), "WALLET_2": as_base58(KEYS[0][:32])})
+    assert str(error) == "WALLET_2 repeats the key of WALLET_1"
+
+
 def test_keys_are_ordered_by_number_and_other_variables_are_ignored() -> None:
     environ = {
         "WALLET_10": as_array(KEYS[2]),
@@ -121,7 +134,9 @@ WRONG_HALF = KEYS[0][:32] + KEYS[1][32:]
         (json.dumps([*KEYS[0][:63], True]), "is neither base58 nor a JSON array of bytes"),
         (json.dumps([*KEYS[0][:63], 1.0]), "is neither base58 nor a JSON array of bytes"),
         (json.dumps([*KEYS[0][:63], "1"]), "is neither base58 nor a JSON array of bytes"),
-        (as_base58(KEYS[0][:32]), "holds 32 bytes, not the 64 of a key pair"),
+        (as_array(KEYS[0][:32]), "holds 32 bytes, not the 64 of a key pair"),
+        (as_base58(KEYS[0][:31]), "holds 31 bytes, not the 64 of a key pair"),
+        (as_base58(KEYS[0][:33]), "holds 33 bytes, not the 64 of a key pair"),
         (as_array(KEYS[0][:63]), "holds 63 bytes, not the 64 of a key pair"),
         (as_array(KEYS[0] + b"\1"), "holds 65 bytes, not the 64 of a key pair"),
         (as_base58(WRONG_HALF), "the public half is not that of the private half"),
@@ -144,6 +159,41 @@ def test_every_invalid_variable_is_named() -> None:
         "WALLET_4 holds 0 bytes, not the 64 of a key pair",
     ]
     assert_nothing_shown(error, as_base58(KEYS[0]), as_array(KEYS[0]))
+
+
+def test_malformed_keys_are_skipped_on_request_and_reported_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    environ = {
+        "WALLET_1": as_base58(KEYS[0])[:-1] + "0",
+        "WALLET_2": as_base58(KEYS[1]),
+        "WALLET_3": as_array(WRONG_HALF),
+        "WALLET_4": as_array(KEYS[1]),
+        "WALLET_5": as_base58(KEYS[2]),
+    }
+    with caplog.at_level(logging.DEBUG):
+        keyring = WalletKeyring.from_env(environ, skip_malformed=True)
+    assert list(keyring) == ADDRESSES[1:3]
+    assert [keyring.use(address, identity) for address in keyring] == KEYS[1:3]
+    assert keyring.skipped == (
+        "WALLET_1 is neither base58 nor a JSON array of bytes",
+        "WALLET_3: the public half is not that of the private half",
+        "WALLET_4 repeats the key of WALLET_2",
+    )
+    warnings = [(record.name, record.levelname, record.getMessage()) for record in caplog.records]
+    assert warnings == [
+        ("nexgent_db.keyring", "WARNING", f"a wallet's key is skipped: {problem}") for problem in keyring.skipped
+    ]
+    for shown in (caplog.text, repr(keyring), repr(keyring.skipped), repr(inspect.getmembers(keyring))):
+        for text in environ.values():
+            assert text not in shown
+        for key in (*KEYS, WRONG_HALF):
+            assert_hidden(shown, key)
+
+
+def test_only_malformed_keys_leave_an_empty_keyring() -> None:
+    keyring = WalletKeyring.from_env({"WALLET_1": "?"}, skip_malformed=True)
+    assert keyring.addresses == ()
+    assert keyring.skipped == ("WALLET_1 is neither base58 nor a JSON array of bytes",)
+    assert WalletKeyring().skipped == ()
 
 
 def test_wallet_without_key_is_refused() -> None:
@@ -190,6 +240,8 @@ def test_keys_without_the_extra_are_refused_by_its_name(missing: str, monkeypatc
     assert error.__cause__ is None
     assert error.__context__ is None
     assert text not in "".join(traceback.format_exception(error))
+    with pytest.raises(ConfigurationError, match="needs the extra 'keys'"):  # which is no malformed key
+        WalletKeyring.from_env({"WALLET_5": text}, skip_malformed=True)
 
 
 @pytest.mark.parametrize("missing", ["base58", "nacl.signing"])

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Final, cast
 from uuid import UUID
 
 from nexgent_db.aio.repositories.base import Repository
-from nexgent_db.models.agents import Agent, AgentWithWallets
-from nexgent_db.models.base import Limit, Name, TradingMode, WalletAddress
+from nexgent_db.models.agents import Agent, AgentWithWallets, with_wallets
+from nexgent_db.models.base import Limit, Name, RowLimit, TradingMode, WalletAddress
+from nexgent_db.models.filters import AgentFilter
+from nexgent_db.models.pages import (
+    AfterUuid,
+    BeforeUuid,
+    Page,
+    decode_cursor,
+    make_page_by,
+    one_more_than,
+)
 from nexgent_db.models.storable import JsonText
 from nexgent_db.models.trading_config import AgentTradingConfig, checked_config, merged_config, stored_config
 from nexgent_db.models.wallets import AgentWallet
-from nexgent_db.queries.binding import NOT_GIVEN, NotGiven, query
+from nexgent_db.queries.binding import NOT_GIVEN, NotGiven, ensure_whole, query, rows_to_read
+
+_ANY: Final = AgentFilter()
+_NEWEST: Final = BeforeUuid()
+_FIRST: Final = AfterUuid()
+_Joined = tuple[Agent, AgentWallet | None]
 
 
 class AgentRepository(Repository, sql="agents"):
@@ -19,23 +35,82 @@ class AgentRepository(Repository, sql="agents"):
 
     async def find_by_id(self, agent_id: UUID) -> AgentWithWallets | None:
         """The agent and its wallets, simulation first, by one query; None when there is no such agent."""
-        rows = await self.list_with_wallets_by_id(agent_id)
-        if not rows:
-            return None
-        wallets = tuple(wallet for _, wallet in rows if wallet is not None)
-        return AgentWithWallets.model_construct(agent=rows[0][0], wallets=wallets)
+        return next(with_wallets(await self.list_with_wallets_by_id(agent_id)), None)
 
     @query
-    async def list_with_wallets_by_id(self, agent_id: UUID) -> list[tuple[Agent, AgentWallet | None]]:
+    async def list_with_wallets_by_id(self, agent_id: UUID) -> list[_Joined]:
         """The agent, once per wallet, simulation first; once with None when it has no wallet.
 
         An empty list when there is no such agent.
         """
         ...
 
+    async def find_by_user_id(self, user_id: UUID, limit: Limit | None = None) -> list[AgentWithWallets]:
+        """The user's agents with their wallets, newest first, by one query.
+
+        Raises InvalidInput for a limit outside of 1 to 10,000; ListTooLong without one, for more than 10,000 agents.
+        """
+        rows = await self.list_with_wallets_by_user_id(user_id, _NEWEST, rows_to_read(limit))
+        agents = list(with_wallets(rows))
+        ensure_whole(agents, "agents.find_by_user_id")
+        return agents
+
+    async def page_by_user_id(
+        self, user_id: UUID, limit: Limit = 100, cursor: str | None = None
+    ) -> Page[AgentWithWallets]:
+        """A page of the user's agents with their wallets, newest first: the first page, or the one of the ``cursor``.
+
+        Raises InvalidInput for a cursor of another list, then for a limit outside of 1 to 9,999.
+        """
+        before = decode_cursor(cursor, "agents_of_user", BeforeUuid)
+        rows = await self.list_with_wallets_by_user_id(user_id, before, one_more_than(limit))
+        return make_page_by(
+            lambda each: (each.agent.created_at.isoformat(), str(each.agent.id)),
+            list(with_wallets(rows)),
+            limit,
+            "agents_of_user",
+        )
+
     @query
-    async def find_by_user_id(self, user_id: UUID, limit: Limit = 100) -> list[Agent]:
-        """The user's agents, newest first."""
+    async def list_with_wallets_by_user_id(self, user_id: UUID, before: BeforeUuid, limit: RowLimit) -> list[_Joined]:
+        """The user's agents, newest first, each once per wallet; ``limit`` counts agents."""
+        ...
+
+    async def list_all(
+        self, filter: AgentFilter = _ANY, after: AfterUuid = _FIRST, limit: Limit | None = None
+    ) -> list[AgentWithWallets]:
+        """The agents of all users with their wallets, by id, by one query; those after the key ``after`` when given.
+
+        Raises InvalidInput for a limit outside of 1 to 10,000; ListTooLong without one, for more than 10,000 agents.
+        """
+        agents = list(with_wallets(await self.list_all_with_wallets(filter, after, rows_to_read(limit))))
+        ensure_whole(agents, "agents.list_all")
+        return agents
+
+    async def page_all(
+        self, filter: AgentFilter = _ANY, limit: Limit = 100, cursor: str | None = None
+    ) -> Page[AgentWithWallets]:
+        """A page of the agents of all users with their wallets, by id: the first page, or the one of the ``cursor``.
+
+        For a job that walks all agents: a page is one query, and page 10,000 costs the same as page 1. Raises
+        InvalidInput for a cursor of another list, then for a limit outside of 1 to 9,999.
+        """
+        after = decode_cursor(cursor, "agents", AfterUuid)
+        rows = await self.list_all_with_wallets(filter, after, one_more_than(limit))
+        return make_page_by(lambda each: (str(each.agent.id),), list(with_wallets(rows)), limit, "agents")
+
+    @query
+    async def list_all_with_wallets(self, filter: AgentFilter, after: AfterUuid, limit: RowLimit) -> list[_Joined]:
+        """The agents of all users, by id, each once per wallet; ``limit`` counts agents."""
+        ...
+
+    def stream_all(self, filter: AgentFilter = _ANY) -> AsyncIterator[AgentWithWallets]:
+        """All agents of all users with their wallets, by id, in constant memory; keeps a connection to its end."""
+        return _grouped(self.stream_all_with_wallets(filter))
+
+    @query
+    def stream_all_with_wallets(self, filter: AgentFilter = _ANY) -> AsyncIterator[_Joined]:
+        """All agents of all users, by id, each once per wallet."""
         ...
 
     @query
@@ -147,3 +222,16 @@ class AgentRepository(Repository, sql="agents"):
     async def delete(self, agent_id: UUID) -> int:
         """Delete the agent with its wallets, positions, balances and transactions; 0 when there is no such agent."""
         ...
+
+
+async def _grouped(rows: AsyncIterator[_Joined]) -> AsyncGenerator[AgentWithWallets, None]:
+    """The agents of a stream of joined rows; closing this closes the stream."""
+    of_agent: list[_Joined] = []
+    async with aclosing(cast("AsyncGenerator[_Joined, None]", rows)) as stream:
+        async for row in stream:
+            if of_agent and row[0].id != of_agent[0][0].id:
+                yield next(with_wallets(of_agent))
+                of_agent = []
+            of_agent.append(row)
+    if of_agent:
+        yield next(with_wallets(of_agent))

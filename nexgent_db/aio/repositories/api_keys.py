@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
 from nexgent_db.aio.repositories.base import Repository
 from nexgent_db.errors import InvalidInput
-from nexgent_db.models.api_keys import ApiKey, NewApiKey, VerifiedApiKey, hash_of, new_secret, prefix_of
+from nexgent_db.models.api_keys import (
+    ApiKey,
+    NewApiKey,
+    VerifiedApiKey,
+    VerifiedApiKeyWithEmail,
+    hash_of,
+    new_secret,
+    prefix_of,
+)
 from nexgent_db.models.base import Limit, ShortText
+from nexgent_db.models.pages import BeforeUuid, Page, decode_cursor, make_page, one_more_than
 from nexgent_db.models.storable import Timestamp, storable_text
 from nexgent_db.queries.binding import query
 
 KeyName = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(storable_text)]
 KeyPrefix = Annotated[str, StringConstraints(min_length=1, max_length=12), AfterValidator(storable_text)]
 Scopes = Annotated[list[KeyName], Field(max_length=100)]
+_START: Final = BeforeUuid()
 
 
 class ApiKeyRepository(Repository, sql="api_keys"):
@@ -49,6 +59,16 @@ class ApiKeyRepository(Repository, sql="api_keys"):
         key_hash = hash_of(secret)
         return None if key_hash is None else await self.verify_hash(key_hash)
 
+    async def verify_with_email(self, secret: str) -> VerifiedApiKeyWithEmail | None:
+        """The same as :meth:`verify`, with the owner's e-mail address, by one query as well."""
+        key_hash = hash_of(secret)
+        return None if key_hash is None else await self.verify_hash_with_email(key_hash)
+
+    @query
+    async def find_by_id(self, key_id: UUID) -> ApiKey | None:
+        """The key of this id, expired and revoked ones included."""
+        ...
+
     @query
     async def store(
         self,
@@ -71,9 +91,28 @@ class ApiKeyRepository(Repository, sql="api_keys"):
         ...
 
     @query
-    async def list_by_user(self, user_id: UUID, limit: Limit = 100) -> list[ApiKey]:
-        """The user's keys, newest first, including expired and revoked ones."""
+    async def verify_hash_with_email(self, key_hash: ShortText) -> VerifiedApiKeyWithEmail | None:
+        """The same as :meth:`verify_with_email`, by the secret's hash."""
         ...
+
+    @query
+    async def list_by_user(
+        self, user_id: UUID, before: BeforeUuid = _START, limit: Limit | None = None
+    ) -> list[ApiKey]:
+        """The user's keys, newest first, including expired and revoked ones; those after the key ``before`` when given.
+
+        Raises ListTooLong without a limit, for more than 10,000 keys.
+        """
+        ...
+
+    async def page_by_user(self, user_id: UUID, limit: Limit = 100, cursor: str | None = None) -> Page[ApiKey]:
+        """A page of the user's keys, newest first: the first page, or the one of the ``cursor``.
+
+        Raises InvalidInput for a cursor of another list, then for a limit outside of 1 to 9,999.
+        """
+        before = decode_cursor(cursor, "api_keys", BeforeUuid)
+        rows = await self.list_by_user(user_id, before, one_more_than(limit))
+        return make_page(rows, limit, "api_keys", "created_at")
 
     @query
     async def revoke(self, user_id: UUID, key_id: UUID) -> ApiKey | None:

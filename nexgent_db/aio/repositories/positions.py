@@ -56,9 +56,12 @@ class PositionRepository(Repository, sql="positions"):
 
     @query
     async def list_by_agent(
-        self, agent_id: UUID, wallet_address: WalletAddress | None = None, limit: Limit = 1000
+        self, agent_id: UUID, wallet_address: WalletAddress | None = None, limit: Limit | None = None
     ) -> list[AgentPosition]:
-        """The agent's open positions, newest first; those of one wallet when it is given."""
+        """The agent's open positions, newest first; those of one wallet when it is given.
+
+        Raises ListTooLong without a limit, for more than 10,000 positions.
+        """
         ...
 
     @query

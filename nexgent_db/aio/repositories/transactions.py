@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Annotated, Final
 from uuid import UUID
 
+from pydantic import Field
+
 from nexgent_db.aio.repositories.base import Repository
-from nexgent_db.models.base import Limit
+from nexgent_db.models.base import MANY, Limit
 from nexgent_db.models.filters import TransactionFilter
 from nexgent_db.models.pages import BeforeUuid, Page, decode_cursor, make_page, one_more_than
 from nexgent_db.models.transactions import AgentTransaction
@@ -26,10 +28,20 @@ class TransactionRepository(Repository, sql="transactions"):
         ...
 
     @query
-    async def list_by_agent(
-        self, agent_id: UUID, filter: TransactionFilter = _ANY, before: BeforeUuid = _START, limit: Limit = 100
+    async def list_by_ids(
+        self, transaction_ids: Annotated[list[UUID], Field(max_length=MANY)]
     ) -> list[AgentTransaction]:
-        """The agent's transactions, newest first; those after the key ``before`` when it is given."""
+        """Those of these transactions that exist, by id; at most 10,000 at once."""
+        ...
+
+    @query
+    async def list_by_agent(
+        self, agent_id: UUID, filter: TransactionFilter = _ANY, before: BeforeUuid = _START, limit: Limit | None = None
+    ) -> list[AgentTransaction]:
+        """The agent's transactions, newest first; those after the key ``before`` when it is given.
+
+        Raises ListTooLong without a limit, for more than 10,000 transactions.
+        """
         ...
 
     async def page_by_agent(

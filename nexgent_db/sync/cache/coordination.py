@@ -15,19 +15,22 @@ from __future__ import annotations
 import os
 import time
 from types import TracebackType
-from typing import Any, Final, Self, cast, get_args
+from typing import Any, Final, Literal, Self, cast, get_args
 from uuid import UUID, uuid4
 
 from nexgent_db.cache.breaker import CacheUnavailable
-from nexgent_db.cache.keys import EXECUTION_MS, IDEMPOTENCY_MS, LOCK_MS, SIGNAL_CREATE_MS
+from nexgent_db.cache.keys import EXECUTION_MS, IDEMPOTENCY_MS, LOCK_MS, SIGNAL_CREATE_MS, CacheKeys
 from nexgent_db.cache.scripts import script
-from nexgent_db.errors import InvalidInput, LockLost, LockNotAcquired
+from nexgent_db.errors import CacheUnreachable, InvalidInput, LockLost, LockNotAcquired
 from nexgent_db.models.base import TokenAddress
 from nexgent_db.models.signals import ExecutionStatus
+from nexgent_db.models.storable import shortened
 from nexgent_db.sync.cache.recovery import Recovery
 
 _STATUSES: Final = frozenset(get_args(ExecutionStatus))
-_MAX_LEASE_S: Final = 86_400.0
+_MAX_SECONDS: Final = 86_400.0
+IfUnavailable = Literal["proceed", "raise"]
+"""What a call does when Redis does not answer: go on as if nothing were stored, or raise CacheUnreachable."""
 _PARENTS: Final = "the process that this one was forked from holds it"
 
 
@@ -42,7 +45,7 @@ class CacheLock:
     """
 
     def __init__(self, coordination: Coordination, resource: str, lease_s: float) -> None:
-        _check_lease(lease_s)
+        _check_seconds("lease_s", lease_s)
         self.resource = resource
         self._coordination = coordination
         self._lease_s = lease_s
@@ -87,7 +90,7 @@ class CacheLock:
         Raises LockLost also when Redis does not answer: the lease then ends at its old time.
         """
         seconds = self._lease_s if lease_s is None else lease_s
-        _check_lease(seconds)
+        _check_seconds("lease_s", seconds)
         called_at = time.monotonic()
         milliseconds = round(seconds * 1000)
         extended = self._run("extend_lock", milliseconds)
@@ -110,7 +113,12 @@ class CacheLock:
 
 
 class Coordination:
-    """Locks, claimed signals, stored results. Nothing here raises for Redis, apart from locks."""
+    """Locks, claimed signals, stored results.
+
+    The caller chooses what happens when Redis is absent or does not answer. With ``if_unavailable="proceed"`` a call
+    goes on as if nothing were stored: a claim succeeds, nothing is found, a result counts as the first. With "raise" it
+    raises CacheUnreachable; what it sent may have been stored all the same. Entering a lock always raises.
+    """
 
     def __init__(self, recovery: Recovery) -> None:
         self._recovery = recovery
@@ -122,51 +130,97 @@ class Coordination:
         """
         return CacheLock(self, resource, lease_s)
 
-    def claim_signal(self, user_id: UUID | None, token_address: TokenAddress, signal_type: str, strength: int) -> bool:
-        """Claim a signal for a minute. False when an equal one is claimed; True also when Redis does not answer."""
-        client = self._recovery.answering()
-        if client is None:
-            return True
-        key = client.keys.signal_create(user_id, token_address, signal_type, strength)
-        return bool(self._call("SET", key, "1", "NX", "PX", SIGNAL_CREATE_MS))
+    def claim_signal(
+        self,
+        user_id: UUID | None,
+        token_address: TokenAddress,
+        signal_type: str,
+        strength: int,
+        *,
+        if_unavailable: IfUnavailable = "proceed",
+    ) -> bool:
+        """Claim a signal for a minute. False when an equal one is claimed. Raises InvalidInput, CacheUnreachable."""
+        key = self._keys.signal_create(user_id, token_address, signal_type, strength)
+        return bool(self._ask(if_unavailable, "SET", key, "1", "NX", "PX", SIGNAL_CREATE_MS, otherwise=True))
 
-    def get_execution(self, signal_id: int, agent_id: UUID) -> ExecutionStatus | None:
-        """The status of the signal's execution that was stored within a day; None without one, or without Redis."""
-        client = self._recovery.answering()
-        if client is None:
-            return None
-        payload = self._call("GET", client.keys.executions(signal_id, agent_id))
+    def get_execution(
+        self, signal_id: int, agent_id: UUID, *, if_unavailable: IfUnavailable = "proceed"
+    ) -> ExecutionStatus | None:
+        """The status of the signal's execution that was stored within a day; None without one.
+
+        Raises InvalidInput, CacheUnreachable.
+        """
+        payload = self._ask(if_unavailable, "GET", self._keys.executions(signal_id, agent_id))
         status = payload.decode(errors="replace") if isinstance(payload, bytes) else None
         return cast("ExecutionStatus", status) if status in _STATUSES else None
 
-    def store_execution(self, signal_id: int, agent_id: UUID, status: ExecutionStatus) -> None:
-        """Store the execution's status for a day; without Redis nothing happens. Raises InvalidInput."""
+    def store_execution(
+        self,
+        signal_id: int,
+        agent_id: UUID,
+        status: ExecutionStatus,
+        *,
+        if_unavailable: IfUnavailable = "proceed",
+    ) -> None:
+        """Store the execution's status for a day. Raises InvalidInput, CacheUnreachable."""
         if status not in _STATUSES:
             raise InvalidInput("status", f"must be one of {', '.join(sorted(_STATUSES))}")
-        client = self._recovery.answering()
-        if client is not None:
-            self._call("SET", client.keys.executions(signal_id, agent_id), status, "PX", EXECUTION_MS)
+        self._ask(if_unavailable, "SET", self._keys.executions(signal_id, agent_id), status, "PX", EXECUTION_MS)
 
-    def store_result(self, operation: str, result: str) -> str:
-        """Store an operation's result for five minutes; the stored result, which is the first one.
+    def store_result(
+        self,
+        operation: str,
+        result: str,
+        *,
+        lifetime_s: float = IDEMPOTENCY_MS / 1000,
+        if_unavailable: IfUnavailable = "proceed",
+    ) -> str:
+        """Store an operation's result, once, for ``lifetime_s`` seconds; returns the stored result: the first one.
 
-        Without Redis that is ``result``.
+        A repeated call changes neither the result nor its lifetime. Raises InvalidInput for a lifetime that is not
+        between a millisecond and a day; CacheUnreachable.
         """
-        client = self._recovery.answering()
-        if client is None:
-            return result
-        stored = self._run("store_result", client.keys.idempotency(operation), result, IDEMPOTENCY_MS)
+        _check_seconds("lifetime_s", lifetime_s)
+        _check_choice(if_unavailable)
+        key, milliseconds = self._keys.idempotency(operation), round(lifetime_s * 1000)
+        stored = self._checked(self._run("store_result", key, result, milliseconds), if_unavailable)
         return stored.decode(errors="replace") if isinstance(stored, bytes) else result
 
-    def get_result(self, operation: str) -> str | None:
-        """The operation's result that was stored within five minutes; None without one, or without Redis."""
-        client = self._recovery.answering()
-        if client is None:
-            return None
-        stored = self._call("GET", client.keys.idempotency(operation))
+    def get_result(self, operation: str, *, if_unavailable: IfUnavailable = "proceed") -> str | None:
+        """The operation's stored result; None without one, or after its lifetime.
+
+        Raises InvalidInput, CacheUnreachable.
+        """
+        stored = self._ask(if_unavailable, "GET", self._keys.idempotency(operation))
         return stored.decode(errors="replace") if isinstance(stored, bytes) else None
 
+    def clear_result(self, operation: str, *, if_unavailable: IfUnavailable = "proceed") -> bool:
+        """Delete the operation's stored result, so that the next one is stored; whether there was one.
+
+        Raises InvalidInput, CacheUnreachable.
+        """
+        deleted = self._ask(if_unavailable, "UNLINK", self._keys.idempotency(operation))
+        return bool(deleted == 1)
+
     # --- Asking -------------------------------------------------------------------------------------
+
+    @property
+    def _keys(self) -> CacheKeys:
+        client = self._recovery.client
+        return CacheKeys() if client is None else client.keys
+
+    def _ask(self, if_unavailable: IfUnavailable, *command: Any, otherwise: object = None) -> Any:
+        """The reply of Redis; without one ``otherwise``, or CacheUnreachable, as the caller chose."""
+        _check_choice(if_unavailable)
+        return self._checked(self._call(*command), if_unavailable, otherwise)
+
+    @staticmethod
+    def _checked(reply: Any, if_unavailable: IfUnavailable, otherwise: object = None) -> Any:
+        if not isinstance(reply, CacheUnavailable):
+            return reply
+        if if_unavailable == "raise":
+            raise CacheUnreachable(str(reply)) from reply
+        return otherwise
 
     def _call(self, *command: Any) -> Any:
         """The reply of Redis, or the CacheUnavailable that says why there is none."""
@@ -195,6 +249,11 @@ class Coordination:
         return CacheUnavailable(f"Redis is away: {self._recovery.client.breaker.reason}")
 
 
-def _check_lease(seconds: float) -> None:
-    if not 0.001 <= seconds <= _MAX_LEASE_S:
-        raise InvalidInput("lease_s", f"must be between a millisecond and a day, not {seconds}")
+def _check_choice(if_unavailable: object) -> None:
+    if if_unavailable not in get_args(IfUnavailable):
+        raise InvalidInput("if_unavailable", "must be 'proceed' or 'raise'")
+
+
+def _check_seconds(name: str, seconds: float) -> None:
+    if not isinstance(seconds, int | float) or not 0.001 <= seconds <= _MAX_SECONDS:
+        raise InvalidInput(name, f"must be between a millisecond and a day in seconds, not {shortened(seconds)}")

@@ -62,16 +62,23 @@ class BalanceSnapshotRepository(Repository, sql="balance_snapshots"):
 
     @query
     def list_hourly(
-        self, agent_id: UUID, wallet_address: WalletAddress, since: AwareDatetime, limit: Limit = 1000
+        self, agent_id: UUID, wallet_address: WalletAddress, since: AwareDatetime, limit: Limit | None = None
     ) -> list[AgentBalanceSnapshot]:
-        """The wallet's snapshots at or after this time, oldest first."""
+        """The wallet's snapshots at or after this time, oldest first.
+
+        Raises ListTooLong without a limit, for more than 10,000 snapshots, which is 416 days: give a limit then, and
+        go on from the last snapshot's time.
+        """
         ...
 
     @query
     def list_daily(
-        self, agent_id: UUID, wallet_address: WalletAddress, limit: Limit = 10_000
+        self, agent_id: UUID, wallet_address: WalletAddress, limit: Limit | None = None
     ) -> list[AgentBalanceSnapshot]:
-        """The wallet's snapshots of 00:00 UTC, independent of the session's time zone, oldest first."""
+        """The wallet's snapshots of 00:00 UTC, independent of the session's time zone, oldest first.
+
+        Raises ListTooLong without a limit, for more than 10,000 snapshots, which is 27 years.
+        """
         ...
 
     @query

@@ -36,6 +36,10 @@ def _bound_method(bound: BoundQuery) -> Callable[..., Any]:
 
     @wraps(bound.method)
     def method(self: Repository, *args: Any, **kwargs: Any) -> Any:
-        return self._session.run(bound, bound.call(args, kwargs))
+        call = bound.call(args, kwargs)
+        result = self._session.run(bound, call)
+        if call.whole:
+            bound.ensure_whole(result)
+        return result
 
     return method

@@ -10,12 +10,14 @@ from uuid import UUID
 from nexgent_db.models.base import Limit, WalletAddress
 from nexgent_db.models.filters import SwapFilter
 from nexgent_db.models.historical_swaps import AgentHistoricalSwap, ClosedTrades
-from nexgent_db.models.pages import BeforeUuid, Page, decode_cursor, make_page, one_more_than
+from nexgent_db.models.pages import BeforeUuid, Page, decode_cursor, make_page, make_page_by, one_more_than
+from nexgent_db.models.signals import TradingSignal
 from nexgent_db.queries.binding import query
 from nexgent_db.sync.repositories.base import Repository
 
 _ANY: Final = SwapFilter()
 _START: Final = BeforeUuid()
+_WithSignal = tuple[AgentHistoricalSwap, TradingSignal | None]
 
 
 class HistoricalSwapRepository(Repository, sql="historical_swaps"):
@@ -28,9 +30,12 @@ class HistoricalSwapRepository(Repository, sql="historical_swaps"):
 
     @query
     def list_by_agent(
-        self, agent_id: UUID, filter: SwapFilter = _ANY, before: BeforeUuid = _START, limit: Limit = 100
+        self, agent_id: UUID, filter: SwapFilter = _ANY, before: BeforeUuid = _START, limit: Limit | None = None
     ) -> list[AgentHistoricalSwap]:
-        """The agent's historical swaps, newest sale first; those after the key ``before`` when it is given."""
+        """The agent's historical swaps, newest sale first; those after the key ``before`` when it is given.
+
+        Raises ListTooLong without a limit, for more than 10,000 swaps.
+        """
         ...
 
     def page_by_agent(
@@ -47,6 +52,36 @@ class HistoricalSwapRepository(Repository, sql="historical_swaps"):
     @query
     def stream_by_agent(self, agent_id: UUID, filter: SwapFilter = _ANY) -> Iterator[AgentHistoricalSwap]:
         """All of the agent's historical swaps, newest sale first, in constant memory; keeps a connection to its end."""
+        ...
+
+    @query
+    def list_with_signal(
+        self, agent_id: UUID, filter: SwapFilter = _ANY, before: BeforeUuid = _START, limit: Limit | None = None
+    ) -> list[_WithSignal]:
+        """The agent's historical swaps, each with its signal or None, newest sale first, by one query.
+
+        Those after the key ``before`` when it is given. Raises ListTooLong without a limit, for more than 10,000 swaps.
+        """
+        ...
+
+    def page_with_signal(
+        self, agent_id: UUID, filter: SwapFilter = _ANY, limit: Limit = 100, cursor: str | None = None
+    ) -> Page[_WithSignal]:
+        """A page of the agent's historical swaps with their signals: the first page, or the one of the ``cursor``.
+
+        The cursors are those of :meth:`page_by_agent`. Raises InvalidInput for a cursor of another list, then for a
+        limit outside of 1 to 9,999.
+        """
+        before = decode_cursor(cursor, "historical_swaps", BeforeUuid)
+        rows = self.list_with_signal(agent_id, filter, before, one_more_than(limit))
+        return make_page_by(lambda row: (row[0].sale_time.isoformat(), str(row[0].id)), rows, limit, "historical_swaps")
+
+    @query
+    def stream_with_signal(self, agent_id: UUID, filter: SwapFilter = _ANY) -> Iterator[_WithSignal]:
+        """All of the agent's historical swaps, each with its signal or None, newest sale first, in constant memory.
+
+        Keeps a connection to its end.
+        """
         ...
 
     @query

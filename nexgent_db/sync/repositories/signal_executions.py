@@ -54,11 +54,17 @@ class SignalExecutionRepository(Repository, sql="signal_executions"):
         return self.finish(execution_id, "SKIPPED", None, reason)
 
     @query
-    def list_by_signal(self, signal_id: int, limit: Limit = 1000) -> list[SignalExecution]:
-        """The executions of this signal, by agent."""
+    def list_by_signal(self, signal_id: int, limit: Limit | None = None) -> list[SignalExecution]:
+        """The executions of this signal, by agent.
+
+        Raises ListTooLong without a limit, for more than 10,000 executions.
+        """
         ...
 
     @query
-    def list_stuck_pending(self, claimed_before: AwareDatetime, limit: Limit = 100) -> list[SignalExecution]:
-        """Executions that were claimed before this time and are still PENDING, oldest first."""
+    def list_stuck_pending(self, claimed_before: AwareDatetime, limit: Limit | None = None) -> list[SignalExecution]:
+        """Executions that were claimed before this time and are still PENDING, oldest first.
+
+        Finish those of a limit, then ask again. Raises ListTooLong without a limit, for more than 10,000 executions.
+        """
         ...

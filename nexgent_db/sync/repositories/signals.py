@@ -21,7 +21,7 @@ from nexgent_db.models.signals import (
     SignalType,
     TradingSignal,
 )
-from nexgent_db.queries.binding import query
+from nexgent_db.queries.binding import NOT_GIVEN, NotGiven, query
 from nexgent_db.sync.repositories.base import Repository
 
 _ANY: Final = SignalFilter()
@@ -75,10 +75,30 @@ class SignalRepository(Repository, sql="signals"):
         ...
 
     @query
+    def update(
+        self,
+        signal_id: int,
+        token_address: TokenAddress | NotGiven = NOT_GIVEN,
+        symbol: SignalSymbol | NotGiven | None = NOT_GIVEN,
+        signal_type: SignalType | NotGiven = NOT_GIVEN,
+        activation_reason: LongText | NotGiven | None = NOT_GIVEN,
+        signal_strength: SignalStrength | NotGiven = NOT_GIVEN,
+        source: SignalSource | NotGiven | None = NOT_GIVEN,
+    ) -> TradingSignal | None:
+        """Update the given columns, and ``updated_at``; None when there is no such signal.
+
+        None as a value removes a symbol, an activation reason or a source. The owner stays.
+        """
+        ...
+
+    @query
     def list_by_user(
-        self, user_id: UUID, filter: SignalFilter = _ANY, before: BeforeNumber = _START, limit: Limit = 100
+        self, user_id: UUID, filter: SignalFilter = _ANY, before: BeforeNumber = _START, limit: Limit | None = None
     ) -> list[TradingSignal]:
-        """The user's signals, newest first; those after the key ``before`` when it is given."""
+        """The user's signals, newest first; those after the key ``before`` when it is given.
+
+        Raises ListTooLong without a limit, for more than 10,000 signals.
+        """
         ...
 
     def page_by_user(
@@ -103,11 +123,11 @@ class SignalRepository(Repository, sql="signals"):
         ...
 
     @query
-    def list_eligible_agents(self, signal_id: int, limit: Limit = 1000) -> list[EligibleAgent]:
+    def list_eligible_agents(self, signal_id: int, limit: Limit | None = None) -> list[EligibleAgent]:
         """The agents that may act on this signal.
 
         These are the creator's agents whose automated trading is on in their trading mode and that have no execution of
-        it.
+        it. Raises ListTooLong without a limit, for more than 10,000 agents.
         """
         ...
 

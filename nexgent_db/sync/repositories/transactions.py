@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Annotated, Final
 from uuid import UUID
 
-from nexgent_db.models.base import Limit
+from pydantic import Field
+
+from nexgent_db.models.base import MANY, Limit
 from nexgent_db.models.filters import TransactionFilter
 from nexgent_db.models.pages import BeforeUuid, Page, decode_cursor, make_page, one_more_than
 from nexgent_db.models.transactions import AgentTransaction
@@ -27,10 +29,18 @@ class TransactionRepository(Repository, sql="transactions"):
         ...
 
     @query
+    def list_by_ids(self, transaction_ids: Annotated[list[UUID], Field(max_length=MANY)]) -> list[AgentTransaction]:
+        """Those of these transactions that exist, by id; at most 10,000 at once."""
+        ...
+
+    @query
     def list_by_agent(
-        self, agent_id: UUID, filter: TransactionFilter = _ANY, before: BeforeUuid = _START, limit: Limit = 100
+        self, agent_id: UUID, filter: TransactionFilter = _ANY, before: BeforeUuid = _START, limit: Limit | None = None
     ) -> list[AgentTransaction]:
-        """The agent's transactions, newest first; those after the key ``before`` when it is given."""
+        """The agent's transactions, newest first; those after the key ``before`` when it is given.
+
+        Raises ListTooLong without a limit, for more than 10,000 transactions.
+        """
         ...
 
     def page_by_agent(

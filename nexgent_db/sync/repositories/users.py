@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from typing import Final
 from uuid import UUID
 
-from nexgent_db.models.base import ShortText
-from nexgent_db.models.users import User
+from nexgent_db.models.base import Limit, ShortText
+from nexgent_db.models.pages import AfterTime, Page, decode_cursor, make_page, one_more_than
+from nexgent_db.models.users import User, Users
 from nexgent_db.queries.binding import NOT_GIVEN, NotGiven, query
 from nexgent_db.sync.repositories.base import Repository
+
+_FIRST: Final = AfterTime()
 
 
 class UserRepository(Repository, sql="users"):
@@ -23,6 +27,27 @@ class UserRepository(Repository, sql="users"):
     def find_by_email(self, email: ShortText) -> User | None:
         """The user of this e-mail address; upper and lower case are the same."""
         ...
+
+    @query
+    def find_first(self) -> User | None:
+        """The earliest user; None while there is none."""
+        ...
+
+    @query
+    def list(self, after: AfterTime = _FIRST, limit: Limit | None = None) -> Users:
+        """All users, the earliest first; those after the key ``after`` when it is given.
+
+        Raises ListTooLong without a limit, for more than 10,000 users.
+        """
+        ...
+
+    def page(self, limit: Limit = 100, cursor: str | None = None) -> Page[User]:
+        """A page of all users, the earliest first: the first page, or the one of the ``cursor``.
+
+        Raises InvalidInput for a cursor of another list, then for a limit outside of 1 to 9,999.
+        """
+        after = decode_cursor(cursor, "users", AfterTime)
+        return make_page(self.list(after, one_more_than(limit)), limit, "users", "created_at")
 
     @query
     def create(self, email: ShortText, password_hash: ShortText | None = None, user_id: UUID | None = None) -> User:

@@ -199,7 +199,7 @@ async def assert_read_right(db: AsyncDatabase, owner: Owner) -> None:
     """The read returns the database's rows, from any source."""
     positions = await db.positions.list_by_agent(owner.agent_id)
     balances = await db.balances.list_by_wallet(owner.agent_id, owner.wallet_address)
-    agents = await db.agents.find_by_user_id(owner.user_id)
+    agents = [each.agent for each in await db.agents.find_by_user_id(owner.user_id)]
     cache = db.cache
     assert await cache.positions_of_agent(owner.agent_id) == positions
     assert await cache.positions_of_token(TOKEN) == [row for row in positions if row.token_address == TOKEN]

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from nexgent_db import AsyncDatabase
 from nexgent_db.cache.keys import EXECUTION_MS, IDEMPOTENCY_MS, LOCK_MS, SIGNAL_CREATE_MS
-from nexgent_db.errors import InvalidInput, LockLost, LockNotAcquired
+from nexgent_db.errors import CacheUnreachable, InvalidInput, LockLost, LockNotAcquired
 from nexgent_db.settings import Settings
 from tests.support.servers.valkey_server import ValkeyServer
 
@@ -131,6 +131,43 @@ async def test_first_result_of_an_operation_is_kept(db: AsyncDatabase) -> None:
     assert 0 < await lifetime_ms(db, "idempotency:order-1") <= IDEMPOTENCY_MS
 
 
+async def test_result_is_stored_once_for_callers_lifetime(db: AsyncDatabase) -> None:
+    coordination = db.cache.coordination
+    assert await coordination.store_result("order-1", "made", lifetime_s=3600) == "made"
+    assert 3_500_000 < await lifetime_ms(db, "idempotency:order-1") <= 3_600_000
+    assert await coordination.store_result("order-1", "refused", lifetime_s=1) == "made"
+    assert await lifetime_ms(db, "idempotency:order-1") > 3_500_000
+    assert await coordination.store_result("order-2", "made", lifetime_s=0.001) == "made"
+    while await coordination.get_result("order-2") is not None:
+        pass
+    assert await coordination.store_result("order-2", "again", if_unavailable="raise") == "again"
+
+
+async def test_cleared_result_is_stored_anew(db: AsyncDatabase) -> None:
+    coordination = db.cache.coordination
+    assert not await coordination.clear_result("order-1")
+    await coordination.store_result("order-1", "made")
+    assert await coordination.clear_result("order-1", if_unavailable="raise")
+    assert await coordination.get_result("order-1") is None
+    assert await coordination.store_result("order-1", "refused") == "refused"
+
+
+@pytest.mark.parametrize("lifetime_s", [0, -1.0, 86_401, float("nan"), float("inf"), "60"])
+async def test_lifetime_outside_limits_is_refused(db: AsyncDatabase, lifetime_s: Any) -> None:
+    with pytest.raises(InvalidInput, match="lifetime_s"):
+        await db.cache.coordination.store_result("order-1", "made", lifetime_s=lifetime_s)
+    assert await db.cache.coordination.get_result("order-1") is None
+
+
+async def test_unknown_choice_for_absent_redis_is_refused(db: AsyncDatabase) -> None:
+    wrong: Any = "open"
+    with pytest.raises(InvalidInput, match="if_unavailable"):
+        await db.cache.coordination.store_result("order-1", "made", if_unavailable=wrong)
+    with pytest.raises(InvalidInput, match="if_unavailable"):
+        await db.cache.coordination.get_result("order-1", if_unavailable=wrong)
+    assert await db.cache.coordination.get_result("order-1") is None
+
+
 async def test_reset_keeps_locks_and_results(db: AsyncDatabase) -> None:
     cache_client: Any = db.cache._client
     await db.cache.coordination.store_result("order-1", "made")
@@ -159,14 +196,43 @@ async def assert_nothing_is_known(db: AsyncDatabase) -> None:
         assert await db.cache.coordination.store_result("order-1", "made") == "made"
         assert await db.cache.coordination.store_result("order-1", "refused") == "refused"
         assert await db.cache.coordination.get_result("order-1") is None
+        assert not await db.cache.coordination.clear_result("order-1")
         with pytest.raises(LockNotAcquired):
             async with db.cache.coordination.lock("rebalance"):
                 pytest.fail("no lock exists without Redis")
 
 
+async def assert_every_call_raises(db: AsyncDatabase) -> None:
+    coordination, agent_id = db.cache.coordination, uuid4()
+    with pytest.raises(CacheUnreachable):
+        await coordination.claim_signal(None, "TokenA", "momentum", 3, if_unavailable="raise")
+    with pytest.raises(CacheUnreachable):
+        await coordination.store_execution(7, agent_id, "EXECUTED", if_unavailable="raise")
+    with pytest.raises(CacheUnreachable):
+        await coordination.get_execution(7, agent_id, if_unavailable="raise")
+    with pytest.raises(CacheUnreachable):
+        await coordination.store_result("order-1", "made", if_unavailable="raise")
+    with pytest.raises(CacheUnreachable):
+        await coordination.get_result("order-1", if_unavailable="raise")
+    with pytest.raises(CacheUnreachable):
+        await coordination.clear_result("order-1", if_unavailable="raise")
+
+
 async def test_coordination_without_redis_stores_nothing(database_url: str) -> None:
     async with AsyncDatabase(replace(Settings.from_url(database_url), redis_url=None)) as db:
         await assert_nothing_is_known(db)
+        await assert_every_call_raises(db)
+
+
+async def test_caller_may_refuse_to_go_on_without_redis(db: AsyncDatabase, server: ValkeyServer) -> None:
+    with server.hanging():
+        calls = db.cache.metrics().calls
+        await assert_every_call_raises(db)
+        assert db.cache.metrics().calls == calls + 1
+        await assert_nothing_is_known(db)
+    while db.cache.metrics().state != "closed":
+        await db.cache._recovery.recover()
+    assert await db.cache.coordination.store_result("order-2", "made", if_unavailable="raise") == "made"
 
 
 async def test_killed_redis_is_asked_once(db: AsyncDatabase, server: ValkeyServer) -> None:

@@ -44,7 +44,7 @@ async def owner(db: AsyncDatabase) -> Owner:
 
 
 async def assert_read_right(db: AsyncDatabase, owner: Owner) -> None:
-    (agent,) = await db.agents.find_by_user_id(owner.user_id)
+    (agent,) = [each.agent for each in await db.agents.find_by_user_id(owner.user_id)]
     flags = await db.cache.trading_flags(owner.agent_id)
     assert flags.automated_trading_simulation == agent.automated_trading_simulation
     positions = await db.positions.list_by_agent(owner.agent_id)
@@ -138,7 +138,7 @@ async def test_transaction_timeouts_are_restored_after_reading_changes(
         await tx.agents.set_automated_trading(owner.agent_id, "live", False)
     async with db.transaction() as tx:
         assert await lock_timeout(tx) == f"{LOCK_TIMEOUT_S:.0f}s"
-    (agent,) = await db.agents.find_by_user_id(owner.user_id)
+    (agent,) = [each.agent for each in await db.agents.find_by_user_id(owner.user_id)]
     assert (agent.automated_trading_simulation, agent.automated_trading_live) == (False, False)
 
 

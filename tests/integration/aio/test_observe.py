@@ -84,7 +84,7 @@ async def test_event_has_row_count_for_each_cardinality(db: AsyncDatabase, owner
         ("users.find_by_id", 1, None, False),
         ("users.find_by_id", 0, None, False),
         ("users.is_locked", 1, None, False),
-        ("agents.find_by_user_id", 1, None, False),
+        ("agents.list_with_wallets_by_user_id", 1, None, False),
         ("users.reset_failed_logins", 0, None, False),
         ("wallets.delete", 0, None, False),
     ]
@@ -146,7 +146,7 @@ async def test_transaction_has_event_per_query_and_commit(db: AsyncDatabase, own
             await inner.agents.find_by_user_id(owner.user_id)
     assert recorder.recorded() == [
         ("users.find_by_id", 1, None, True),
-        ("agents.find_by_user_id", 1, None, True),
+        ("agents.list_with_wallets_by_user_id", 1, None, True),
         ("transaction.commit", None, None, True),
     ]
 

@@ -142,7 +142,7 @@ async def test_statement_without_result_fails_at_end_of_pipeline(
         async with db.transaction(pipeline=True) as tx:
             await tx.agents.update(owner.agent_id, name="renamed")
             assert await tx.agents._session.run(bound, bound.call((uuid4(),), {})) is None
-    assert [agent.name for agent in await db.agents.find_by_user_id(owner.user_id)] == ["tester"]
+    assert [each.agent.name for each in await db.agents.find_by_user_id(owner.user_id)] == ["tester"]
 
 
 async def test_statement_after_failed_one_raises_transaction_aborted(db: AsyncDatabase, owner: Owner) -> None:

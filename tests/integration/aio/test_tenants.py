@@ -23,8 +23,9 @@ from nexgent_db.errors import (
     PermissionDenied,
     TenantNotIsolated,
     WalletNotFound,
+    WalletTaken,
 )
-from nexgent_db.models import BalanceSnapshotOrder, PositionFilter, SignalOrder
+from nexgent_db.models import AgentFilter, BalanceSnapshotOrder, PositionFilter, SignalOrder
 from nexgent_db.settings import Settings
 from tests.integration.aio.factories import Owner, new_owner
 from tests.support.servers.roles import RoledDatabase
@@ -153,15 +154,21 @@ METHODS: Final[dict[tuple[str, str], Arguments]] = {
     ("agents", "find_default_wallet"): lambda u: (u.owner.agent_id,),
     ("agents", "find_wallet_by_address"): lambda u: (u.owner.wallet_address,),
     ("agents", "find_wallet_by_agent_id"): lambda u: (u.owner.agent_id, "simulation"),
+    ("agents", "list_all"): lambda _: (),
     ("agents", "load_config"): lambda u: (u.owner.agent_id,),
+    ("agents", "page_all"): lambda _: (AgentFilter(), 9999),
+    ("agents", "page_by_user_id"): lambda u: (u.owner.user_id,),
     ("agents", "save_config"): lambda u: (u.owner.agent_id, None),
     ("agents", "set_automated_trading"): lambda u: (u.owner.agent_id, "live", False),
+    ("agents", "stream_all"): lambda _: (),
     ("agents", "update"): lambda u: (u.owner.agent_id, "renamed"),
     ("agents", "update_config"): lambda u: (u.owner.agent_id, {"stopLoss": {"enabled": False}}),
     ("api_keys", "create"): lambda u: (u.owner.user_id, "one more"),
-    ("api_keys", "list_by_user"): lambda u: (u.owner.user_id,),
+    ("api_keys", "find_by_id"): lambda u: (u.key_id,),
+    ("api_keys", "page_by_user"): lambda u: (u.owner.user_id,),
     ("api_keys", "revoke"): lambda u: (u.owner.user_id, u.key_id),
     ("api_keys", "verify"): lambda u: (u.secret,),
+    ("api_keys", "verify_with_email"): lambda u: (u.secret,),
     ("balance_snapshots", "create_many"): lambda u: ([snapshot(u.owner)],),
     ("balance_snapshots", "delete_older_than"): lambda _: (LATER, 9999),
     ("balance_snapshots", "find_latest"): lambda u: (u.owner.agent_id, u.owner.wallet_address),
@@ -170,12 +177,14 @@ METHODS: Final[dict[tuple[str, str], Arguments]] = {
     ("balance_snapshots", "upsert"): lambda u: (snapshot(u.owner),),
     ("balances", "find_by_wallet_and_token"): lambda u: (u.owner.wallet_address, u.token),
     ("balances", "list_ledger_differences"): lambda u: (u.owner.wallet_address,),
-    ("balances", "list_by_wallet"): lambda u: (u.owner.agent_id, u.owner.wallet_address),
     ("balances", "list_by_wallets"): lambda u: (u.token, [u.owner.wallet_address]),
+    ("balances", "page_by_wallet"): lambda u: (u.owner.agent_id, u.owner.wallet_address),
     ("historical_swaps", "count_by_agent"): lambda u: (u.owner.agent_id,),
     ("historical_swaps", "find_by_id"): lambda u: (u.swap_id,),
     ("historical_swaps", "page_by_agent"): lambda u: (u.owner.agent_id,),
+    ("historical_swaps", "page_with_signal"): lambda u: (u.owner.agent_id,),
     ("historical_swaps", "stream_by_agent"): lambda u: (u.owner.agent_id,),
+    ("historical_swaps", "stream_with_signal"): lambda u: (u.owner.agent_id,),
     ("historical_swaps", "total_by_wallet"): lambda u: (u.owner.agent_id, u.owner.wallet_address),
     ("performance", "summarise"): lambda u: (u.owner.agent_id,),
     ("positions", "find_by_id"): lambda u: (u.position_id,),
@@ -213,6 +222,7 @@ METHODS: Final[dict[tuple[str, str], Arguments]] = {
     ("signals", "list_eligible_agents"): lambda u: (u.unclaimed_id,),
     ("signals", "page_by_user"): lambda u: (u.owner.user_id,),
     ("signals", "stream_by_user"): lambda u: (u.owner.user_id,),
+    ("signals", "update"): lambda u: (u.signal_id, "another token"),
     ("trade_requests", "prune"): lambda u: (datetime(2999, 1, 1, tzinfo=UTC), 1000),
     ("trade_requests", "list_by_ids"): lambda u: ([u.request_id],),
     ("trades", "burn"): lambda u: (u.owner.burn("1"),),
@@ -227,19 +237,25 @@ METHODS: Final[dict[tuple[str, str], Arguments]] = {
     ("trades", "withdraw"): lambda u: (u.owner.withdraw("1"),),
     ("transactions", "count_by_agent"): lambda u: (u.owner.agent_id,),
     ("transactions", "find_by_id"): lambda u: (u.transaction_id,),
+    ("transactions", "list_by_ids"): lambda u: ([u.transaction_id],),
     ("transactions", "page_by_agent"): lambda u: (u.owner.agent_id,),
     ("transactions", "stream_by_agent"): lambda u: (u.owner.agent_id,),
     ("users", "create"): lambda _: (f"{uuid4()}@example.org",),
     ("users", "delete"): lambda u: (u.owner.user_id,),
     ("users", "find_by_email"): lambda u: (u.email.upper(),),
     ("users", "find_by_id"): lambda u: (u.owner.user_id,),
+    ("users", "find_first"): lambda _: (),
     ("users", "is_locked"): lambda u: (u.owner.user_id,),
+    ("users", "page"): lambda _: (9999,),
     ("users", "record_failed_login"): lambda u: (u.owner.user_id,),
     ("users", "reset_failed_logins"): lambda u: (u.owner.user_id,),
     ("users", "update"): lambda u: (u.owner.user_id, f"{uuid4()}@example.org"),
+    ("wallets", "change_address"): lambda u: (u.owner.agent_id, u.owner.wallet_address, f"C{uuid4().hex}"),
     ("wallets", "create"): lambda u: (f"L{uuid4().hex}", u.owner.agent_id, "live"),
     ("wallets", "delete"): lambda u: (u.owner.agent_id, u.owner.wallet_address),
     ("wallets", "list_by_agent"): lambda u: (u.owner.agent_id,),
+    ("wallets", "find_with_agent"): lambda u: (u.owner.wallet_address,),
+    ("wallets", "page_all"): lambda _: (None, 9999),
 }
 OF_USER: Final = {"users": "id", "api_keys": "user_id", "agents": "user_id", "trading_signals": "user_id"}
 OF_AGENT: Final = (
@@ -285,8 +301,9 @@ def test_every_method_is_covered() -> None:
 
 
 async def test_no_method_reads_or_changes_rows_of_other_user(
-    roled: RoledDatabase, app: AsyncDatabase, mine: AsyncDatabase, me: User, other: User
+    roled: RoledDatabase, app: AsyncDatabase, other: User, mine: AsyncDatabase, me: User
 ) -> None:
+    """The other user is the earlier one: the first user is one of others."""
     leaks: dict[str, str] = {}
     harmless: list[str] = []
     async with await psycopg.AsyncConnection.connect(roled.url, autocommit=True) as superuser:
@@ -355,6 +372,22 @@ async def test_lists_of_all_agents_are_complete_for_tenant(
     of_both = PositionFilter(agent_ids=[me.owner.agent_id, other.owner.agent_id])
     assert await mine.positions.list_open(of_both) == own
     assert len(await app.positions.list_open(of_both)) == 2
+
+
+async def test_tenant_changes_address_of_own_wallet_only(
+    roled: RoledDatabase, app: AsyncDatabase, mine: AsyncDatabase, me: User, other: User
+) -> None:
+    async with await psycopg.AsyncConnection.connect(roled.url, autocommit=True) as superuser:
+        before = await rows_of(superuser, other)
+        for agent_id in (me.owner.agent_id, other.owner.agent_id):
+            assert await mine.wallets.change_address(agent_id, other.owner.wallet_address, f"C{uuid4().hex}") is None
+        with pytest.raises(WalletTaken):
+            await mine.wallets.change_address(me.owner.agent_id, me.owner.wallet_address, other.owner.wallet_address)
+        assert await rows_of(superuser, other) == before
+    moved = replace(me.owner, wallet_address=f"C{uuid4().hex}")
+    changed = await mine.wallets.change_address(me.owner.agent_id, me.owner.wallet_address, moved.wallet_address)
+    assert [changed] == await app.wallets.list_by_agent(me.owner.agent_id)
+    assert (await mine.trades.sell(moved.sell("1000", "1", me.token))).swap is not None
 
 
 async def test_trade_with_wallet_of_other_user_finds_no_wallet(mine: AsyncDatabase, me: User, other: User) -> None:

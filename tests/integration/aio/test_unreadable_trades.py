@@ -116,7 +116,7 @@ async def test_unreadable_trade_in_transaction_is_rolled_back(
             await trade_in_a_block()
         assert caught.value.query.startswith("trades.")
         assert rows_of(fresh_database_url, trader.agent_id) == before
-        assert [agent.name for agent in await db.agents.find_by_user_id(trader.user_id)] == ["tester"]
+        assert [each.agent.name for each in await db.agents.find_by_user_id(trader.user_id)] == ["tester"]
     assert not (await trade.make(db, order)).duplicate
 
 
@@ -141,7 +141,7 @@ async def test_unreadable_committed_trade_of_tenant_raises(roled: RoledDatabase)
             assert (await tenant.trades.deposit(order)).duplicate
             with unreadable(roled.url, "agents", "created_at"), pytest.raises(CommittedButUnread):
                 await tenant.agents.update(owner.agent_id, name="renamed")
-            assert [agent.name for agent in await tenant.agents.find_by_user_id(owner.user_id)] == ["renamed"]
+            assert [each.agent.name for each in await tenant.agents.find_by_user_id(owner.user_id)] == ["renamed"]
 
 
 async def test_hook_receives_outcome_of_unreadable_trade(fresh_database_url: str) -> None:

@@ -199,7 +199,7 @@ def assert_read_right(db: Database, owner: Owner) -> None:
     """The read returns the database's rows, from any source."""
     positions = db.positions.list_by_agent(owner.agent_id)
     balances = db.balances.list_by_wallet(owner.agent_id, owner.wallet_address)
-    agents = db.agents.find_by_user_id(owner.user_id)
+    agents = [each.agent for each in db.agents.find_by_user_id(owner.user_id)]
     cache = db.cache
     assert cache.positions_of_agent(owner.agent_id) == positions
     assert cache.positions_of_token(TOKEN) == [row for row in positions if row.token_address == TOKEN]

@@ -12,7 +12,7 @@ import pytest
 
 from nexgent_db import Database
 from nexgent_db.cache.keys import EXECUTION_MS, IDEMPOTENCY_MS, LOCK_MS, SIGNAL_CREATE_MS
-from nexgent_db.errors import InvalidInput, LockLost, LockNotAcquired
+from nexgent_db.errors import CacheUnreachable, InvalidInput, LockLost, LockNotAcquired
 from nexgent_db.settings import Settings
 from tests.support.servers.valkey_server import ValkeyServer
 
@@ -126,6 +126,43 @@ def test_first_result_of_an_operation_is_kept(db: Database) -> None:
     assert 0 < lifetime_ms(db, "idempotency:order-1") <= IDEMPOTENCY_MS
 
 
+def test_result_is_stored_once_for_callers_lifetime(db: Database) -> None:
+    coordination = db.cache.coordination
+    assert coordination.store_result("order-1", "made", lifetime_s=3600) == "made"
+    assert 3_500_000 < lifetime_ms(db, "idempotency:order-1") <= 3_600_000
+    assert coordination.store_result("order-1", "refused", lifetime_s=1) == "made"
+    assert lifetime_ms(db, "idempotency:order-1") > 3_500_000
+    assert coordination.store_result("order-2", "made", lifetime_s=0.001) == "made"
+    while coordination.get_result("order-2") is not None:
+        pass
+    assert coordination.store_result("order-2", "again", if_unavailable="raise") == "again"
+
+
+def test_cleared_result_is_stored_anew(db: Database) -> None:
+    coordination = db.cache.coordination
+    assert not coordination.clear_result("order-1")
+    coordination.store_result("order-1", "made")
+    assert coordination.clear_result("order-1", if_unavailable="raise")
+    assert coordination.get_result("order-1") is None
+    assert coordination.store_result("order-1", "refused") == "refused"
+
+
+@pytest.mark.parametrize("lifetime_s", [0, -1.0, 86_401, float("nan"), float("inf"), "60"])
+def test_lifetime_outside_limits_is_refused(db: Database, lifetime_s: Any) -> None:
+    with pytest.raises(InvalidInput, match="lifetime_s"):
+        db.cache.coordination.store_result("order-1", "made", lifetime_s=lifetime_s)
+    assert db.cache.coordination.get_result("order-1") is None
+
+
+def test_unknown_choice_for_absent_redis_is_refused(db: Database) -> None:
+    wrong: Any = "open"
+    with pytest.raises(InvalidInput, match="if_unavailable"):
+        db.cache.coordination.store_result("order-1", "made", if_unavailable=wrong)
+    with pytest.raises(InvalidInput, match="if_unavailable"):
+        db.cache.coordination.get_result("order-1", if_unavailable=wrong)
+    assert db.cache.coordination.get_result("order-1") is None
+
+
 def test_reset_keeps_locks_and_results(db: Database) -> None:
     cache_client: Any = db.cache._client
     db.cache.coordination.store_result("order-1", "made")
@@ -153,13 +190,42 @@ def assert_nothing_is_known(db: Database) -> None:
         assert db.cache.coordination.store_result("order-1", "made") == "made"
         assert db.cache.coordination.store_result("order-1", "refused") == "refused"
         assert db.cache.coordination.get_result("order-1") is None
+        assert not db.cache.coordination.clear_result("order-1")
         with pytest.raises(LockNotAcquired), db.cache.coordination.lock("rebalance"):
             pytest.fail("no lock exists without Redis")
+
+
+def assert_every_call_raises(db: Database) -> None:
+    coordination, agent_id = db.cache.coordination, uuid4()
+    with pytest.raises(CacheUnreachable):
+        coordination.claim_signal(None, "TokenA", "momentum", 3, if_unavailable="raise")
+    with pytest.raises(CacheUnreachable):
+        coordination.store_execution(7, agent_id, "EXECUTED", if_unavailable="raise")
+    with pytest.raises(CacheUnreachable):
+        coordination.get_execution(7, agent_id, if_unavailable="raise")
+    with pytest.raises(CacheUnreachable):
+        coordination.store_result("order-1", "made", if_unavailable="raise")
+    with pytest.raises(CacheUnreachable):
+        coordination.get_result("order-1", if_unavailable="raise")
+    with pytest.raises(CacheUnreachable):
+        coordination.clear_result("order-1", if_unavailable="raise")
 
 
 def test_coordination_without_redis_stores_nothing(database_url: str) -> None:
     with Database(replace(Settings.from_url(database_url), redis_url=None)) as db:
         assert_nothing_is_known(db)
+        assert_every_call_raises(db)
+
+
+def test_caller_may_refuse_to_go_on_without_redis(db: Database, server: ValkeyServer) -> None:
+    with server.hanging():
+        calls = db.cache.metrics().calls
+        assert_every_call_raises(db)
+        assert db.cache.metrics().calls == calls + 1
+        assert_nothing_is_known(db)
+    while db.cache.metrics().state != "closed":
+        db.cache._recovery.recover()
+    assert db.cache.coordination.store_result("order-2", "made", if_unavailable="raise") == "made"
 
 
 def test_killed_redis_is_asked_once(db: Database, server: ValkeyServer) -> None:

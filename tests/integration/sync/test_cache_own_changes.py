@@ -44,7 +44,7 @@ def owner(db: Database) -> Owner:
 
 
 def assert_read_right(db: Database, owner: Owner) -> None:
-    (agent,) = db.agents.find_by_user_id(owner.user_id)
+    (agent,) = [each.agent for each in db.agents.find_by_user_id(owner.user_id)]
     flags = db.cache.trading_flags(owner.agent_id)
     assert flags.automated_trading_simulation == agent.automated_trading_simulation
     positions = db.positions.list_by_agent(owner.agent_id)
@@ -138,7 +138,7 @@ def test_transaction_timeouts_are_restored_after_reading_changes(
         tx.agents.set_automated_trading(owner.agent_id, "live", False)
     with db.transaction() as tx:
         assert lock_timeout(tx) == f"{LOCK_TIMEOUT_S:.0f}s"
-    (agent,) = db.agents.find_by_user_id(owner.user_id)
+    (agent,) = [each.agent for each in db.agents.find_by_user_id(owner.user_id)]
     assert (agent.automated_trading_simulation, agent.automated_trading_live) == (False, False)
 
 

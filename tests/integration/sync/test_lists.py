@@ -142,6 +142,8 @@ def test_signal_filter_applies_given_fields(db: Database, owner: Owner) -> None:
         (TransactionFilter, {"time_from": _at(2), "time_to": _at(1)}, "time_from"),
         (SwapFilter, {"min_profit_loss_sol": "2", "max_profit_loss_sol": "1"}, "min_profit_loss_sol"),
         (SwapFilter, {"min_profit_loss_sol": 1.5}, "min_profit_loss_sol"),
+        (SwapFilter, {"min_profit_loss_usd": "2", "max_profit_loss_usd": "1"}, "min_profit_loss_usd"),
+        (SwapFilter, {"max_profit_loss_usd": "0.000000001"}, "max_profit_loss_usd"),
         (SwapFilter, {"sale_transaction_ids": []}, "sale_transaction_ids"),
         (SignalFilter, {"min_signal_strength": 0}, "min_signal_strength"),
     ],

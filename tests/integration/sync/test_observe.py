@@ -85,7 +85,7 @@ def test_event_has_row_count_for_each_cardinality(db: Database, owner: Owner, re
         ("users.find_by_id", 1, None, False),
         ("users.find_by_id", 0, None, False),
         ("users.is_locked", 1, None, False),
-        ("agents.find_by_user_id", 1, None, False),
+        ("agents.list_with_wallets_by_user_id", 1, None, False),
         ("users.reset_failed_logins", 0, None, False),
         ("wallets.delete", 0, None, False),
     ]
@@ -147,7 +147,7 @@ def test_transaction_has_event_per_query_and_commit(db: Database, owner: Owner, 
             inner.agents.find_by_user_id(owner.user_id)
     assert recorder.recorded() == [
         ("users.find_by_id", 1, None, True),
-        ("agents.find_by_user_id", 1, None, True),
+        ("agents.list_with_wallets_by_user_id", 1, None, True),
         ("transaction.commit", None, None, True),
     ]
 

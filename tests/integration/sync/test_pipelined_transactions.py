@@ -139,7 +139,7 @@ def test_statement_without_result_fails_at_end_of_pipeline(db: Database, owner: 
     with pytest.raises(ForeignKeyViolation), db.transaction(pipeline=True) as tx:
         tx.agents.update(owner.agent_id, name="renamed")
         assert tx.agents._session.run(bound, bound.call((uuid4(),), {})) is None
-    assert [agent.name for agent in db.agents.find_by_user_id(owner.user_id)] == ["tester"]
+    assert [each.agent.name for each in db.agents.find_by_user_id(owner.user_id)] == ["tester"]
 
 
 def test_statement_after_failed_one_raises_transaction_aborted(db: Database, owner: Owner) -> None:

@@ -100,8 +100,8 @@ def test_list_of_agents_is_newest_first_within_limit(db: Database, owner: Owner)
     names = [f"agent {number}" for number in range(3)]
     for name in names:
         db.agents.create(owner.user_id, name)
-    assert [agent.name for agent in db.agents.find_by_user_id(owner.user_id)] == [*names[::-1], "tester"]
-    assert [agent.name for agent in db.agents.find_by_user_id(owner.user_id, limit=1)] == ["agent 2"]
+    assert [each.agent.name for each in db.agents.find_by_user_id(owner.user_id)] == [*names[::-1], "tester"]
+    assert [each.agent.name for each in db.agents.find_by_user_id(owner.user_id, limit=1)] == ["agent 2"]
     for limit in (0, -1, 10**9):
         with pytest.raises(InvalidInput) as refused:
             db.agents.find_by_user_id(owner.user_id, limit=limit)

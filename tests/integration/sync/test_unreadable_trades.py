@@ -116,7 +116,7 @@ def test_unreadable_trade_in_transaction_is_rolled_back(
             trade_in_a_block()
         assert caught.value.query.startswith("trades.")
         assert rows_of(fresh_database_url, trader.agent_id) == before
-        assert [agent.name for agent in db.agents.find_by_user_id(trader.user_id)] == ["tester"]
+        assert [each.agent.name for each in db.agents.find_by_user_id(trader.user_id)] == ["tester"]
     assert not trade.make(db, order).duplicate
 
 
@@ -141,7 +141,7 @@ def test_unreadable_committed_trade_of_tenant_raises(roled: RoledDatabase) -> No
             assert tenant.trades.deposit(order).duplicate
             with unreadable(roled.url, "agents", "created_at"), pytest.raises(CommittedButUnread):
                 tenant.agents.update(owner.agent_id, name="renamed")
-            assert [agent.name for agent in tenant.agents.find_by_user_id(owner.user_id)] == ["renamed"]
+            assert [each.agent.name for each in tenant.agents.find_by_user_id(owner.user_id)] == ["renamed"]
 
 
 def test_hook_receives_outcome_of_unreadable_trade(fresh_database_url: str) -> None:

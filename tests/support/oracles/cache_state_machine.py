@@ -256,7 +256,7 @@ class CacheStateMachine(Faults, RuleBasedStateMachine):
 
     @rule(
         process=PROCESS,
-        what=st.sampled_from(["flag", "live", "config", "wallet", "agent", "user"]),
+        what=st.sampled_from(["flag", "live", "config", "address", "wallet", "agent", "user"]),
         pick=PICK,
         kind=PICK,
     )
@@ -277,6 +277,10 @@ class CacheStateMachine(Faults, RuleBasedStateMachine):
                     one.db.agents.update(owner.agent_id, trading_mode="live" if pick % 2 else "simulation")
                 case "config":
                     one.db.agents.update_config(owner.agent_id, {"dca": {"maxDCACount": 1 + pick}})
+                case "address":
+                    new = replace(owner, wallet_address=f"W{uuid4().hex}")
+                    if one.db.wallets.change_address(owner.agent_id, owner.wallet_address, new.wallet_address):
+                        self.owners[self.owners.index(owner)] = new
                 case "wallet":
                     one.db.wallets.delete(owner.agent_id, owner.wallet_address)
                 case "agent":
@@ -377,8 +381,8 @@ class CacheStateMachine(Faults, RuleBasedStateMachine):
             self.world.psql.execute("UPDATE agents SET id = %s WHERE id = %s", [new.agent_id, owner.agent_id])
         else:
             self.world.psql.execute(
-                "UPDATE agent_wallets SET wallet_address = %s WHERE wallet_address = %s",
-                [new.wallet_address, owner.wallet_address],
+                "SELECT change_wallet_address_v1(%s, %s, %s)",
+                [owner.agent_id, owner.wallet_address, new.wallet_address],
             )
         self.owners[self.owners.index(owner)] = new
 

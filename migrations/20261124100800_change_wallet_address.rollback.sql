@@ -1,0 +1,1 @@
+DROP FUNCTION change_wallet_address_v1;
