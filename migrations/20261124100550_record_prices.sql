@@ -30,7 +30,7 @@ COMMENT ON FUNCTION price_changes(agent_positions, numeric, numeric, boolean) IS
 
 -- Returns the changed positions as they are now. For the others: 'stale' with the position, where its version is not the
 -- expected one; 'closed' for one that is not open, or belongs to another user. 'stop_loss_above_price' names the first
--- position that such a stop loss was given for: then nothing has changed.
+-- position that would get such a stop loss: then nothing has changed.
 CREATE FUNCTION record_prices_v1(
     p_position_ids uuid[],
     p_prices numeric[],
@@ -51,12 +51,14 @@ BEGIN
         'stop_loss_above_price',
         p.id,
         p
-    FROM unnest(p_position_ids, p_prices, p_stop_losses)
-        WITH ORDINALITY AS given (position_id, price, stop_loss, place)
+    FROM unnest(p_position_ids, p_prices, p_stop_losses, p_may_lower)
+        WITH ORDINALITY AS given (position_id, price, stop_loss, may_lower, place)
     JOIN agent_positions AS p ON p.id = given.position_id
     JOIN agents AS a ON a.id = p.agent_id
     WHERE caller_acts_for(a.user_id)
         AND p.purchase_price * (100 + given.stop_loss) > given.price * 100
+        AND next_stop_loss(p.current_stop_loss_percentage, given.stop_loss, given.may_lower)
+        IS DISTINCT FROM p.current_stop_loss_percentage
     ORDER BY given.place
     LIMIT 1;
     IF FOUND THEN

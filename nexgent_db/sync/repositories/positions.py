@@ -259,7 +259,7 @@ class PositionRepository(Repository, sql="positions"):
         Locks the wallets of the positions that change, then these, as trades do: no deadlock with them.
 
         Raises InvalidInput, before anything is sent, for more than 10,000 prices and for a position that is given
-        twice; then, with nothing changed, for a stop loss above the price. Raises what queries raise.
+        twice; then, with nothing changed, for a new stop loss above the price. Raises what queries raise.
         """
         columns = price_columns(prices)
         if not prices:

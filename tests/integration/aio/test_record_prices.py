@@ -153,6 +153,13 @@ async def test_stop_loss_above_price_changes_nothing(db: AsyncDatabase) -> None:
     assert await db.positions.find_by_id(bad.id) == bad
 
 
+async def test_price_below_present_stop_loss_is_recorded(db: AsyncDatabase) -> None:
+    position = await bought(db, await funded_owner(db))
+    update = PriceUpdate(position_id=position.id, price="0.5", stop_loss_percentage="-30")
+    (changed,) = (await db.positions.record_prices([update])).changed
+    assert figures(changed) == (Decimal("0.5"), 1, -30)
+
+
 async def test_position_given_twice_is_refused_with_both_places(db: AsyncDatabase) -> None:
     position = await bought(db, await funded_owner(db))
     other = PriceUpdate(position_id=uuid4(), price="2")

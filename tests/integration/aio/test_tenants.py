@@ -232,6 +232,7 @@ METHODS: Final[dict[tuple[str, str], Arguments]] = {
     ("trades", "deposit"): lambda u: (u.owner.deposit("1"),),
     ("trades", "reset_wallet"): lambda u: (u.owner.reset(),),
     ("trades", "sell"): lambda u: (u.owner.sell("1000", "1", u.token),),
+    ("trades", "write_off"): lambda u: (u.owner.write_off(u.token),),
     ("trades", "swap"): lambda u: (u.owner.swap("1", u.token, "1", "another token"),),
     ("trades", "take_profit"): lambda u: (u.owner.take_profit("1", "1", u.token),),
     ("trades", "withdraw"): lambda u: (u.owner.withdraw("1"),),

@@ -152,6 +152,13 @@ def test_stop_loss_above_price_changes_nothing(db: Database) -> None:
     assert db.positions.find_by_id(bad.id) == bad
 
 
+def test_price_below_present_stop_loss_is_recorded(db: Database) -> None:
+    position = bought(db, funded_owner(db))
+    update = PriceUpdate(position_id=position.id, price="0.5", stop_loss_percentage="-30")
+    (changed,) = db.positions.record_prices([update]).changed
+    assert figures(changed) == (Decimal("0.5"), 1, -30)
+
+
 def test_position_given_twice_is_refused_with_both_places(db: Database) -> None:
     position = bought(db, funded_owner(db))
     other = PriceUpdate(position_id=uuid4(), price="2")
