@@ -169,7 +169,7 @@ BEGIN
         trade.open_position := held;
     ELSE
         trade.closed_position_id := held.id;
-        trade.swap := close_position_v1(held, purchase, trade.transaction, p_close_reason);
+        trade.swap := close_position_v1(held, purchase, entry, p_close_reason);
     END IF;
     PERFORM finish_trade_v1(
         trade, p_request_id, CASE WHEN p_is_take_profit THEN 'take_profit' ELSE 'sell' END, p_content_digest,

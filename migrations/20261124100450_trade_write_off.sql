@@ -92,7 +92,7 @@ BEGIN
     END IF;
 
     trade.closed_position_id := held.id;
-    trade.swap := close_position_v1(held, purchase, trade.transaction, 'write_off');
+    trade.swap := close_position_v1(held, purchase, entry, 'write_off');
     PERFORM finish_trade_v1(
         trade, p_request_id, 'write_off', p_content_digest, p_agent_id, p_wallet_address, ARRAY[held.id],
         ARRAY[p_token_address], true

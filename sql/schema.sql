@@ -1695,7 +1695,7 @@ BEGIN
         trade.open_position := held;
     ELSE
         trade.closed_position_id := held.id;
-        trade.swap := close_position_v1(held, purchase, trade.transaction, p_close_reason);
+        trade.swap := close_position_v1(held, purchase, entry, p_close_reason);
     END IF;
     PERFORM finish_trade_v1(
         trade, p_request_id, CASE WHEN p_is_take_profit THEN 'take_profit' ELSE 'sell' END, p_content_digest,
@@ -1779,7 +1779,7 @@ BEGIN
     END IF;
 
     trade.closed_position_id := held.id;
-    trade.swap := close_position_v1(held, purchase, trade.transaction, 'write_off');
+    trade.swap := close_position_v1(held, purchase, entry, 'write_off');
     PERFORM finish_trade_v1(
         trade, p_request_id, 'write_off', p_content_digest, p_agent_id, p_wallet_address, ARRAY[held.id],
         ARRAY[p_token_address], true

@@ -24,8 +24,9 @@ async def test_cancelled_reader_leaves_replies_to_others(database_url: str) -> N
             with server.hanging():
                 new = (await db.trades.dca_buy(owner.dca_buy("1", "500"))).position
                 reader = asyncio.create_task(db.cache.position(old.id))
-                await asyncio.sleep(0)
-                assert queue._reading.locked()
+                while not queue._reading.locked():
+                    assert not reader.done()
+                    await asyncio.sleep(0)
                 reader.cancel()
                 with suppress(asyncio.CancelledError):
                     await reader

@@ -288,6 +288,7 @@ ALWAYS_HOLD: Final = {
     "agent_wallets_agent_id_wallet_address_key": "the address alone is a key",
     "agent_transactions_wallet_address_transaction_hash_key": "repeated hashes become legs",
     "agent_transactions_transaction_leg_check": "a new column",
+    "agent_transactions_settled_dust_check": "a new column",
     "agent_transactions_sides_check": "never validated: old entries stay as they are",
     "agent_transactions_transaction_value_usd_check": "never validated: old entries stay as they are",
     "agent_positions_proceeds_sol_check": "a new column; what would make it NaN is listed under what fills it",

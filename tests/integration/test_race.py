@@ -18,6 +18,7 @@ MISSED = Target(workload=TRADE, beside="psycopg", at_least=1e9)
 MET = Target(workload=READ, contender="ours async", beside="psycopg", at_most=1e9)
 
 
+@pytest.mark.filterwarnings("ignore:Can't validate argument 'dialect_options'")  # SQLAlchemy's, of PostgreSQL 18
 def test_two_workloads_run_and_a_missed_target_gives_exit_code_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

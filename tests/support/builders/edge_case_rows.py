@@ -425,6 +425,7 @@ _NEW: Final[dict[str, Values]] = {
         "network_fee_sol": None,
         "transaction_leg": "0",
         "realized_profit_sol": None,
+        "settled_dust": None,
     },
     "agent_positions": {
         "dca_count": "0",
@@ -489,6 +490,14 @@ def after_the_migrations(before: dict[str, Rows]) -> dict[str, Rows]:
             row["proceeds_sol"] = _Position(row).proceeds()
             for name in ("dca_transaction_ids", "take_profit_transaction_ids"):
                 row[name] = _uuids(row[name] or "{}")
+    profits = dict[object, Decimal]()
+    for row in after["agent_historical_swaps"]:
+        if row["profit_loss_sol"] != "NaN":
+            profit = Decimal(str(row["profit_loss_sol"]))
+            profits[row["sale_transaction_id"]] = profits.get(row["sale_transaction_id"], Decimal(0)) + profit
+    for row in after["agent_transactions"]:
+        if row["id"] in profits:
+            row["realized_profit_sol"] = str(profits[row["id"]])
     legs = dict[tuple[str, str], int]()
     for row in sorted(after["agent_transactions"], key=lambda row: [str(row[name]) for name in _LEG_ORDER]):
         if row["wallet_address"] is not None and row["transaction_hash"] is not None:
