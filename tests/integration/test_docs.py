@@ -142,6 +142,25 @@ def test_unknown_command_option_or_target_is_found() -> None:
     assert problem("make", "coffee") == "make has no coffee"
 
 
+def calls_that_do_not_exist(text: str) -> list[str]:
+    """Of the calls named in the text, such as `positions.list_open`, those that no repository and no cache has."""
+    db = AsyncDatabase("postgresql://localhost/none")
+    parts = {f"cache.{name}": getattr(db.cache, name) for name in ("coordination", "prices", "admin", "maintenance")}
+    parts |= {name: part for name, part in vars(db).items() if not name.startswith("_")} | {"cache": db.cache}
+    found = re.findall(r"`(?:db\.|tx\.)?((?:cache\.)?[a-z_]+)\.([a-z_]+)\b[^`\n]*`", text)
+    return [f"{of}.{name}" for of, name in found if of in parts and not hasattr(parts[of], name)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_calls_named_by_page_exist(page: Path) -> None:
+    assert calls_that_do_not_exist(page.read_text(encoding="utf-8")) == []
+
+
+def test_call_that_does_not_exist_is_found() -> None:
+    text = "`positions.list_open`, `db.positions.list_opened(1)`, `cache.coordination.lock`, `cache.coordination.look`"
+    assert calls_that_do_not_exist(text) == ["positions.list_opened", "cache.coordination.look"]
+
+
 def test_other_output_does_not_match() -> None:
     assert is_as_shown("a 12 b  \n", "a … b")
     assert not is_as_shown("a 12 c", "a … b")

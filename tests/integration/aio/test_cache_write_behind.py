@@ -14,7 +14,7 @@ import pytest_asyncio
 from nexgent_db import AsyncDatabase, AsyncTransaction
 from nexgent_db.aio.cache.servers import TIMEOUT_S
 from nexgent_db.cache.codec import POSITION
-from nexgent_db.models import AgentPosition
+from nexgent_db.models import AgentPosition, PriceUpdate
 from nexgent_db.settings import Settings
 from tests.integration.aio.factories import Owner, funded_owner, new_owner
 from tests.support.faults.concurrently import concurrently_async
@@ -51,6 +51,18 @@ async def bought(db: AsyncDatabase, owner: Owner) -> AgentPosition:
     assert position is not None
     assert await db.cache.position(position.id) == position
     return position
+
+
+async def test_batch_of_prices_is_one_message(db: AsyncDatabase, owner: Owner, server: ValkeyServer) -> None:
+    positions = [(await db.trades.buy(owner.buy("0.1", "10", f"T{number}"))).position for number in range(50)]
+    updates = [PriceUpdate(position_id=each.id, price="2") for each in positions if each is not None]
+    await db.cache.positions_of_agent(owner.agent_id)
+    with server.client() as client:
+        client.config_resetstat()
+        recorded = await db.positions.record_prices(updates)
+        assert len(recorded.changed) == 50
+        assert await db.cache.position(recorded.changed[0].id) == recorded.changed[0]
+        assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == 1
 
 
 async def increased(db: AsyncDatabase | AsyncTransaction, owner: Owner) -> AgentPosition:

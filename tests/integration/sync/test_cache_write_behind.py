@@ -13,7 +13,7 @@ import pytest
 
 from nexgent_db import Database, Transaction
 from nexgent_db.cache.codec import POSITION
-from nexgent_db.models import AgentPosition
+from nexgent_db.models import AgentPosition, PriceUpdate
 from nexgent_db.settings import Settings
 from nexgent_db.sync.cache.servers import TIMEOUT_S
 from tests.integration.sync.factories import Owner, funded_owner, new_owner
@@ -51,6 +51,18 @@ def bought(db: Database, owner: Owner) -> AgentPosition:
     assert position is not None
     assert db.cache.position(position.id) == position
     return position
+
+
+def test_batch_of_prices_is_one_message(db: Database, owner: Owner, server: ValkeyServer) -> None:
+    positions = [db.trades.buy(owner.buy("0.1", "10", f"T{number}")).position for number in range(50)]
+    updates = [PriceUpdate(position_id=each.id, price="2") for each in positions if each is not None]
+    db.cache.positions_of_agent(owner.agent_id)
+    with server.client() as client:
+        client.config_resetstat()
+        recorded = db.positions.record_prices(updates)
+        assert len(recorded.changed) == 50
+        assert db.cache.position(recorded.changed[0].id) == recorded.changed[0]
+        assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == 1
 
 
 def increased(db: Database | Transaction, owner: Owner) -> AgentPosition:
