@@ -18,24 +18,11 @@ from psycopg import IsolationLevel
 from psycopg.pq import TransactionStatus
 
 from nexgent_db._concurrency import async_caller
+from nexgent_db.aio.access import Repositories
 from nexgent_db.aio.cache import AsyncCache
 from nexgent_db.aio.connection import PooledConnection
 from nexgent_db.aio.observed import ObservedSession, observed_commit
 from nexgent_db.aio.pool import ConnectionPool, Lease, PoolStats
-from nexgent_db.aio.repositories.agents import AgentRepository
-from nexgent_db.aio.repositories.api_keys import ApiKeyRepository
-from nexgent_db.aio.repositories.balance_snapshots import BalanceSnapshotRepository
-from nexgent_db.aio.repositories.balances import BalanceRepository
-from nexgent_db.aio.repositories.historical_swaps import HistoricalSwapRepository
-from nexgent_db.aio.repositories.performance import PerformanceRepository
-from nexgent_db.aio.repositories.positions import PositionRepository
-from nexgent_db.aio.repositories.signal_executions import SignalExecutionRepository
-from nexgent_db.aio.repositories.signals import SignalRepository
-from nexgent_db.aio.repositories.trade_requests import TradeRequestRepository
-from nexgent_db.aio.repositories.trades import Trades
-from nexgent_db.aio.repositories.transactions import TransactionRepository
-from nexgent_db.aio.repositories.users import UserRepository
-from nexgent_db.aio.repositories.wallets import WalletRepository
 from nexgent_db.aio.schema import assert_schema
 from nexgent_db.aio.session import CachedSession, PoolSession, Session, TransactionSession, of_tenant
 from nexgent_db.aio.tenant import tenant_settings
@@ -67,27 +54,7 @@ _ISOLATION = {
 }
 
 
-class _Repositories:
-    """The repositories and trades that a database and a transaction have in common."""
-
-    def __init__(self, session: Session) -> None:
-        self.agents = AgentRepository(session)
-        self.api_keys = ApiKeyRepository(session)
-        self.balance_snapshots = BalanceSnapshotRepository(session)
-        self.balances = BalanceRepository(session)
-        self.historical_swaps = HistoricalSwapRepository(session)
-        self.performance = PerformanceRepository(session)
-        self.positions = PositionRepository(session)
-        self.signal_executions = SignalExecutionRepository(session)
-        self.signals = SignalRepository(session)
-        self.trade_requests = TradeRequestRepository(session)
-        self.transactions = TransactionRepository(session)
-        self.users = UserRepository(session)
-        self.wallets = WalletRepository(session)
-        self.trades = Trades(session)
-
-
-class AsyncTransaction(_Repositories):
+class AsyncTransaction(Repositories):
     """An open transaction. Its calls are committed together, or not at all."""
 
     def __init__(self, connection: PooledConnection, hooks: Hooks, around: TransactionSession | None = None) -> None:
@@ -120,7 +87,7 @@ class AsyncTransaction(_Repositories):
             inner._plain_session.ended = True
 
 
-class AsyncDatabase(_Repositories):
+class AsyncDatabase(Repositories):
     """A pool of connections to one database, its repositories, and its transactions.
 
     Use it as a context manager, or call :meth:`open` and :meth:`close`. ``database`` is a URL, libpq keywords, or

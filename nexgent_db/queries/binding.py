@@ -23,6 +23,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
+from importlib.resources import as_file
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from types import NoneType
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
@@ -202,13 +205,14 @@ _SHAPES: Final[dict[Cardinality, Callable[[Sequence[Any], str], Any]]] = {
 }
 
 
-def bind_repository(cls: type, file_name: str) -> dict[str, BoundQuery]:
-    """Every query of ``sql/<file_name>.sql`` bound to the method of ``cls`` that is marked with ``@query``.
+def bind_repository(cls: type, sql: str | Traversable) -> dict[str, BoundQuery]:
+    """Every query of the file bound to the method of ``cls`` that is marked with ``@query``.
 
-    Raises QueryBindingError, all disagreements at once: a query without a method, a method without a query, or
-    one that differs from its query.
+    ``sql`` is the path of a service's file, or the name of one of this package. Raises SqlFileError for a file that
+    cannot be read; QueryBindingError for one whose name another file has, as it qualifies the queries' names, and for
+    all disagreements at once: a query without a method, a method without a query, or one that differs from its query.
     """
-    source = _load(file_name)
+    source = _load(sql) if isinstance(sql, str) else _load_own(sql)
     methods = {name: value for name, value in vars(cls).items() if getattr(value, _MARK, False)}
     problems = [
         f"{method_place(method)}: {cls.__name__}.{name} has no query in {source.path}"
@@ -226,12 +230,30 @@ def bind_repository(cls: type, file_name: str) -> dict[str, BoundQuery]:
             problems.append(str(error))
     if problems:
         raise QueryBindingError("\n".join(problems))
+    if not isinstance(sql, str):
+        _OWN_FILES[source.name] = source.path
     return bound
 
 
 @cache
 def _load(file_name: str) -> SqlFile:
     return load_file(data_dir("sql") / f"{file_name}.sql")
+
+
+def _load_own(sql: Traversable) -> SqlFile:
+    with as_file(sql) as path:
+        source = load_file(path)
+    ours = data_dir("sql") / f"{source.name}.sql"
+    taken_by = ours if ours.exists() else _OWN_FILES.get(source.name, source.path)
+    if taken_by != source.path:
+        raise QueryBindingError(
+            f"{source.path}:1: its queries would have the names of those of {taken_by}: rename the file"
+        )
+    return source
+
+
+_OWN_FILES: Final[dict[str, Path]] = {}
+"""The services' files that are bound, by the name that qualifies their queries."""
 
 
 def method_place(method: Callable[..., object]) -> str:

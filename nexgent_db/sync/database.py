@@ -34,24 +34,11 @@ from nexgent_db.models.health import Health, HealthState
 from nexgent_db.observe import QueryHook
 from nexgent_db.observe._event import Hooks
 from nexgent_db.settings import Settings, describe
+from nexgent_db.sync.access import Repositories
 from nexgent_db.sync.cache import Cache
 from nexgent_db.sync.connection import PooledConnection
 from nexgent_db.sync.observed import ObservedSession, observed_commit
 from nexgent_db.sync.pool import ConnectionPool, Lease, PoolStats
-from nexgent_db.sync.repositories.agents import AgentRepository
-from nexgent_db.sync.repositories.api_keys import ApiKeyRepository
-from nexgent_db.sync.repositories.balance_snapshots import BalanceSnapshotRepository
-from nexgent_db.sync.repositories.balances import BalanceRepository
-from nexgent_db.sync.repositories.historical_swaps import HistoricalSwapRepository
-from nexgent_db.sync.repositories.performance import PerformanceRepository
-from nexgent_db.sync.repositories.positions import PositionRepository
-from nexgent_db.sync.repositories.signal_executions import SignalExecutionRepository
-from nexgent_db.sync.repositories.signals import SignalRepository
-from nexgent_db.sync.repositories.trade_requests import TradeRequestRepository
-from nexgent_db.sync.repositories.trades import Trades
-from nexgent_db.sync.repositories.transactions import TransactionRepository
-from nexgent_db.sync.repositories.users import UserRepository
-from nexgent_db.sync.repositories.wallets import WalletRepository
 from nexgent_db.sync.schema import assert_schema
 from nexgent_db.sync.session import CachedSession, PoolSession, Session, TransactionSession, of_tenant
 from nexgent_db.sync.tenant import tenant_settings
@@ -67,27 +54,7 @@ _ISOLATION = {
 }
 
 
-class _Repositories:
-    """The repositories and trades that a database and a transaction have in common."""
-
-    def __init__(self, session: Session) -> None:
-        self.agents = AgentRepository(session)
-        self.api_keys = ApiKeyRepository(session)
-        self.balance_snapshots = BalanceSnapshotRepository(session)
-        self.balances = BalanceRepository(session)
-        self.historical_swaps = HistoricalSwapRepository(session)
-        self.performance = PerformanceRepository(session)
-        self.positions = PositionRepository(session)
-        self.signal_executions = SignalExecutionRepository(session)
-        self.signals = SignalRepository(session)
-        self.trade_requests = TradeRequestRepository(session)
-        self.transactions = TransactionRepository(session)
-        self.users = UserRepository(session)
-        self.wallets = WalletRepository(session)
-        self.trades = Trades(session)
-
-
-class Transaction(_Repositories):
+class Transaction(Repositories):
     """An open transaction. Its calls are committed together, or not at all."""
 
     def __init__(self, connection: PooledConnection, hooks: Hooks, around: TransactionSession | None = None) -> None:
@@ -120,7 +87,7 @@ class Transaction(_Repositories):
             inner._plain_session.ended = True
 
 
-class Database(_Repositories):
+class Database(Repositories):
     """A pool of connections to one database, its repositories, and its transactions.
 
     Use it as a context manager, or call :meth:`open` and :meth:`close`. ``database`` is a URL, libpq keywords, or

@@ -1,0 +1,63 @@
+"""All repositories on one session, and a service's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from nexgent_db.aio.repositories.agents import AgentRepository
+from nexgent_db.aio.repositories.api_keys import ApiKeyRepository
+from nexgent_db.aio.repositories.balance_snapshots import BalanceSnapshotRepository
+from nexgent_db.aio.repositories.balances import BalanceRepository
+from nexgent_db.aio.repositories.base import Repository
+from nexgent_db.aio.repositories.historical_swaps import HistoricalSwapRepository
+from nexgent_db.aio.repositories.performance import PerformanceRepository
+from nexgent_db.aio.repositories.positions import PositionRepository
+from nexgent_db.aio.repositories.signal_executions import SignalExecutionRepository
+from nexgent_db.aio.repositories.signals import SignalRepository
+from nexgent_db.aio.repositories.trade_requests import TradeRequestRepository
+from nexgent_db.aio.repositories.trades import Trades
+from nexgent_db.aio.repositories.transactions import TransactionRepository
+from nexgent_db.aio.repositories.users import UserRepository
+from nexgent_db.aio.repositories.wallets import WalletRepository
+from nexgent_db.aio.session import Session
+from nexgent_db.errors import InvalidInput
+
+R = TypeVar("R", bound=Repository)
+
+
+class Repositories:
+    """The repositories and trades that a database and a transaction have in common."""
+
+    def __init__(self, session: Session) -> None:
+        self.agents = AgentRepository(session)
+        self.api_keys = ApiKeyRepository(session)
+        self.balance_snapshots = BalanceSnapshotRepository(session)
+        self.balances = BalanceRepository(session)
+        self.historical_swaps = HistoricalSwapRepository(session)
+        self.performance = PerformanceRepository(session)
+        self.positions = PositionRepository(session)
+        self.signal_executions = SignalExecutionRepository(session)
+        self.signals = SignalRepository(session)
+        self.trade_requests = TradeRequestRepository(session)
+        self.transactions = TransactionRepository(session)
+        self.users = UserRepository(session)
+        self.wallets = WalletRepository(session)
+        self.trades = Trades(session)
+        self._own_session = session
+
+    def use(self, repository: Callable[[Session], R]) -> R:
+        """A repository of the service's own, ``use(PriceAlerts)``, on this database or in this transaction.
+
+        Its queries run as those of this package: pooled or in the transaction, for the tenant, with hooks, names in
+        pg_stat_activity, and the cache following what they change of its tables. Raises InvalidInput for a class that
+        is no Repository of this module: the asynchronous and the synchronous ones differ.
+        """
+        _ensure_repository(repository)
+        return repository(self._own_session)
+
+
+def _ensure_repository(candidate: object) -> None:
+    if not (isinstance(candidate, type) and issubclass(candidate, Repository)):
+        named = getattr(candidate, "__qualname__", type(candidate).__qualname__)
+        raise InvalidInput("repository", f"a subclass of {Repository.__module__}.Repository expected, {named} given")
