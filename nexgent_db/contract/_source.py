@@ -99,15 +99,18 @@ def _pairs(groups: tuple[frozenset[str], ...]) -> Iterator[tuple[frozenset[str],
 def all_sources(repository: type, package: str = "nexgent_db.aio") -> list[Source]:
     """Every query of ``sql/``: those of the package's repositories, and those that no method calls.
 
-    ``repository`` is the base class of the repositories; this imports the modules of the package to find them.
+    ``repository`` is the base class of the repositories; this imports the modules of the package to find them. Those of
+    a service, over its own files, are left out.
     """
     module = importlib.import_module(package)
     for found in pkgutil.walk_packages(module.__path__, f"{package}."):
         importlib.import_module(found.name)
     files = load_directory(data_dir("sql"))
-    bound = {each.query.path: each for each in bound_queries(repository)}
-    called = sources_of(bound_queries(repository))
-    rest = [query for file in files.values() if file.path not in bound for query in file.queries.values()]
+    paths = {file.path for file in files.values()}
+    bound = [each for each in bound_queries(repository) if each.query.path in paths]
+    called = sources_of(bound)
+    uncalled = paths - {each.query.path for each in bound}
+    rest = [query for file in files.values() if file.path in uncalled for query in file.queries.values()]
     return sorted([*called, *map(without_method, rest)], key=lambda each: (each.query.file, each.query.line))
 
 
