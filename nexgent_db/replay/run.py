@@ -1,14 +1,14 @@
 """Replays a history through the trades: in file order, a hundred events to a transaction, sent together.
 
 What an event means depends on the rest of its token's position. So the run keeps what the agents hold, and predicts of
-each order whether it will be executed; the database decides. When it decides otherwise about an order that a later order
+each order whether it will be executed; the database decides. When it decides otherwise about an order that a later one
 of the batch depends on, the batch is rolled back and decided one by one.
 
-The only state that counts is the database, so a replay that was killed can be continued, and a repeated one changes nothing. A pass
-over the file finds the last event whose request exists: all events before it are decided, and those without a request
-were refused. Later events are decided by the content of the database. So every trade that a run sends must be new: a
-duplicate means that another run is ahead (or that the last transaction of a killed run has just been committed). Then
-the transaction is rolled back and the pass is repeated.
+The only state that counts is the database, so a replay that was killed can be continued, and a repeated one changes
+nothing. A pass over the file finds the last event whose request exists: all events before it are decided, and those
+without a request were refused. Later events are decided by the content of the database. So every trade that a run sends
+must be new: a duplicate means that another run is ahead (or that the last transaction of a killed run has just been
+committed). Then the transaction is rolled back and the pass is repeated.
 """
 
 from __future__ import annotations
