@@ -1,7 +1,7 @@
 DROP FUNCTION prune_trade_requests_v1;
 DROP FUNCTION lock_wallets_v1;
 DROP FUNCTION finish_trade_v1;
-DROP FUNCTION record_trade_v1;
+DROP FUNCTION change_balances_v1;
 DROP FUNCTION begin_trade_v1;
 DROP FUNCTION first_result_v1;
 

@@ -47,36 +47,73 @@ BEGIN
         RETURN trade;
     END IF;
 
-    entry.id := p_request_id;
-    entry.agent_id := p_agent_id;
-    entry.wallet_address := p_wallet_address;
-    entry.transaction_type := p_transaction_type;
-    entry.transaction_value_usd := p_transaction_value_usd;
-    entry.transaction_time := p_transaction_time;
-    entry.destination_address := p_destination_address;
-    entry.signal_id := p_signal_id;
-    entry.routes := p_routes;
-    entry.input_mint := p_input_mint;
-    entry.input_symbol := p_input_symbol;
-    entry.input_amount := p_input_amount;
-    entry.input_price := p_input_price;
-    entry.output_mint := p_output_mint;
-    entry.output_symbol := p_output_symbol;
-    entry.output_amount := p_output_amount;
-    entry.output_price := p_output_price;
-    entry.slippage := p_slippage;
-    entry.price_impact := p_price_impact;
-    entry.transaction_hash := p_transaction_hash;
-    entry.transaction_leg := p_transaction_leg;
-    entry.swap_payload := p_swap_payload;
-    entry.protocol_fee_sol := p_protocol_fee_sol;
-    entry.network_fee_sol := p_network_fee_sol;
-    trade := record_trade_v1(entry);
+    trade := change_balances_v1(
+        p_agent_id, p_wallet_address, p_transaction_type, p_input_mint, p_input_symbol, p_input_amount,
+        p_output_mint, p_output_symbol, p_output_amount, p_protocol_fee_sol, p_network_fee_sol
+    );
     IF trade.outcome <> 'made' THEN
         RETURN trade;
     END IF;
+
+    INSERT INTO agent_transactions AS t (
+        id,
+        agent_id,
+        wallet_address,
+        transaction_type,
+        transaction_value_usd,
+        transaction_time,
+        destination_address,
+        signal_id,
+        routes,
+        input_mint,
+        input_symbol,
+        input_amount,
+        input_price,
+        output_mint,
+        output_symbol,
+        output_amount,
+        output_price,
+        slippage,
+        price_impact,
+        transaction_hash,
+        transaction_leg,
+        swap_payload,
+        protocol_fee_sol,
+        network_fee_sol,
+        updated_at
+    )
+    VALUES (
+        p_request_id,
+        p_agent_id,
+        p_wallet_address,
+        p_transaction_type,
+        p_transaction_value_usd,
+        coalesce(p_transaction_time, now()),
+        p_destination_address,
+        p_signal_id,
+        p_routes,
+        p_input_mint,
+        p_input_symbol,
+        p_input_amount,
+        p_input_price,
+        p_output_mint,
+        p_output_symbol,
+        p_output_amount,
+        p_output_price,
+        p_slippage,
+        p_price_impact,
+        p_transaction_hash,
+        coalesce(p_transaction_leg, 0),
+        p_swap_payload,
+        p_protocol_fee_sol,
+        p_network_fee_sol,
+        now()
+    )
+    RETURNING t.* INTO entry;
+    trade.transaction := entry;
     PERFORM finish_trade_v1(
-        trade, p_request_id, lower(p_transaction_type::text COLLATE "C"), p_content_digest, p_agent_id, p_wallet_address
+        p_request_id, entry.id, lower(p_transaction_type::text COLLATE "C"), p_content_digest, p_agent_id,
+        p_wallet_address, trade.version, trade.balance_ids, trade.balances, trade.token_addresses
     );
     RETURN trade;
 END

@@ -5,7 +5,7 @@
 
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- The position that a purchase opens.
+-- The position as a purchase opened it, for the first result of a repeated order; trade_buy_v1 inserts the same.
 CREATE FUNCTION opened_position_v1(
     p_id uuid,
     purchase agent_transactions,
@@ -103,41 +103,108 @@ BEGIN
         RETURN trade;
     END IF;
 
-    entry.id := p_request_id;
-    entry.agent_id := p_agent_id;
-    entry.wallet_address := p_wallet_address;
-    entry.transaction_type := 'SWAP';
-    entry.transaction_value_usd := p_transaction_value_usd;
-    entry.transaction_time := p_transaction_time;
-    entry.signal_id := p_signal_id;
-    entry.routes := p_routes;
-    entry.input_mint := sol_mint();
-    entry.input_symbol := 'SOL';
-    entry.input_amount := p_sol_amount;
-    entry.input_price := 1;
-    entry.output_mint := p_token_address;
-    entry.output_symbol := p_token_symbol;
-    entry.output_amount := p_token_amount;
-    entry.output_price := ratio(p_sol_amount, p_token_amount, 18);
-    entry.slippage := p_slippage;
-    entry.price_impact := p_price_impact;
-    entry.transaction_hash := p_transaction_hash;
-    entry.transaction_leg := p_transaction_leg;
-    entry.swap_payload := p_swap_payload;
-    entry.protocol_fee_sol := p_protocol_fee_sol;
-    entry.network_fee_sol := p_network_fee_sol;
-    trade := record_trade_v1(entry);
+    trade := change_balances_v1(
+        p_agent_id, p_wallet_address, 'SWAP', sol_mint(), 'SOL', p_sol_amount,
+        p_token_address, p_token_symbol, p_token_amount, p_protocol_fee_sol, p_network_fee_sol
+    );
     IF trade.outcome <> 'made' THEN
         RETURN trade;
     END IF;
 
-    opened := opened_position_v1(
-        new_id(), trade.transaction, trade.version, p_token_symbol, p_stop_loss_percentage, p_take_profit_levels
-    );
-    INSERT INTO agent_positions AS p SELECT opened.* RETURNING p.* INTO opened;
+    INSERT INTO agent_transactions AS t (
+        id,
+        agent_id,
+        wallet_address,
+        transaction_type,
+        transaction_value_usd,
+        transaction_time,
+        signal_id,
+        routes,
+        input_mint,
+        input_symbol,
+        input_amount,
+        input_price,
+        output_mint,
+        output_symbol,
+        output_amount,
+        output_price,
+        slippage,
+        price_impact,
+        transaction_hash,
+        transaction_leg,
+        swap_payload,
+        protocol_fee_sol,
+        network_fee_sol,
+        updated_at
+    )
+    VALUES (
+        p_request_id,
+        p_agent_id,
+        p_wallet_address,
+        'SWAP',
+        p_transaction_value_usd,
+        coalesce(p_transaction_time, now()),
+        p_signal_id,
+        p_routes,
+        sol_mint(),
+        'SOL',
+        p_sol_amount,
+        1,
+        p_token_address,
+        p_token_symbol,
+        p_token_amount,
+        ratio(p_sol_amount, p_token_amount, 18),
+        p_slippage,
+        p_price_impact,
+        p_transaction_hash,
+        coalesce(p_transaction_leg, 0),
+        p_swap_payload,
+        p_protocol_fee_sol,
+        p_network_fee_sol,
+        now()
+    )
+    RETURNING t.* INTO entry;
+    trade.transaction := entry;
+
+    INSERT INTO agent_positions AS p (
+        agent_id,
+        wallet_address,
+        token_address,
+        token_symbol,
+        purchase_transaction_id,
+        purchase_price,
+        purchase_amount,
+        current_stop_loss_percentage,
+        peak_price,
+        lowest_price,
+        total_invested_sol,
+        remaining_amount,
+        total_take_profit_levels,
+        updated_at,
+        version
+    )
+    VALUES (
+        p_agent_id,
+        p_wallet_address,
+        p_token_address,
+        p_token_symbol,
+        entry.id,
+        entry.output_price,
+        entry.output_amount,
+        p_stop_loss_percentage,
+        entry.output_price,
+        entry.output_price,
+        entry.input_amount + coalesce(entry.protocol_fee_sol, 0) + coalesce(entry.network_fee_sol, 0),
+        entry.output_amount,
+        p_take_profit_levels,
+        now(),
+        trade.version
+    )
+    RETURNING p.* INTO opened;
     trade.open_position := opened;
     PERFORM finish_trade_v1(
-        trade, p_request_id, 'buy', p_content_digest, p_agent_id, p_wallet_address,
+        p_request_id, entry.id, 'buy', p_content_digest, p_agent_id, p_wallet_address,
+        trade.version, trade.balance_ids, trade.balances, trade.token_addresses,
         ARRAY[opened.id], ARRAY[p_token_address]
     );
     RETURN trade;

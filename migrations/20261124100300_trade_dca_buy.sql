@@ -62,34 +62,70 @@ BEGIN
         RETURN trade;
     END IF;
 
-    entry.id := p_request_id;
-    entry.agent_id := p_agent_id;
-    entry.wallet_address := p_wallet_address;
-    entry.transaction_type := 'SWAP';
-    entry.transaction_value_usd := p_transaction_value_usd;
-    entry.transaction_time := p_transaction_time;
-    entry.signal_id := p_signal_id;
-    entry.routes := p_routes;
-    entry.input_mint := sol_mint();
-    entry.input_symbol := 'SOL';
-    entry.input_amount := p_sol_amount;
-    entry.input_price := 1;
-    entry.output_mint := p_token_address;
-    entry.output_symbol := p_token_symbol;
-    entry.output_amount := p_token_amount;
-    entry.output_price := ratio(p_sol_amount, p_token_amount, 18);
-    entry.slippage := p_slippage;
-    entry.price_impact := p_price_impact;
-    entry.is_dca := true;
-    entry.transaction_hash := p_transaction_hash;
-    entry.transaction_leg := p_transaction_leg;
-    entry.swap_payload := p_swap_payload;
-    entry.protocol_fee_sol := p_protocol_fee_sol;
-    entry.network_fee_sol := p_network_fee_sol;
-    trade := record_trade_v1(entry);
+    trade := change_balances_v1(
+        p_agent_id, p_wallet_address, 'SWAP', sol_mint(), 'SOL', p_sol_amount,
+        p_token_address, p_token_symbol, p_token_amount, p_protocol_fee_sol, p_network_fee_sol
+    );
     IF trade.outcome <> 'made' THEN
         RETURN trade;
     END IF;
+
+    INSERT INTO agent_transactions AS t (
+        id,
+        agent_id,
+        wallet_address,
+        transaction_type,
+        transaction_value_usd,
+        transaction_time,
+        signal_id,
+        routes,
+        input_mint,
+        input_symbol,
+        input_amount,
+        input_price,
+        output_mint,
+        output_symbol,
+        output_amount,
+        output_price,
+        slippage,
+        price_impact,
+        is_dca,
+        transaction_hash,
+        transaction_leg,
+        swap_payload,
+        protocol_fee_sol,
+        network_fee_sol,
+        updated_at
+    )
+    VALUES (
+        p_request_id,
+        p_agent_id,
+        p_wallet_address,
+        'SWAP',
+        p_transaction_value_usd,
+        coalesce(p_transaction_time, now()),
+        p_signal_id,
+        p_routes,
+        sol_mint(),
+        'SOL',
+        p_sol_amount,
+        1,
+        p_token_address,
+        p_token_symbol,
+        p_token_amount,
+        ratio(p_sol_amount, p_token_amount, 18),
+        p_slippage,
+        p_price_impact,
+        true,
+        p_transaction_hash,
+        coalesce(p_transaction_leg, 0),
+        p_swap_payload,
+        p_protocol_fee_sol,
+        p_network_fee_sol,
+        now()
+    )
+    RETURNING t.* INTO entry;
+    trade.transaction := entry;
 
     UPDATE agent_positions AS p
     SET
@@ -101,7 +137,7 @@ BEGIN
         lowest_price = least(p.lowest_price, price),
         dca_count = p.dca_count + 1,
         dca_transaction_ids = array_append(p.dca_transaction_ids, p_request_id),
-        last_dca_time = (trade.transaction).transaction_time,
+        last_dca_time = entry.transaction_time,
         tp_batch_start_level = p.take_profit_levels_hit,
         total_take_profit_levels = coalesce(
             p.take_profit_levels_hit + p_take_profit_levels, p.total_take_profit_levels
@@ -112,8 +148,9 @@ BEGIN
     RETURNING p.* INTO held;
     trade.open_position := held;
     PERFORM finish_trade_v1(
-        trade, p_request_id, 'dca_buy', p_content_digest, p_agent_id, p_wallet_address,
-        ARRAY[held.id], ARRAY[p_token_address]
+        p_request_id, entry.id, 'dca_buy', p_content_digest, p_agent_id, p_wallet_address,
+        trade.version, trade.balance_ids, trade.balances, trade.token_addresses,
+        ARRAY[held.id], ARRAY[p_token_address], p_position => held
     );
     RETURN trade;
 END

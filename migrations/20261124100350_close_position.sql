@@ -29,6 +29,7 @@ CREATE FUNCTION close_position_v1(
     held agent_positions,
     purchase agent_transactions,
     closing agent_transactions,
+    p_closed_at timestamptz,
     p_close_reason text
 ) RETURNS agent_historical_swaps
 LANGUAGE plpgsql
@@ -74,7 +75,7 @@ BEGIN
         ratio(profit_sol * nullif(closing.transaction_value_usd, 0), closing.output_amount, 8),
         profit_sol,
         purchase.transaction_time,
-        closing.transaction_time,
+        p_closed_at,
         purchase.id,
         closing.id,
         purchase.signal_id,

@@ -52,7 +52,9 @@ DECLARE
     left_over numeric;
     in_wallet numeric;
     moon_bag numeric;
+    settled_dust numeric(38, 18);
     signals bigint[];
+    sold_at timestamptz;
     received_sol numeric := p_sol_amount - coalesce(p_protocol_fee_sol, 0) - coalesce(p_network_fee_sol, 0);
 BEGIN
     trade := begin_trade_v1(
@@ -80,7 +82,7 @@ BEGIN
         IF NOT p_is_take_profit OR least(left_over, in_wallet - p_token_amount) <= 0.000000001 THEN
             left_over := 0;
             IF abs(p_token_amount - in_wallet) <= 0.00000001 THEN
-                entry.settled_dust := nullif(p_token_amount - in_wallet, 0);
+                settled_dust := nullif(p_token_amount - in_wallet, 0);
             END IF;
         END IF;
     END IF;
@@ -112,44 +114,84 @@ BEGIN
         RETURN trade;
     END IF;
 
+    sold_at := coalesce(p_transaction_time, greatest(now(), purchase.transaction_time));
     signals := lock_signals_v1(ARRAY[p_signal_id, purchase.signal_id]);
     purchase.signal_id := CASE WHEN purchase.signal_id = ANY(signals) THEN purchase.signal_id END;
-    entry.id := p_request_id;
-    entry.agent_id := p_agent_id;
-    entry.wallet_address := p_wallet_address;
-    entry.transaction_type := 'SWAP';
-    entry.transaction_value_usd := p_transaction_value_usd;
-    entry.transaction_time := coalesce(p_transaction_time, greatest(now(), purchase.transaction_time));
-    entry.signal_id := CASE
-        WHEN p_signal_id IS NULL THEN purchase.signal_id
-        WHEN p_signal_id = ANY(signals) THEN p_signal_id
-    END;
-    entry.routes := p_routes;
-    entry.input_mint := p_token_address;
-    entry.input_symbol := p_token_symbol;
-    entry.input_amount := p_token_amount;
-    entry.input_price := ratio(p_sol_amount, p_token_amount, 18);
-    entry.output_mint := sol_mint();
-    entry.output_symbol := 'SOL';
-    entry.output_amount := p_sol_amount;
-    entry.output_price := 1;
-    entry.slippage := p_slippage;
-    entry.price_impact := p_price_impact;
-    entry.is_take_profit := p_is_take_profit;
-    entry.transaction_hash := p_transaction_hash;
-    entry.transaction_leg := p_transaction_leg;
-    entry.swap_payload := p_swap_payload;
-    entry.protocol_fee_sol := p_protocol_fee_sol;
-    entry.network_fee_sol := p_network_fee_sol;
-    entry.realized_profit_sol := CASE
-        WHEN left_over = 0
-            THEN held.proceeds_sol + received_sol - held.total_invested_sol - held.realized_profit_sol
-        ELSE received_sol - ratio(p_token_amount * held.total_invested_sol, held.purchase_amount, 18)
-    END;
-    trade := record_trade_v1(entry);
+    trade := change_balances_v1(
+        p_agent_id, p_wallet_address, 'SWAP', p_token_address, p_token_symbol, p_token_amount,
+        sol_mint(), 'SOL', p_sol_amount, p_protocol_fee_sol, p_network_fee_sol, settled_dust
+    );
     IF trade.outcome <> 'made' THEN
         RETURN trade;
     END IF;
+
+    INSERT INTO agent_transactions AS t (
+        id,
+        agent_id,
+        wallet_address,
+        transaction_type,
+        transaction_value_usd,
+        transaction_time,
+        signal_id,
+        routes,
+        input_mint,
+        input_symbol,
+        input_amount,
+        input_price,
+        output_mint,
+        output_symbol,
+        output_amount,
+        output_price,
+        slippage,
+        price_impact,
+        is_take_profit,
+        transaction_hash,
+        transaction_leg,
+        swap_payload,
+        protocol_fee_sol,
+        network_fee_sol,
+        realized_profit_sol,
+        updated_at,
+        settled_dust
+    )
+    VALUES (
+        p_request_id,
+        p_agent_id,
+        p_wallet_address,
+        'SWAP',
+        p_transaction_value_usd,
+        sold_at,
+        CASE
+            WHEN p_signal_id IS NULL THEN purchase.signal_id
+            WHEN p_signal_id = ANY(signals) THEN p_signal_id
+        END,
+        p_routes,
+        p_token_address,
+        p_token_symbol,
+        p_token_amount,
+        ratio(p_sol_amount, p_token_amount, 18),
+        sol_mint(),
+        'SOL',
+        p_sol_amount,
+        1,
+        p_slippage,
+        p_price_impact,
+        p_is_take_profit,
+        p_transaction_hash,
+        coalesce(p_transaction_leg, 0),
+        p_swap_payload,
+        p_protocol_fee_sol,
+        p_network_fee_sol,
+        CASE
+            WHEN left_over = 0
+                THEN held.proceeds_sol + received_sol - held.total_invested_sol - held.realized_profit_sol
+            ELSE received_sol - ratio(p_token_amount * held.total_invested_sol, held.purchase_amount, 18)
+        END,
+        now(),
+        settled_dust
+    )
+    RETURNING t.* INTO entry;
+    trade.transaction := entry;
 
     IF left_over > 0 THEN
         UPDATE agent_positions AS p
@@ -159,7 +201,7 @@ BEGIN
             realized_profit_sol = p.realized_profit_sol + entry.realized_profit_sol,
             take_profit_levels_hit = p.take_profit_levels_hit + p_levels_hit,
             take_profit_transaction_ids = array_append(p.take_profit_transaction_ids, p_request_id),
-            last_take_profit_time = (trade.transaction).transaction_time,
+            last_take_profit_time = sold_at,
             moon_bag_activated = p.moon_bag_activated OR p_moon_bag_amount IS NOT NULL,
             moon_bag_amount = moon_bag,
             updated_at = now(),
@@ -169,11 +211,12 @@ BEGIN
         trade.open_position := held;
     ELSE
         trade.closed_position_id := held.id;
-        trade.swap := close_position_v1(held, purchase, entry, p_close_reason);
+        trade.swap := close_position_v1(held, purchase, entry, sold_at, p_close_reason);
     END IF;
     PERFORM finish_trade_v1(
-        trade, p_request_id, CASE WHEN p_is_take_profit THEN 'take_profit' ELSE 'sell' END, p_content_digest,
-        p_agent_id, p_wallet_address, ARRAY[held.id], ARRAY[p_token_address], left_over = 0
+        p_request_id, entry.id, CASE WHEN p_is_take_profit THEN 'take_profit' ELSE 'sell' END, p_content_digest,
+        p_agent_id, p_wallet_address, trade.version, trade.balance_ids, trade.balances, trade.token_addresses,
+        ARRAY[held.id], ARRAY[p_token_address], left_over = 0, trade.open_position
     );
     RETURN trade;
 END

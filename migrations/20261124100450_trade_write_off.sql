@@ -31,6 +31,7 @@ DECLARE
     purchase agent_transactions;
     in_wallet numeric;
     signals bigint[];
+    burned_at timestamptz;
 BEGIN
     trade := begin_trade_v1(
         p_request_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
@@ -65,37 +66,66 @@ BEGIN
         RETURN trade;
     END IF;
 
+    burned_at := coalesce(p_transaction_time, greatest(now(), purchase.transaction_time));
     signals := lock_signals_v1(ARRAY[p_signal_id, purchase.signal_id]);
     purchase.signal_id := CASE WHEN purchase.signal_id = ANY(signals) THEN purchase.signal_id END;
-    entry.id := p_request_id;
-    entry.agent_id := p_agent_id;
-    entry.wallet_address := p_wallet_address;
-    entry.transaction_type := 'BURN';
-    entry.transaction_value_usd := p_transaction_value_usd;
-    entry.transaction_time := coalesce(p_transaction_time, greatest(now(), purchase.transaction_time));
-    entry.signal_id := CASE
-        WHEN p_signal_id IS NULL THEN purchase.signal_id
-        WHEN p_signal_id = ANY(signals) THEN p_signal_id
-    END;
-    entry.input_mint := p_token_address;
-    entry.input_symbol := p_token_symbol;
-    entry.input_amount := in_wallet;
-    entry.transaction_hash := p_transaction_hash;
-    entry.transaction_leg := p_transaction_leg;
-    entry.protocol_fee_sol := p_protocol_fee_sol;
-    entry.network_fee_sol := p_network_fee_sol;
-    entry.realized_profit_sol := held.proceeds_sol - coalesce(p_protocol_fee_sol, 0) - coalesce(p_network_fee_sol, 0)
-        - held.total_invested_sol - held.realized_profit_sol;
-    trade := record_trade_v1(entry);
+    trade := change_balances_v1(
+        p_agent_id, p_wallet_address, 'BURN', p_token_address, p_token_symbol, in_wallet,
+        NULL, NULL, NULL, p_protocol_fee_sol, p_network_fee_sol
+    );
     IF trade.outcome <> 'made' THEN
         RETURN trade;
     END IF;
 
+    INSERT INTO agent_transactions AS t (
+        id,
+        agent_id,
+        wallet_address,
+        transaction_type,
+        transaction_value_usd,
+        transaction_time,
+        signal_id,
+        input_mint,
+        input_symbol,
+        input_amount,
+        transaction_hash,
+        transaction_leg,
+        protocol_fee_sol,
+        network_fee_sol,
+        realized_profit_sol,
+        updated_at
+    )
+    VALUES (
+        p_request_id,
+        p_agent_id,
+        p_wallet_address,
+        'BURN',
+        p_transaction_value_usd,
+        burned_at,
+        CASE
+            WHEN p_signal_id IS NULL THEN purchase.signal_id
+            WHEN p_signal_id = ANY(signals) THEN p_signal_id
+        END,
+        p_token_address,
+        p_token_symbol,
+        in_wallet,
+        p_transaction_hash,
+        coalesce(p_transaction_leg, 0),
+        p_protocol_fee_sol,
+        p_network_fee_sol,
+        held.proceeds_sol - coalesce(p_protocol_fee_sol, 0) - coalesce(p_network_fee_sol, 0)
+            - held.total_invested_sol - held.realized_profit_sol,
+        now()
+    )
+    RETURNING t.* INTO entry;
+    trade.transaction := entry;
+
     trade.closed_position_id := held.id;
-    trade.swap := close_position_v1(held, purchase, entry, 'write_off');
+    trade.swap := close_position_v1(held, purchase, entry, burned_at, 'write_off');
     PERFORM finish_trade_v1(
-        trade, p_request_id, 'write_off', p_content_digest, p_agent_id, p_wallet_address, ARRAY[held.id],
-        ARRAY[p_token_address], true
+        p_request_id, entry.id, 'write_off', p_content_digest, p_agent_id, p_wallet_address,
+        trade.version, trade.balance_ids, trade.balances, trade.token_addresses,
+        ARRAY[held.id], ARRAY[p_token_address], true
     );
     RETURN trade;
 END

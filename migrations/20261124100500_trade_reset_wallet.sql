@@ -152,8 +152,9 @@ BEGIN
 
     trade.outcome := 'made';
     PERFORM finish_trade_v1(
-        trade, p_request_id, 'reset_wallet', p_content_digest, p_agent_id, p_wallet_address, closed_position_ids,
-        closed_tokens, true, transaction_ids
+        p_request_id, p_request_id, 'reset_wallet', p_content_digest, p_agent_id, p_wallet_address,
+        trade.version, trade.balance_ids, trade.balances, trade.token_addresses,
+        closed_position_ids, closed_tokens, true, p_transaction_ids => transaction_ids
     );
 END
 $$;

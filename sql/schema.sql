@@ -653,6 +653,7 @@ AS $function$
 DECLARE
     trade trade_result_v1;
     request trade_requests;
+    known_digest bytea;
     taken_by uuid;
 BEGIN
     -- A deletion of the agent comes first, or waits.
@@ -667,8 +668,9 @@ BEGIN
         RETURN trade;
     END IF;
 
-    SELECT r.* INTO request FROM trade_requests AS r WHERE r.id = p_request_id;
-    IF FOUND AND request.content_digest = p_content_digest THEN
+    SELECT r.content_digest INTO known_digest FROM trade_requests AS r WHERE r.id = p_request_id;
+    IF known_digest = p_content_digest THEN
+        SELECT r.* INTO request FROM trade_requests AS r WHERE r.id = p_request_id;
         RETURN first_result_v1(request);
     ELSIF FOUND THEN
         trade.outcome := 'idempotency_conflict';
@@ -701,6 +703,104 @@ BEGIN
         trade.outcome := 'order_expired';
         trade.details := jsonb_build_object('now', clock_timestamp());
     END IF;
+    RETURN trade;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION change_balances_v1(p_agent_id uuid, p_wallet_address text, p_transaction_type "TransactionType", p_input_mint text, p_input_symbol text, p_input_amount numeric, p_output_mint text, p_output_symbol text, p_output_amount numeric, p_protocol_fee_sol numeric, p_network_fee_sol numeric, p_settled_dust numeric DEFAULT NULL::numeric)
+ RETURNS trade_result_v1
+ LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    trade trade_result_v1;
+    tokens text[];
+    changes numeric[];
+    ids uuid[];
+    symbols text[];
+    balances numeric[];
+    new_version bigint;
+    balance_id uuid;
+    symbol text;
+    balance numeric;
+BEGIN
+    SELECT
+        array_agg(e.token_address ORDER BY e.token_address COLLATE "C"),
+        array_agg(e.change ORDER BY e.token_address COLLATE "C")
+    INTO tokens, changes
+    FROM transaction_effects(
+        p_transaction_type, p_input_mint, p_input_amount::numeric(38, 18), p_output_mint,
+        p_output_amount::numeric(38, 18), p_protocol_fee_sol::numeric(38, 18), p_network_fee_sol::numeric(38, 18),
+        p_settled_dust
+    ) AS e
+    WHERE e.change <> 0;
+
+    FOR place IN 1 .. coalesce(cardinality(changes), 0) LOOP
+        SELECT
+            b.id,
+            b.token_symbol,
+            b.balance
+        INTO balance_id, symbol, balance
+        FROM agent_balances AS b
+        WHERE b.wallet_address = p_wallet_address AND b.token_address = tokens[place]
+        FOR NO KEY UPDATE;
+        IF coalesce(balance, 0) + changes[place] < 0 THEN
+            trade.outcome := 'insufficient_balance';
+            trade.details := jsonb_build_object(
+                'token_address', tokens[place],
+                'balance', coalesce(balance, 0),
+                'required', trim_scale(-changes[place])
+            );
+            RETURN trade;
+        END IF;
+        ids[place] := balance_id;
+        symbols[place] := symbol;
+    END LOOP;
+
+    -- Behind the locks, so that a row's later version is the higher one.
+    new_version := nextval('row_version_seq');
+    PERFORM set_config('nexgent.trade', 'on', true);
+
+    FOR place IN 1 .. coalesce(cardinality(changes), 0) LOOP
+        IF ids[place] IS NOT NULL THEN
+            UPDATE agent_balances AS b
+            SET
+                balance = b.balance + changes[place],
+                last_updated = now(),
+                version = new_version
+            WHERE b.id = ids[place]
+            RETURNING b.balance INTO balance;
+        ELSE
+            symbol := CASE tokens[place]
+                WHEN p_output_mint THEN p_output_symbol
+                WHEN p_input_mint THEN p_input_symbol
+                ELSE 'SOL'
+            END;
+            INSERT INTO agent_balances AS b (
+                agent_id, wallet_address, token_address, token_symbol, balance, last_updated, version
+            )
+            VALUES (
+                p_agent_id, p_wallet_address, tokens[place], symbol, changes[place], now(), new_version
+            )
+            ON CONFLICT (wallet_address, token_address) DO NOTHING
+            RETURNING b.id, b.balance INTO balance_id, balance;
+            ids[place] := balance_id;
+            symbols[place] := symbol;
+        END IF;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'a writer without the wallet''s lock inserted the balance of % in %',
+                tokens[place], p_wallet_address
+                USING ERRCODE = 'serialization_failure';
+        END IF;
+        balances[place] := balance;
+    END LOOP;
+
+    trade.outcome := 'made';
+    trade.version := new_version;
+    trade.balance_ids := ids;
+    trade.token_addresses := tokens;
+    trade.token_symbols := symbols;
+    trade.balances := balances;
     RETURN trade;
 END
 $function$;
@@ -765,7 +865,7 @@ END
 $function$;
 COMMENT ON FUNCTION change_wallet_address_v1(uuid,text,text) IS 'Gives a wallet another address; every row that names the old one follows.';
 
-CREATE OR REPLACE FUNCTION close_position_v1(held agent_positions, purchase agent_transactions, closing agent_transactions, p_close_reason text)
+CREATE OR REPLACE FUNCTION close_position_v1(held agent_positions, purchase agent_transactions, closing agent_transactions, p_closed_at timestamp with time zone, p_close_reason text)
  RETURNS agent_historical_swaps
  LANGUAGE plpgsql
  SET search_path TO 'public', 'pg_temp'
@@ -810,7 +910,7 @@ BEGIN
         ratio(profit_sol * nullif(closing.transaction_value_usd, 0), closing.output_amount, 8),
         profit_sol,
         purchase.transaction_time,
-        closing.transaction_time,
+        p_closed_at,
         purchase.id,
         closing.id,
         purchase.signal_id,
@@ -821,12 +921,15 @@ BEGIN
 END
 $function$;
 
-CREATE OR REPLACE FUNCTION finish_trade_v1(trade trade_result_v1, p_request_id uuid, p_operation text, p_content_digest bytea, p_agent_id uuid, p_wallet_address text, p_position_ids uuid[] DEFAULT '{}'::uuid[], p_position_tokens text[] DEFAULT '{}'::text[], p_closed boolean DEFAULT false, p_transaction_ids uuid[] DEFAULT NULL::uuid[])
+CREATE OR REPLACE FUNCTION finish_trade_v1(p_request_id uuid, p_transaction_id uuid, p_operation text, p_content_digest bytea, p_agent_id uuid, p_wallet_address text, p_version bigint, p_balance_ids uuid[], p_balances numeric[], p_token_addresses text[], p_position_ids uuid[] DEFAULT '{}'::uuid[], p_position_tokens text[] DEFAULT '{}'::text[], p_closed boolean DEFAULT false, p_position agent_positions DEFAULT NULL::agent_positions, p_transaction_ids uuid[] DEFAULT NULL::uuid[])
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'public', 'pg_temp'
 AS $function$
 BEGIN
+    IF p_transaction_id IS NULL THEN
+        RAISE EXCEPTION 'a trigger or rule discarded transaction %', p_request_id USING ERRCODE = 'restrict_violation';
+    END IF;
     INSERT INTO trade_requests (
         id, agent_id, wallet_address, operation, content_digest, version, balance_ids, balances, position_ids,
         position_values, transaction_ids
@@ -837,14 +940,14 @@ BEGIN
         p_wallet_address,
         p_operation,
         p_content_digest,
-        trade.version,
-        coalesce(trade.balance_ids, '{}'),
-        coalesce(trade.balances, '{}'),
+        p_version,
+        coalesce(p_balance_ids, '{}'),
+        coalesce(p_balances, '{}'),
         p_position_ids,
         CASE
-            WHEN p_operation IN ('dca_buy', 'take_profit') AND NOT p_closed
+            WHEN p_position.id IS NOT NULL
                 THEN jsonb_strip_nulls(
-                to_jsonb(trade.open_position) - '{id, agent_id, wallet_address, version, updated_at}'::text[]
+                to_jsonb(p_position) - '{id, agent_id, wallet_address, version, updated_at}'::text[]
             )
         END,
         p_transaction_ids
@@ -853,7 +956,7 @@ BEGIN
         version, entity, deleted, agent_id, wallet_address, token_addresses, position_ids, position_tokens
     )
     VALUES (
-        trade.version, 'trade', p_closed, p_agent_id, p_wallet_address, trade.token_addresses, p_position_ids,
+        p_version, 'trade', p_closed, p_agent_id, p_wallet_address, p_token_addresses, p_position_ids,
         p_position_tokens
     );
     PERFORM set_config('nexgent.trade', 'off', true);
@@ -1106,101 +1209,6 @@ BEGIN
 END
 $function$;
 
-CREATE OR REPLACE FUNCTION record_trade_v1(entry agent_transactions)
- RETURNS trade_result_v1
- LANGUAGE plpgsql
- SET search_path TO 'public', 'pg_temp'
-AS $function$
-DECLARE
-    trade trade_result_v1;
-    tokens text[];
-    changes numeric[];
-    new_version bigint;
-    balance numeric;
-    balance_id uuid;
-    symbol text;
-BEGIN
-    SELECT
-        array_agg(e.token_address ORDER BY e.token_address COLLATE "C"),
-        array_agg(e.change ORDER BY e.token_address COLLATE "C")
-    INTO tokens, changes
-    FROM transaction_effects(
-        entry.transaction_type, entry.input_mint, entry.input_amount, entry.output_mint, entry.output_amount,
-        entry.protocol_fee_sol, entry.network_fee_sol, entry.settled_dust
-    ) AS e
-    WHERE e.change <> 0;
-
-    FOR place IN 1 .. coalesce(cardinality(changes), 0) LOOP
-        SELECT b.balance INTO balance
-        FROM agent_balances AS b
-        WHERE b.wallet_address = entry.wallet_address AND b.token_address = tokens[place]
-        FOR NO KEY UPDATE;
-        IF coalesce(balance, 0) + changes[place] < 0 THEN
-            trade.outcome := 'insufficient_balance';
-            trade.details := jsonb_build_object(
-                'token_address', tokens[place],
-                'balance', coalesce(balance, 0),
-                'required', trim_scale(-changes[place])
-            );
-            RETURN trade;
-        END IF;
-    END LOOP;
-
-    -- Behind the locks, so that a row's later version is the higher one.
-    new_version := nextval('row_version_seq');
-    PERFORM set_config('nexgent.trade', 'on', true);
-
-    FOR place IN 1 .. coalesce(cardinality(changes), 0) LOOP
-        UPDATE agent_balances AS b
-        SET
-            balance = b.balance + changes[place],
-            last_updated = now(),
-            version = new_version
-        WHERE b.wallet_address = entry.wallet_address AND b.token_address = tokens[place]
-        RETURNING b.id, b.token_symbol, b.balance INTO balance_id, symbol, balance;
-        IF NOT FOUND THEN
-            symbol := CASE tokens[place]
-                WHEN entry.output_mint THEN entry.output_symbol
-                WHEN entry.input_mint THEN entry.input_symbol
-                ELSE 'SOL'
-            END;
-            INSERT INTO agent_balances AS b (
-                agent_id, wallet_address, token_address, token_symbol, balance, last_updated, version
-            )
-            VALUES (
-                entry.agent_id, entry.wallet_address, tokens[place], symbol, changes[place], now(), new_version
-            )
-            ON CONFLICT (wallet_address, token_address) DO NOTHING
-            RETURNING b.id, b.balance INTO balance_id, balance;
-            IF NOT FOUND THEN
-                RAISE EXCEPTION 'a writer without the wallet''s lock inserted the balance of % in %',
-                    tokens[place], entry.wallet_address
-                    USING ERRCODE = 'serialization_failure';
-            END IF;
-        END IF;
-        trade.balance_ids := trade.balance_ids || balance_id;
-        trade.token_symbols := trade.token_symbols || symbol;
-        trade.balances := trade.balances || balance;
-    END LOOP;
-
-    entry.is_dca := coalesce(entry.is_dca, false);
-    entry.is_take_profit := coalesce(entry.is_take_profit, false);
-    entry.transaction_leg := coalesce(entry.transaction_leg, 0);
-    entry.transaction_time := coalesce(entry.transaction_time, now());
-    entry.created_at := now();
-    entry.updated_at := now();
-    INSERT INTO agent_transactions AS t SELECT entry.* RETURNING t.* INTO entry;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'a trigger or rule discarded transaction %', entry.id USING ERRCODE = 'restrict_violation';
-    END IF;
-    trade.outcome := 'made';
-    trade.transaction := entry;
-    trade.version := new_version;
-    trade.token_addresses := tokens;
-    RETURN trade;
-END
-$function$;
-
 CREATE OR REPLACE FUNCTION trade_buy_v1(p_request_id uuid, p_content_digest bytea, p_agent_id uuid, p_wallet_address text, p_transaction_time timestamp with time zone, p_expires_at timestamp with time zone, p_transaction_value_usd numeric, p_signal_id bigint, p_transaction_hash text, p_transaction_leg bigint, p_protocol_fee_sol numeric, p_network_fee_sol numeric, p_slippage numeric, p_price_impact numeric, p_routes jsonb, p_swap_payload jsonb, p_token_address text, p_token_symbol text, p_sol_amount numeric, p_token_amount numeric, p_stop_loss_percentage numeric, p_take_profit_levels bigint)
  RETURNS trade_result_v1
  LANGUAGE plpgsql
@@ -1235,41 +1243,108 @@ BEGIN
         RETURN trade;
     END IF;
 
-    entry.id := p_request_id;
-    entry.agent_id := p_agent_id;
-    entry.wallet_address := p_wallet_address;
-    entry.transaction_type := 'SWAP';
-    entry.transaction_value_usd := p_transaction_value_usd;
-    entry.transaction_time := p_transaction_time;
-    entry.signal_id := p_signal_id;
-    entry.routes := p_routes;
-    entry.input_mint := sol_mint();
-    entry.input_symbol := 'SOL';
-    entry.input_amount := p_sol_amount;
-    entry.input_price := 1;
-    entry.output_mint := p_token_address;
-    entry.output_symbol := p_token_symbol;
-    entry.output_amount := p_token_amount;
-    entry.output_price := ratio(p_sol_amount, p_token_amount, 18);
-    entry.slippage := p_slippage;
-    entry.price_impact := p_price_impact;
-    entry.transaction_hash := p_transaction_hash;
-    entry.transaction_leg := p_transaction_leg;
-    entry.swap_payload := p_swap_payload;
-    entry.protocol_fee_sol := p_protocol_fee_sol;
-    entry.network_fee_sol := p_network_fee_sol;
-    trade := record_trade_v1(entry);
+    trade := change_balances_v1(
+        p_agent_id, p_wallet_address, 'SWAP', sol_mint(), 'SOL', p_sol_amount,
+        p_token_address, p_token_symbol, p_token_amount, p_protocol_fee_sol, p_network_fee_sol
+    );
     IF trade.outcome <> 'made' THEN
         RETURN trade;
     END IF;
 
-    opened := opened_position_v1(
-        new_id(), trade.transaction, trade.version, p_token_symbol, p_stop_loss_percentage, p_take_profit_levels
-    );
-    INSERT INTO agent_positions AS p SELECT opened.* RETURNING p.* INTO opened;
+    INSERT INTO agent_transactions AS t (
+        id,
+        agent_id,
+        wallet_address,
+        transaction_type,
+        transaction_value_usd,
+        transaction_time,
+        signal_id,
+        routes,
+        input_mint,
+        input_symbol,
+        input_amount,
+        input_price,
+        output_mint,
+        output_symbol,
+        output_amount,
+        output_price,
+        slippage,
+        price_impact,
+        transaction_hash,
+        transaction_leg,
+        swap_payload,
+        protocol_fee_sol,
+        network_fee_sol,
+        updated_at
+    )
+    VALUES (
+        p_request_id,
+        p_agent_id,
+        p_wallet_address,
+        'SWAP',
+        p_transaction_value_usd,
+        coalesce(p_transaction_time, now()),
+        p_signal_id,
+        p_routes,
+        sol_mint(),
+        'SOL',
+        p_sol_amount,
+        1,
+        p_token_address,
+        p_token_symbol,
+        p_token_amount,
+        ratio(p_sol_amount, p_token_amount, 18),
+        p_slippage,
+        p_price_impact,
+        p_transaction_hash,
+        coalesce(p_transaction_leg, 0),
+        p_swap_payload,
+        p_protocol_fee_sol,
+        p_network_fee_sol,
+        now()
+    )
+    RETURNING t.* INTO entry;
+    trade.transaction := entry;
+
+    INSERT INTO agent_positions AS p (
+        agent_id,
+        wallet_address,
+        token_address,
+        token_symbol,
+        purchase_transaction_id,
+        purchase_price,
+        purchase_amount,
+        current_stop_loss_percentage,
+        peak_price,
+        lowest_price,
+        total_invested_sol,
+        remaining_amount,
+        total_take_profit_levels,
+        updated_at,
+        version
+    )
+    VALUES (
+        p_agent_id,
+        p_wallet_address,
+        p_token_address,
+        p_token_symbol,
+        entry.id,
+        entry.output_price,
+        entry.output_amount,
+        p_stop_loss_percentage,
+        entry.output_price,
+        entry.output_price,
+        entry.input_amount + coalesce(entry.protocol_fee_sol, 0) + coalesce(entry.network_fee_sol, 0),
+        entry.output_amount,
+        p_take_profit_levels,
+        now(),
+        trade.version
+    )
+    RETURNING p.* INTO opened;
     trade.open_position := opened;
     PERFORM finish_trade_v1(
-        trade, p_request_id, 'buy', p_content_digest, p_agent_id, p_wallet_address,
+        p_request_id, entry.id, 'buy', p_content_digest, p_agent_id, p_wallet_address,
+        trade.version, trade.balance_ids, trade.balances, trade.token_addresses,
         ARRAY[opened.id], ARRAY[p_token_address]
     );
     RETURN trade;
@@ -1312,34 +1387,70 @@ BEGIN
         RETURN trade;
     END IF;
 
-    entry.id := p_request_id;
-    entry.agent_id := p_agent_id;
-    entry.wallet_address := p_wallet_address;
-    entry.transaction_type := 'SWAP';
-    entry.transaction_value_usd := p_transaction_value_usd;
-    entry.transaction_time := p_transaction_time;
-    entry.signal_id := p_signal_id;
-    entry.routes := p_routes;
-    entry.input_mint := sol_mint();
-    entry.input_symbol := 'SOL';
-    entry.input_amount := p_sol_amount;
-    entry.input_price := 1;
-    entry.output_mint := p_token_address;
-    entry.output_symbol := p_token_symbol;
-    entry.output_amount := p_token_amount;
-    entry.output_price := ratio(p_sol_amount, p_token_amount, 18);
-    entry.slippage := p_slippage;
-    entry.price_impact := p_price_impact;
-    entry.is_dca := true;
-    entry.transaction_hash := p_transaction_hash;
-    entry.transaction_leg := p_transaction_leg;
-    entry.swap_payload := p_swap_payload;
-    entry.protocol_fee_sol := p_protocol_fee_sol;
-    entry.network_fee_sol := p_network_fee_sol;
-    trade := record_trade_v1(entry);
+    trade := change_balances_v1(
+        p_agent_id, p_wallet_address, 'SWAP', sol_mint(), 'SOL', p_sol_amount,
+        p_token_address, p_token_symbol, p_token_amount, p_protocol_fee_sol, p_network_fee_sol
+    );
     IF trade.outcome <> 'made' THEN
         RETURN trade;
     END IF;
+
+    INSERT INTO agent_transactions AS t (
+        id,
+        agent_id,
+        wallet_address,
+        transaction_type,
+        transaction_value_usd,
+        transaction_time,
+        signal_id,
+        routes,
+        input_mint,
+        input_symbol,
+        input_amount,
+        input_price,
+        output_mint,
+        output_symbol,
+        output_amount,
+        output_price,
+        slippage,
+        price_impact,
+        is_dca,
+        transaction_hash,
+        transaction_leg,
+        swap_payload,
+        protocol_fee_sol,
+        network_fee_sol,
+        updated_at
+    )
+    VALUES (
+        p_request_id,
+        p_agent_id,
+        p_wallet_address,
+        'SWAP',
+        p_transaction_value_usd,
+        coalesce(p_transaction_time, now()),
+        p_signal_id,
+        p_routes,
+        sol_mint(),
+        'SOL',
+        p_sol_amount,
+        1,
+        p_token_address,
+        p_token_symbol,
+        p_token_amount,
+        ratio(p_sol_amount, p_token_amount, 18),
+        p_slippage,
+        p_price_impact,
+        true,
+        p_transaction_hash,
+        coalesce(p_transaction_leg, 0),
+        p_swap_payload,
+        p_protocol_fee_sol,
+        p_network_fee_sol,
+        now()
+    )
+    RETURNING t.* INTO entry;
+    trade.transaction := entry;
 
     UPDATE agent_positions AS p
     SET
@@ -1351,7 +1462,7 @@ BEGIN
         lowest_price = least(p.lowest_price, price),
         dca_count = p.dca_count + 1,
         dca_transaction_ids = array_append(p.dca_transaction_ids, p_request_id),
-        last_dca_time = (trade.transaction).transaction_time,
+        last_dca_time = entry.transaction_time,
         tp_batch_start_level = p.take_profit_levels_hit,
         total_take_profit_levels = coalesce(
             p.take_profit_levels_hit + p_take_profit_levels, p.total_take_profit_levels
@@ -1362,8 +1473,9 @@ BEGIN
     RETURNING p.* INTO held;
     trade.open_position := held;
     PERFORM finish_trade_v1(
-        trade, p_request_id, 'dca_buy', p_content_digest, p_agent_id, p_wallet_address,
-        ARRAY[held.id], ARRAY[p_token_address]
+        p_request_id, entry.id, 'dca_buy', p_content_digest, p_agent_id, p_wallet_address,
+        trade.version, trade.balance_ids, trade.balances, trade.token_addresses,
+        ARRAY[held.id], ARRAY[p_token_address], p_position => held
     );
     RETURN trade;
 END
@@ -1386,36 +1498,73 @@ BEGIN
         RETURN trade;
     END IF;
 
-    entry.id := p_request_id;
-    entry.agent_id := p_agent_id;
-    entry.wallet_address := p_wallet_address;
-    entry.transaction_type := p_transaction_type;
-    entry.transaction_value_usd := p_transaction_value_usd;
-    entry.transaction_time := p_transaction_time;
-    entry.destination_address := p_destination_address;
-    entry.signal_id := p_signal_id;
-    entry.routes := p_routes;
-    entry.input_mint := p_input_mint;
-    entry.input_symbol := p_input_symbol;
-    entry.input_amount := p_input_amount;
-    entry.input_price := p_input_price;
-    entry.output_mint := p_output_mint;
-    entry.output_symbol := p_output_symbol;
-    entry.output_amount := p_output_amount;
-    entry.output_price := p_output_price;
-    entry.slippage := p_slippage;
-    entry.price_impact := p_price_impact;
-    entry.transaction_hash := p_transaction_hash;
-    entry.transaction_leg := p_transaction_leg;
-    entry.swap_payload := p_swap_payload;
-    entry.protocol_fee_sol := p_protocol_fee_sol;
-    entry.network_fee_sol := p_network_fee_sol;
-    trade := record_trade_v1(entry);
+    trade := change_balances_v1(
+        p_agent_id, p_wallet_address, p_transaction_type, p_input_mint, p_input_symbol, p_input_amount,
+        p_output_mint, p_output_symbol, p_output_amount, p_protocol_fee_sol, p_network_fee_sol
+    );
     IF trade.outcome <> 'made' THEN
         RETURN trade;
     END IF;
+
+    INSERT INTO agent_transactions AS t (
+        id,
+        agent_id,
+        wallet_address,
+        transaction_type,
+        transaction_value_usd,
+        transaction_time,
+        destination_address,
+        signal_id,
+        routes,
+        input_mint,
+        input_symbol,
+        input_amount,
+        input_price,
+        output_mint,
+        output_symbol,
+        output_amount,
+        output_price,
+        slippage,
+        price_impact,
+        transaction_hash,
+        transaction_leg,
+        swap_payload,
+        protocol_fee_sol,
+        network_fee_sol,
+        updated_at
+    )
+    VALUES (
+        p_request_id,
+        p_agent_id,
+        p_wallet_address,
+        p_transaction_type,
+        p_transaction_value_usd,
+        coalesce(p_transaction_time, now()),
+        p_destination_address,
+        p_signal_id,
+        p_routes,
+        p_input_mint,
+        p_input_symbol,
+        p_input_amount,
+        p_input_price,
+        p_output_mint,
+        p_output_symbol,
+        p_output_amount,
+        p_output_price,
+        p_slippage,
+        p_price_impact,
+        p_transaction_hash,
+        coalesce(p_transaction_leg, 0),
+        p_swap_payload,
+        p_protocol_fee_sol,
+        p_network_fee_sol,
+        now()
+    )
+    RETURNING t.* INTO entry;
+    trade.transaction := entry;
     PERFORM finish_trade_v1(
-        trade, p_request_id, lower(p_transaction_type::text COLLATE "C"), p_content_digest, p_agent_id, p_wallet_address
+        p_request_id, entry.id, lower(p_transaction_type::text COLLATE "C"), p_content_digest, p_agent_id,
+        p_wallet_address, trade.version, trade.balance_ids, trade.balances, trade.token_addresses
     );
     RETURN trade;
 END
@@ -1558,8 +1707,9 @@ BEGIN
 
     trade.outcome := 'made';
     PERFORM finish_trade_v1(
-        trade, p_request_id, 'reset_wallet', p_content_digest, p_agent_id, p_wallet_address, closed_position_ids,
-        closed_tokens, true, transaction_ids
+        p_request_id, p_request_id, 'reset_wallet', p_content_digest, p_agent_id, p_wallet_address,
+        trade.version, trade.balance_ids, trade.balances, trade.token_addresses,
+        closed_position_ids, closed_tokens, true, p_transaction_ids => transaction_ids
     );
 END
 $function$;
@@ -1578,7 +1728,9 @@ DECLARE
     left_over numeric;
     in_wallet numeric;
     moon_bag numeric;
+    settled_dust numeric(38, 18);
     signals bigint[];
+    sold_at timestamptz;
     received_sol numeric := p_sol_amount - coalesce(p_protocol_fee_sol, 0) - coalesce(p_network_fee_sol, 0);
 BEGIN
     trade := begin_trade_v1(
@@ -1606,7 +1758,7 @@ BEGIN
         IF NOT p_is_take_profit OR least(left_over, in_wallet - p_token_amount) <= 0.000000001 THEN
             left_over := 0;
             IF abs(p_token_amount - in_wallet) <= 0.00000001 THEN
-                entry.settled_dust := nullif(p_token_amount - in_wallet, 0);
+                settled_dust := nullif(p_token_amount - in_wallet, 0);
             END IF;
         END IF;
     END IF;
@@ -1638,44 +1790,84 @@ BEGIN
         RETURN trade;
     END IF;
 
+    sold_at := coalesce(p_transaction_time, greatest(now(), purchase.transaction_time));
     signals := lock_signals_v1(ARRAY[p_signal_id, purchase.signal_id]);
     purchase.signal_id := CASE WHEN purchase.signal_id = ANY(signals) THEN purchase.signal_id END;
-    entry.id := p_request_id;
-    entry.agent_id := p_agent_id;
-    entry.wallet_address := p_wallet_address;
-    entry.transaction_type := 'SWAP';
-    entry.transaction_value_usd := p_transaction_value_usd;
-    entry.transaction_time := coalesce(p_transaction_time, greatest(now(), purchase.transaction_time));
-    entry.signal_id := CASE
-        WHEN p_signal_id IS NULL THEN purchase.signal_id
-        WHEN p_signal_id = ANY(signals) THEN p_signal_id
-    END;
-    entry.routes := p_routes;
-    entry.input_mint := p_token_address;
-    entry.input_symbol := p_token_symbol;
-    entry.input_amount := p_token_amount;
-    entry.input_price := ratio(p_sol_amount, p_token_amount, 18);
-    entry.output_mint := sol_mint();
-    entry.output_symbol := 'SOL';
-    entry.output_amount := p_sol_amount;
-    entry.output_price := 1;
-    entry.slippage := p_slippage;
-    entry.price_impact := p_price_impact;
-    entry.is_take_profit := p_is_take_profit;
-    entry.transaction_hash := p_transaction_hash;
-    entry.transaction_leg := p_transaction_leg;
-    entry.swap_payload := p_swap_payload;
-    entry.protocol_fee_sol := p_protocol_fee_sol;
-    entry.network_fee_sol := p_network_fee_sol;
-    entry.realized_profit_sol := CASE
-        WHEN left_over = 0
-            THEN held.proceeds_sol + received_sol - held.total_invested_sol - held.realized_profit_sol
-        ELSE received_sol - ratio(p_token_amount * held.total_invested_sol, held.purchase_amount, 18)
-    END;
-    trade := record_trade_v1(entry);
+    trade := change_balances_v1(
+        p_agent_id, p_wallet_address, 'SWAP', p_token_address, p_token_symbol, p_token_amount,
+        sol_mint(), 'SOL', p_sol_amount, p_protocol_fee_sol, p_network_fee_sol, settled_dust
+    );
     IF trade.outcome <> 'made' THEN
         RETURN trade;
     END IF;
+
+    INSERT INTO agent_transactions AS t (
+        id,
+        agent_id,
+        wallet_address,
+        transaction_type,
+        transaction_value_usd,
+        transaction_time,
+        signal_id,
+        routes,
+        input_mint,
+        input_symbol,
+        input_amount,
+        input_price,
+        output_mint,
+        output_symbol,
+        output_amount,
+        output_price,
+        slippage,
+        price_impact,
+        is_take_profit,
+        transaction_hash,
+        transaction_leg,
+        swap_payload,
+        protocol_fee_sol,
+        network_fee_sol,
+        realized_profit_sol,
+        updated_at,
+        settled_dust
+    )
+    VALUES (
+        p_request_id,
+        p_agent_id,
+        p_wallet_address,
+        'SWAP',
+        p_transaction_value_usd,
+        sold_at,
+        CASE
+            WHEN p_signal_id IS NULL THEN purchase.signal_id
+            WHEN p_signal_id = ANY(signals) THEN p_signal_id
+        END,
+        p_routes,
+        p_token_address,
+        p_token_symbol,
+        p_token_amount,
+        ratio(p_sol_amount, p_token_amount, 18),
+        sol_mint(),
+        'SOL',
+        p_sol_amount,
+        1,
+        p_slippage,
+        p_price_impact,
+        p_is_take_profit,
+        p_transaction_hash,
+        coalesce(p_transaction_leg, 0),
+        p_swap_payload,
+        p_protocol_fee_sol,
+        p_network_fee_sol,
+        CASE
+            WHEN left_over = 0
+                THEN held.proceeds_sol + received_sol - held.total_invested_sol - held.realized_profit_sol
+            ELSE received_sol - ratio(p_token_amount * held.total_invested_sol, held.purchase_amount, 18)
+        END,
+        now(),
+        settled_dust
+    )
+    RETURNING t.* INTO entry;
+    trade.transaction := entry;
 
     IF left_over > 0 THEN
         UPDATE agent_positions AS p
@@ -1685,7 +1877,7 @@ BEGIN
             realized_profit_sol = p.realized_profit_sol + entry.realized_profit_sol,
             take_profit_levels_hit = p.take_profit_levels_hit + p_levels_hit,
             take_profit_transaction_ids = array_append(p.take_profit_transaction_ids, p_request_id),
-            last_take_profit_time = (trade.transaction).transaction_time,
+            last_take_profit_time = sold_at,
             moon_bag_activated = p.moon_bag_activated OR p_moon_bag_amount IS NOT NULL,
             moon_bag_amount = moon_bag,
             updated_at = now(),
@@ -1695,11 +1887,12 @@ BEGIN
         trade.open_position := held;
     ELSE
         trade.closed_position_id := held.id;
-        trade.swap := close_position_v1(held, purchase, entry, p_close_reason);
+        trade.swap := close_position_v1(held, purchase, entry, sold_at, p_close_reason);
     END IF;
     PERFORM finish_trade_v1(
-        trade, p_request_id, CASE WHEN p_is_take_profit THEN 'take_profit' ELSE 'sell' END, p_content_digest,
-        p_agent_id, p_wallet_address, ARRAY[held.id], ARRAY[p_token_address], left_over = 0
+        p_request_id, entry.id, CASE WHEN p_is_take_profit THEN 'take_profit' ELSE 'sell' END, p_content_digest,
+        p_agent_id, p_wallet_address, trade.version, trade.balance_ids, trade.balances, trade.token_addresses,
+        ARRAY[held.id], ARRAY[p_token_address], left_over = 0, trade.open_position
     );
     RETURN trade;
 END
@@ -1718,6 +1911,7 @@ DECLARE
     purchase agent_transactions;
     in_wallet numeric;
     signals bigint[];
+    burned_at timestamptz;
 BEGIN
     trade := begin_trade_v1(
         p_request_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
@@ -1752,37 +1946,66 @@ BEGIN
         RETURN trade;
     END IF;
 
+    burned_at := coalesce(p_transaction_time, greatest(now(), purchase.transaction_time));
     signals := lock_signals_v1(ARRAY[p_signal_id, purchase.signal_id]);
     purchase.signal_id := CASE WHEN purchase.signal_id = ANY(signals) THEN purchase.signal_id END;
-    entry.id := p_request_id;
-    entry.agent_id := p_agent_id;
-    entry.wallet_address := p_wallet_address;
-    entry.transaction_type := 'BURN';
-    entry.transaction_value_usd := p_transaction_value_usd;
-    entry.transaction_time := coalesce(p_transaction_time, greatest(now(), purchase.transaction_time));
-    entry.signal_id := CASE
-        WHEN p_signal_id IS NULL THEN purchase.signal_id
-        WHEN p_signal_id = ANY(signals) THEN p_signal_id
-    END;
-    entry.input_mint := p_token_address;
-    entry.input_symbol := p_token_symbol;
-    entry.input_amount := in_wallet;
-    entry.transaction_hash := p_transaction_hash;
-    entry.transaction_leg := p_transaction_leg;
-    entry.protocol_fee_sol := p_protocol_fee_sol;
-    entry.network_fee_sol := p_network_fee_sol;
-    entry.realized_profit_sol := held.proceeds_sol - coalesce(p_protocol_fee_sol, 0) - coalesce(p_network_fee_sol, 0)
-        - held.total_invested_sol - held.realized_profit_sol;
-    trade := record_trade_v1(entry);
+    trade := change_balances_v1(
+        p_agent_id, p_wallet_address, 'BURN', p_token_address, p_token_symbol, in_wallet,
+        NULL, NULL, NULL, p_protocol_fee_sol, p_network_fee_sol
+    );
     IF trade.outcome <> 'made' THEN
         RETURN trade;
     END IF;
 
+    INSERT INTO agent_transactions AS t (
+        id,
+        agent_id,
+        wallet_address,
+        transaction_type,
+        transaction_value_usd,
+        transaction_time,
+        signal_id,
+        input_mint,
+        input_symbol,
+        input_amount,
+        transaction_hash,
+        transaction_leg,
+        protocol_fee_sol,
+        network_fee_sol,
+        realized_profit_sol,
+        updated_at
+    )
+    VALUES (
+        p_request_id,
+        p_agent_id,
+        p_wallet_address,
+        'BURN',
+        p_transaction_value_usd,
+        burned_at,
+        CASE
+            WHEN p_signal_id IS NULL THEN purchase.signal_id
+            WHEN p_signal_id = ANY(signals) THEN p_signal_id
+        END,
+        p_token_address,
+        p_token_symbol,
+        in_wallet,
+        p_transaction_hash,
+        coalesce(p_transaction_leg, 0),
+        p_protocol_fee_sol,
+        p_network_fee_sol,
+        held.proceeds_sol - coalesce(p_protocol_fee_sol, 0) - coalesce(p_network_fee_sol, 0)
+            - held.total_invested_sol - held.realized_profit_sol,
+        now()
+    )
+    RETURNING t.* INTO entry;
+    trade.transaction := entry;
+
     trade.closed_position_id := held.id;
-    trade.swap := close_position_v1(held, purchase, entry, 'write_off');
+    trade.swap := close_position_v1(held, purchase, entry, burned_at, 'write_off');
     PERFORM finish_trade_v1(
-        trade, p_request_id, 'write_off', p_content_digest, p_agent_id, p_wallet_address, ARRAY[held.id],
-        ARRAY[p_token_address], true
+        p_request_id, entry.id, 'write_off', p_content_digest, p_agent_id, p_wallet_address,
+        trade.version, trade.balance_ids, trade.balances, trade.token_addresses,
+        ARRAY[held.id], ARRAY[p_token_address], true
     );
     RETURN trade;
 END

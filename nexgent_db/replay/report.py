@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from nexgent_db.models.base import SOL_MINT
 from nexgent_db.replay.accounts import Account
-from nexgent_db.replay.plan import EXACT
+from nexgent_db.replay.ledger import EXACT
 from nexgent_db.sync.database import Database
 
 __all__ = ["OUTCOMES", "Outcome", "ReplayReport", "report_of"]

@@ -1,13 +1,14 @@
 """Replays a history through the trades: in file order, a hundred events to a transaction, sent together.
 
-What an event means depends on the rest of its token's position. A batch of orders is decided as if each were executed;
-when one is refused that a later order of the batch depends on, the batch is rolled back and decided one by one.
+What an event means depends on the rest of its token's position. So the run keeps what the agents hold, and predicts of
+each order whether it will be executed; the database decides. When it decides otherwise about an order that a later one
+of the batch depends on, the batch is rolled back and decided one by one.
 
-The only state is the database, so a replay that was killed can be continued, and a repeated one changes nothing. A pass
-over the file finds the last event whose request exists: all events before it are decided, and those without a request
-were refused. Later events are decided by the content of the database. So every trade that a run sends must be new: a
-duplicate means that another run is ahead (or that the last transaction of a killed run has just been committed). Then
-the transaction is rolled back and the pass is repeated.
+The only state that counts is the database, so a replay that was killed can be continued, and a repeated one changes
+nothing. A pass over the file finds the last event whose request exists: all events before it are decided, and those
+without a request were refused. Later events are decided by the content of the database. So every trade that a run sends
+must be new: a duplicate means that another run is ahead (or that the last transaction of a killed run has just been
+committed). Then the transaction is rolled back and the pass is repeated.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -49,7 +49,8 @@ from nexgent_db.models.trades import (
 )
 from nexgent_db.replay.accounts import MAX_AGENTS, USER_EMAIL, USER_ID, Account, accounts_of, share_of
 from nexgent_db.replay.events import BadLine, Event, Line, ReplayError, read_history
-from nexgent_db.replay.plan import EXACT, opening_balances
+from nexgent_db.replay.holdings import Holdings
+from nexgent_db.replay.plan import opening_balances
 from nexgent_db.replay.report import Outcome, ReplayReport, report_of
 from nexgent_db.replay.rules import order_of, position_token
 from nexgent_db.sync.database import Database, Transaction
@@ -69,7 +70,6 @@ _TRADED_TABLES: Final = (
     "trade_requests",
 )
 _ATTEMPTS: Final = 5
-_POSITIONS_REMEMBERED: Final = 50_000
 
 
 def replay(
@@ -103,7 +103,7 @@ class _Overtaken(ReplayError):
 
 
 class _Mispredicted(Exception):
-    """An order was refused that a later order of its batch depends on."""
+    """An order was not decided as predicted, and a later order of its batch depends on it."""
 
 
 class _Run:
@@ -122,7 +122,7 @@ class _Run:
         self._on_progress = on_progress
         self.bad_lines = 0
         self.accounts: list[Account] = []
-        self._remaining: dict[tuple[str, str], Decimal | None] = {}
+        self._holdings = Holdings()
 
     def _lines(self) -> Iterator[Line | BadLine]:
         return read_history(self._path)
@@ -267,54 +267,56 @@ class _Run:
         """
         if not lines:
             return Counter()
-        if len(self._remaining) > _POSITIONS_REMEMBERED:
-            self._remaining.clear()
+        self._holdings.limit()
         try:
             try:
                 return self._decide_ahead(lines)
             except _Mispredicted:
-                self._remaining.clear()
+                self._holdings.forget()
                 return self._decide_together(lines, self._make)
             except (DatabaseError, InvalidInput) as error:
                 if not _is_impossible(error):
                     raise
-                self._remaining.clear()
+                self._holdings.forget()
                 return self._decide_together(lines, self._make_or_undo)
         except BaseException:
-            self._remaining.clear()
+            self._holdings.forget()
             raise
 
     def _decide_ahead(self, lines: list[Line]) -> Counter[Outcome]:
-        """Decide each event as if the ones before it were executed, and send all orders together."""
-        decided: list[tuple[Line, tuple[str, str] | None, TradeOrder | None]] = []
+        """Predict the outcome of each order, and send all orders together."""
+        decided: list[tuple[Line, TradeOrder | None, bool]] = []
         outcomes: Counter[Outcome] = Counter()
         with self._db.transaction() as tx:
             for line in lines:
-                account, token = self._account_of(line.event), position_token(line.event)
-                key = None if token is None else (account.wallet_address, token)
-                remaining = None if token is None else self._remaining_of(tx, account, token)
-                order = order_of(line, account, remaining)
-                decided.append((line, key, order))
-                if key is not None and order is not None:
-                    self._remaining[key] = _remaining_after(order, remaining)
-            results = iter(tx.trades.execute_many([order for *_, order in decided if order is not None]))
-            changed: set[tuple[str, str]] = set()  # positions that are not what later orders were decided by
-            for line, key, order in decided:
-                if key in changed:
+                account = self._account_of(line.event)
+                ledger = self._holdings.ledger_of(tx, account, line.event)
+                order = order_of(line, account, ledger.remaining(position_token(line.event)))
+                accepted = order is not None and ledger.accepts(order)
+                if order is not None and accepted:
+                    ledger.apply(order)
+                decided.append((line, order, accepted))
+            results = iter(tx.trades.execute_many([order for _, order, _ in decided if order is not None]))
+            mispredicted: set[str] = set()  # tokens whose position is not what later orders were decided by
+            for line, order, accepted in decided:
+                if position_token(line.event) in mispredicted:
                     raise _Mispredicted
                 result = None if order is None else next(results)
                 if order is None or result is None:
                     outcomes["refused"] += 1
-                elif isinstance(result, TradeRefused):
+                    continue
+                refused = isinstance(result, TradeRefused)
+                if isinstance(result, TradeRefused):
                     self._ensure_alone(tx, order, result)
                     outcomes["refused"] += 1
-                    if key is not None and not isinstance(order, SwapOrder):
-                        changed.add(key)
-                        self._remaining.pop(key, None)
                 elif result.duplicate:
                     raise self._overtaken(line)
                 else:
                     outcomes[_OUTCOMES[type(order)]] += 1
+                if refused == accepted:
+                    mispredicted.add(line.event.traded_mint)
+        if mispredicted:
+            self._holdings.forget()
         return outcomes
 
     def _overtaken(self, line: Line) -> _Overtaken:
@@ -338,9 +340,8 @@ class _Run:
         self, tx: Transaction, line: Line, make: Callable[[Transaction, TradeOrder], TradeResult | None]
     ) -> Outcome:
         account = self._account_of(line.event)
-        token = position_token(line.event)
-        remaining = None if token is None else self._remaining_of(tx, account, token)
-        order = order_of(line, account, remaining)
+        ledger = self._holdings.ledger_of(tx, account, line.event)
+        order = order_of(line, account, ledger.remaining(position_token(line.event)))
         if order is None:
             return "refused"
         result = make(tx, order)
@@ -348,17 +349,8 @@ class _Run:
             return "refused"
         if result.duplicate:
             raise self._overtaken(line)
-        if token is not None and not isinstance(order, SwapOrder):
-            position = result.position
-            self._remaining[account.wallet_address, token] = None if position is None else position.remaining
+        ledger.apply(order)
         return _OUTCOMES[type(order)]
-
-    def _remaining_of(self, tx: Transaction, account: Account, token: str) -> Decimal | None:
-        key = account.wallet_address, token
-        if key not in self._remaining:
-            position = tx.positions.find_by_wallet_and_token(account.agent_id, account.wallet_address, token)
-            self._remaining[key] = None if position is None else position.remaining
-        return self._remaining[key]
 
     def _make(self, tx: Transaction, order: TradeOrder) -> TradeResult | None:
         """The trade's result, or None when it is refused."""
@@ -377,21 +369,6 @@ class _Run:
             if not _is_impossible(error):
                 raise
             return None
-
-
-def _remaining_after(order: TradeOrder, remaining: Decimal | None) -> Decimal | None:
-    """The rest of the position after the order; None when there is no position then."""
-    match order:
-        case BuyOrder():
-            return order.token_amount
-        case DcaBuyOrder():
-            return EXACT.add(remaining or Decimal(0), order.token_amount)
-        case TakeProfitOrder():
-            return EXACT.subtract(remaining or Decimal(0), order.token_amount)
-        case SellOrder():
-            return None
-        case _:
-            return remaining
 
 
 def _is_trade(line: Line | BadLine) -> bool:

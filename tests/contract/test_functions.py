@@ -436,19 +436,19 @@ def test_functions_of_migrations_have_no_problem(database_url: str) -> None:
         assert connection.info.transaction_status is TransactionStatus.IDLE
         left = connection.execute("SELECT FROM pg_proc WHERE pronamespace = pg_my_temp_schema()").fetchall()
     assert [*map(str, report.problems)] == []
-    assert {"record_trade_v1(agent_transactions)", "protect_ledger()", "sol_mint()"} <= {*report.functions}
+    assert {"lock_signals_v1(bigint[])", "protect_ledger()", "sol_mint()"} <= {*report.functions}
     assert left == []
 
 
 def test_problem_in_a_migration_has_file_and_line(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
-        row = connection.execute("SELECT prosrc FROM pg_proc WHERE proname = 'record_trade_v1'").fetchone()
+        row = connection.execute("SELECT prosrc FROM pg_proc WHERE proname = 'change_balances_v1'").fetchone()
     assert row is not None
     text = "UPDATE agent_balances AS b"
-    path, line, column = Places().find("record_trade_v1", "record_trade_v1(…)", row[0], row[0].index(text))
+    path, line, column = Places().find("change_balances_v1", "change_balances_v1(…)", row[0], row[0].index(text))
     assert path.read_text().splitlines()[line - 1][column - 1 :].startswith(text)
-    path, line, _ = Places().find("record_trade_v1", "record_trade_v1(…)", row[0], None)
-    assert path.read_text().splitlines()[line - 1].startswith("CREATE FUNCTION record_trade_v1(")
+    path, line, _ = Places().find("change_balances_v1", "change_balances_v1(…)", row[0], None)
+    assert path.read_text().splitlines()[line - 1].startswith("CREATE FUNCTION change_balances_v1(")
     assert Places().find("nope", "nope()", "\n\nBEGIN", 3) == (Path("nope()"), 3, 2)
 
 

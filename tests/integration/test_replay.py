@@ -233,7 +233,7 @@ from pathlib import Path
 from nexgent_db.replay import replay, run
 from nexgent_db.sync.database import Database
 url, path, block, agents = sys.argv[1:]
-run._BLOCK_EVENTS = int(block)
+run._EVENTS_PER_TRANSACTION = int(block)
 for _ in sys.stdin:
     child = os.fork()
     if child == 0:

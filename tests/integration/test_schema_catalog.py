@@ -252,7 +252,7 @@ DAMAGES = {
         ["index agents_user_id_idx differs"],
     ),
     "a label that is gone": (
-        "DROP FUNCTION transaction_effects, trade_record_transaction_v1;\n"
+        "DROP FUNCTION transaction_effects, change_balances_v1, trade_record_transaction_v1;\n"
         "ALTER TABLE agent_transactions DROP CONSTRAINT agent_transactions_sides_check;\n"
         "ALTER TYPE \"TransactionType\" RENAME TO old;\n"
         "CREATE TYPE \"TransactionType\" AS ENUM ('WITHDRAWAL', 'BURN');\n"
@@ -260,7 +260,8 @@ DAMAGES = {
         ' USING transaction_type::text::"TransactionType";\nDROP TYPE old',
         [
             *('enum "TransactionType" differs', "function transaction_effects", "comment FUNCTION transaction_effects"),
-            *("function trade_record_transaction_v1", "constraint agent_transactions.agent_transactions_sides_check"),
+            *("function change_balances_v1", "function trade_record_transaction_v1"),
+            "constraint agent_transactions.agent_transactions_sides_check",
         ],
     ),
     "a sequence that counts otherwise": (
@@ -309,7 +310,7 @@ DAMAGES = {
             *(
                 f"function {name}("
                 for name in (
-                    *("begin_trade_v1", "finish_trade_v1", "first_result_v1", "record_trade_v1", "trade_buy_v1"),
+                    *("begin_trade_v1", "change_balances_v1", "first_result_v1", "trade_buy_v1"),
                     *("trade_dca_buy_v1", "trade_record_transaction_v1", "trade_reset_wallet_v1", "trade_sell_v1"),
                     "trade_write_off_v1",
                 )

@@ -20,7 +20,7 @@ from tests.support.builders.purge import purge_agent
 from tests.support.oracles.state import broken_rules, rows_of
 from tests.support.servers.roles import RoledDatabase
 
-STEPS: Final = ("begin_trade_v1", "record_trade_v1", "finish_trade_v1", "first_result_v1", "opened_position_v1")
+STEPS: Final = ("begin_trade_v1", "change_balances_v1", "finish_trade_v1", "first_result_v1", "opened_position_v1")
 TRADES: Final = ("record_transaction", "buy", "dca_buy", "sell", "reset_wallet")
 
 
@@ -358,7 +358,7 @@ def _next_release(url: str) -> Database:
 
 @pytest.mark.parametrize(
     ("function", "migration"),
-    [("trade_sell_v1", "_trade_sell"), ("record_trade_v1", "_trade_steps")],
+    [("trade_sell_v1", "_trade_sell"), ("change_balances_v1", "_trade_steps")],
 )
 def test_missing_function_names_its_migration(
     db: Database, psql: psycopg.Connection[Any], fresh_database_url: str, function: str, migration: str
