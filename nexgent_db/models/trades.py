@@ -11,12 +11,14 @@ the network and be executed later. ``expires_at`` limits this: OrderExpired is f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Self, TypedDict, Unpack
 from uuid import UUID, uuid5
 
 from annotated_types import Ge, Gt
-from pydantic import model_validator
+from pydantic import JsonValue, model_validator
 
 from nexgent_db.errors import InvalidInput
 from nexgent_db.models.balances import AgentBalance
@@ -38,6 +40,7 @@ from nexgent_db.models.ids import new_id
 from nexgent_db.models.positions import AgentPosition
 from nexgent_db.models.storable import NOT_UNICODE, Json, Timestamp
 from nexgent_db.models.transactions import AgentTransaction, TransactionType
+from nexgent_db.models.wallets import AgentWallet
 
 REQUEST_NAMESPACE: Final = UUID("6f1d0c8e-7c0f-4e0a-9f64-0d5a3b6b1c52")
 """UUID v5 namespace of request ids that are derived from an on-chain transaction."""
@@ -60,6 +63,33 @@ def request_id_of(wallet_address: str, transaction_hash: str, transaction_leg: i
         raise InvalidInput("wallet_address, transaction_hash", NOT_UNICODE) from None
 
 
+Number = Decimal | str | int
+"""Money for ``of``: a Decimal, or text that is a number."""
+
+
+class TradeDetails(TypedDict, total=False):
+    """What any trade may say besides, for ``of``."""
+
+    request_id: UUID
+    transaction_time: datetime | None
+    expires_at: datetime | None
+    transaction_value_usd: Number
+    signal_id: int | None
+    transaction_hash: str | None
+    transaction_leg: int
+    protocol_fee_sol: Number | None
+    network_fee_sol: Number | None
+
+
+class SwapDetails(TradeDetails, total=False):
+    """What a trade of a position may say besides, for ``of``."""
+
+    slippage: Number | None
+    price_impact: Number | None
+    routes: JsonValue
+    swap_payload: JsonValue
+
+
 class WalletOrder(Input):
     """The fields of every order: its id, the agent and the wallet. ``transaction_time`` None is the server's now.
 
@@ -68,7 +98,7 @@ class WalletOrder(Input):
     later one, and an executed order returns its first result with any.
     """
 
-    request_id: UUID
+    request_id: UUID = Field(default_factory=new_id)
     agent_id: UUID
     wallet_address: WalletAddress
     transaction_time: Timestamp | None = None
@@ -165,6 +195,10 @@ class _PositionOrder(_Routed):
             raise InvalidInput("token_address", "a position in SOL itself cannot be held")
         return self
 
+    @classmethod
+    def _of_position(cls, position: AgentPosition, given: Mapping[str, object]) -> Self:
+        return cls.model_validate({**_owner_of(position), **_token_of(position), **given})
+
 
 class BuyOrder(_PositionOrder):
     """Opens a position. ``take_profit_levels`` is the number of levels in the agent's configuration."""
@@ -172,12 +206,55 @@ class BuyOrder(_PositionOrder):
     stop_loss_percentage: Percent | None = None
     take_profit_levels: Counter | None = None
 
+    @classmethod
+    def of(
+        cls,
+        wallet: AgentWallet,
+        token_address: str,
+        token_symbol: str,
+        *,
+        sol_amount: Number,
+        token_amount: Number,
+        stop_loss_percentage: Number | None = None,
+        take_profit_levels: int | None = None,
+        **details: Unpack[SwapDetails],
+    ) -> Self:
+        """The order of this wallet. Raises InvalidInput."""
+        fields = {
+            "token_address": token_address,
+            "token_symbol": token_symbol,
+            "sol_amount": sol_amount,
+            "token_amount": token_amount,
+            "stop_loss_percentage": stop_loss_percentage,
+            "take_profit_levels": take_profit_levels,
+        }
+        return cls.model_validate({**_owner_of(wallet), **fields, **details})
+
 
 class DcaBuyOrder(_PositionOrder):
     """Adds to the open position. Refused when ``expected_dca_count`` is given and differs from the position's count."""
 
     take_profit_levels: Counter | None = None
     expected_dca_count: Counter | None = None
+
+    @classmethod
+    def of(
+        cls,
+        position: AgentPosition,
+        *,
+        sol_amount: Number,
+        token_amount: Number,
+        take_profit_levels: int | None = None,
+        **details: Unpack[SwapDetails],
+    ) -> Self:
+        """The order of this position, refused when another DCA buy was made since it was read. Raises InvalidInput."""
+        fields = {
+            "sol_amount": sol_amount,
+            "token_amount": token_amount,
+            "take_profit_levels": take_profit_levels,
+            "expected_dca_count": position.dca_count,
+        }
+        return cls._of_position(position, {**fields, **details})
 
 
 class TakeProfitOrder(_PositionOrder):
@@ -195,6 +272,31 @@ class TakeProfitOrder(_PositionOrder):
     close_reason: CloseReason = "take_profit"
     up_to_dust: bool = False
 
+    @classmethod
+    def of(
+        cls,
+        position: AgentPosition,
+        *,
+        sol_amount: Number,
+        token_amount: Number,
+        levels_hit: int = 1,
+        moon_bag_amount: Number | None = None,
+        close_reason: CloseReason = "take_profit",
+        up_to_dust: bool = False,
+        **details: Unpack[SwapDetails],
+    ) -> Self:
+        """The order of this position, refused when a take-profit was made since it was read. Raises InvalidInput."""
+        fields = {
+            "sol_amount": sol_amount,
+            "token_amount": token_amount,
+            "levels_hit": levels_hit,
+            "moon_bag_amount": moon_bag_amount,
+            "expected_levels_hit": position.take_profit_levels_hit,
+            "close_reason": close_reason,
+            "up_to_dust": up_to_dust,
+        }
+        return cls._of_position(position, {**fields, **details})
+
 
 class SellOrder(_PositionOrder):
     """Sells all that remains of the open position, moon bag included, and closes it.
@@ -207,6 +309,26 @@ class SellOrder(_PositionOrder):
     close_reason: CloseReason = "manual"
     up_to_dust: bool = False
 
+    @classmethod
+    def of(
+        cls,
+        position: AgentPosition,
+        *,
+        sol_amount: Number,
+        token_amount: Number | None = None,
+        close_reason: CloseReason = "manual",
+        up_to_dust: bool = False,
+        **details: Unpack[SwapDetails],
+    ) -> Self:
+        """The order of this position, of all that remains unless another amount is given. Raises InvalidInput."""
+        fields = {
+            "sol_amount": sol_amount,
+            "token_amount": position.remaining_amount if token_amount is None else token_amount,
+            "close_reason": close_reason,
+            "up_to_dust": up_to_dust,
+        }
+        return cls._of_position(position, {**fields, **details})
+
 
 class WriteOffOrder(TradeOrder):
     """Burns what the wallet holds of a worthless token and closes its position with what was received before."""
@@ -214,11 +336,24 @@ class WriteOffOrder(TradeOrder):
     token_address: TokenAddress
     token_symbol: TokenSymbol
 
+    @classmethod
+    def of(cls, position: AgentPosition, **details: Unpack[TradeDetails]) -> Self:
+        """The order of this position. Raises InvalidInput."""
+        return cls.model_validate({**_owner_of(position), **_token_of(position), **details})
+
 
 class ResetWalletOrder(WalletOrder):
     """Burns every holding of a simulation wallet, deletes its positions, then deposits ``opening_sol`` when given."""
 
     opening_sol: Amount | None = None
+
+
+def _owner_of(row: AgentWallet | AgentPosition) -> dict[str, object]:
+    return {"agent_id": row.agent_id, "wallet_address": row.wallet_address}
+
+
+def _token_of(position: AgentPosition) -> dict[str, object]:
+    return {"token_address": position.token_address, "token_symbol": position.token_symbol}
 
 
 class LedgerEntry(_Routed):

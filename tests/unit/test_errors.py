@@ -127,7 +127,7 @@ def refusal(order: WalletOrder, outcome: str, details: str) -> Any:
 
 
 def test_amounts_in_rejection_details_are_decimals() -> None:
-    order = DepositOrder(agent_id=UUID(int=1), wallet_address="w", token_address="t", token_symbol="T", amount=1)  # type: ignore[call-arg]
+    order = DepositOrder(agent_id=UUID(int=1), wallet_address="w", token_address="t", token_symbol="T", amount=1)
     error = refusal(order, "insufficient_balance", '{"token_address": "t", "balance": 0, "required": 5.50}')
     assert isinstance(error, InsufficientBalance)
     assert [(type(figure), str(figure)) for figure in (error.balance, error.required)] == [
@@ -139,7 +139,7 @@ def test_amounts_in_rejection_details_are_decimals() -> None:
 def test_counts_in_rejection_details_are_integers() -> None:
     order = SellOrder(
         agent_id=UUID(int=1), wallet_address="w", token_address="t", token_symbol="T", sol_amount=1, token_amount=1
-    )  # type: ignore[call-arg]
+    )
     error = refusal(order, "stale_position", '{"counter": "dca_count", "expected": 1, "actual": 2}')
     assert isinstance(error, StalePosition)
     assert (type(error.expected), error.expected, error.actual) == (int, 1, 2)
