@@ -81,6 +81,21 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION sol_mint()
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN 'So11111111111111111111111111111111111111112'::text;
+COMMENT ON FUNCTION sol_mint() IS 'How SOL is named as a token: the mint of wrapped SOL.';
+
+CREATE OR REPLACE FUNCTION balance_change(token_address text, transaction_type "TransactionType", input_mint text, input_amount numeric, output_mint text, output_amount numeric, protocol_fee_sol numeric, network_fee_sol numeric, settled_dust numeric)
+ RETURNS numeric
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ((CASE WHEN (NOT (token_address IS DISTINCT FROM input_mint)) THEN (COALESCE(CASE WHEN (transaction_type = 'DEPOSIT'::"TransactionType") THEN input_amount ELSE (- input_amount) END, (0)::numeric) + COALESCE(settled_dust, (0)::numeric)) ELSE (0)::numeric END + CASE WHEN ((transaction_type = 'SWAP'::"TransactionType") AND (token_address = output_mint)) THEN COALESCE(output_amount, (0)::numeric) ELSE (0)::numeric END) - CASE WHEN (token_address = sol_mint()) THEN (COALESCE(protocol_fee_sol, (0)::numeric) + COALESCE(network_fee_sol, (0)::numeric)) ELSE (0)::numeric END);
+COMMENT ON FUNCTION balance_change(text,"TransactionType",text,numeric,text,numeric,numeric,numeric,numeric) IS 'What a transaction does to its wallet''s balance of one token: a deposit adds the input, others take it; a swap adds the
+output; fees come off SOL; settled dust is added to the input.';
+
 CREATE OR REPLACE FUNCTION caller_acts_for(user_id uuid)
  RETURNS boolean
  LANGUAGE sql
@@ -238,34 +253,23 @@ BEGIN
 END
 $function$;
 
-CREATE OR REPLACE FUNCTION sol_mint()
- RETURNS text
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-RETURN 'So11111111111111111111111111111111111111112'::text;
-COMMENT ON FUNCTION sol_mint() IS 'How SOL is named as a token: the mint of wrapped SOL.';
-
 CREATE OR REPLACE FUNCTION transaction_effects(transaction_type "TransactionType", input_mint text, input_amount numeric, output_mint text, output_amount numeric, protocol_fee_sol numeric, network_fee_sol numeric, settled_dust numeric)
  RETURNS TABLE(token_address text, change numeric)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
- SELECT effect.token_address,
-     sum(effect.change) AS change
-    FROM ( VALUES (transaction_effects.input_mint,
-                 CASE
-                     WHEN (transaction_effects.transaction_type = 'DEPOSIT'::"TransactionType") THEN transaction_effects.input_amount
-                     ELSE (- transaction_effects.input_amount)
-                 END), (transaction_effects.input_mint,transaction_effects.settled_dust), (transaction_effects.output_mint,
-                 CASE
-                     WHEN (transaction_effects.transaction_type = 'SWAP'::"TransactionType") THEN transaction_effects.output_amount
-                     ELSE NULL::numeric
-                 END), (sol_mint(),(- transaction_effects.protocol_fee_sol)), (sol_mint(),(- transaction_effects.network_fee_sol))) effect(token_address, change)
-   WHERE (effect.change IS NOT NULL)
-   GROUP BY effect.token_address;
+ SELECT token.address,
+     balance_change(token.address, transaction_effects.transaction_type, transaction_effects.input_mint, transaction_effects.input_amount, transaction_effects.output_mint, transaction_effects.output_amount, transaction_effects.protocol_fee_sol, transaction_effects.network_fee_sol, transaction_effects.settled_dust) AS change
+    FROM ( SELECT transaction_effects.input_mint AS address
+           WHERE (COALESCE(transaction_effects.input_amount, transaction_effects.settled_dust) IS NOT NULL)
+         UNION
+          SELECT transaction_effects.output_mint AS output_mint
+           WHERE ((transaction_effects.transaction_type = 'SWAP'::"TransactionType") AND (transaction_effects.output_amount IS NOT NULL))
+         UNION
+          SELECT sol_mint() AS sol_mint
+           WHERE (COALESCE(transaction_effects.protocol_fee_sol, transaction_effects.network_fee_sol) IS NOT NULL)) token;
 END;
-COMMENT ON FUNCTION transaction_effects("TransactionType",text,numeric,text,numeric,numeric,numeric,numeric) IS 'What a transaction does to its wallet, by token: a deposit adds the input, others take it; a swap adds the output;
-fees come off SOL; settled dust is added to the input.';
+COMMENT ON FUNCTION transaction_effects("TransactionType",text,numeric,text,numeric,numeric,numeric,numeric) IS 'What a transaction does to its wallet: the change of each token''s balance.';
 
 CREATE OR REPLACE FUNCTION truncated_to_cache_outbox()
  RETURNS trigger
@@ -682,8 +686,9 @@ BEGIN
     IF clock_timestamp() >= p_expires_at THEN
         trade.outcome := 'order_expired';
         trade.details := jsonb_build_object('now', clock_timestamp());
+        RETURN trade;
     END IF;
-    RETURN trade;
+    RETURN NULL;
 END
 $function$;
 
@@ -694,6 +699,9 @@ CREATE OR REPLACE FUNCTION change_balances_v1(p_agent_id uuid, p_wallet_address 
 AS $function$
 DECLARE
     trade trade_result_v1;
+    touched text[] := ARRAY[p_input_mint];
+    token text;
+    change numeric;
     tokens text[];
     changes numeric[];
     ids uuid[];
@@ -704,37 +712,46 @@ DECLARE
     symbol text;
     balance numeric;
 BEGIN
-    SELECT
-        array_agg(e.token_address ORDER BY e.token_address COLLATE "C"),
-        array_agg(e.change ORDER BY e.token_address COLLATE "C")
-    INTO tokens, changes
-    FROM transaction_effects(
-        p_transaction_type, p_input_mint, p_input_amount::numeric(38, 18), p_output_mint,
-        p_output_amount::numeric(38, 18), p_protocol_fee_sol::numeric(38, 18), p_network_fee_sol::numeric(38, 18),
-        p_settled_dust
-    ) AS e
-    WHERE e.change <> 0;
+    -- In the order of the addresses.
+    IF p_output_mint < p_input_mint COLLATE "C" THEN
+        touched := p_output_mint || touched;
+    ELSIF p_output_mint <> p_input_mint THEN
+        touched := touched || p_output_mint;
+    END IF;
+    IF sol_mint() <> ALL(touched) AND coalesce(p_protocol_fee_sol, p_network_fee_sol) IS NOT NULL THEN
+        touched := ARRAY(
+            SELECT t.address FROM unnest(touched || sol_mint()) AS t (address) ORDER BY t.address COLLATE "C"
+        );
+    END IF;
 
-    FOR place IN 1 .. coalesce(cardinality(changes), 0) LOOP
+    FOREACH token IN ARRAY touched LOOP
+        change := balance_change(
+            token, p_transaction_type, p_input_mint, p_input_amount::numeric(38, 18), p_output_mint,
+            p_output_amount::numeric(38, 18), p_protocol_fee_sol::numeric(38, 18), p_network_fee_sol::numeric(38, 18),
+            p_settled_dust
+        );
+        CONTINUE WHEN change = 0;
         SELECT
             b.id,
             b.token_symbol,
             b.balance
         INTO balance_id, symbol, balance
         FROM agent_balances AS b
-        WHERE b.wallet_address = p_wallet_address AND b.token_address = tokens[place]
+        WHERE b.wallet_address = p_wallet_address AND b.token_address = token
         FOR NO KEY UPDATE;
-        IF coalesce(balance, 0) + changes[place] < 0 THEN
+        IF coalesce(balance, 0) + change < 0 THEN
             trade.outcome := 'insufficient_balance';
             trade.details := jsonb_build_object(
-                'token_address', tokens[place],
+                'token_address', token,
                 'balance', coalesce(balance, 0),
-                'required', trim_scale(-changes[place])
+                'required', trim_scale(-change)
             );
             RETURN trade;
         END IF;
-        ids[place] := balance_id;
-        symbols[place] := symbol;
+        tokens := tokens || token;
+        changes := changes || change;
+        ids := ids || balance_id;
+        symbols := symbols || symbol;
     END LOOP;
 
     -- Behind the locks, so that a row's later version is the higher one.
