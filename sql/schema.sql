@@ -353,7 +353,7 @@ CREATE TABLE agent_balances (
     last_updated   timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     version        bigint NOT NULL DEFAULT 1,
     CONSTRAINT agent_balances_pkey PRIMARY KEY (id),
-    CONSTRAINT agent_balances_balance_check CHECK (balance >= 0::numeric AND balance <> 'NaN'::numeric),
+    CONSTRAINT agent_balances_balance_check CHECK (balance >= 0.0 AND balance <> 'NaN'::numeric),
     CONSTRAINT agent_balances_agent_id_wallet_address_fkey FOREIGN KEY (agent_id, wallet_address) REFERENCES agent_wallets(agent_id, wallet_address) ON UPDATE CASCADE ON DELETE CASCADE
 );
 CREATE INDEX agent_balances_token_address_wallet_address_idx ON agent_balances (token_address, wallet_address);
@@ -414,11 +414,11 @@ CREATE TABLE agent_transactions (
     settled_dust          numeric(38,18),
     CONSTRAINT agent_transactions_pkey PRIMARY KEY (id),
     CONSTRAINT agent_transactions_wallet_address_transaction_hash_key UNIQUE (wallet_address, transaction_hash, transaction_leg),
-    CONSTRAINT agent_transactions_fees_check CHECK (fees >= 0::numeric AND fees <> 'NaN'::numeric AND protocol_fee_sol >= 0::numeric AND protocol_fee_sol <> 'NaN'::numeric AND network_fee_sol >= 0::numeric AND network_fee_sol <> 'NaN'::numeric),
-    CONSTRAINT agent_transactions_input_amount_check CHECK (input_amount > 0::numeric AND input_amount <> 'NaN'::numeric),
-    CONSTRAINT agent_transactions_output_amount_check CHECK (output_amount > 0::numeric AND output_amount <> 'NaN'::numeric),
-    CONSTRAINT agent_transactions_prices_check CHECK (input_price >= 0::numeric AND input_price <> 'NaN'::numeric AND output_price >= 0::numeric AND output_price <> 'NaN'::numeric),
-    CONSTRAINT agent_transactions_settled_dust_check CHECK (abs(settled_dust) <= 0.00000001 AND settled_dust <> 0::numeric),
+    CONSTRAINT agent_transactions_fees_check CHECK (fees >= 0.0 AND fees <> 'NaN'::numeric AND protocol_fee_sol >= 0.0 AND protocol_fee_sol <> 'NaN'::numeric AND network_fee_sol >= 0.0 AND network_fee_sol <> 'NaN'::numeric),
+    CONSTRAINT agent_transactions_input_amount_check CHECK (input_amount > 0.0 AND input_amount <> 'NaN'::numeric),
+    CONSTRAINT agent_transactions_output_amount_check CHECK (output_amount > 0.0 AND output_amount <> 'NaN'::numeric),
+    CONSTRAINT agent_transactions_prices_check CHECK (input_price >= 0.0 AND input_price <> 'NaN'::numeric AND output_price >= 0.0 AND output_price <> 'NaN'::numeric),
+    CONSTRAINT agent_transactions_settled_dust_check CHECK (abs(settled_dust) <= 0.00000001 AND settled_dust <> 0.0),
     CONSTRAINT agent_transactions_transaction_leg_check CHECK (transaction_leg >= 0),
     CONSTRAINT agent_transactions_agent_id_fkey FOREIGN KEY (agent_id) REFERENCES agents(id) ON UPDATE CASCADE ON DELETE CASCADE,
     CONSTRAINT agent_transactions_agent_id_wallet_address_fkey FOREIGN KEY (agent_id, wallet_address) REFERENCES agent_wallets(agent_id, wallet_address) ON UPDATE CASCADE ON DELETE CASCADE,
@@ -508,10 +508,10 @@ CREATE TABLE agent_positions (
     version                      bigint NOT NULL DEFAULT 1,
     CONSTRAINT agent_positions_pkey PRIMARY KEY (id),
     CONSTRAINT agent_positions_counters_check CHECK (dca_count >= 0 AND take_profit_levels_hit >= 0 AND tp_batch_start_level >= 0 AND total_take_profit_levels >= 0),
-    CONSTRAINT agent_positions_moon_bag_amount_check CHECK (moon_bag_amount >= 0::numeric AND moon_bag_amount <= remaining_amount),
+    CONSTRAINT agent_positions_moon_bag_amount_check CHECK (moon_bag_amount >= 0.0 AND moon_bag_amount <= remaining_amount),
     CONSTRAINT agent_positions_proceeds_sol_check CHECK (proceeds_sol <> 'NaN'::numeric),
-    CONSTRAINT agent_positions_purchase_check CHECK (purchase_price >= 0::numeric AND purchase_price <> 'NaN'::numeric AND purchase_amount > 0::numeric AND purchase_amount <> 'NaN'::numeric AND total_invested_sol >= 0::numeric AND total_invested_sol <> 'NaN'::numeric),
-    CONSTRAINT agent_positions_remaining_amount_check CHECK (remaining_amount >= 0::numeric AND remaining_amount <= purchase_amount),
+    CONSTRAINT agent_positions_purchase_check CHECK (purchase_price >= 0.0 AND purchase_price <> 'NaN'::numeric AND purchase_amount > 0.0 AND purchase_amount <> 'NaN'::numeric AND total_invested_sol >= 0.0 AND total_invested_sol <> 'NaN'::numeric),
+    CONSTRAINT agent_positions_remaining_amount_check CHECK (remaining_amount >= 0.0 AND remaining_amount <= purchase_amount),
     CONSTRAINT agent_positions_agent_id_wallet_address_fkey FOREIGN KEY (agent_id, wallet_address) REFERENCES agent_wallets(agent_id, wallet_address) ON UPDATE CASCADE ON DELETE CASCADE,
     CONSTRAINT agent_positions_purchase_transaction_id_fkey FOREIGN KEY (purchase_transaction_id) REFERENCES agent_transactions(id) ON UPDATE CASCADE ON DELETE RESTRICT
 );
@@ -625,7 +625,7 @@ COMMENT ON TABLE trade_requests IS 'One row for each trade made: what was asked 
 
 ALTER TABLE agent_transactions ADD CONSTRAINT agent_transactions_sides_check CHECK (input_mint IS NOT NULL AND input_amount IS NOT NULL AND (transaction_type = 'SWAP'::"TransactionType") = (output_mint IS NOT NULL) AND (transaction_type = 'SWAP'::"TransactionType") = (output_amount IS NOT NULL)) NOT VALID;
 
-ALTER TABLE agent_transactions ADD CONSTRAINT agent_transactions_transaction_value_usd_check CHECK (transaction_value_usd >= 0::numeric AND transaction_value_usd <> 'NaN'::numeric) NOT VALID;
+ALTER TABLE agent_transactions ADD CONSTRAINT agent_transactions_transaction_value_usd_check CHECK (transaction_value_usd >= 0.0 AND transaction_value_usd <> 'NaN'::numeric) NOT VALID;
 
 CREATE TYPE trade_result_v1 AS (outcome text, details jsonb, transaction agent_transactions, open_position agent_positions, swap agent_historical_swaps, closed_position_id uuid, version bigint, balance_ids uuid[], token_addresses text[], token_symbols text[], balances numeric(38,18)[]);
 
