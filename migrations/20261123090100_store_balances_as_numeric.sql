@@ -49,7 +49,7 @@ DROP INDEX agent_balances_token_address_idx;
 ALTER TABLE agent_balances
     ALTER COLUMN balance TYPE numeric(38, 18) USING balance::numeric,
     ADD CONSTRAINT agent_balances_balance_check
-    CHECK (balance >= 0 AND balance <> 'NaN');
+    CHECK (balance >= 0.0 AND balance <> 'NaN');
 
 -- balances.find_by_wallet_and_token and the trades.
 CREATE INDEX agent_balances_token_address_wallet_address_idx ON agent_balances (token_address, wallet_address);

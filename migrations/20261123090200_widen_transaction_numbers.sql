@@ -1,6 +1,7 @@
 -- Why: real token amounts reach 10^13 and SOL has 9 decimals: (30,18) ends at 10^12, (20,8) loses a lamport, (10,4)
 -- overflows at a 10,000-fold move. The table refuses what must never be stored; NaN counts as larger than every
--- number in PostgreSQL and would pass a bare `>= 0`, so each check names it.
+-- number in PostgreSQL and would pass a bare `>= 0`, so each check names it. Zero is written 0.0, a numeric:
+-- 0 is an integer, which PostgreSQL would convert again in every statement that writes a row.
 -- An on-chain transaction is recorded once for each wallet, however often its news arrives. One of them can move several
 -- amounts (the recorded history has up to four in one): its legs are numbered from 0. 20261123091310 numbers the existing
 -- ones, 20261123091330 makes the rule hold.
@@ -38,21 +39,21 @@ ALTER TABLE agent_transactions
     ADD COLUMN realized_profit_sol numeric(38, 18),
     ADD COLUMN settled_dust numeric(38, 18),
     ADD CONSTRAINT agent_transactions_input_amount_check
-    CHECK (input_amount > 0 AND input_amount <> 'NaN'),
+    CHECK (input_amount > 0.0 AND input_amount <> 'NaN'),
     ADD CONSTRAINT agent_transactions_output_amount_check
-    CHECK (output_amount > 0 AND output_amount <> 'NaN'),
+    CHECK (output_amount > 0.0 AND output_amount <> 'NaN'),
     ADD CONSTRAINT agent_transactions_prices_check
-    CHECK (input_price >= 0 AND input_price <> 'NaN' AND output_price >= 0 AND output_price <> 'NaN'),
+    CHECK (input_price >= 0.0 AND input_price <> 'NaN' AND output_price >= 0.0 AND output_price <> 'NaN'),
     ADD CONSTRAINT agent_transactions_fees_check
     CHECK (
-        fees >= 0 AND fees <> 'NaN'
-        AND protocol_fee_sol >= 0 AND protocol_fee_sol <> 'NaN'
-        AND network_fee_sol >= 0 AND network_fee_sol <> 'NaN'
+        fees >= 0.0 AND fees <> 'NaN'
+        AND protocol_fee_sol >= 0.0 AND protocol_fee_sol <> 'NaN'
+        AND network_fee_sol >= 0.0 AND network_fee_sol <> 'NaN'
     ),
     ADD CONSTRAINT agent_transactions_transaction_leg_check
     CHECK (transaction_leg >= 0),
     ADD CONSTRAINT agent_transactions_settled_dust_check
-    CHECK (abs(settled_dust) <= 0.00000001 AND settled_dust <> 0),
+    CHECK (abs(settled_dust) <= 0.00000001 AND settled_dust <> 0.0),
     ADD CONSTRAINT agent_transactions_signal_id_fkey
     FOREIGN KEY (signal_id) REFERENCES trading_signals (id)
     ON UPDATE CASCADE ON DELETE SET NULL NOT VALID;

@@ -44,14 +44,14 @@ ALTER TABLE agent_positions
     ADD COLUMN proceeds_sol numeric(38, 18) NOT NULL DEFAULT 0,
     ADD CONSTRAINT agent_positions_purchase_check
     CHECK (
-        purchase_price >= 0 AND purchase_price <> 'NaN'
-        AND purchase_amount > 0 AND purchase_amount <> 'NaN'
-        AND total_invested_sol >= 0 AND total_invested_sol <> 'NaN'
+        purchase_price >= 0.0 AND purchase_price <> 'NaN'
+        AND purchase_amount > 0.0 AND purchase_amount <> 'NaN'
+        AND total_invested_sol >= 0.0 AND total_invested_sol <> 'NaN'
     ),
     ADD CONSTRAINT agent_positions_remaining_amount_check
-    CHECK (remaining_amount BETWEEN 0 AND purchase_amount),
+    CHECK (remaining_amount BETWEEN 0.0 AND purchase_amount),
     ADD CONSTRAINT agent_positions_moon_bag_amount_check
-    CHECK (moon_bag_amount BETWEEN 0 AND remaining_amount),
+    CHECK (moon_bag_amount BETWEEN 0.0 AND remaining_amount),
     ADD CONSTRAINT agent_positions_counters_check
     CHECK (
         dca_count >= 0

@@ -22,6 +22,32 @@ RETURN sign(numerator) * div(
 COMMENT ON FUNCTION ratio(numeric, numeric, integer) IS
 'numerator / denominator (above zero), correctly rounded to so many decimals, halves away from zero.';
 
+CREATE FUNCTION balance_change(
+    token_address text,
+    transaction_type "TransactionType",
+    input_mint text,
+    input_amount numeric,
+    output_mint text,
+    output_amount numeric,
+    protocol_fee_sol numeric,
+    network_fee_sol numeric,
+    settled_dust numeric
+) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN token_address IS NOT DISTINCT FROM input_mint
+        THEN coalesce(CASE WHEN transaction_type = 'DEPOSIT' THEN input_amount ELSE -input_amount END, 0)
+            + coalesce(settled_dust, 0)
+    ELSE 0
+END
++ CASE WHEN transaction_type = 'SWAP' AND token_address = output_mint THEN coalesce(output_amount, 0) ELSE 0 END
+- CASE WHEN token_address = sol_mint() THEN coalesce(protocol_fee_sol, 0) + coalesce(network_fee_sol, 0) ELSE 0 END;
+
+COMMENT ON FUNCTION
+balance_change(text, "TransactionType", text, numeric, text, numeric, numeric, numeric, numeric) IS
+'What a transaction does to its wallet''s balance of one token: a deposit adds the input, others take it; a swap adds the
+output; fees come off SOL; settled dust is added to the input.';
+
 CREATE FUNCTION transaction_effects(
     transaction_type "TransactionType",
     input_mint text,
@@ -35,20 +61,19 @@ CREATE FUNCTION transaction_effects(
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT
-        effect.token_address,
-        sum(effect.change) AS change
+        token.address,
+        balance_change(
+            token.address, transaction_type, input_mint, input_amount, output_mint, output_amount,
+            protocol_fee_sol, network_fee_sol, settled_dust
+        ) AS change
     FROM (
-        VALUES
-        (input_mint, CASE WHEN transaction_type = 'DEPOSIT' THEN input_amount ELSE -input_amount END),
-        (input_mint, settled_dust),
-        (output_mint, CASE WHEN transaction_type = 'SWAP' THEN output_amount END),
-        (sol_mint(), -protocol_fee_sol),
-        (sol_mint(), -network_fee_sol)
-    ) AS effect (token_address, change)
-    WHERE effect.change IS NOT NULL
-    GROUP BY effect.token_address;
+        SELECT input_mint AS address WHERE coalesce(input_amount, settled_dust) IS NOT NULL
+        UNION
+        SELECT output_mint WHERE transaction_type = 'SWAP' AND output_amount IS NOT NULL
+        UNION
+        SELECT sol_mint() WHERE coalesce(protocol_fee_sol, network_fee_sol) IS NOT NULL
+    ) AS token;
 END;
 
 COMMENT ON FUNCTION transaction_effects("TransactionType", text, numeric, text, numeric, numeric, numeric, numeric) IS
-'What a transaction does to its wallet, by token: a deposit adds the input, others take it; a swap adds the output;
-fees come off SOL; settled dust is added to the input.';
+'What a transaction does to its wallet: the change of each token''s balance.';

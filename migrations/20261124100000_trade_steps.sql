@@ -116,7 +116,7 @@ BEGIN
 END
 $$;
 
--- Locks the agent and the wallet, and finds the first reason not to trade: outcome is NULL when there is none. A
+-- Locks the agent and the wallet, and finds the first reason not to trade: the result is NULL when there is none. A
 -- duplicate's result is complete, but for the position that a purchase opened.
 CREATE FUNCTION begin_trade_v1(
     p_request_id uuid,
@@ -182,8 +182,9 @@ BEGIN
     IF clock_timestamp() >= p_expires_at THEN
         trade.outcome := 'order_expired';
         trade.details := jsonb_build_object('now', clock_timestamp());
+        RETURN trade;
     END IF;
-    RETURN trade;
+    RETURN NULL;
 END
 $$;
 
@@ -230,6 +231,9 @@ SET search_path FROM CURRENT
 AS $$
 DECLARE
     trade trade_result_v1;
+    touched text[] := ARRAY[p_input_mint];
+    token text;
+    change numeric;
     tokens text[];
     changes numeric[];
     ids uuid[];
@@ -240,37 +244,46 @@ DECLARE
     symbol text;
     balance numeric;
 BEGIN
-    SELECT
-        array_agg(e.token_address ORDER BY e.token_address COLLATE "C"),
-        array_agg(e.change ORDER BY e.token_address COLLATE "C")
-    INTO tokens, changes
-    FROM transaction_effects(
-        p_transaction_type, p_input_mint, p_input_amount::numeric(38, 18), p_output_mint,
-        p_output_amount::numeric(38, 18), p_protocol_fee_sol::numeric(38, 18), p_network_fee_sol::numeric(38, 18),
-        p_settled_dust
-    ) AS e
-    WHERE e.change <> 0;
+    -- In the order of the addresses.
+    IF p_output_mint < p_input_mint COLLATE "C" THEN
+        touched := p_output_mint || touched;
+    ELSIF p_output_mint <> p_input_mint THEN
+        touched := touched || p_output_mint;
+    END IF;
+    IF sol_mint() <> ALL(touched) AND coalesce(p_protocol_fee_sol, p_network_fee_sol) IS NOT NULL THEN
+        touched := ARRAY(
+            SELECT t.address FROM unnest(touched || sol_mint()) AS t (address) ORDER BY t.address COLLATE "C"
+        );
+    END IF;
 
-    FOR place IN 1 .. coalesce(cardinality(changes), 0) LOOP
+    FOREACH token IN ARRAY touched LOOP
+        change := balance_change(
+            token, p_transaction_type, p_input_mint, p_input_amount::numeric(38, 18), p_output_mint,
+            p_output_amount::numeric(38, 18), p_protocol_fee_sol::numeric(38, 18), p_network_fee_sol::numeric(38, 18),
+            p_settled_dust
+        );
+        CONTINUE WHEN change = 0;
         SELECT
             b.id,
             b.token_symbol,
             b.balance
         INTO balance_id, symbol, balance
         FROM agent_balances AS b
-        WHERE b.wallet_address = p_wallet_address AND b.token_address = tokens[place]
+        WHERE b.wallet_address = p_wallet_address AND b.token_address = token
         FOR NO KEY UPDATE;
-        IF coalesce(balance, 0) + changes[place] < 0 THEN
+        IF coalesce(balance, 0) + change < 0 THEN
             trade.outcome := 'insufficient_balance';
             trade.details := jsonb_build_object(
-                'token_address', tokens[place],
+                'token_address', token,
                 'balance', coalesce(balance, 0),
-                'required', trim_scale(-changes[place])
+                'required', trim_scale(-change)
             );
             RETURN trade;
         END IF;
-        ids[place] := balance_id;
-        symbols[place] := symbol;
+        tokens := tokens || token;
+        changes := changes || change;
+        ids := ids || balance_id;
+        symbols := symbols || symbol;
     END LOOP;
 
     -- Behind the locks, so that a row's later version is the higher one.

@@ -18,7 +18,7 @@ ALTER TABLE agent_transactions
         AND (transaction_type = 'SWAP') = (output_amount IS NOT NULL)
     ) NOT VALID,
     ADD CONSTRAINT agent_transactions_transaction_value_usd_check CHECK (
-        transaction_value_usd >= 0 AND transaction_value_usd <> 'NaN'
+        transaction_value_usd >= 0.0 AND transaction_value_usd <> 'NaN'
     ) NOT VALID;
 
 -- Not a CHECK: an adopted entry without a wallet must let go of its signal, which is an update.

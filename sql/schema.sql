@@ -81,6 +81,21 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION sol_mint()
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN 'So11111111111111111111111111111111111111112'::text;
+COMMENT ON FUNCTION sol_mint() IS 'How SOL is named as a token: the mint of wrapped SOL.';
+
+CREATE OR REPLACE FUNCTION balance_change(token_address text, transaction_type "TransactionType", input_mint text, input_amount numeric, output_mint text, output_amount numeric, protocol_fee_sol numeric, network_fee_sol numeric, settled_dust numeric)
+ RETURNS numeric
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ((CASE WHEN (NOT (token_address IS DISTINCT FROM input_mint)) THEN (COALESCE(CASE WHEN (transaction_type = 'DEPOSIT'::"TransactionType") THEN input_amount ELSE (- input_amount) END, (0)::numeric) + COALESCE(settled_dust, (0)::numeric)) ELSE (0)::numeric END + CASE WHEN ((transaction_type = 'SWAP'::"TransactionType") AND (token_address = output_mint)) THEN COALESCE(output_amount, (0)::numeric) ELSE (0)::numeric END) - CASE WHEN (token_address = sol_mint()) THEN (COALESCE(protocol_fee_sol, (0)::numeric) + COALESCE(network_fee_sol, (0)::numeric)) ELSE (0)::numeric END);
+COMMENT ON FUNCTION balance_change(text,"TransactionType",text,numeric,text,numeric,numeric,numeric,numeric) IS 'What a transaction does to its wallet''s balance of one token: a deposit adds the input, others take it; a swap adds the
+output; fees come off SOL; settled dust is added to the input.';
+
 CREATE OR REPLACE FUNCTION caller_acts_for(user_id uuid)
  RETURNS boolean
  LANGUAGE sql
@@ -255,34 +270,23 @@ BEGIN
 END
 $function$;
 
-CREATE OR REPLACE FUNCTION sol_mint()
- RETURNS text
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-RETURN 'So11111111111111111111111111111111111111112'::text;
-COMMENT ON FUNCTION sol_mint() IS 'How SOL is named as a token: the mint of wrapped SOL.';
-
 CREATE OR REPLACE FUNCTION transaction_effects(transaction_type "TransactionType", input_mint text, input_amount numeric, output_mint text, output_amount numeric, protocol_fee_sol numeric, network_fee_sol numeric, settled_dust numeric)
  RETURNS TABLE(token_address text, change numeric)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
- SELECT effect.token_address,
-     sum(effect.change) AS change
-    FROM ( VALUES (transaction_effects.input_mint,
-                 CASE
-                     WHEN (transaction_effects.transaction_type = 'DEPOSIT'::"TransactionType") THEN transaction_effects.input_amount
-                     ELSE (- transaction_effects.input_amount)
-                 END), (transaction_effects.input_mint,transaction_effects.settled_dust), (transaction_effects.output_mint,
-                 CASE
-                     WHEN (transaction_effects.transaction_type = 'SWAP'::"TransactionType") THEN transaction_effects.output_amount
-                     ELSE NULL::numeric
-                 END), (sol_mint(),(- transaction_effects.protocol_fee_sol)), (sol_mint(),(- transaction_effects.network_fee_sol))) effect(token_address, change)
-   WHERE (effect.change IS NOT NULL)
-   GROUP BY effect.token_address;
+ SELECT token.address,
+     balance_change(token.address, transaction_effects.transaction_type, transaction_effects.input_mint, transaction_effects.input_amount, transaction_effects.output_mint, transaction_effects.output_amount, transaction_effects.protocol_fee_sol, transaction_effects.network_fee_sol, transaction_effects.settled_dust) AS change
+    FROM ( SELECT transaction_effects.input_mint AS address
+           WHERE (COALESCE(transaction_effects.input_amount, transaction_effects.settled_dust) IS NOT NULL)
+         UNION
+          SELECT transaction_effects.output_mint AS output_mint
+           WHERE ((transaction_effects.transaction_type = 'SWAP'::"TransactionType") AND (transaction_effects.output_amount IS NOT NULL))
+         UNION
+          SELECT sol_mint() AS sol_mint
+           WHERE (COALESCE(transaction_effects.protocol_fee_sol, transaction_effects.network_fee_sol) IS NOT NULL)) token;
 END;
-COMMENT ON FUNCTION transaction_effects("TransactionType",text,numeric,text,numeric,numeric,numeric,numeric) IS 'What a transaction does to its wallet, by token: a deposit adds the input, others take it; a swap adds the output;
-fees come off SOL; settled dust is added to the input.';
+COMMENT ON FUNCTION transaction_effects("TransactionType",text,numeric,text,numeric,numeric,numeric,numeric) IS 'What a transaction does to its wallet: the change of each token''s balance.';
 
 CREATE OR REPLACE FUNCTION truncated_to_cache_outbox()
  RETURNS trigger
@@ -367,7 +371,7 @@ CREATE TABLE agent_balances (
     last_updated   timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     version        bigint NOT NULL DEFAULT 1,
     CONSTRAINT agent_balances_pkey PRIMARY KEY (id),
-    CONSTRAINT agent_balances_balance_check CHECK (balance >= 0::numeric AND balance <> 'NaN'::numeric),
+    CONSTRAINT agent_balances_balance_check CHECK (balance >= 0.0 AND balance <> 'NaN'::numeric),
     CONSTRAINT agent_balances_agent_id_wallet_address_fkey FOREIGN KEY (agent_id, wallet_address) REFERENCES agent_wallets(agent_id, wallet_address) ON UPDATE CASCADE ON DELETE CASCADE
 );
 CREATE INDEX agent_balances_token_address_wallet_address_idx ON agent_balances (token_address, wallet_address);
@@ -428,11 +432,11 @@ CREATE TABLE agent_transactions (
     settled_dust          numeric(38,18),
     CONSTRAINT agent_transactions_pkey PRIMARY KEY (id),
     CONSTRAINT agent_transactions_wallet_address_transaction_hash_key UNIQUE (wallet_address, transaction_hash, transaction_leg),
-    CONSTRAINT agent_transactions_fees_check CHECK (fees >= 0::numeric AND fees <> 'NaN'::numeric AND protocol_fee_sol >= 0::numeric AND protocol_fee_sol <> 'NaN'::numeric AND network_fee_sol >= 0::numeric AND network_fee_sol <> 'NaN'::numeric),
-    CONSTRAINT agent_transactions_input_amount_check CHECK (input_amount > 0::numeric AND input_amount <> 'NaN'::numeric),
-    CONSTRAINT agent_transactions_output_amount_check CHECK (output_amount > 0::numeric AND output_amount <> 'NaN'::numeric),
-    CONSTRAINT agent_transactions_prices_check CHECK (input_price >= 0::numeric AND input_price <> 'NaN'::numeric AND output_price >= 0::numeric AND output_price <> 'NaN'::numeric),
-    CONSTRAINT agent_transactions_settled_dust_check CHECK (abs(settled_dust) <= 0.00000001 AND settled_dust <> 0::numeric),
+    CONSTRAINT agent_transactions_fees_check CHECK (fees >= 0.0 AND fees <> 'NaN'::numeric AND protocol_fee_sol >= 0.0 AND protocol_fee_sol <> 'NaN'::numeric AND network_fee_sol >= 0.0 AND network_fee_sol <> 'NaN'::numeric),
+    CONSTRAINT agent_transactions_input_amount_check CHECK (input_amount > 0.0 AND input_amount <> 'NaN'::numeric),
+    CONSTRAINT agent_transactions_output_amount_check CHECK (output_amount > 0.0 AND output_amount <> 'NaN'::numeric),
+    CONSTRAINT agent_transactions_prices_check CHECK (input_price >= 0.0 AND input_price <> 'NaN'::numeric AND output_price >= 0.0 AND output_price <> 'NaN'::numeric),
+    CONSTRAINT agent_transactions_settled_dust_check CHECK (abs(settled_dust) <= 0.00000001 AND settled_dust <> 0.0),
     CONSTRAINT agent_transactions_transaction_leg_check CHECK (transaction_leg >= 0),
     CONSTRAINT agent_transactions_agent_id_fkey FOREIGN KEY (agent_id) REFERENCES agents(id) ON UPDATE CASCADE ON DELETE CASCADE,
     CONSTRAINT agent_transactions_agent_id_wallet_address_fkey FOREIGN KEY (agent_id, wallet_address) REFERENCES agent_wallets(agent_id, wallet_address) ON UPDATE CASCADE ON DELETE CASCADE,
@@ -522,10 +526,10 @@ CREATE TABLE agent_positions (
     version                      bigint NOT NULL DEFAULT 1,
     CONSTRAINT agent_positions_pkey PRIMARY KEY (id),
     CONSTRAINT agent_positions_counters_check CHECK (dca_count >= 0 AND take_profit_levels_hit >= 0 AND tp_batch_start_level >= 0 AND total_take_profit_levels >= 0),
-    CONSTRAINT agent_positions_moon_bag_amount_check CHECK (moon_bag_amount >= 0::numeric AND moon_bag_amount <= remaining_amount),
+    CONSTRAINT agent_positions_moon_bag_amount_check CHECK (moon_bag_amount >= 0.0 AND moon_bag_amount <= remaining_amount),
     CONSTRAINT agent_positions_proceeds_sol_check CHECK (proceeds_sol <> 'NaN'::numeric),
-    CONSTRAINT agent_positions_purchase_check CHECK (purchase_price >= 0::numeric AND purchase_price <> 'NaN'::numeric AND purchase_amount > 0::numeric AND purchase_amount <> 'NaN'::numeric AND total_invested_sol >= 0::numeric AND total_invested_sol <> 'NaN'::numeric),
-    CONSTRAINT agent_positions_remaining_amount_check CHECK (remaining_amount >= 0::numeric AND remaining_amount <= purchase_amount),
+    CONSTRAINT agent_positions_purchase_check CHECK (purchase_price >= 0.0 AND purchase_price <> 'NaN'::numeric AND purchase_amount > 0.0 AND purchase_amount <> 'NaN'::numeric AND total_invested_sol >= 0.0 AND total_invested_sol <> 'NaN'::numeric),
+    CONSTRAINT agent_positions_remaining_amount_check CHECK (remaining_amount >= 0.0 AND remaining_amount <= purchase_amount),
     CONSTRAINT agent_positions_agent_id_wallet_address_fkey FOREIGN KEY (agent_id, wallet_address) REFERENCES agent_wallets(agent_id, wallet_address) ON UPDATE CASCADE ON DELETE CASCADE,
     CONSTRAINT agent_positions_purchase_transaction_id_fkey FOREIGN KEY (purchase_transaction_id) REFERENCES agent_transactions(id) ON UPDATE CASCADE ON DELETE RESTRICT
 );
@@ -641,7 +645,7 @@ COMMENT ON TABLE trade_requests IS 'One row for each trade made: what was asked 
 
 ALTER TABLE agent_transactions ADD CONSTRAINT agent_transactions_sides_check CHECK (input_mint IS NOT NULL AND input_amount IS NOT NULL AND (transaction_type = 'SWAP'::"TransactionType") = (output_mint IS NOT NULL) AND (transaction_type = 'SWAP'::"TransactionType") = (output_amount IS NOT NULL)) NOT VALID;
 
-ALTER TABLE agent_transactions ADD CONSTRAINT agent_transactions_transaction_value_usd_check CHECK (transaction_value_usd >= 0::numeric AND transaction_value_usd <> 'NaN'::numeric) NOT VALID;
+ALTER TABLE agent_transactions ADD CONSTRAINT agent_transactions_transaction_value_usd_check CHECK (transaction_value_usd >= 0.0 AND transaction_value_usd <> 'NaN'::numeric) NOT VALID;
 
 CREATE TYPE trade_result_v1 AS (outcome text, details jsonb, transaction agent_transactions, open_position agent_positions, swap agent_historical_swaps, closed_position_id uuid, version bigint, balance_ids uuid[], token_addresses text[], token_symbols text[], balances numeric(38,18)[]);
 
@@ -702,8 +706,9 @@ BEGIN
     IF clock_timestamp() >= p_expires_at THEN
         trade.outcome := 'order_expired';
         trade.details := jsonb_build_object('now', clock_timestamp());
+        RETURN trade;
     END IF;
-    RETURN trade;
+    RETURN NULL;
 END
 $function$;
 
@@ -714,6 +719,9 @@ CREATE OR REPLACE FUNCTION change_balances_v1(p_agent_id uuid, p_wallet_address 
 AS $function$
 DECLARE
     trade trade_result_v1;
+    touched text[] := ARRAY[p_input_mint];
+    token text;
+    change numeric;
     tokens text[];
     changes numeric[];
     ids uuid[];
@@ -724,37 +732,46 @@ DECLARE
     symbol text;
     balance numeric;
 BEGIN
-    SELECT
-        array_agg(e.token_address ORDER BY e.token_address COLLATE "C"),
-        array_agg(e.change ORDER BY e.token_address COLLATE "C")
-    INTO tokens, changes
-    FROM transaction_effects(
-        p_transaction_type, p_input_mint, p_input_amount::numeric(38, 18), p_output_mint,
-        p_output_amount::numeric(38, 18), p_protocol_fee_sol::numeric(38, 18), p_network_fee_sol::numeric(38, 18),
-        p_settled_dust
-    ) AS e
-    WHERE e.change <> 0;
+    -- In the order of the addresses.
+    IF p_output_mint < p_input_mint COLLATE "C" THEN
+        touched := p_output_mint || touched;
+    ELSIF p_output_mint <> p_input_mint THEN
+        touched := touched || p_output_mint;
+    END IF;
+    IF sol_mint() <> ALL(touched) AND coalesce(p_protocol_fee_sol, p_network_fee_sol) IS NOT NULL THEN
+        touched := ARRAY(
+            SELECT t.address FROM unnest(touched || sol_mint()) AS t (address) ORDER BY t.address COLLATE "C"
+        );
+    END IF;
 
-    FOR place IN 1 .. coalesce(cardinality(changes), 0) LOOP
+    FOREACH token IN ARRAY touched LOOP
+        change := balance_change(
+            token, p_transaction_type, p_input_mint, p_input_amount::numeric(38, 18), p_output_mint,
+            p_output_amount::numeric(38, 18), p_protocol_fee_sol::numeric(38, 18), p_network_fee_sol::numeric(38, 18),
+            p_settled_dust
+        );
+        CONTINUE WHEN change = 0;
         SELECT
             b.id,
             b.token_symbol,
             b.balance
         INTO balance_id, symbol, balance
         FROM agent_balances AS b
-        WHERE b.wallet_address = p_wallet_address AND b.token_address = tokens[place]
+        WHERE b.wallet_address = p_wallet_address AND b.token_address = token
         FOR NO KEY UPDATE;
-        IF coalesce(balance, 0) + changes[place] < 0 THEN
+        IF coalesce(balance, 0) + change < 0 THEN
             trade.outcome := 'insufficient_balance';
             trade.details := jsonb_build_object(
-                'token_address', tokens[place],
+                'token_address', token,
                 'balance', coalesce(balance, 0),
-                'required', trim_scale(-changes[place])
+                'required', trim_scale(-change)
             );
             RETURN trade;
         END IF;
-        ids[place] := balance_id;
-        symbols[place] := symbol;
+        tokens := tokens || token;
+        changes := changes || change;
+        ids := ids || balance_id;
+        symbols := symbols || symbol;
     END LOOP;
 
     -- Behind the locks, so that a row's later version is the higher one.

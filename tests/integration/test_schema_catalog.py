@@ -252,7 +252,7 @@ DAMAGES = {
         ["index agents_user_id_idx differs"],
     ),
     "a label that is gone": (
-        "DROP FUNCTION transaction_effects, change_balances_v1, trade_record_transaction_v1;\n"
+        "DROP FUNCTION transaction_effects, balance_change, change_balances_v1, trade_record_transaction_v1;\n"
         "ALTER TABLE agent_transactions DROP CONSTRAINT agent_transactions_sides_check;\n"
         "ALTER TYPE \"TransactionType\" RENAME TO old;\n"
         "CREATE TYPE \"TransactionType\" AS ENUM ('WITHDRAWAL', 'BURN');\n"
@@ -260,6 +260,7 @@ DAMAGES = {
         ' USING transaction_type::text::"TransactionType";\nDROP TYPE old',
         [
             *('enum "TransactionType" differs', "function transaction_effects", "comment FUNCTION transaction_effects"),
+            *("function balance_change", "comment FUNCTION balance_change"),
             *("function change_balances_v1", "function trade_record_transaction_v1"),
             "constraint agent_transactions.agent_transactions_sides_check",
         ],
@@ -285,8 +286,8 @@ DAMAGES = {
     "a function that is gone": ("DROP FUNCTION trade_buy_v1", ["function trade_buy_v1("]),
     "a function with another result": (
         "DROP FUNCTION sol_mint CASCADE;\nCREATE FUNCTION sol_mint() RETURNS varchar LANGUAGE sql RETURN 'x'",
-        ["function sol_mint() differs", "comment FUNCTION sol_mint() is missing", "function transaction_effects(",
-         "comment FUNCTION transaction_effects("],
+        ["function sol_mint() differs", "comment FUNCTION sol_mint() is missing", "function balance_change(",
+         "comment FUNCTION balance_change(", "function transaction_effects(", "comment FUNCTION transaction_effects("],
     ),
     "a function without its search path": (
         "ALTER FUNCTION require_wallet() RESET search_path",
