@@ -1,8 +1,8 @@
 -- Why: every trade is a function of the schema. These are the steps that all of them share: lock the wallet and look for
 -- a reason not to trade; change the balances; save the request and leave a row for the cache; return a first result
 -- again. A DBA finds the whole write path in this file and those that follow. A step takes and returns as little as it
--- needs, and a row is written by one INSERT with its values: composites that are filled field by field, and handed from
--- function to function, took a sixth of a purchase's time.
+-- needs, and a row is written by one INSERT with its values: a composite that is filled field by field and handed from
+-- function to function costs more than the row's INSERT saves.
 --
 -- Each trade_*_v1 is SECURITY DEFINER: the roles of services have no right to write to balances, positions and the
 -- ledger, only to execute it. It checks that its caller may trade with the wallet (caller_acts_for).

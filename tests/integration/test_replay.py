@@ -24,6 +24,7 @@ from nexgent_db.errors import DatabaseError
 from nexgent_db.models.trades import request_id_of
 from nexgent_db.queries.sqlfile import load_file
 from nexgent_db.replay import BadLine, ReplayError, ReplayReport, replay
+from nexgent_db.replay import holdings as replay_holdings
 from nexgent_db.replay import run as replay_run
 from nexgent_db.replay.accounts import Account, share_of
 from nexgent_db.resources import data_dir
@@ -222,6 +223,58 @@ def test_replays_with_one_and_three_agents_use_different_agents(fresh_database_u
     assert same(run(fresh_database_url, DEMO_HISTORY), alone)
     assert rows(fresh_database_url, "SELECT count(*) FROM agents") == [(4,)]
     assert rows(fresh_database_url, "SELECT count(*) FROM users") == [(1,)]
+
+
+def swap(number: int, given: str, amount: str, received: str, of: str) -> dict[str, Any]:
+    about = {"tx_hash": f"hash{number}", "time": f"2026-01-01T00:00:{number:02}Z", "wallet": "a wallet", "kind": "swap"}
+    sides = {"input_mint": given, "input_symbol": "I", "input_amount": amount, "input_usd": "1"}
+    return about | sides | {"output_mint": received, "output_symbol": "O", "output_amount": of}
+
+
+def test_refusals_are_predicted_and_batch_is_decided_once(
+    fresh_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decide_together(*_: object) -> None:
+        raise AssertionError("the batch was decided again")
+
+    monkeypatch.setattr(replay_run._Run, "_decide_together", decide_together)
+    path = write(
+        tmp_path / "history.jsonl",
+        transfer(1, "2"),
+        swap(2, "native", "5", "token", "9"),  # refused: not enough SOL
+        swap(3, "native", "1", "token", "9"),  # a purchase: the one before has opened nothing
+        swap(4, "native", "3", "token", "9"),  # refused
+        swap(5, "token", "9", "native", "4"),
+        swap(6, "native", "3", "token", "1"),
+    )
+    report = run(fresh_database_url, path)
+    counts = (report.outcomes["buy"], report.outcomes["dca_buy"], report.outcomes["sell"], report.outcomes["refused"])
+    assert counts == (2, 0, 1, 2)
+    assert report.sol_balance == 2
+
+    write(path, *map(json.loads, path.read_text().splitlines()), swap(7, "token", "1", "native", "1"))
+    assert run(fresh_database_url, path).outcomes["sell"] == 2  # what the wallet held was read from the database
+
+
+@pytest.mark.parametrize(("limit", "tokens"), [("_MAX_TOKENS", 3), ("MANY", 2)])
+def test_large_wallet_is_read_token_by_token(
+    fresh_database_url: str, monkeypatch: pytest.MonkeyPatch, limit: str, tokens: int
+) -> None:
+    monkeypatch.setattr(replay_holdings, limit, tokens)
+    monkeypatch.setattr(replay_run, "_EVENTS_PER_TRANSACTION", 5)
+    ledger = wallet_oracle.expected(wallet_oracle.read_events(DEMO_HISTORY))
+    report = run(fresh_database_url, DEMO_HISTORY)
+    assert_reports(report, ledger)
+    assert_is_as_expected(fresh_database_url, report.accounts[0], ledger)
+
+
+def test_sale_before_purchase_of_earlier_run_is_decided_by_database(fresh_database_url: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "history.jsonl", transfer(1, "2"), swap(9, "native", "1", "token", "9"))
+    run(fresh_database_url, path)
+    early, late = swap(3, "token", "9", "native", "1"), swap(10, "token", "4", "native", "1")
+    write(path, *map(json.loads, path.read_text().splitlines()), early, late)
+    report = run(fresh_database_url, path)
+    assert (report.outcomes["refused"], report.outcomes["sell"], report.outcomes["take_profit"]) == (1, 0, 1)
 
 
 # --- Killed, repeated, at once ------------------------------------------------------------------
