@@ -128,16 +128,18 @@ def test_each_list_of_positions_is_one_round_trip(db: Database, owner: Owner) ->
     assert [_count(db, read) for read in lists] == [1] * len(lists)
 
 
-def test_stream_is_one_round_trip_for_a_thousand_rows_and_four_around(db: Database, owner: Owner) -> None:
+def test_stream_is_one_round_trip_for_a_thousand_rows_and_four_around(fresh_database_url: str) -> None:
     """BEGIN; the cursor; its rows; CLOSE; COMMIT."""
-    for _ in range(5):
-        _buy(db, owner)
-    for stream in (
-        db.positions.stream_open,
-        db.positions.stream_open_tokens,
-        lambda: db.positions.stream_with_purchase(owner.agent_id),
-    ):
-        assert _count(db, lambda stream=stream: list(stream())) <= 5  # type: ignore[misc]
+    with Database(replace(Settings.from_url(fresh_database_url), pool_max_size=1)) as db:
+        owner = funded_owner(db)
+        for _ in range(5):
+            _buy(db, owner)
+        for stream in (
+            db.positions.stream_open,
+            db.positions.stream_open_tokens,
+            lambda: db.positions.stream_with_purchase(owner.agent_id),
+        ):
+            assert _count(db, lambda stream=stream: list(stream())) == 5  # type: ignore[misc]
 
 
 def test_transaction_adds_two_round_trips(db: Database, owner: Owner) -> None:

@@ -25,7 +25,7 @@ from nexgent_db.sync.cache.maintenance import CacheMaintenance
 from nexgent_db.sync.cache.metrics import CacheMetrics, metrics_of
 from nexgent_db.sync.cache.prices import Prices
 from nexgent_db.sync.cache.queries import CacheQueries
-from nexgent_db.sync.cache.reader import CachedRow, CacheReader, has_version, newest_first
+from nexgent_db.sync.cache.reader import CachedRow, CacheReader, newest_first
 from nexgent_db.sync.cache.reconciler import Reconciler
 from nexgent_db.sync.cache.recovery import Recovery
 from nexgent_db.sync.cache.writer import CacheWriter
@@ -48,9 +48,10 @@ class Cache:
 
     A caller sees every acknowledged write of this process through the same database: reads wait for the replies to sent
     changes. It sees a write of another process when it passes the ``version`` that the writer got as ``at_least``; else
-    as soon as the write is applied, within milliseconds unless something fails. Without Redis every read asks the
-    database. A Redis failure never raises and delays one call by 250 ms at most; then Redis is not asked again until it
-    is reached.
+    as soon as the write is applied, within milliseconds unless something fails. A list with ``at_least`` asks the
+    database: a trade gives all rows one version, so a row of that version does not show that the others are there, too.
+    Without Redis every read asks the database. A Redis failure never raises and delays one call by 250 ms at most; then
+    Redis is not asked again until it is reached.
 
     ``local_cache_rows`` adds an in-process cache of single rows, configurations and flags, invalidated by Redis client
     tracking. A caller sees a write of another process when the server reports it, within milliseconds, or at once with
@@ -171,7 +172,7 @@ class Cache:
         if payloads is not None:
             decoded = [BALANCE.decode(payload) for payload in payloads]
             cached = [row for row in decoded if row is not None and owner == f"{row.agent_id} {row.wallet_address}"]
-            if len(cached) == len(decoded) and has_version(cached, at_least):
+            if len(cached) == len(decoded) and at_least is None:
                 self._counters.hits += 1
                 return sorted(cached, key=lambda row: row.token_address)
         self._counters.misses += 1

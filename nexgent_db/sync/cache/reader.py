@@ -11,7 +11,6 @@ from typing import Final, Generic, TypeVar
 from nexgent_db.cache.batch import Batch, CacheTimestamp
 from nexgent_db.cache.breaker import CacheUnavailable, State
 from nexgent_db.cache.codec import POSITION, version_of
-from nexgent_db.models.balances import AgentBalance
 from nexgent_db.models.positions import AgentPosition
 from nexgent_db.sync.cache.recovery import Recovery
 from nexgent_db.sync.cache.relay import log
@@ -94,12 +93,12 @@ class CacheReader:
     def positions(
         self, key: str, owner: str, prefix: str, belongs: Callable[[AgentPosition], bool], at_least: int | None
     ) -> tuple[list[AgentPosition] | None, SetLoad]:
-        """The positions of a complete set, newest first; else None and the load."""
+        """The positions of a complete set, newest first; else None and the load, always with ``at_least``."""
         payloads, load = self.members(key, owner, prefix)
         if payloads is not None:
             cached = [POSITION.decode(payload) for payload in payloads]
             rows = [row for row in cached if row is not None and belongs(row)]
-            if len(rows) == len(cached) and has_version(rows, at_least):
+            if len(rows) == len(cached) and at_least is None:
                 self._counters.hits += 1
                 return newest_first(rows), load
         self._counters.misses += 1
@@ -156,8 +155,3 @@ class CacheReader:
 def newest_first(rows: Iterable[AgentPosition]) -> list[AgentPosition]:
     """Sorted by the time of creation, then by id."""
     return sorted(rows, key=lambda row: (row.created_at, row.id), reverse=True)
-
-
-def has_version(rows: Iterable[AgentPosition] | Iterable[AgentBalance], version: int | None) -> bool:
-    """Is a row of this version among them? Without a version: yes."""
-    return version is None or any(row.version == version for row in rows)

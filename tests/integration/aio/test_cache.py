@@ -14,7 +14,7 @@ import pytest_asyncio
 from nexgent_db import AsyncDatabase
 from nexgent_db.cache.batch import Batch, CacheTimestamp
 from nexgent_db.cache.codec import POSITION
-from nexgent_db.models import SOL_MINT, AgentPosition
+from nexgent_db.models import SOL_MINT, AgentPosition, PriceUpdate
 from nexgent_db.settings import Settings
 from tests.integration.aio.factories import TOKEN, Owner, funded_owner, new_owner
 from tests.support.builders.purge import purge_agent
@@ -263,6 +263,30 @@ async def test_read_with_at_least_never_returns_older_row(db: AsyncDatabase, own
     await cache_client.call("SET", cache_client.keys.position(old.id), POSITION.encode(old))
     await db.cache.positions_of_agent(owner.agent_id)
     assert await db.cache.positions_of_agent(owner.agent_id, at_least=new.version) == [new]
+
+
+async def test_list_with_at_least_has_every_row_of_that_version(
+    db: AsyncDatabase, owner: Owner, fresh_database_url: str
+) -> None:
+    """A trade, or a batch of prices, gives several rows one version; a read of one of them caches this one alone."""
+    positions = [await bought(db, owner, token) for token in ("one", "two")]
+    for key in ("one", "two", SOL_MINT):
+        await db.cache.balance(owner.agent_id, owner.wallet_address, key)
+    await db.cache.positions_of_agent(owner.agent_id)
+    await db.cache.balances_of_wallet(owner.agent_id, owner.wallet_address)
+    async with AsyncDatabase(replace(Settings.from_url(fresh_database_url), redis_url=None)) as other:
+        updates = [PriceUpdate(position_id=position.id, price="2") for position in positions]
+        changed = (await other.positions.record_prices(updates)).changed
+        seen = await db.cache.position(changed[0].id, at_least=changed[0].version)
+        assert seen == changed[0]
+        listed = await db.cache.positions_of_agent(owner.agent_id, at_least=changed[0].version)
+        assert sorted(listed, key=lambda row: row.id) == sorted(changed, key=lambda row: row.id)
+        sold = await other.trades.take_profit(owner.take_profit("400", "1", "one"))
+        version = sold.balances[0].version
+        sol = await db.cache.balance(owner.agent_id, owner.wallet_address, SOL_MINT, at_least=version)
+        assert sol in sold.balances
+        balances = await db.cache.balances_of_wallet(owner.agent_id, owner.wallet_address, at_least=version)
+        assert balances == await other.balances.list_by_wallet(owner.agent_id, owner.wallet_address)
 
 
 async def test_repeated_trade_does_not_restore_older_rows(db: AsyncDatabase, owner: Owner) -> None:

@@ -14,7 +14,7 @@ import pytest
 from nexgent_db import Database
 from nexgent_db.cache.batch import Batch, CacheTimestamp
 from nexgent_db.cache.codec import POSITION
-from nexgent_db.models import SOL_MINT, AgentPosition
+from nexgent_db.models import SOL_MINT, AgentPosition, PriceUpdate
 from nexgent_db.settings import Settings
 from tests.integration.sync.factories import TOKEN, Owner, funded_owner, new_owner
 from tests.support.builders.purge import purge_agent
@@ -262,6 +262,28 @@ def test_read_with_at_least_never_returns_older_row(db: Database, owner: Owner) 
     cache_client.call("SET", cache_client.keys.position(old.id), POSITION.encode(old))
     db.cache.positions_of_agent(owner.agent_id)
     assert db.cache.positions_of_agent(owner.agent_id, at_least=new.version) == [new]
+
+
+def test_list_with_at_least_has_every_row_of_that_version(db: Database, owner: Owner, fresh_database_url: str) -> None:
+    """A trade, or a batch of prices, gives several rows one version; a read of one of them caches this one alone."""
+    positions = [bought(db, owner, token) for token in ("one", "two")]
+    for key in ("one", "two", SOL_MINT):
+        db.cache.balance(owner.agent_id, owner.wallet_address, key)
+    db.cache.positions_of_agent(owner.agent_id)
+    db.cache.balances_of_wallet(owner.agent_id, owner.wallet_address)
+    with Database(replace(Settings.from_url(fresh_database_url), redis_url=None)) as other:
+        updates = [PriceUpdate(position_id=position.id, price="2") for position in positions]
+        changed = other.positions.record_prices(updates).changed
+        seen = db.cache.position(changed[0].id, at_least=changed[0].version)
+        assert seen == changed[0]
+        listed = db.cache.positions_of_agent(owner.agent_id, at_least=changed[0].version)
+        assert sorted(listed, key=lambda row: row.id) == sorted(changed, key=lambda row: row.id)
+        sold = other.trades.take_profit(owner.take_profit("400", "1", "one"))
+        version = sold.balances[0].version
+        sol = db.cache.balance(owner.agent_id, owner.wallet_address, SOL_MINT, at_least=version)
+        assert sol in sold.balances
+        balances = db.cache.balances_of_wallet(owner.agent_id, owner.wallet_address, at_least=version)
+        assert balances == other.balances.list_by_wallet(owner.agent_id, owner.wallet_address)
 
 
 def test_repeated_trade_does_not_restore_older_rows(db: Database, owner: Owner) -> None:
