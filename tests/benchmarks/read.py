@@ -45,8 +45,7 @@ def main() -> None:
         before = median(costs)
     values = tuple(position.__dict__.values())
     make = row_maker(AgentPosition, list(AgentPosition.model_fields), "positions")
-    tuple_us, model_us = _each_us(tuple, values), _each_us(make, values)
-    print(f"a row of {len(values)} columns: {tuple_us:.2f} us as a tuple, {model_us:.2f} us as a model")
+    print(f"to make a model of {len(values)} columns: {_each_us(make, values):.2f} us")
 
 
 async def _measure(url: str, position_id: UUID, rounds: int, reads: int) -> dict[str, list[float]]:
