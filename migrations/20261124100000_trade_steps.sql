@@ -7,7 +7,7 @@
 -- Each trade_*_v1 is SECURITY DEFINER: the roles of services have no right to write to balances, positions and the
 -- ledger, only to execute it. It checks that its caller may trade with the wallet (caller_acts_for).
 --
--- Lock order: agent, wallet, position, balances. Every writer of these tables keeps to it. The trades of one wallet run
+-- Lock order: agent, wallet, position, signals, balances. Every writer of these tables keeps to it. The trades of one wallet run
 -- one after another, and each statement of a function has a snapshot of its own, so what stands behind the wallet's lock
 -- is current.
 --

@@ -9,7 +9,8 @@
 -- idempotency_conflict, order_expired, the trade's own reasons, insufficient_balance. Except for order_expired, a reason
 -- is not final: an earlier copy of the order may be delayed in the network and still arrive.
 --
--- Lock order: agent (FOR KEY SHARE), wallet, position, balances. Every writer of these tables keeps to it.
+-- Lock order: agent (FOR KEY SHARE), wallet, position, signals (FOR KEY SHARE, by sales and write-offs), balances. Every
+-- writer of these tables keeps to it.
 -- Amounts are whole tokens (SOL, not lamports); a name that ends in _sol is an amount of SOL.
 -- routes and swap_payload are not sent back: the digest has shown that they are the same.
 

@@ -135,10 +135,6 @@ class BoundQuery:
         values = tuple([filled[argument][place] for argument, place in plan.places])
         return Call(plan.text, values, plan.row_factory, whole)
 
-    def ensure_whole(self, rows: Sequence[object]) -> None:
-        """Raises ListTooLong when the answer to a call without a limit is not the whole list."""
-        ensure_whole(rows, self.name)
-
     def _arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
         parameters = self._parameters
         if not kwargs and len(args) == len(parameters):

@@ -8,7 +8,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, ClassVar
 
 from nexgent_db.aio.session import Session
-from nexgent_db.queries.binding import BoundQuery, bind_repository
+from nexgent_db.queries.binding import BoundQuery, bind_repository, ensure_whole
 
 
 class Repository:
@@ -47,7 +47,7 @@ def _bound_method(bound: BoundQuery) -> Callable[..., Any]:
         call = bound.call(args, kwargs)
         result = await self._session.run(bound, call)
         if call.whole:
-            bound.ensure_whole(result)
+            ensure_whole(result, bound.name)
         return result
 
     return method

@@ -8,7 +8,7 @@ from functools import wraps
 from importlib.resources.abc import Traversable
 from typing import Any, ClassVar
 
-from nexgent_db.queries.binding import BoundQuery, bind_repository
+from nexgent_db.queries.binding import BoundQuery, bind_repository, ensure_whole
 from nexgent_db.sync.session import Session
 
 
@@ -48,7 +48,7 @@ def _bound_method(bound: BoundQuery) -> Callable[..., Any]:
         call = bound.call(args, kwargs)
         result = self._session.run(bound, call)
         if call.whole:
-            bound.ensure_whole(result)
+            ensure_whole(result, bound.name)
         return result
 
     return method
