@@ -4,17 +4,53 @@
 -- Lock order: only rows of cache_outbox are locked, with SKIP LOCKED: no query waits for them.
 
 -- name: own_changes :many
--- The changes of this transaction so far, with the current rows; NULLs stand for a deleted row. :seen is a version that
--- was given before the transaction began: all of its changes have higher ones.
--- check: order: an entry has each balance and position once
+-- The last change of each row by this transaction so far, with the current row; NULLs stand for a deleted row. A hundred
+-- trades of one wallet change its SOL balance a hundred times; it comes back once. :seen is a version that was given before
+-- the transaction began: all of its changes have higher ones.
 -- check: values entity: an entry's own, but for a trade's and prices', which become these two
+WITH changed AS (
+    SELECT DISTINCT ON (c.entity, c.row_id, o.wallet_address, c.token_address)
+        o.version,
+        c.entity,
+        c.deleted,
+        c.row_id,
+        o.agent_id,
+        o.wallet_address,
+        c.token_address
+    FROM cache_outbox AS o
+    CROSS JOIN LATERAL (
+        SELECT
+            o.entity,
+            o.deleted,
+            o.row_id,
+            o.token_address
+        WHERE o.entity NOT IN ('trade', 'prices')
+        UNION ALL
+        SELECT
+            'position',
+            o.deleted,
+            position.id,
+            position.token
+        FROM unnest(o.position_ids, o.position_tokens) AS position (id, token)
+        UNION ALL
+        SELECT
+            'balance',
+            false,
+            NULL,
+            balance.token
+        FROM unnest(o.token_addresses) AS balance (token)
+    ) AS c
+    WHERE o.version > :seen AND o.xid = pg_current_xact_id_if_assigned()
+    ORDER BY c.entity, c.row_id, o.wallet_address, c.token_address, o.version DESC
+)
+
 SELECT
-    o.version,
+    c.version,
     c.entity,
     c.deleted,
     coalesce(c.row_id, b.id) AS row_id,
-    coalesce(o.agent_id, p.agent_id) AS agent_id,
-    o.wallet_address,
+    coalesce(c.agent_id, p.agent_id) AS agent_id,
+    c.wallet_address,
     c.token_address,
     p.id,
     p.agent_id,
@@ -59,35 +95,12 @@ SELECT
     a.automated_trading_live,
     coalesce(a.trading_config, '{}')::text AS trading_config,
     a.version
-FROM cache_outbox AS o
-CROSS JOIN LATERAL (
-    SELECT
-        o.entity,
-        o.deleted,
-        o.row_id,
-        o.token_address
-    WHERE o.entity NOT IN ('trade', 'prices')
-    UNION ALL
-    SELECT
-        'position',
-        o.deleted,
-        position.id,
-        position.token
-    FROM unnest(o.position_ids, o.position_tokens) AS position (id, token)
-    UNION ALL
-    SELECT
-        'balance',
-        false,
-        NULL,
-        balance.token
-    FROM unnest(o.token_addresses) AS balance (token)
-) AS c
+FROM changed AS c
 LEFT JOIN agent_positions AS p ON c.entity = 'position' AND p.id = c.row_id
 LEFT JOIN agent_balances AS b
-    ON c.entity = 'balance' AND b.wallet_address = o.wallet_address AND b.token_address = c.token_address
+    ON c.entity = 'balance' AND b.wallet_address = c.wallet_address AND b.token_address = c.token_address
 LEFT JOIN agents AS a ON c.entity = 'agent' AND a.id = c.row_id
-WHERE o.version > :seen AND o.xid = pg_current_xact_id_if_assigned()
-ORDER BY o.version, c.entity, c.row_id, c.token_address
+ORDER BY c.version, c.entity, c.row_id, c.token_address
 LIMIT :limit;
 
 -- name: take_changes :many

@@ -30,11 +30,13 @@ import asyncio
 import errno
 import logging
 import os
+import select
 import time
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from enum import Enum
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
@@ -47,6 +49,7 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.types.numeric import Int8Dumper
 
 from nexgent_db._concurrency import async_caller, async_deadline, replace_inherited_socket
+from nexgent_db.aio.cursors import CursorCache
 from nexgent_db.errors import BlockMisuse, DatabaseUnavailable, translate
 from nexgent_db.settings import Settings
 
@@ -66,6 +69,7 @@ _INTERVAL_S: Final = 0.1
 _REPORTED: Final = (
     b"TimeZone",
     b"DateStyle",
+    b"IntervalStyle",
     b"client_encoding",
     b"standard_conforming_strings",
     b"session_authorization",
@@ -86,6 +90,14 @@ class ConnectionState(Enum):
     IN_PIPELINE = "in pipeline"
     DOUBTFUL = "doubtful"
     DEAD = "dead"
+
+
+# Read at every release, and Python 3.11 looks an enumeration's members up slowly.
+_ACQUIRED: Final = ConnectionState.ACQUIRED
+_IDLE: Final = int(TransactionStatus.IDLE)
+_ACTIVE: Final = int(TransactionStatus.ACTIVE)
+_UNKNOWN: Final = int(TransactionStatus.UNKNOWN)
+_NO_PIPELINE: Final = int(PipelineStatus.OFF)
 
 
 class _Transaction(AsyncTransaction):
@@ -161,25 +173,33 @@ class PooledConnection(AsyncConnection[Any]):
         self._inherited = False
         self._owner_pid = os.getpid()
         self._settings: tuple[bytes | None, ...] = ()
+        self.cursors = CursorCache()
+        """Cursors to use again, while the session has its first settings."""
+        self._poll: Callable[[], Sequence[object]] | None = None
 
     @property
     def state(self) -> ConnectionState:
         """The present state, as libpq and the driver report it."""
-        if self._inherited or self.closed:
+        transaction = self.pgconn.transaction_status
+        if self._inherited or transaction == _UNKNOWN:  # the connection is closed
             return ConnectionState.DEAD
         if self._doubtful:
             return ConnectionState.DOUBTFUL
-        if self._waiting or self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+        if self._waiting or transaction == _ACTIVE:
             return ConnectionState.IN_USE
-        if self._pipeline is not None or self.pgconn.pipeline_status != PipelineStatus.OFF:
+        if self._pipeline is not None or self.pgconn.pipeline_status != _NO_PIPELINE:
             return ConnectionState.IN_PIPELINE
-        if self._num_transactions or self.pgconn.transaction_status != TransactionStatus.IDLE:
+        if self._num_transactions or transaction != _IDLE:
             return ConnectionState.IN_TRANSACTION
-        return ConnectionState.RELEASED if self.released else ConnectionState.ACQUIRED
+        return ConnectionState.RELEASED if self.released else _ACQUIRED
 
     def may_be_released(self) -> bool:
         """Is it as good as new: acquired, with nothing open or pending, and with its first session settings?"""
-        return self.state is ConnectionState.ACQUIRED and self._reported() == self._settings
+        return self.state is _ACQUIRED and self.has_first_settings()
+
+    def has_first_settings(self) -> bool:
+        """Has nobody changed what the meaning of SQL and of answers depends on?"""
+        return self._reported() == self._settings
 
     def release(self) -> None:
         """ACQUIRED to RELEASED: resets the options of the last transaction."""
@@ -191,6 +211,12 @@ class PooledConnection(AsyncConnection[Any]):
     def acquire(self) -> None:
         """RELEASED to ACQUIRED."""
         self.released = False
+
+    def has_pending_bytes(self) -> bool:
+        """Has the server sent something that nobody has read? Costs no round trip."""
+        if self._poll is None:
+            self._poll = _poll(self.fileno())
+        return bool(self._poll())
 
     def set_transaction_options(
         self, isolation: IsolationLevel | None, read_only: bool, deferrable: bool, statement_timeout_s: float | None
@@ -332,6 +358,7 @@ class PooledConnection(AsyncConnection[Any]):
     def finish(self) -> None:
         """Close at once, without waiting; the server rolls back an open transaction."""
         self._closed = True
+        self.cursors.clear()  # they refer to this connection
         if not self._inherited:
             self.pgconn.finish()
 
@@ -348,6 +375,15 @@ class PooledConnection(AsyncConnection[Any]):
 
 
 _STATEMENT_TIMEOUT: Final = b"SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::float8"
+
+
+def _poll(descriptor: int) -> Callable[[], Sequence[object]]:
+    """A function that returns something when there are bytes to read."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return partial(poll.poll, 0)
+    return lambda: select.select([descriptor], [], [], 0)[0]
 
 
 # --- Making one -----------------------------------------------------------------------------------

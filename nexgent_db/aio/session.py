@@ -10,10 +10,11 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 import psycopg
-from psycopg import AsyncConnection, AsyncRawCursor
+from psycopg import AsyncRawCursor
 from psycopg.pq import TransactionStatus
-from psycopg.rows import tuple_row
 
+from nexgent_db.aio.connection import PooledConnection
+from nexgent_db.aio.cursors import Cursor, give_back, take_cursor
 from nexgent_db.aio.pool import Lease
 from nexgent_db.cache.batch import CacheTimestamp, changes_cached_rows
 from nexgent_db.errors import BlockMisuse, InvalidInput, SchemaChanged, translate
@@ -87,7 +88,7 @@ class Session(ABC):
 class TransactionSession(Session):
     """The session of one transaction, on one connection, until the transaction ends."""
 
-    def __init__(self, connection: AsyncConnection[Any], around: TransactionSession | None = None) -> None:
+    def __init__(self, connection: PooledConnection, around: TransactionSession | None = None) -> None:
         self._connection = connection
         self.ended = False
         self.wrote_cached = False
@@ -115,13 +116,14 @@ class TransactionSession(Session):
             raise BlockMisuse("the transaction has ended")
         if any(changes_cached_rows(bound) for bound, _ in calls):
             self._note_change()
-        cursors = [_Cursor(self._connection) for _ in calls]
+        cursors = [take_cursor(self._connection, call.text) for _, call in calls]
         try:
             async with self._connection.pipeline():
                 for cursor, (bound, call) in zip(cursors, calls, strict=True):
                     await _send(cursor, bound, call)
                 for cursor, (bound, call) in zip(cursors, calls, strict=True):
                     answers.append(await _answer(cursor, bound, call, alone=False))
+                    give_back(cursor, call.text)
         except psycopg.Error as error:
             name = calls[min(len(answers), len(calls) - 1)][0].name
             translated = translate(error, name, read_only=bool(self._connection.read_only))
@@ -143,7 +145,7 @@ class TransactionSession(Session):
         declare = Call(b"DECLARE " + name + b" CURSOR FOR " + call.text, call.values, call.row_factory)
         fetch = Call(b"FETCH FORWARD %d FROM %s" % (FETCH_BATCH_SIZE, name), (), call.row_factory)
         try:
-            await _send(_Cursor(self._connection), bound, declare, prepare=False)
+            await _send(Cursor(self._connection), bound, declare, prepare=False)
             while rows := await self._fetch(bound, fetch):
                 for row in rows:
                     yield row
@@ -159,7 +161,7 @@ class TransactionSession(Session):
     async def _fetch(self, bound: BoundQuery, call: Call) -> list[Any]:
         if self.ended:
             raise BlockMisuse(f"{bound.name}: its transaction has ended")
-        cursor = _Cursor(self._connection)
+        cursor = Cursor(self._connection)
         await _send(cursor, bound, call, prepare=False)
         await cursor.wait_for_answer()
         return await _read(cursor, bound, call, lambda rows, _: rows, alone=False)  # type: ignore[no-any-return]
@@ -206,7 +208,7 @@ class PoolSession(Session):
             lease.over = True
             lease.release()
 
-    async def _run_anew(self, connection: AsyncConnection[Any], bound: BoundQuery, call: Call) -> Any:
+    async def _run_anew(self, connection: PooledConnection, bound: BoundQuery, call: Call) -> Any:
         """Prepare the statements again, after a migration has changed the result type of one."""
         try:
             await connection.execute("DEALLOCATE ALL")
@@ -259,20 +261,7 @@ class CachedSession(Session):
         return self._session.transaction()
 
 
-class _Cursor(AsyncRawCursor[Any]):
-    """A cursor that separates two steps: receiving the answer, where the server may refuse, and reading its rows."""
-
-    def __init__(self, connection: AsyncConnection[Any]) -> None:
-        super().__init__(connection, row_factory=tuple_row)
-
-    async def wait_for_answer(self) -> None:
-        """Inside a pipeline, receive the answer; outside, it has arrived. Raises the server's errors up to here."""
-        await self._fetch_pipeline()
-
-
-async def execute(
-    connection: AsyncConnection[Any], bound: BoundQuery, call: Call, *, tenant: UUID | None = None
-) -> Any:
+async def execute(connection: PooledConnection, bound: BoundQuery, call: Call, *, tenant: UUID | None = None) -> Any:
     """Run one call on a connection, for one user when there is a ``tenant``, and return its rows in the query's shape.
 
     The driver's errors pass through: the server refused the statement, or the connection was lost. Raises InvalidInput
@@ -280,15 +269,17 @@ async def execute(
     part of a transaction and may have written, else UnreadableValue or RowCountError.
     """
     alone = connection.pgconn.transaction_status == TransactionStatus.IDLE
-    cursor = _Cursor(connection)
+    cursor = take_cursor(connection, call.text, alone=alone)
     if tenant is None:
         await _send(cursor, bound, call, alone=alone)
     else:
         await _send_for(tenant, connection, cursor, bound, call)
-    return await _answer(cursor, bound, call, alone=alone)
+    answer = await _answer(cursor, bound, call, alone=alone)
+    give_back(cursor, call.text, alone=alone)
+    return answer
 
 
-async def _answer(cursor: _Cursor, bound: BoundQuery, call: Call, *, alone: bool) -> Any:
+async def _answer(cursor: Cursor, bound: BoundQuery, call: Call, *, alone: bool) -> Any:
     """What the query returns, once its answer has arrived; None without waiting for a query that returns nothing."""
     if bound.shape is not None:
         await cursor.wait_for_answer()
@@ -300,7 +291,7 @@ async def _answer(cursor: _Cursor, bound: BoundQuery, call: Call, *, alone: bool
 
 
 async def _read(
-    cursor: _Cursor, bound: BoundQuery, call: Call, shape: Callable[[Sequence[Any], str], Any], *, alone: bool
+    cursor: Cursor, bound: BoundQuery, call: Call, shape: Callable[[Sequence[Any], str], Any], *, alone: bool
 ) -> Any:
     """Read the rows of an answer that was received whole: an error here is never the server's."""
     try:
@@ -314,7 +305,7 @@ async def _read(
 
 
 async def _send(
-    cursor: _Cursor, bound: BoundQuery, call: Call, *, alone: bool = False, prepare: bool | None = None
+    cursor: Cursor, bound: BoundQuery, call: Call, *, alone: bool = False, prepare: bool | None = None
 ) -> None:
     try:
         await cursor.execute(call.text, call.values, prepare=prepare)
@@ -327,9 +318,7 @@ async def _send(
         await cursor.connection.close()
 
 
-async def _send_for(
-    tenant: UUID, connection: AsyncConnection[Any], cursor: _Cursor, bound: BoundQuery, call: Call
-) -> None:
+async def _send_for(tenant: UUID, connection: PooledConnection, cursor: Cursor, bound: BoundQuery, call: Call) -> None:
     """Send the user and the statement in one pipeline, which the server runs as one transaction without BEGIN."""
     try:
         async with connection.pipeline():

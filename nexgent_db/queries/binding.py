@@ -110,6 +110,7 @@ class BoundQuery:
         self.doc = inspect.getdoc(method)
         hints = get_type_hints(method, include_extras=True)
         self._parameters = tuple(_parameters(query, method, hints))
+        self._fills = tuple(parameter.fill for parameter in self._parameters)
         self._names = {parameter.name: place for place, parameter in enumerate(self._parameters)}
         self.result = _result_type(query, method, hints)
         self.shape = _SHAPES.get(query.cardinality)
@@ -124,7 +125,7 @@ class BoundQuery:
     def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """Check the arguments and put them in their places. Raises InvalidInput with the parameter's name."""
         arguments = self._arguments(args, kwargs)
-        filled = [parameter.fill(value) for parameter, value in zip(self._parameters, arguments, strict=True)]
+        filled = [fill(value) for fill, value in zip(self._fills, arguments, strict=True)]
         whole = False
         if (limit := self._limit) is not None and arguments[limit] is None:
             whole, filled[limit] = True, (MAX_LIST + 1,)
@@ -296,7 +297,8 @@ def _parameters(query: Query, method: Callable[..., object], hints: Mapping[str,
 
 @cache  # most arguments share a few annotations
 def _validator(annotation: Any) -> Callable[[Any], Any]:
-    return TypeAdapter[Any](annotation, config=ConfigDict(strict=True)).validate_python
+    # The adapter's own method would add to each argument what the check itself takes.
+    return TypeAdapter[Any](annotation, config=ConfigDict(strict=True)).validator.validate_python
 
 
 def _value_filler(name: str, annotation: Any, *, may_be_left_out: bool) -> Callable[[Any], tuple[Any, ...]]:

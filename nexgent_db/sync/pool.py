@@ -17,7 +17,6 @@ signal.
 
 from __future__ import annotations
 
-import select
 import threading
 import time
 from collections import deque
@@ -195,12 +194,14 @@ class ConnectionPool:
                 except DatabaseUnavailable:
                     if not self._step_back(slot):
                         raise  # no other connection is left to wait for
-            elif _is_alive(connection):
-                return connection
-            else:
-                slot.connection = None
-                connection.finish()
-                self._step_back(slot)
+                    continue
+            if not connection.closed:
+                connection.acquire()
+                if not connection.has_pending_bytes() or _still_works(connection):
+                    return connection
+            slot.connection = None
+            connection.finish()
+            self._step_back(slot)
 
     def _claim(self, lease: Lease) -> _Slot | None:
         """A free slot; None when the lease has to wait. Raises PoolExhausted, or the last failure to connect."""
@@ -402,26 +403,10 @@ class ConnectionPool:
         return connection
 
 
-def _is_alive(connection: PooledConnection) -> bool:
-    """Check an idle connection. Costs no round trip when it has nothing to read.
-
-    Pending bytes are a shutdown message or a notice; one round trip shows which.
-    """
-    if connection.closed:
-        return False
-    connection.acquire()
-    if not _readable(connection.fileno()):
-        return True
+def _still_works(connection: PooledConnection) -> bool:
+    """One round trip shows whether pending bytes are a notice, or the server's shutdown message."""
     limit_s, connection.limit_s = connection.limit_s, PROBE_S
     with suppress(psycopg.Error):
         connection.execute("")
     connection.limit_s = limit_s
     return connection.may_be_released()
-
-
-def _readable(descriptor: int) -> bool:
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(0))
-    return bool(select.select([descriptor], [], [], 0)[0])

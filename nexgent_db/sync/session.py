@@ -11,9 +11,8 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 import psycopg
-from psycopg import Connection, RawCursor
+from psycopg import RawCursor
 from psycopg.pq import TransactionStatus
-from psycopg.rows import tuple_row
 
 from nexgent_db.cache.batch import CacheTimestamp, changes_cached_rows
 from nexgent_db.errors import BlockMisuse, InvalidInput, SchemaChanged, translate
@@ -21,6 +20,8 @@ from nexgent_db.models.positions import AgentPosition
 from nexgent_db.models.trades import ResetResult, TradeResult
 from nexgent_db.queries.binding import BoundQuery, Call
 from nexgent_db.queries.unreadable import READ_FAILURES, read_failure
+from nexgent_db.sync.connection import PooledConnection
+from nexgent_db.sync.cursors import Cursor, give_back, take_cursor
 from nexgent_db.sync.pool import Lease
 
 FETCH_BATCH_SIZE: Final = 1000
@@ -88,7 +89,7 @@ class Session(ABC):
 class TransactionSession(Session):
     """The session of one transaction, on one connection, until the transaction ends."""
 
-    def __init__(self, connection: Connection[Any], around: TransactionSession | None = None) -> None:
+    def __init__(self, connection: PooledConnection, around: TransactionSession | None = None) -> None:
         self._connection = connection
         self.ended = False
         self.wrote_cached = False
@@ -116,13 +117,14 @@ class TransactionSession(Session):
             raise BlockMisuse("the transaction has ended")
         if any(changes_cached_rows(bound) for bound, _ in calls):
             self._note_change()
-        cursors = [_Cursor(self._connection) for _ in calls]
+        cursors = [take_cursor(self._connection, call.text) for _, call in calls]
         try:
             with self._connection.pipeline():
                 for cursor, (bound, call) in zip(cursors, calls, strict=True):
                     _send(cursor, bound, call)
                 for cursor, (bound, call) in zip(cursors, calls, strict=True):
                     answers.append(_answer(cursor, bound, call, alone=False))
+                    give_back(cursor, call.text)
         except psycopg.Error as error:
             name = calls[min(len(answers), len(calls) - 1)][0].name
             translated = translate(error, name, read_only=bool(self._connection.read_only))
@@ -144,7 +146,7 @@ class TransactionSession(Session):
         declare = Call(b"DECLARE " + name + b" CURSOR FOR " + call.text, call.values, call.row_factory)
         fetch = Call(b"FETCH FORWARD %d FROM %s" % (FETCH_BATCH_SIZE, name), (), call.row_factory)
         try:
-            _send(_Cursor(self._connection), bound, declare, prepare=False)
+            _send(Cursor(self._connection), bound, declare, prepare=False)
             while rows := self._fetch(bound, fetch):
                 for row in rows:
                     yield row
@@ -160,7 +162,7 @@ class TransactionSession(Session):
     def _fetch(self, bound: BoundQuery, call: Call) -> list[Any]:
         if self.ended:
             raise BlockMisuse(f"{bound.name}: its transaction has ended")
-        cursor = _Cursor(self._connection)
+        cursor = Cursor(self._connection)
         _send(cursor, bound, call, prepare=False)
         cursor.wait_for_answer()
         return _read(cursor, bound, call, lambda rows, _: rows, alone=False)  # type: ignore[no-any-return]
@@ -207,7 +209,7 @@ class PoolSession(Session):
             lease.over = True
             lease.release()
 
-    def _run_anew(self, connection: Connection[Any], bound: BoundQuery, call: Call) -> Any:
+    def _run_anew(self, connection: PooledConnection, bound: BoundQuery, call: Call) -> Any:
         """Prepare the statements again, after a migration has changed the result type of one."""
         try:
             connection.execute("DEALLOCATE ALL")
@@ -260,18 +262,7 @@ class CachedSession(Session):
         return self._session.transaction()
 
 
-class _Cursor(RawCursor[Any]):
-    """A cursor that separates two steps: receiving the answer, where the server may refuse, and reading its rows."""
-
-    def __init__(self, connection: Connection[Any]) -> None:
-        super().__init__(connection, row_factory=tuple_row)
-
-    def wait_for_answer(self) -> None:
-        """Inside a pipeline, receive the answer; outside, it has arrived. Raises the server's errors up to here."""
-        self._fetch_pipeline()
-
-
-def execute(connection: Connection[Any], bound: BoundQuery, call: Call, *, tenant: UUID | None = None) -> Any:
+def execute(connection: PooledConnection, bound: BoundQuery, call: Call, *, tenant: UUID | None = None) -> Any:
     """Run one call on a connection, for one user when there is a ``tenant``, and return its rows in the query's shape.
 
     The driver's errors pass through: the server refused the statement, or the connection was lost. Raises InvalidInput
@@ -279,15 +270,17 @@ def execute(connection: Connection[Any], bound: BoundQuery, call: Call, *, tenan
     part of a transaction and may have written, else UnreadableValue or RowCountError.
     """
     alone = connection.pgconn.transaction_status == TransactionStatus.IDLE
-    cursor = _Cursor(connection)
+    cursor = take_cursor(connection, call.text, alone=alone)
     if tenant is None:
         _send(cursor, bound, call, alone=alone)
     else:
         _send_for(tenant, connection, cursor, bound, call)
-    return _answer(cursor, bound, call, alone=alone)
+    answer = _answer(cursor, bound, call, alone=alone)
+    give_back(cursor, call.text, alone=alone)
+    return answer
 
 
-def _answer(cursor: _Cursor, bound: BoundQuery, call: Call, *, alone: bool) -> Any:
+def _answer(cursor: Cursor, bound: BoundQuery, call: Call, *, alone: bool) -> Any:
     """What the query returns, once its answer has arrived; None without waiting for a query that returns nothing."""
     if bound.shape is not None:
         cursor.wait_for_answer()
@@ -299,7 +292,7 @@ def _answer(cursor: _Cursor, bound: BoundQuery, call: Call, *, alone: bool) -> A
 
 
 def _read(
-    cursor: _Cursor, bound: BoundQuery, call: Call, shape: Callable[[Sequence[Any], str], Any], *, alone: bool
+    cursor: Cursor, bound: BoundQuery, call: Call, shape: Callable[[Sequence[Any], str], Any], *, alone: bool
 ) -> Any:
     """Read the rows of an answer that was received whole: an error here is never the server's."""
     try:
@@ -312,7 +305,7 @@ def _read(
         raise failure from failure.__cause__
 
 
-def _send(cursor: _Cursor, bound: BoundQuery, call: Call, *, alone: bool = False, prepare: bool | None = None) -> None:
+def _send(cursor: Cursor, bound: BoundQuery, call: Call, *, alone: bool = False, prepare: bool | None = None) -> None:
     try:
         cursor.execute(call.text, call.values, prepare=prepare)
     except UnicodeEncodeError:  # nothing was sent
@@ -324,7 +317,7 @@ def _send(cursor: _Cursor, bound: BoundQuery, call: Call, *, alone: bool = False
         cursor.connection.close()
 
 
-def _send_for(tenant: UUID, connection: Connection[Any], cursor: _Cursor, bound: BoundQuery, call: Call) -> None:
+def _send_for(tenant: UUID, connection: PooledConnection, cursor: Cursor, bound: BoundQuery, call: Call) -> None:
     """Send the user and the statement in one pipeline, which the server runs as one transaction without BEGIN."""
     try:
         with connection.pipeline():

@@ -15,6 +15,7 @@ import pytest_asyncio
 from nexgent_db import AsyncDatabase
 from nexgent_db.aio.cache import writer
 from nexgent_db.errors import DatabaseError
+from nexgent_db.models import SOL_MINT
 from nexgent_db.settings import Settings
 from tests.integration.aio.factories import Owner, funded_owner
 from tests.support.servers.valkey_server import ValkeyServer
@@ -112,6 +113,28 @@ async def test_unreadable_changes_are_left_to_outbox(db: AsyncDatabase, owner: O
         assert config is not None
         assert config.signals.min_score == 4
     await assert_right_again_from_the_cache(db, owner)
+
+
+async def test_row_changed_by_many_trades_is_read_once_with_its_last_version(db: AsyncDatabase, owner: Owner) -> None:
+    async with db.transaction() as tx:
+        await tx.trades.deposit(owner.deposit("9"))
+        for token in ("TokenA", "TokenB", "TokenC"):
+            await tx.trades.buy(owner.buy("1", "10", token=token))
+        sold = await tx.trades.sell(owner.sell("10", "2", token="TokenA"))
+        changes = await db.cache._writer.changes_of(tx._plain_session, 0)
+    assert changes is not None
+    rows = [(change.entity, change.token_address, change.deleted) for change, *_ in changes]
+    assert sorted(rows) == [
+        ("balance", SOL_MINT, False),
+        *(("balance", token, False) for token in ("TokenA", "TokenB", "TokenC")),
+        ("position", "TokenA", True),
+        ("position", "TokenB", False),
+        ("position", "TokenC", False),
+    ]
+    versions = [change.version for change, *_ in changes]
+    assert versions == sorted(versions)
+    of_sol = [balance for _, _, balance, _ in changes if balance is not None and balance.token_address == SOL_MINT]
+    assert of_sol == [balance for balance in sold.balances if balance.token_address == SOL_MINT]
 
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
