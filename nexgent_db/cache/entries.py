@@ -76,6 +76,21 @@ def entry_of(key: str, keys: CacheKeys) -> Entry | None:
     return None
 
 
+_DERIVED: Final = re.compile(
+    "(?:" + "|".join(each.pattern for each in (_POSITION, _CONFIG, _FLAG, _BALANCE, _SET)) + "|price:.+)"
+    f"(?:{FENCE}|{COMPLETE}|{LOAD_LEASE})?|watermark|scanner|statistics",
+    re.DOTALL,
+)
+
+
+def is_derived(key: str, keys: CacheKeys) -> bool:
+    """Is it a key that a reset deletes: what the cache knows of rows and prices?
+
+    All others stay: the epoch, locks and stored results, and the keys of other programs that use the same prefix.
+    """
+    return _DERIVED.fullmatch(key.removeprefix(keys.prefix)) is not None
+
+
 _KINDS: Final = (
     ("markers", re.compile(f".*(?:{FENCE}|{COMPLETE}|{LOAD_LEASE})", re.DOTALL)),
     ("positions", _POSITION),

@@ -59,7 +59,7 @@ assert LATEST_MS < FENCE_MS
 _LOWER_CASE: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 COORDINATION_PREFIXES: Final = ("signal_create:", "signal:", "idempotency:", "lock:")
-"""The prefixes of the keys that are no copies of rows: a reset leaves them."""
+"""The prefixes of the keys that are no copies of rows."""
 
 
 def lower_case(token_address: str) -> str:

@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from nexgent_db.aio.cache.servers import FAILURES
 from nexgent_db.cache.breaker import CacheUnavailable
 from nexgent_db.cache.codec import CLOSED
-from nexgent_db.cache.keys import COORDINATION_PREFIXES
+from nexgent_db.cache.entries import is_derived
 from nexgent_db.cache.scripts import script
 from nexgent_db.models.cache import DatabaseIdentity
 
@@ -156,11 +156,10 @@ class Epoch:
             await client.call("UNLINK", lease)
             return False
         client.clear_local()
-        spared = (*((keys.prefix + prefix).encode() for prefix in COORDINATION_PREFIXES), keys.epoch.encode())
         cursor = 0
         while True:
             cursor, names = await client.call("SCAN", cursor, "MATCH", keys.pattern, "COUNT", _SCAN_BATCH_SIZE)
-            deleted = [name for name in names if not name.startswith(spared)]
+            deleted = [name for name in names if is_derived(name.decode(errors="replace"), keys)]
             # A process that was stopped for longer than its lease must not delete the rows of the epoch after.
             if deleted and await client.run(script("unlink"), [keys.epoch], resetting, *deleted) != [b"done"]:
                 return False
