@@ -53,7 +53,7 @@ ALTER TABLE agent_transactions
     ADD CONSTRAINT agent_transactions_transaction_leg_check
     CHECK (transaction_leg >= 0),
     ADD CONSTRAINT agent_transactions_settled_dust_check
-    CHECK (abs(settled_dust) <= 0.00000001 AND settled_dust <> 0.0),
+    CHECK (abs(settled_dust) <= greatest(0.00000001, input_amount * 0.000000001) AND settled_dust <> 0.0),
     ADD CONSTRAINT agent_transactions_signal_id_fkey
     FOREIGN KEY (signal_id) REFERENCES trading_signals (id)
     ON UPDATE CASCADE ON DELETE SET NULL NOT VALID;

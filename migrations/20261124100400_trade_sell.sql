@@ -4,10 +4,12 @@
 -- fees, minus all SOL invested; the last sale realises the part that earlier take-profits have not realised. See
 -- 20261124100000_trade_steps and 20261124100350_close_position.
 --
--- up_to_dust: the position and the wallet may differ by 1e-8 tokens, as those that were computed with doubles do. A full
--- sale within 1e-8 of the position, and a take-profit that leaves at most 1e-9 of the position, or of what the wallet
--- really holds, close it. The balance becomes 0, and settled_dust says by how much the sale settled it.
--- A moon bag that exceeds the rest by at most 1e-6 is cut to it.
+-- up_to_dust: the position and the wallet may differ by dust, as those that were computed with doubles do: 1e-8 tokens, or
+-- 1e-14 of the tokens bought when that is more (a double has 53 bits, so a billion tokens are off by 1e-7), but never more
+-- than a billionth of what is sold. A full sale within dust of the position, and a take-profit that leaves at most a tenth
+-- of the dust in the position, or of what the wallet really holds, close it. The balance becomes 0, and settled_dust says
+-- by how much the sale settled it.
+-- A moon bag that exceeds the rest by at most 1e-6, or by dust, is cut to it.
 -- Locks: none on tables.
 -- Rollback loses: nothing.
 
@@ -49,6 +51,7 @@ DECLARE
     entry agent_transactions;
     held agent_positions;
     purchase agent_transactions;
+    dust numeric;
     left_over numeric;
     in_wallet numeric;
     moon_bag numeric;
@@ -74,20 +77,21 @@ BEGIN
     END IF;
     SELECT t.* INTO purchase FROM agent_transactions AS t WHERE t.id = held.purchase_transaction_id;
     left_over := held.remaining_amount - p_token_amount;
-    IF p_up_to_dust AND abs(left_over) <= 0.00000001 THEN
+    dust := greatest(0.00000001, least(held.purchase_amount * 0.00000000000001, p_token_amount * 0.000000001));
+    IF p_up_to_dust AND abs(left_over) <= dust THEN
         -- The wallet's lock keeps the balance as it is.
         SELECT b.balance INTO in_wallet
         FROM agent_balances AS b
         WHERE b.wallet_address = p_wallet_address AND b.token_address = p_token_address;
-        IF NOT p_is_take_profit OR least(left_over, in_wallet - p_token_amount) <= 0.000000001 THEN
+        IF NOT p_is_take_profit OR least(left_over, in_wallet - p_token_amount) <= dust / 10 THEN
             left_over := 0;
-            IF abs(p_token_amount - in_wallet) <= 0.00000001 THEN
+            IF abs(p_token_amount - in_wallet) <= dust THEN
                 settled_dust := nullif(p_token_amount - in_wallet, 0);
             END IF;
         END IF;
     END IF;
     moon_bag := coalesce(p_moon_bag_amount, held.moon_bag_amount);
-    IF moon_bag > left_over AND moon_bag <= left_over + 0.000001 THEN
+    IF moon_bag > left_over AND moon_bag <= left_over + greatest(0.000001, dust) THEN
         moon_bag := left_over;
     END IF;
     IF held.take_profit_levels_hit <> p_expected_levels_hit THEN

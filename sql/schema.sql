@@ -436,7 +436,7 @@ CREATE TABLE agent_transactions (
     CONSTRAINT agent_transactions_input_amount_check CHECK (input_amount > 0.0 AND input_amount <> 'NaN'::numeric),
     CONSTRAINT agent_transactions_output_amount_check CHECK (output_amount > 0.0 AND output_amount <> 'NaN'::numeric),
     CONSTRAINT agent_transactions_prices_check CHECK (input_price >= 0.0 AND input_price <> 'NaN'::numeric AND output_price >= 0.0 AND output_price <> 'NaN'::numeric),
-    CONSTRAINT agent_transactions_settled_dust_check CHECK (abs(settled_dust) <= 0.00000001 AND settled_dust <> 0.0),
+    CONSTRAINT agent_transactions_settled_dust_check CHECK (abs(settled_dust) <= GREATEST(0.00000001, input_amount * 0.000000001) AND settled_dust <> 0.0),
     CONSTRAINT agent_transactions_transaction_leg_check CHECK (transaction_leg >= 0),
     CONSTRAINT agent_transactions_agent_id_fkey FOREIGN KEY (agent_id) REFERENCES agents(id) ON UPDATE CASCADE ON DELETE CASCADE,
     CONSTRAINT agent_transactions_agent_id_wallet_address_fkey FOREIGN KEY (agent_id, wallet_address) REFERENCES agent_wallets(agent_id, wallet_address) ON UPDATE CASCADE ON DELETE CASCADE,
@@ -1742,6 +1742,7 @@ DECLARE
     entry agent_transactions;
     held agent_positions;
     purchase agent_transactions;
+    dust numeric;
     left_over numeric;
     in_wallet numeric;
     moon_bag numeric;
@@ -1767,20 +1768,21 @@ BEGIN
     END IF;
     SELECT t.* INTO purchase FROM agent_transactions AS t WHERE t.id = held.purchase_transaction_id;
     left_over := held.remaining_amount - p_token_amount;
-    IF p_up_to_dust AND abs(left_over) <= 0.00000001 THEN
+    dust := greatest(0.00000001, least(held.purchase_amount * 0.00000000000001, p_token_amount * 0.000000001));
+    IF p_up_to_dust AND abs(left_over) <= dust THEN
         -- The wallet's lock keeps the balance as it is.
         SELECT b.balance INTO in_wallet
         FROM agent_balances AS b
         WHERE b.wallet_address = p_wallet_address AND b.token_address = p_token_address;
-        IF NOT p_is_take_profit OR least(left_over, in_wallet - p_token_amount) <= 0.000000001 THEN
+        IF NOT p_is_take_profit OR least(left_over, in_wallet - p_token_amount) <= dust / 10 THEN
             left_over := 0;
-            IF abs(p_token_amount - in_wallet) <= 0.00000001 THEN
+            IF abs(p_token_amount - in_wallet) <= dust THEN
                 settled_dust := nullif(p_token_amount - in_wallet, 0);
             END IF;
         END IF;
     END IF;
     moon_bag := coalesce(p_moon_bag_amount, held.moon_bag_amount);
-    IF moon_bag > left_over AND moon_bag <= left_over + 0.000001 THEN
+    IF moon_bag > left_over AND moon_bag <= left_over + greatest(0.000001, dust) THEN
         moon_bag := left_over;
     END IF;
     IF held.take_profit_levels_hit <> p_expected_levels_hit THEN

@@ -263,7 +263,7 @@ class TakeProfitOrder(_PositionOrder):
     ``levels_hit`` is the number of levels that this sale serves. ``moon_bag_amount`` is the part of the remaining
     amount that take-profits do not sell; one that exceeds the rest by at most 1e-6 is cut to it. Refused when
     ``expected_levels_hit`` is given and differs from the position's count. With ``up_to_dust`` a sale that leaves at
-    most 1e-9 tokens of the position, or of what the wallet really holds, closes it as :class:`SellOrder` does.
+    most a tenth of the dust in the position, or of what the wallet really holds, closes it as :class:`SellOrder` does.
     """
 
     levels_hit: Counter = 1
@@ -301,9 +301,10 @@ class TakeProfitOrder(_PositionOrder):
 class SellOrder(_PositionOrder):
     """Sells all that remains of the open position, moon bag included, and closes it.
 
-    With ``up_to_dust`` the amount may differ from the position, and the wallet's balance from the amount, by at most
-    1e-8 tokens: sell what the wallet really holds. The balance becomes 0, and the transaction's ``settled_dust`` says
-    by how much the sale settled it.
+    With ``up_to_dust`` the amount may differ from the position, and the wallet's balance from the amount, by dust: at
+    most 1e-8 tokens, or 1e-14 of the tokens bought when that is more, but no more than a billionth of the amount. Sell
+    what the wallet really holds. The balance becomes 0, and the transaction's ``settled_dust`` says by how much the
+    sale settled it.
     """
 
     close_reason: CloseReason = "manual"

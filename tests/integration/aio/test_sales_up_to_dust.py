@@ -59,6 +59,26 @@ async def test_sale_up_to_dust_closes_position_and_empties_balance(
     assert await db.transactions.find_by_id(result.transaction.id) == result.transaction
 
 
+BILLION = Decimal(10**9)
+
+
+@pytest.mark.parametrize("off", ["-0.00001", "-0.0000003", "0.0000003", "0.00001"])
+async def test_dust_grows_with_tokens_bought(db: AsyncDatabase, off: str) -> None:
+    owner = await bought(db, str(BILLION), Decimal(off))
+    result = await db.trades.sell(owner.sell(str(BILLION), "2", up_to_dust=True))
+    assert result.transaction.settled_dust == -Decimal(off)
+    assert await balance_of(db, owner, TOKEN) == 0
+
+
+async def test_dust_is_never_more_than_billionth_of_what_is_sold(db: AsyncDatabase) -> None:
+    owner = await bought(db, str(BILLION))
+    await db.trades.take_profit(owner.take_profit(str(BILLION - 10), "3"))
+    await db.trades.burn(owner.burn("0.00000001000000001", TOKEN))  # 1e-14 of what was bought is 1e-5
+    with pytest.raises(InsufficientBalance):
+        await db.trades.sell(owner.sell("10", "2", up_to_dust=True))
+    assert await balance_of(db, owner, TOKEN) == Decimal("9.99999998999999999")
+
+
 async def test_tokens_beside_position_stay_in_wallet(db: AsyncDatabase) -> None:
     owner = await bought(db, "10", Decimal(5))
     result = await db.trades.sell(owner.sell("10", "2", up_to_dust=True))
