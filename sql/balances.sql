@@ -52,8 +52,9 @@ ORDER BY wallet_address
 LIMIT 10000; -- the caller's maximum
 
 -- name: list_ledger_differences :many
--- The balances of the wallet that are not the sum of the changes by its transactions; without errors there are none. Reads
--- the ledger of one wallet, so it ends in time on a database of any size; checks.sql has the same for all wallets.
+-- The balances of the wallet that are not the sum of the changes by its transactions, plus what they deviated by when the
+-- database was adopted; without errors there are none. Reads the ledger of one wallet, so it ends in time on a database of
+-- any size; checks.sql has the same for all wallets.
 -- check: order: the balances and the sums have each token once
 -- check: not null token_address: one of the two sides is there
 SELECT
@@ -79,6 +80,10 @@ FULL JOIN (
     WHERE t.wallet_address = :wallet_address
     GROUP BY e.token_address
 ) AS l ON l.token_address = b.token_address
-WHERE coalesce(b.balance, 0) <> coalesce(l.total, 0)
+LEFT JOIN adopted_deviations AS d
+    ON d.wallet_address = :wallet_address
+    AND d.token_address = coalesce(b.token_address, l.token_address)
+    AND d.figure = 'balance'
+WHERE coalesce(b.balance, 0) <> coalesce(l.total, 0) + coalesce(d.deviation, 0)
 ORDER BY token_address
 LIMIT :limit;

@@ -1,9 +1,9 @@
 -- Checks: rules that always hold. Each query returns the rows that break its rule; without errors it returns none.
--- Run them at any time: psql -f sql/checks.sql. The tests run them after each scenario. Rows that an adopted database
--- had before its adoption were not written by these trades and may break a rule.
+-- Run them at any time: psql -f sql/checks.sql. The tests run them after each scenario. What the rows of an adopted database
+-- deviated by is recorded in adopted_deviations and does not count: a row that is returned has changed since.
 
 -- name: balances_equal_their_ledger :many
--- Each balance is the sum of the changes by the wallet's transactions in that token.
+-- Each balance is the sum of the changes by the wallet's transactions in that token, plus its recorded deviation.
 -- check: order: transactions are grouped by wallet and token, and both are unique in agent_balances
 -- check: seq scan agent_balances: the check reads every balance
 -- check: seq scan agent_transactions: the check sums every transaction
@@ -26,7 +26,11 @@ FULL JOIN (
     WHERE t.wallet_address IS NOT NULL
     GROUP BY t.wallet_address, e.token_address
 ) AS l ON l.wallet_address = b.wallet_address AND l.token_address = b.token_address
-WHERE coalesce(b.balance, 0) <> coalesce(l.total, 0)
+LEFT JOIN adopted_deviations AS d
+    ON d.wallet_address = coalesce(b.wallet_address, l.wallet_address)
+    AND d.token_address = coalesce(b.token_address, l.token_address)
+    AND d.figure = 'balance'
+WHERE coalesce(b.balance, 0) <> coalesce(l.total, 0) + coalesce(d.deviation, 0)
 ORDER BY wallet_address, token_address
 LIMIT 100;
 
@@ -37,8 +41,11 @@ SELECT
     id,
     wallet_address,
     token_address
-FROM agent_positions
+FROM agent_positions AS p
 WHERE remaining_amount = 0
+    AND NOT EXISTS (
+        SELECT FROM adopted_deviations AS d WHERE d.row_id = p.id AND d.rule = 'positions_have_something_left'
+    )
 ORDER BY id
 LIMIT 100;
 
@@ -70,11 +77,22 @@ CROSS JOIN LATERAL (
         OR id = ANY(p.dca_transaction_ids::uuid[])
         OR id = ANY(p.take_profit_transaction_ids::uuid[])
 ) AS t
-WHERE p.purchase_amount <> t.bought
-    OR p.total_invested_sol <> t.invested_sol
-    OR p.remaining_amount <> t.bought - t.sold
-    OR p.proceeds_sol <> t.received_sol
-    OR p.realized_profit_sol <> t.realized_sol
+LEFT JOIN (
+    SELECT
+        row_id,
+        sum(deviation) FILTER (WHERE figure = 'purchase_amount') AS purchase_amount,
+        sum(deviation) FILTER (WHERE figure = 'total_invested_sol') AS total_invested_sol,
+        sum(deviation) FILTER (WHERE figure = 'remaining_amount') AS remaining_amount,
+        sum(deviation) FILTER (WHERE figure = 'proceeds_sol') AS proceeds_sol,
+        sum(deviation) FILTER (WHERE figure = 'realized_profit_sol') AS realized_profit_sol
+    FROM adopted_deviations
+    GROUP BY row_id
+) AS d ON d.row_id = p.id
+WHERE p.purchase_amount <> t.bought + coalesce(d.purchase_amount, 0)
+    OR p.total_invested_sol <> t.invested_sol + coalesce(d.total_invested_sol, 0)
+    OR p.remaining_amount <> t.bought - t.sold + coalesce(d.remaining_amount, 0)
+    OR p.proceeds_sol <> t.received_sol + coalesce(d.proceeds_sol, 0)
+    OR p.realized_profit_sol <> t.realized_sol + coalesce(d.realized_profit_sol, 0)
 ORDER BY p.id
 LIMIT 100;
 
@@ -85,6 +103,9 @@ SELECT
     p.id AS position_id
 FROM agent_historical_swaps AS s
 JOIN agent_positions AS p ON p.purchase_transaction_id = s.purchase_transaction_id
+WHERE NOT EXISTS (
+    SELECT FROM adopted_deviations AS d WHERE d.row_id = s.id AND d.rule = 'swaps_have_no_open_position'
+)
 ORDER BY s.id
 LIMIT 100;
 

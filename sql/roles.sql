@@ -170,7 +170,7 @@ BEGIN
             AND c.relname IN (
                 'users', 'api_keys', 'agents', 'agent_wallets', 'agent_balances', 'agent_balance_snapshots',
                 'agent_positions', 'agent_transactions', 'agent_historical_swaps', 'trading_signals',
-                'signal_executions', 'trade_requests', 'ledger_purges', 'cache_outbox', 'row_version_seq',
+                'signal_executions', 'trade_requests', 'ledger_purges', 'adopted_deviations', 'cache_outbox', 'row_version_seq',
                 '_yoyo_log', '_yoyo_migration', '_yoyo_version', 'yoyo_lock', '_nexgent_migration', '_nexgent_repair'
             )
             AND c.relowner <> 'nexgent_owner'::regrole
@@ -221,7 +221,7 @@ $$;
 
 REVOKE ALL ON
 users, api_keys, agents, agent_wallets, agent_balances, agent_balance_snapshots, agent_positions, agent_transactions,
-agent_historical_swaps, trading_signals, signal_executions, trade_requests, ledger_purges, cache_outbox
+agent_historical_swaps, trading_signals, signal_executions, trade_requests, ledger_purges, adopted_deviations, cache_outbox
 FROM public, nexgent_migrator, nexgent_app, nexgent_tenant, nexgent_worker, nexgent_readonly;
 REVOKE ALL ON SEQUENCE row_version_seq, trading_signals_id_seq
 FROM public, nexgent_migrator, nexgent_app, nexgent_tenant, nexgent_worker, nexgent_readonly;
@@ -246,6 +246,7 @@ ON agents TO nexgent_worker;
 -- Trading
 GRANT SELECT, INSERT, DELETE ON agent_wallets TO nexgent_app, nexgent_tenant;
 GRANT SELECT ON agent_wallets TO nexgent_worker;
+GRANT SELECT ON adopted_deviations TO nexgent_app, nexgent_tenant, nexgent_worker;
 GRANT SELECT
 ON agent_balances, agent_positions, agent_transactions, agent_historical_swaps, trade_requests
 TO nexgent_app, nexgent_tenant, nexgent_worker;
@@ -279,7 +280,7 @@ GRANT SELECT (id, user_id, name, key_prefix, scopes, created_at, expires_at, rev
 ON api_keys TO nexgent_readonly;
 GRANT SELECT ON
 agents, agent_wallets, agent_balances, agent_balance_snapshots, agent_positions, agent_transactions,
-agent_historical_swaps, trading_signals, signal_executions, trade_requests, ledger_purges, cache_outbox
+agent_historical_swaps, trading_signals, signal_executions, trade_requests, ledger_purges, adopted_deviations, cache_outbox
 TO nexgent_readonly;
 ALTER DEFAULT PRIVILEGES FOR ROLE nexgent_owner GRANT SELECT ON TABLES TO nexgent_readonly;
 
@@ -352,6 +353,7 @@ BEGIN
                 ('signal_executions', own_agent, NULL),
                 ('trade_requests', own_agent, NULL),
                 ('ledger_purges', own_agent, NULL),
+                ('adopted_deviations', own_agent, NULL),
                 (
                     'cache_outbox',
                     own_transaction,
@@ -364,7 +366,7 @@ BEGIN
             WHERE relname IN (
                 'users', 'api_keys', 'agents', 'trading_signals', 'agent_wallets', 'agent_balances',
                 'agent_balance_snapshots', 'agent_positions', 'agent_transactions', 'agent_historical_swaps',
-                'signal_executions', 'trade_requests', 'ledger_purges', 'cache_outbox'
+                'signal_executions', 'trade_requests', 'ledger_purges', 'adopted_deviations', 'cache_outbox'
             )
                 AND relnamespace = quote_ident(current_schema())::regnamespace
         ) AS v

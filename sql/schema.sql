@@ -344,6 +344,24 @@ CREATE TABLE agent_wallets (
 );
 CREATE UNIQUE INDEX agent_wallets_agent_id_wallet_type_key ON agent_wallets (agent_id, wallet_type);
 
+CREATE TABLE adopted_deviations (
+    id             uuid NOT NULL DEFAULT new_id(),
+    rule           text NOT NULL,
+    agent_id       uuid NOT NULL,
+    wallet_address character varying(44) NOT NULL,
+    token_address  character varying(255) NOT NULL,
+    row_id         uuid,
+    figure         text,
+    deviation      numeric(38,18),
+    CONSTRAINT adopted_deviations_pkey PRIMARY KEY (id),
+    CONSTRAINT adopted_deviations_figure_check CHECK ((figure IS NULL) = (deviation IS NULL)),
+    CONSTRAINT adopted_deviations_agent_id_wallet_address_fkey FOREIGN KEY (agent_id, wallet_address) REFERENCES agent_wallets(agent_id, wallet_address) ON UPDATE CASCADE ON DELETE CASCADE
+);
+CREATE INDEX adopted_deviations_wallet_address_agent_id_idx ON adopted_deviations (wallet_address, agent_id);
+COMMENT ON COLUMN adopted_deviations.deviation IS 'The row''s figure less what the ledger says; NULL where the row breaks a rule without figures.';
+COMMENT ON COLUMN adopted_deviations.row_id IS 'The position or swap; NULL for a balance.';
+COMMENT ON TABLE adopted_deviations IS 'What rows of an adopted database deviated by from a rule of sql/checks.sql.';
+
 CREATE TABLE agent_balance_snapshots (
     id                    uuid NOT NULL DEFAULT new_id(),
     agent_id              uuid NOT NULL,

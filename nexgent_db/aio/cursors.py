@@ -63,7 +63,7 @@ class CursorCache:
         self._count = 0
 
 
-def take_cursor(connection: PooledConnection, text: bytes, *, alone: bool = False) -> Cursor:
+def acquire_cursor(connection: PooledConnection, text: bytes, *, alone: bool = False) -> Cursor:
     """A cursor for one call of a query, ``alone`` outside of a transaction.
 
     What a cursor keeps depends on the session's settings, so a transaction that has changed one gets a new cursor.
@@ -72,8 +72,8 @@ def take_cursor(connection: PooledConnection, text: bytes, *, alone: bool = Fals
     return (connection.cursors.pop(text) if usable else None) or Cursor(connection)
 
 
-def give_back(cursor: Cursor, text: bytes, *, alone: bool = False) -> None:
-    """Keep the cursor for the next call, once the answer was read. A cursor that is not given back is simply gone."""
+def release_cursor(cursor: Cursor, text: bytes, *, alone: bool = False) -> None:
+    """Keep the cursor for the next call, once the answer was read. A cursor that is not released is simply gone."""
     connection = cursor.connection
     if alone or connection.has_first_settings():
         cursor.forget_answer()

@@ -14,7 +14,7 @@ from psycopg import AsyncRawCursor
 from psycopg.pq import TransactionStatus
 
 from nexgent_db.aio.connection import PooledConnection
-from nexgent_db.aio.cursors import Cursor, give_back, take_cursor
+from nexgent_db.aio.cursors import Cursor, acquire_cursor, release_cursor
 from nexgent_db.aio.pool import Lease
 from nexgent_db.cache.batch import CacheTimestamp, changes_cached_rows
 from nexgent_db.errors import BlockMisuse, InvalidInput, SchemaChanged, translate
@@ -116,14 +116,14 @@ class TransactionSession(Session):
             raise BlockMisuse("the transaction has ended")
         if any(changes_cached_rows(bound) for bound, _ in calls):
             self._note_change()
-        cursors = [take_cursor(self._connection, call.text) for _, call in calls]
+        cursors = [acquire_cursor(self._connection, call.text) for _, call in calls]
         try:
             async with self._connection.pipeline():
                 for cursor, (bound, call) in zip(cursors, calls, strict=True):
                     await _send(cursor, bound, call)
                 for cursor, (bound, call) in zip(cursors, calls, strict=True):
                     answers.append(await _answer(cursor, bound, call, alone=False))
-                    give_back(cursor, call.text)
+                    release_cursor(cursor, call.text)
         except psycopg.Error as error:
             name = calls[min(len(answers), len(calls) - 1)][0].name
             translated = translate(error, name, read_only=bool(self._connection.read_only))
@@ -269,13 +269,13 @@ async def execute(connection: PooledConnection, bound: BoundQuery, call: Call, *
     part of a transaction and may have written, else UnreadableValue or RowCountError.
     """
     alone = connection.pgconn.transaction_status == TransactionStatus.IDLE
-    cursor = take_cursor(connection, call.text, alone=alone)
+    cursor = acquire_cursor(connection, call.text, alone=alone)
     if tenant is None:
         await _send(cursor, bound, call, alone=alone)
     else:
         await _send_for(tenant, connection, cursor, bound, call)
     answer = await _answer(cursor, bound, call, alone=alone)
-    give_back(cursor, call.text, alone=alone)
+    release_cursor(cursor, call.text, alone=alone)
     return answer
 
 

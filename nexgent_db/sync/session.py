@@ -21,7 +21,7 @@ from nexgent_db.models.trades import ResetResult, TradeResult
 from nexgent_db.queries.binding import BoundQuery, Call
 from nexgent_db.queries.unreadable import READ_FAILURES, read_failure
 from nexgent_db.sync.connection import PooledConnection
-from nexgent_db.sync.cursors import Cursor, give_back, take_cursor
+from nexgent_db.sync.cursors import Cursor, acquire_cursor, release_cursor
 from nexgent_db.sync.pool import Lease
 
 FETCH_BATCH_SIZE: Final = 1000
@@ -117,14 +117,14 @@ class TransactionSession(Session):
             raise BlockMisuse("the transaction has ended")
         if any(changes_cached_rows(bound) for bound, _ in calls):
             self._note_change()
-        cursors = [take_cursor(self._connection, call.text) for _, call in calls]
+        cursors = [acquire_cursor(self._connection, call.text) for _, call in calls]
         try:
             with self._connection.pipeline():
                 for cursor, (bound, call) in zip(cursors, calls, strict=True):
                     _send(cursor, bound, call)
                 for cursor, (bound, call) in zip(cursors, calls, strict=True):
                     answers.append(_answer(cursor, bound, call, alone=False))
-                    give_back(cursor, call.text)
+                    release_cursor(cursor, call.text)
         except psycopg.Error as error:
             name = calls[min(len(answers), len(calls) - 1)][0].name
             translated = translate(error, name, read_only=bool(self._connection.read_only))
@@ -270,13 +270,13 @@ def execute(connection: PooledConnection, bound: BoundQuery, call: Call, *, tena
     part of a transaction and may have written, else UnreadableValue or RowCountError.
     """
     alone = connection.pgconn.transaction_status == TransactionStatus.IDLE
-    cursor = take_cursor(connection, call.text, alone=alone)
+    cursor = acquire_cursor(connection, call.text, alone=alone)
     if tenant is None:
         _send(cursor, bound, call, alone=alone)
     else:
         _send_for(tenant, connection, cursor, bound, call)
     answer = _answer(cursor, bound, call, alone=alone)
-    give_back(cursor, call.text, alone=alone)
+    release_cursor(cursor, call.text, alone=alone)
     return answer
 
 

@@ -22,6 +22,7 @@ from nexgent_db.migrations import Migrator
 from nexgent_db.models import SOL_MINT, SellOrder
 from tests.conftest import new_database
 from tests.support.builders.public_system import fill_as_public_system
+from tests.support.oracles.state import broken_rules
 from tests.support.servers.prisma import Rows, content, make_as_prisma_does
 
 AGENTS: Final = 25
@@ -138,6 +139,32 @@ def test_summaries_equal_positions_and_swaps(adopted: Adopted) -> None:
             assert db.performance.summarise(agent_id, wallet_address).realized_profit_sol == row[0]
 
 
+def test_checks_tell_recorded_deviations_from_new_ones(adopted: Adopted) -> None:
+    with psycopg.connect(adopted.url) as conn:
+        query = "SELECT figure, count(*) FROM adopted_deviations GROUP BY figure"
+        recorded: dict[str, int] = dict(conn.execute(query).fetchall())
+        assert recorded["balance"] > 50
+        assert recorded["remaining_amount"] > 10
+        assert broken_rules(adopted.url) == {}
+        assert check_ledger(adopted.url) == 0
+        for table, figure, rule in (
+            ("agent_balances", "balance", "balances_equal_their_ledger"),
+            ("agent_positions", "remaining_amount", "positions_equal_their_transactions"),
+        ):
+            one = f"(SELECT min(id::text)::uuid FROM {table} WHERE {figure} > 1)"
+            for change in ("-", "+"):
+                conn.execute(f"UPDATE {table} SET {figure} = {figure} {change} 1e-18 WHERE id = {one}".encode())
+                conn.commit()
+                assert {rule: len(rows) for rule, rows in broken_rules(adopted.url).items()} == (
+                    {rule: 1} if change == "-" else {}
+                )
+                assert check_ledger(adopted.url) == (change == "-" and figure == "balance")
+
+
+def check_ledger(url: str) -> int:
+    return CliRunner().invoke(app, ["ledger", "check", "--database-url", url]).exit_code
+
+
 def test_every_position_can_be_closed_with_exact_figures(adopted: Adopted) -> None:
     off = 0
     with Database(adopted.url) as db:
@@ -153,4 +180,5 @@ def test_every_position_can_be_closed_with_exact_figures(adopted: Adopted) -> No
             left = {each.token_address: each.balance for each in sold.balances}
             assert left[position.token_address] == 0
         assert db.positions.list_open() == []
+    assert broken_rules(adopted.url) == {}
     assert off > 50

@@ -116,7 +116,7 @@ def test_every_table_has_its_model(database_url: str) -> None:
     query = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename !~ 'yoyo|^nexgent|^_'"
     with psycopg.connect(database_url) as connection:
         tables = {name for (name,) in connection.execute(query)}
-    assert tables == {*ENTITIES, "trade_requests", "ledger_purges", "cache_outbox"}
+    assert tables == {*ENTITIES, "trade_requests", "ledger_purges", "adopted_deviations", "cache_outbox"}
 
 
 @pytest.mark.parametrize(

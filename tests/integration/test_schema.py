@@ -234,7 +234,7 @@ def test_every_default_id_is_made_by_new_id(connection: Connection[Any]) -> None
         " INNER JOIN pg_class AS c ON c.oid = d.adrelid"
         " WHERE a.atttypid = 'uuid'::regtype AND c.relname !~ '^_'"
     ).fetchall()
-    assert len(defaults) == 10
+    assert len(defaults) == 11
     assert {expression for _, expression in defaults} == {"new_id()"}
 
 

@@ -1,0 +1,1 @@
+DELETE FROM adopted_deviations;
