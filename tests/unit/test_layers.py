@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "_concurrency": set(),
     "resources": BASE,
+    "project": BASE,
     "keyring": BASE,
     "settings": BASE,
     "observe": BASE,
@@ -35,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sync": LIBRARY,
     "replay": {*LIBRARY, *FLAVOURS},
     "report": {*BASE, "schema", "contract", "queries.lexer"},
-    "cli": {*LIBRARY, *FLAVOURS, "resources", "contract", "migrations", "embedded", "replay", "report"},
+    "cli": {*LIBRARY, *FLAVOURS, "resources", "project", "contract", "migrations", "embedded", "replay", "report"},
     "__init__": {*LIBRARY, *FLAVOURS, "keyring"},
 }
 # Who may import what of other distributions that does I/O.
