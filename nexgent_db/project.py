@@ -17,14 +17,17 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from nexgent_db.errors import ConfigurationError
 
-__all__ = ["Project", "check_history_name"]
+__all__ = ["PACKAGE_HISTORY", "Project", "check_history_name"]
+
+PACKAGE_HISTORY: Final = "nexgent_db"
+"""The history of this package's own migrations."""
 
 _SECTION: Final = "[tool.nexgent-db]"
 _KEYS: Final = ("modules", "sql", "contract", "migrations", "ignore-drift")
@@ -47,9 +50,9 @@ class Project:
     ignore_drift: tuple[str, ...] = ()
 
     @classmethod
-    def find(cls, start: Path | None = None) -> Project:
+    def find(cls, start: Path | None = None, options: Mapping[str, object] = MappingProxyType({})) -> Project:
         """The project of ``start``, the working directory by default: of the nearest pyproject.toml with the section,
-        there or above. Without one, an empty project.
+        there or above. Without one, an empty project. ``options`` replace keys of the section.
 
         Raises ConfigurationError with file and key: a file that is not TOML, an unknown key, a malformed value.
         """
@@ -57,12 +60,11 @@ class Project:
         for place in (folder, *folder.parents):
             file = place / "pyproject.toml"
             if file.is_file() and (section := _section(file)) is not None:
-                return cls.read(file, section)
-        return cls()
+                return cls._read(file, {**section, **options})
+        return replace(cls._read(folder / "pyproject.toml", options), file=None)
 
     @classmethod
-    def read(cls, file: Path, section: Mapping[str, object]) -> Project:
-        """The project of this section of ``file``. Raises ConfigurationError as :meth:`find` does."""
+    def _read(cls, file: Path, section: Mapping[str, object]) -> Project:
         _ensure_known(file, section)
         modules = _texts(file, section, "modules")
         for module in modules:
@@ -90,6 +92,8 @@ def check_history_name(name: str) -> str:
             f"{name!r} cannot name a history of migrations: lower-case letters and digits with single underscores, at"
             f" most {_LONGEST_HISTORY} characters"
         )
+    if name == PACKAGE_HISTORY:
+        raise ConfigurationError(f"the history {name} is that of this package's own migrations: take another name")
     return name
 
 

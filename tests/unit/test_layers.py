@@ -14,7 +14,18 @@ PACKAGE = Path(nexgent_db.__file__).parent
 
 # What the modules of a package, or a module at the top, may import of nexgent_db. A new one has to be given its place.
 BASE = {"errors"}
-LIBRARY = {*BASE, "_concurrency", "settings", "models", "queries", "queries.lexer", "cache", "schema", "observe"}
+LIBRARY = {
+    *BASE,
+    "_concurrency",
+    "project",
+    "settings",
+    "models",
+    "queries",
+    "queries.lexer",
+    "cache",
+    "schema",
+    "observe",
+}
 FLAVOURS = {"aio", "sync"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -30,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "queries.lexer": set(),  # splits any SQL, that of migrations too: schema and migrations have it without models
     "contract": {*BASE, "resources", "models", "queries", "queries.lexer"},
     "schema": {*BASE, "resources", "models", "queries.lexer"},
-    "migrations": {*BASE, "resources", "settings", "schema", "queries.lexer"},
+    "migrations": {*BASE, "resources", "project", "settings", "schema", "queries.lexer"},
     "cache": {*BASE, "_concurrency", "models", "queries"},
     "aio": LIBRARY,
     "sync": LIBRARY,
