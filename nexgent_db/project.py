@@ -24,10 +24,21 @@ from typing import Final
 
 from nexgent_db.errors import ConfigurationError
 
-__all__ = ["PACKAGE_HISTORY", "Project", "check_history_name"]
+__all__ = ["LEDGER_TABLES", "PACKAGE_HISTORY", "Project", "check_history_name"]
 
 PACKAGE_HISTORY: Final = "nexgent_db"
 """The history of this package's own migrations."""
+LEDGER_TABLES: Final = frozenset(
+    {
+        "agent_balances",
+        "agent_positions",
+        "agent_transactions",
+        "agent_historical_swaps",
+        "trade_requests",
+        "ledger_purges",
+    }
+)
+"""The tables that only trades write: the roles of services have no right to."""
 
 _SECTION: Final = "[tool.nexgent-db]"
 _KEYS: Final = ("modules", "sql", "contract", "migrations", "ignore-drift")

@@ -34,6 +34,7 @@ from psycopg import errors as pg
 from nexgent_db.errors import InvalidInput, MigrationError
 from nexgent_db.migrations import connection as server
 from nexgent_db.migrations import history as tables
+from nexgent_db.migrations.dependents import broken_by
 from nexgent_db.migrations.files import Migration, history_of, read_folders
 from nexgent_db.migrations.history import MigrationHistory
 from nexgent_db.migrations.lock_report import LockReport, lock_reports
@@ -72,7 +73,8 @@ class PlannedMigration:
     """What ``migrate()`` would send for one migration, with its timeouts. ``sql`` is sent as one simple query.
 
     A timeout of None is the server's own; 0 means no timeout. ``preflight``: the file is also sent before all others,
-    in a read-only transaction.
+    in a read-only transaction. ``breaks``: the objects that it drops or changes although an object of others depends on
+    them, as ``drops column agents.name: view report depends on it``.
     """
 
     name: str
@@ -82,6 +84,7 @@ class PlannedMigration:
     lock_timeout_s: float | None
     statement_timeout_s: float | None
     preflight: bool
+    breaks: tuple[str, ...] = ()
 
 
 class Migrator:
@@ -173,6 +176,9 @@ class Migrator:
         Also raises MigrationError for what ``migrate()`` would refuse.
         """
         folder, recorded = self._read()
+        planned = to_apply(folder, recorded, to)
+        with server.connect(self._conninfo) as conn, server.translated(conn):
+            breaks = broken_by(conn, folder, planned)
         return [
             PlannedMigration(
                 m.id,
@@ -182,8 +188,9 @@ class Migrator:
                 (limits := self._limits.of(m.up))["lock_timeout"],
                 limits["statement_timeout"],
                 m.preflight and number > 0,
+                breaks.get(m.id, ()),
             )
-            for number, m in enumerate(to_apply(folder, recorded, to))
+            for number, m in enumerate(planned)
         ]
 
     def lock_report(self, copy: str, to: str | None = None) -> list[LockReport]:
@@ -207,8 +214,9 @@ class Migrator:
 
     # --- Writing --------------------------------------------------------------------------------
 
-    def migrate(self, to: str | None = None) -> list[str]:
+    def migrate(self, to: str | None = None, *, only: Collection[str] | None = None) -> list[str]:
         """Applies the pending migrations, up to and including ``to``; returns their names, none when none is pending.
+        With ``only``, those of these names: for a copy of a database that has no others.
 
         Each migration is a transaction of its own, so those before a failing one stay. A pending file that declares
         ``-- preflight: true`` also runs before all of them, in a read-only transaction: an error there stops the run
@@ -221,7 +229,7 @@ class Migrator:
         or neither); DatabaseUnavailable or AuthenticationFailed when it was never reached.
         """
         folder, recorded = self._read()
-        if not to_apply(folder, recorded, to):
+        if not to_apply(folder, recorded, to, only):
             if unrecorded(folder, recorded):
                 self._record_if_allowed(folder)
             return []
@@ -229,7 +237,7 @@ class Migrator:
             runner.ensure_internal_schema_updated()
             self._record_assumed(folder, runner)
             # Another migrator may have applied some while this one waited for the lock.
-            todo = to_apply(folder, tables.read(lock), to)
+            todo = to_apply(folder, tables.read(lock), to, only)
             for migration in todo[1:]:
                 if migration.preflight:
                     runner.run_preflight(migration)

@@ -8,7 +8,7 @@ Every contradiction between the two is a :class:`HistoryProblem`, and stops the 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -106,11 +106,14 @@ def unrecorded(folder: Sequence[Migration], history: MigrationHistory) -> list[M
     return [m for m in folder if m.hash in history.applied and history.applied[m.hash].checksum is None]
 
 
-def to_apply(folder: Sequence[Migration], history: MigrationHistory, to: str | None) -> list[Migration]:
-    """The pending migrations, up to and including ``to``. Raises MigrationError for a problem or an unknown ``to``."""
+def to_apply(
+    folder: Sequence[Migration], history: MigrationHistory, to: str | None, only: Collection[str] | None = None
+) -> list[Migration]:
+    """The pending migrations, up to and including ``to``, of all or of ``only`` these. Raises MigrationError for a
+    problem or an unknown ``to``."""
     _ensure_no_problems(problems(folder, history))
     last = len(folder) - 1 if to is None else _position(folder, to)
-    return [m for m in folder[: last + 1] if m.hash not in history.applied]
+    return [m for m in folder[: last + 1] if m.hash not in history.applied and (only is None or m.id in only)]
 
 
 def to_rollback(

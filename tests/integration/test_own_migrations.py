@@ -169,3 +169,45 @@ def test_last_rolled_back_is_the_services_table_that_refers_to_ours(fresh_databa
     both = Migrator(fresh_database_url, migrations={"alerts": folder})
     both.migrate()
     assert both.rollback() == ["alerts/0001_alerts"]
+
+
+def test_plan_names_what_a_migration_would_break(empty_database: str, three: Path, tmp_path: Path) -> None:
+    put(
+        three,
+        "0004_d",
+        "CREATE TABLE d (n int, m int, o int, k int, CONSTRAINT d_key UNIQUE (n));\nCREATE VIEW v AS SELECT k FROM d;",
+    )
+    own = tmp_path / "own"
+    put(
+        own,
+        "0001_e",
+        "CREATE TABLE e (n int CONSTRAINT e_fkey REFERENCES d (n));\nCREATE VIEW w AS SELECT m + 1 AS p FROM d;\n"
+        "CREATE FUNCTION f() RETURNS bigint BEGIN ATOMIC SELECT count(*) FROM a; END;",
+    )
+    both = migrator(empty_database, three, own=own)
+    both.migrate()
+    put(three, "0005_x", "ALTER TABLE d ALTER COLUMN n TYPE bigint, ALTER o TYPE bigint, ALTER m SET DATA TYPE bigint;")
+    put(
+        three, "0006_y", "ALTER TABLE d DROP CONSTRAINT d_key, DROP COLUMN o;\nDROP VIEW v;\nDROP TABLE IF EXISTS a, b;"
+    )
+    put(three, "0007_z", "DO $$ BEGIN DROP TABLE d; END $$;")
+    assert [(each.name, each.breaks) for each in both.plan()] == [
+        ("0005_x", ("changes the type of column d.m: view w depends on it",)),
+        (
+            "0006_y",
+            (
+                "drops constraint d.d_key: constraint e_fkey on table e depends on it",
+                "drops table a: function f() depends on it",
+            ),
+        ),
+        (
+            "0007_z",
+            (
+                "drops table d: constraint e_fkey on table e depends on it",
+                "drops table d: view w depends on it",
+            ),
+        ),
+    ]
+    with pytest.raises(MigrationError, match="0005_x.sql:1: cannot alter type of a column used by a view") as caught:
+        both.migrate()
+    assert "view w" in caught.value.details
