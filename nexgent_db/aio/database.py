@@ -15,7 +15,7 @@ from uuid import UUID
 from weakref import ReferenceType, ref
 
 import psycopg
-from psycopg import IsolationLevel
+from psycopg import AsyncConnection, IsolationLevel
 from psycopg.pq import TransactionStatus
 
 from nexgent_db._concurrency import async_caller
@@ -72,6 +72,20 @@ class AsyncTransaction(Repositories):
     def _is_of(self, database: AsyncDatabase, caller: object) -> bool:
         """Is this an open transaction of ``database`` that ``caller`` was the last to use?"""
         return self._database is database and not self._plain_session.ended and self._connection.last_caller is caller
+
+    @property
+    def connection(self) -> AsyncConnection[tuple[object, ...]]:
+        """The transaction's connection, for what psycopg can do besides statements: COPY, a cursor of your own.
+
+        It bypasses names, hooks, checked arguments and this package's errors: its own are psycopg's, until one leaves
+        the transaction. The tenant's row-level security holds, and the cache follows what is written here; for that
+        the transaction's changes are read before its COMMIT. Do not commit, roll back, close or keep it, and leave its
+        settings as they are. Raises BlockMisuse after the end of the transaction.
+        """
+        if self._plain_session.ended:
+            raise BlockMisuse("the transaction has ended")
+        self._plain_session.expect_changes()
+        return self._connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncTransaction]:

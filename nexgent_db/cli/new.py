@@ -54,9 +54,7 @@ def _own_folder(history: str | None) -> Path | None:
     if history is None and len(migrations) > 1:
         raise InvalidInput("history", f"there are {', '.join(migrations)}: say which with --history")
     if history is not None and history not in migrations:
-        raise InvalidInput(
-            "history", f"no folder has the history {history!r}: there is {', '.join(migrations) or 'none'}"
-        )
+        raise InvalidInput("history", f"no history is called {history!r}: there is {', '.join(migrations) or 'none'}")
     for name, folder in migrations.items():
         if history in (None, name):
             folder.mkdir(parents=True, exist_ok=True)

@@ -136,7 +136,7 @@ def to_rollback(
     if to is not None:
         target = folder[_position(folder, to)]
         if target not in done:
-            where = "" if target.hash not in history.applied else f" in the history {only}"
+            where = "" if target.hash not in history.applied else f" in {only}"
             raise MigrationError(f"cannot roll back to {to}: it is not applied{where}")
         todo = done[: done.index(target)]
     else:

@@ -37,7 +37,7 @@ def ensure_release_schema(
     for migration in applied:
         history, _, name = migration.name.rpartition("/")
         histories.setdefault(history, {})[name] = migration.checksum
-    _ensure_equal(_checksums(data_dir("migrations")), histories.get("", {}))
+    _ensure_equal(_package_checksums(), histories.get("", {}))
     for history, folder in migrations.items():
         try:
             if not (here := _checksums(folder)):
@@ -75,6 +75,10 @@ def naming_migration(error: SchemaNotReady) -> SchemaNotReady:
 
 
 @cache
+def _package_checksums() -> dict[str, str]:
+    return _checksums(data_dir("migrations"))
+
+
 def _checksums(directory: Path) -> dict[str, str]:
     """The checksum of every migration of the folder, by name."""
     return {

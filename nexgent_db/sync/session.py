@@ -102,7 +102,7 @@ class TransactionSession(Session):
         if self.ended:
             raise BlockMisuse(f"{bound.name}: its transaction has ended")
         if changes_cached_rows(bound):
-            self._note_change()
+            self.expect_changes()
         try:
             return execute(self._connection, bound, call)
         except psycopg.Error as error:
@@ -116,8 +116,13 @@ class TransactionSession(Session):
         if self.ended:
             raise BlockMisuse("the transaction has ended")
         if any(changes_cached_rows(bound) for bound, _ in calls):
+<<<<<<< HEAD
             self._note_change()
         cursors = [take_cursor(self._connection, call.text) for _, call in calls]
+=======
+            self.expect_changes()
+        cursors = [_Cursor(self._connection) for _ in calls]
+>>>>>>> 54a3a09 (Prove, list, explain and report a service's queries; statements without a file, and the transaction's connection)
         try:
             with self._connection.pipeline():
                 for cursor, (bound, call) in zip(cursors, calls, strict=True):
@@ -132,11 +137,12 @@ class TransactionSession(Session):
                 self._connection.close()
             raise translated from error
 
-    def _note_change(self) -> None:
+    def expect_changes(self) -> None:
+        """Read the changes of cached rows before the COMMIT, here and in the transactions around."""
         if not self.wrote_cached:
             self.wrote_cached = True
             if self._around is not None:
-                self._around._note_change()
+                self._around.expect_changes()
 
     def stream(self, bound: BoundQuery, call: Call) -> Generator[Any, None, None]:
         """Fetch rows from a server-side cursor, FETCH_BATCH_SIZE at a time. Raises BlockMisuse, DatabaseError."""

@@ -75,7 +75,7 @@ def test_rollback_undoes_what_was_applied_last(empty_database: str, three: Path,
     assert both.rollback(to="0001_a") == ["alerts/0001_alerts", "0002_b"]
     with pytest.raises(MigrationError, match="no history is called 'audit': there is alerts, nexgent_db"):
         both.rollback(history="audit")
-    with pytest.raises(MigrationError, match="cannot roll back to 0001_a: it is not applied in the history alerts"):
+    with pytest.raises(MigrationError, match="cannot roll back to 0001_a: it is not applied in alerts"):
         both.rollback(to="0001_a", history="alerts")
 
 

@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": BASE,
     "queries": {*BASE, "resources", "models", "queries.lexer"},
     "queries.lexer": set(),  # splits any SQL, that of migrations too: schema and migrations have it without models
-    "contract": {*BASE, "resources", "models", "queries", "queries.lexer"},
+    "contract": {*BASE, "resources", "project", "models", "queries", "queries.lexer"},
     "schema": {*BASE, "resources", "models", "queries.lexer"},
     "migrations": {*BASE, "resources", "project", "settings", "schema", "queries.lexer"},
     "cache": {*BASE, "_concurrency", "models", "queries"},
@@ -55,6 +55,7 @@ IO_LIBRARIES = {"psycopg", "psycopg_pool", "redis", "yoyo", "typer", "rich", "as
 MAY_DO: dict[str, set[str]] = {
     "errors.translation": {"psycopg"},  # its errors become ours
     "settings": {"psycopg"},  # libpq parses connection strings
+    "queries.adhoc": {"psycopg"},  # dict_row, Jsonb
     "queries.binding": {"psycopg"},  # Jsonb
     "queries.rows": {"psycopg"},  # its cursor's columns
     "queries.unreadable": {"psycopg"},  # its loaders, to find the column at fault
