@@ -35,6 +35,7 @@ from nexgent_db.contract import (
     compare,
     compare_offline,
     explain,
+    fill_own_tables,
     read,
     render,
     seed,
@@ -96,6 +97,8 @@ def run(
         if plans or write:
             if where.embedded:
                 seed(connection)
+                for table in fill_own_tables(connection, report.queries):
+                    typer.echo(f"{table} cannot be filled: its plans are those of an empty table", err=True)
             found = explain(connection, report.queries)
     problems = [*report.problems, *functions.problems, *(found.problems if found and plans else ())]
     committed = contract or ContractFile.of_package()

@@ -13,7 +13,7 @@ import typer
 from nexgent_db.cli.check import migrated
 from nexgent_db.cli.project import current
 from nexgent_db.cli.sources import sources
-from nexgent_db.contract import CheckedQuery, Plan, Plans, check, described, explain, render, seed
+from nexgent_db.contract import CheckedQuery, Plan, Plans, check, described, explain, fill_own_tables, render, seed
 from nexgent_db.errors import ConfigurationError, SchemaNotReady
 from nexgent_db.report import ShownPlan, ShownQuery, Subject, page, step_of
 from nexgent_db.schema.introspect import read_catalog
@@ -42,10 +42,11 @@ def run(
         found = check(connection, sources(current()))
         if found.problems:
             raise SchemaNotReady(f"{len(found.problems)} problems with the queries: nexgent-db check shows them")
+        schema = read_catalog(connection)
         if where.embedded:
             seed(connection)
+            fill_own_tables(connection, found.queries)
         plans = explain(connection, found.queries)
-        schema = read_catalog(connection)
     contract = json.loads(render(found.queries, plans.indexes))
     queries = described([checked.source for checked in found.queries], contract)
     shown = [

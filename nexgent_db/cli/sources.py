@@ -34,4 +34,5 @@ def contract_of(project: Project) -> ContractFile | None:
 def known_contracts(project: Project) -> dict[str, Any]:
     """The lines of both contracts, as far as they exist."""
     found = [read(), read(project.contract) if project.contract else None]
-    return {"queries": [line for contract in found if contract for line in contract["queries"]]}
+    lines = [contract.get("queries") for contract in found if contract]
+    return {"queries": [line for each in lines if isinstance(each, list) for line in each]}

@@ -14,6 +14,7 @@ from nexgent_db.contract._check import check
 from nexgent_db.contract._checked import CheckedColumn, CheckedQuery, CheckedVariant, Report
 from nexgent_db.contract._described import Argument, NamedQuery, Result, described
 from nexgent_db.contract._file import ContractFile, compare, compare_offline, contract_path, read, render
+from nexgent_db.contract._fill import fill_own_tables
 from nexgent_db.contract._functions import FunctionReport, check_functions
 from nexgent_db.contract._older import check_older
 from nexgent_db.contract._own import own_sources
@@ -46,6 +47,7 @@ __all__ = [
     "contract_path",
     "described",
     "explain",
+    "fill_own_tables",
     "indexes_of",
     "nodes",
     "own_sources",

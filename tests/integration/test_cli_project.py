@@ -79,6 +79,24 @@ def test_check_proves_own_queries_and_writes_their_contract(service: Service, mi
         assert "nexgent-db check --plans --write" in again.stdout
 
 
+def test_plans_of_own_queries_are_those_of_large_tables(service: Service) -> None:
+    done = run("check", "--plans", "--write")
+    assert done.exit_code == 0, (done.output, done.exception)
+    indexes = {
+        line["query"]: line["indexes"]
+        for line in json.loads(service.contract.read_text())["queries"]
+        if "indexes" in line
+    }
+    assert indexes[f"{service.name}.list_by_agent"] == [f"{service.name}_agent_id_idx"]
+    path = service.migrations / "20270101000000_create_alerts.sql"
+    path.write_text(
+        path.read_text().replace(f"CREATE INDEX {service.name}_agent_id_idx ON {service.name} (agent_id);", "")
+    )
+    done = run("check", "--plans")
+    assert done.exit_code == 1
+    assert f"seq scan  {service.name}/sql/{service.name}.sql:" in done.output, done.output
+
+
 def test_offline_check_needs_no_server_and_sees_new_migrations(service: Service, migrated: str) -> None:
     assert run("check", "--write", "--database-url", migrated).exit_code == 0
     unreachable = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
