@@ -4,6 +4,7 @@ A service's own repositories begin here: ``Repository`` and ``query``, used with
 """
 
 from nexgent_db.aio.repositories.base import Repository
+from nexgent_db.queries.adhoc import Executed
 from nexgent_db.queries.own import query
 
-__all__ = ["Repository", "query"]
+__all__ = ["Executed", "Repository", "query"]

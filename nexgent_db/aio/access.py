@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from nexgent_db.aio.repositories.agents import AgentRepository
@@ -22,6 +22,7 @@ from nexgent_db.aio.repositories.users import UserRepository
 from nexgent_db.aio.repositories.wallets import WalletRepository
 from nexgent_db.aio.session import Session
 from nexgent_db.errors import InvalidInput
+from nexgent_db.queries.adhoc import AdHocQuery, Executed, ad_hoc, caller_name
 
 R = TypeVar("R", bound=Repository)
 
@@ -55,6 +56,25 @@ class Repositories:
         """
         _ensure_repository(repository)
         return repository(self._own_session)
+
+    def execute(
+        self, sql: str, parameters: Mapping[str, object] | None = None, *, name: str | None = None
+    ) -> Awaitable[Executed]:
+        """Send one statement, ``execute("DELETE FROM alerts WHERE id = :id", {"id": 1})``: the escape hatch for what no
+        named query can say. Returns its rows as dicts, and their number or that of the changed rows.
+
+        It runs as a named query does: pooled and committed at once or in the transaction, for the tenant, with hooks,
+        and the cache following what it changes of agents, balances and positions. Its name in pg_stat_activity and
+        hooks is ``execute.`` and ``name``, by default module and function of the caller. Nothing proves its types, no
+        list is bounded, and a statement without RETURNING answers with its count alone.
+
+        Raises InvalidInput before anything is sent: for text that is not one statement, for a parameter that is
+        unknown, missing or a float; else what queries raise.
+        """
+        return self._execute(ad_hoc(sql, name or caller_name()), parameters or {})
+
+    async def _execute(self, statement: AdHocQuery, parameters: Mapping[str, object]) -> Executed:
+        return statement.answer(await self._own_session.run(statement, statement.call_with(parameters)))
 
 
 def _ensure_repository(candidate: object) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from nexgent_db.aio.repositories.base import Repository
@@ -22,6 +24,6 @@ class _Migrations(Repository, sql="migrations"):
         ...
 
 
-async def assert_schema(session: Session) -> None:
-    """In one round trip. Raises SchemaNotReady."""
-    ensure_release_schema(await _Migrations(session).list_applied(_MOST))
+async def assert_schema(session: Session, migrations: Mapping[str, Path]) -> None:
+    """In one round trip, those of a service's folders too. Raises SchemaNotReady."""
+    ensure_release_schema(await _Migrations(session).list_applied(_MOST), migrations)

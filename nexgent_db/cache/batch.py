@@ -209,16 +209,22 @@ class Batch:
 # --- Statements that concern the cache -----------------------------------------------------------
 
 _CHANGES_CACHED_ROWS: Final = re.compile(
-    r"\b(?:(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+(?:agents|agent_balances|agent_positions)"
-    r"|DELETE\s+FROM\s+(?:users|agent_wallets)|(?:trade_\w+|record_prices|change_wallet_address)_v[0-9]+)\b"
+    r"""
+    \b(?:
+        (?:INSERT\s+INTO|MERGE\s+INTO|UPDATE|DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?)\s+(?:ONLY\s+)?(?:"?\w+"?\s*\.\s*)?
+            "?(?:agents|agent_balances|agent_positions)"?
+        | DELETE\s+FROM\s+(?:ONLY\s+)?(?:"?\w+"?\s*\.\s*)?"?(?:users|agent_wallets)"?
+        | (?:trade_\w+|record_prices|change_wallet_address)_v[0-9]+
+    )(?!\w)
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
-_KNOWN: Final[dict[str, bool]] = {}
 
 
 def changes_cached_rows(bound: BoundQuery) -> bool:
     """Can the statement change cached rows, directly or by a cascade?"""
-    known = _KNOWN.get(bound.name)
+    known = bound.changes_cached_rows
     if known is None:
         text = bound.query.statement(frozenset(bound.query.parameters)).text
-        known = _KNOWN[bound.name] = _CHANGES_CACHED_ROWS.search(text) is not None
+        known = bound.changes_cached_rows = _CHANGES_CACHED_ROWS.search(text) is not None
     return known

@@ -73,7 +73,7 @@ def adopt(
         if applied.issuperset(names):
             typer.echo(f"already adopted: {len(names)} migrations, up to {names[-1]}")
             return
-        expected = catalog_after(names[-1], scratch)
+        expected = catalog_after(names, scratch)
         ignored = list[Difference]()
 
         def verify(conn: psycopg.Connection[object]) -> None:

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
-from nexgent_db.cli import adopt, cache, check, ledger, migrations, new, plan, queries, replay, report, roles, schema
+from nexgent_db.cli import adopt, cache, check, ledger, new, plan, queries, replay, report, roles, schema
+from nexgent_db.cli import migrations as migrations_
+from nexgent_db.cli.project import Contract, MigrationFolders, Modules, ProjectFolder, Sql, choose
 from nexgent_db.cli.show import one_line, printable_lines
 from nexgent_db.errors import NexgentError
 
@@ -24,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they would show local variables, and so passwords
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (migrations, plan, new, replay, check, schema, queries, report, adopt, roles, ledger, cache):
+for command in (migrations_, plan, new, replay, check, schema, queries, report, adopt, roles, ledger, cache):
     command.register(app)
 
 
@@ -42,8 +44,13 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    project: ProjectFolder = None,
+    modules: Modules = None,
+    sql: Sql = None,
+    migrations: MigrationFolders = None,
+    contract: Contract = None,
 ) -> None:
-    pass
+    choose(project, modules, sql, migrations, contract)
 
 
 def main() -> None:

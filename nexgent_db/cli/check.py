@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import tarfile
 import tempfile
@@ -19,8 +20,11 @@ from rich.text import Text
 
 from nexgent_db.aio.repositories.base import Repository
 from nexgent_db.cli import target
+from nexgent_db.cli.project import current
+from nexgent_db.cli.sources import contract_of, service_sources
 from nexgent_db.cli.target import Target
 from nexgent_db.contract import (
+    ContractFile,
     Plans,
     Problem,
     Report,
@@ -30,14 +34,16 @@ from nexgent_db.contract import (
     check_older,
     compare,
     compare_offline,
-    contract_path,
     explain,
+    fill_own_tables,
     read,
     render,
     seed,
+    shown_path,
 )
 from nexgent_db.embedded import postgres
 from nexgent_db.errors import ConfigurationError
+from nexgent_db.project import Project
 from nexgent_db.settings import Settings
 
 __all__ = ["migrated", "register"]
@@ -69,28 +75,42 @@ def run(
 
     The command ignores DATABASE_URL: it uses a freshly migrated database on a temporary server, or the one that
     --database-url names. It reads only the catalog there, rolls all work back, and executes no query and no function.
+    In a service it proves the service's queries too; the contract file, and what --against reads, are then its own.
     """
-    sources = all_sources(Repository)
+    project = current()
+    ours, own, contract = all_sources(Repository), service_sources(project), contract_of(project)
     if offline:
-        _finish(compare_offline(sources, read()), as_json, f"{len(sources)} queries are as in {contract_path().name}")
+        problems = compare_offline(ours, read())
+        if contract is not None:
+            problems += compare_offline(own, read(contract.path), contract)
+        names = "contract.json" if contract is None else f"contract.json and {shown_path(contract.path)}"
+        _finish(problems, as_json, f"{len(ours) + len(own)} queries are as in {names}")
         return
     with migrated(database_url) as where, psycopg.connect(where.settings.conninfo, autocommit=True) as connection:
         if against is not None:
-            broken = _older(connection, against)
+            broken = _older(connection, against, project)
             _finish(broken, as_json, f"every query of {against} still works on these migrations")
             return
-        report = check(connection, sources)
+        report = check(connection, [*ours, *own])
         functions = check_functions(connection)
         found: Plans | None = None
         if plans or write:
             if where.embedded:
                 seed(connection)
+                for table in fill_own_tables(connection, report.queries):
+                    typer.echo(f"{table} cannot be filled: its plans are those of an empty table", err=True)
             found = explain(connection, report.queries)
     problems = [*report.problems, *functions.problems, *(found.problems if found and plans else ())]
+    committed = contract or ContractFile.of_package()
+    of_package = [each for each in report.queries if not each.source.own]
+    of_service = [each for each in report.queries if each.source.own]
     if not problems and write:
-        contract_path().write_text(render(report.queries, found.indexes if found else {}))
-    elif not problems:
-        problems = compare(report.queries, read())
+        mine = of_service if contract is not None else of_package
+        _write(committed.path, render(mine, found.indexes if found else {}, committed))
+    elif not problems and contract is not None:
+        problems = compare(of_service, read(contract.path), contract)
+    if not problems and (contract is not None or not write):
+        problems = compare(of_package, read())
     variants = sum(len(query.variants) for query in report.queries)
     version = report.server_version // 10000
     _finish(
@@ -101,6 +121,13 @@ def run(
         _details(report, found),
         functions.functions,
     )
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
 
 
 @contextmanager
@@ -117,23 +144,32 @@ def migrated(database_url: str | None) -> Iterator[Target]:
         yield where
 
 
-def _older(connection: psycopg.Connection[Any], revision: str) -> list[Problem]:
-    """The problems of another revision's queries on this database."""
+def _older(connection: psycopg.Connection[Any], revision: str, project: Project) -> list[Problem]:
+    """The problems of another revision's queries on this database: a service's own, else this package's."""
+    if project.file is None or not project.sql:
+        return _older_of(connection, revision, Path.cwd(), "sql")
+    root = project.file.parent
+    folders = [os.path.relpath(folder, root) for folder in project.sql]
+    return [problem for folder in folders for problem in _older_of(connection, revision, root, folder)]
+
+
+def _older_of(connection: psycopg.Connection[Any], revision: str, root: Path, folder: str) -> list[Problem]:
     with tempfile.TemporaryDirectory() as place:
-        _unpack(revision, Path(place))
-        return check_older(connection, Path(place), f"{revision}:sql")
+        _unpack(revision, root, folder, Path(place))
+        return check_older(connection, Path(place), f"{revision}:{folder}")
 
 
-def _unpack(revision: str, place: Path) -> None:
+def _unpack(revision: str, root: Path, folder: str, place: Path) -> None:
     if revision.startswith("-"):
         raise ConfigurationError(f"{revision} is not a git revision")
-    done = subprocess.run(["git", "archive", revision, "--", "sql"], capture_output=True, check=False)
+    command = ["git", "archive", revision, "--", folder]
+    done = subprocess.run(command, cwd=root, capture_output=True, check=False)
     if done.returncode:
         raise ConfigurationError(f"git archive {revision}: {done.stderr.decode(errors='replace').strip()}")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         for member in archive:  # by name: extractall has its safe filter from Python 3.11.4 on only
             path = Path(member.name)
-            if path.parent == Path("sql") and (content := archive.extractfile(member)) is not None:
+            if path.parent == Path(folder) and (content := archive.extractfile(member)) is not None:
                 (place / path.name).write_bytes(content.read())
 
 

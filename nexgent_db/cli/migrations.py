@@ -55,13 +55,17 @@ def rollback(
     to: Annotated[
         str | None, typer.Option(metavar="ID", help="Roll back all that were applied after this one.")
     ] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Only those of this history: nexgent_db, or one of the service's."),
+    ] = None,
     as_json: Json = False,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Roll back the last migrations. The head of each file says what a rollback loses."""
+    """Roll back the migrations that were applied last. The head of each file says what a rollback loses."""
     progress = Progress()
     with reporting({"undone": progress.done}, as_json), target.opened(database_url) as database:
-        undone = _migrator(database, progress).rollback(count, to=to)
+        undone = _migrator(database, progress).rollback(count, to=to, history=history)
     if not as_json:
         typer.echo(f"{len(undone)} migrations undone" if undone else "nothing to do: no migration is applied after it")
 
@@ -86,7 +90,7 @@ def repair(
 
 
 def _migrator(database: target.Target, progress: Progress) -> Migrator:
-    return Migrator(database.settings.conninfo, on_step=progress.step, on_message=progress.message)
+    return target.migrator(database.settings.conninfo, progress.step, progress.message)
 
 
 # --- Status -------------------------------------------------------------------------------------
@@ -99,7 +103,7 @@ def status(as_json: Json = False, database_url: DatabaseUrl = None) -> None:
     it was applied, or is out of order; or an INVALID index.
     """
     with target.opened(database_url) as database:
-        migrator = Migrator(database.settings.conninfo)
+        migrator = target.migrator(database.settings.conninfo)
         states = migrator.status()
         invalid = migrator.invalid_indexes()
     pending = sum(state.applied_at is None for state in states)
@@ -149,6 +153,7 @@ def _show_problems(found: list[HistoryProblem], invalid: list[str]) -> None:
 def _status_object(state: MigrationStatus) -> dict[str, Any]:
     return {
         "name": state.name,
+        "history": state.history,
         "applied_at": None if state.applied_at is None else state.applied_at.isoformat(),
         "known": state.known,
         "problem": None if state.problem is None else _problem_object(state.problem),

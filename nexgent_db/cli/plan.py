@@ -9,9 +9,9 @@ import typer
 from nexgent_db.cli import target
 from nexgent_db.cli.machine import Json, print_json
 from nexgent_db.cli.schema import Scratch, empty_database
-from nexgent_db.cli.show import show_table
+from nexgent_db.cli.show import one_line, show_table
 from nexgent_db.cli.target import DatabaseUrl
-from nexgent_db.migrations import LockReport, Migrator, PlannedMigration, TableLock
+from nexgent_db.migrations import LockReport, PlannedMigration, TableLock
 
 __all__ = ["register"]
 
@@ -33,11 +33,13 @@ def plan(
 ) -> None:
     """Print exactly the SQL that migrate would send, with its timeouts. Writes nothing.
 
+    A migration that drops or changes what an object of others depends on, such as a service's view, says so: PostgreSQL
+    will refuse it.
     With --locks, print the lock report instead: the tables that each migration locks, and whether reads or trades wait,
     as observed on a copy of the schema without rows. A lock is held until its migration ends.
     """
     with target.opened(database_url) as database:
-        migrator = Migrator(database.settings.conninfo)
+        migrator = target.migrator(database.settings.conninfo)
         planned = migrator.plan(to)
         reports = list[LockReport]()
         if locks and planned:
@@ -49,9 +51,14 @@ def plan(
         typer.echo("-- nothing to do")
     elif locks:
         _show_locks(reports)
+        for each in planned:
+            for text in each.breaks:
+                typer.echo(f"{each.name} breaks: {one_line(text)}")
     else:
         for number, each in enumerate(planned, start=1):
             typer.echo(f"-- [{number}/{len(planned)}] {each.name}: {_how(each)}")
+            for text in each.breaks:
+                typer.echo(f"-- breaks: {one_line(text)}")
             typer.echo(each.sql if each.sql.endswith("\n") else f"{each.sql}\n")
 
 
@@ -109,6 +116,7 @@ def _as_object(planned: PlannedMigration, reports: list[LockReport]) -> dict[str
         "lock_timeout_s": planned.lock_timeout_s,
         "statement_timeout_s": planned.statement_timeout_s,
         "preflight": planned.preflight,
+        "breaks": list(planned.breaks),
         "sql": planned.sql,
     }
     for each in reports:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 from decimal import Decimal
-from functools import cache
 from typing import Annotated, Any, Final
 
 import psycopg
@@ -14,19 +13,20 @@ from rich.console import Console
 from rich.syntax import Syntax
 from rich.text import Text
 
-from nexgent_db.aio.repositories.base import Repository
 from nexgent_db.cli import target
 from nexgent_db.cli.explain import explain as explain_query
+from nexgent_db.cli.project import current
 from nexgent_db.cli.show import show_table
+from nexgent_db.cli.sources import contract_of, known_contracts, sources
 from nexgent_db.cli.statistics import QueryStatistics, Statistics, read_statistics
 from nexgent_db.cli.target import DatabaseUrl
-from nexgent_db.contract import NamedQuery, Source, all_sources, compare_offline, described, read, shown_path
+from nexgent_db.contract import NamedQuery, Source, compare_offline, described, read, shown_path
 from nexgent_db.errors import InvalidInput, translate
 
 __all__ = ["register"]
 
 _CLOSE: Final = 5
-_queries = typer.Typer(help="The named queries of sql/: list them, show one, explain one.", no_args_is_help=True)
+_queries = typer.Typer(help="The named queries, a service's too: list, show, explain, count.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As in queries list: positions.find_by_id.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -40,7 +40,8 @@ def register(app: typer.Typer) -> None:
 @_queries.command(name="list")
 def list_(as_json: AsJson = False) -> None:
     """List every query: its name, cardinality, place and promise. Needs no database."""
-    queries = described(list(_sources().values()), read())
+    project = current()
+    queries = described(sources(project), known_contracts(project))
     if as_json:
         typer.echo(json.dumps({"queries": [_brief(query) for query in queries]}, ensure_ascii=False))
         return
@@ -58,7 +59,8 @@ def show(name: Name, as_json: AsJson = False) -> None:
     Types, tables and indexes come from the committed contract, which make contract proves.
     """
     source, query = _found(name)
-    stale = compare_offline([source], _only(read(), name))
+    contract = contract_of(current()) if source.own else None
+    stale = compare_offline([source], _only(read(contract.path if contract else None), name), contract)
     if as_json:
         typer.echo(json.dumps(_whole(query), ensure_ascii=False))
     else:
@@ -101,7 +103,7 @@ def stats(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
     The variants of a query are counted together; a stream counts only its opening. Only members of pg_read_all_stats
     see the statements of other roles.
     """
-    queries = [source.query for source in _sources().values()]
+    queries = [source.query for source in sources(current())]
     with target.opened(database_url) as where:
         try:
             with psycopg.connect(where.settings.conninfo, autocommit=True) as connection:
@@ -114,23 +116,18 @@ def stats(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
         _show_statistics(found)
 
 
-@cache
-def _sources() -> dict[str, Source]:
-    """Every query by name, in order; read once."""
-    return {source.query.qualified_name: source for source in all_sources(Repository)}
-
-
 def _found(name: str) -> tuple[Source, NamedQuery]:
     """The query of this name. Raises InvalidInput with the nearest names if there is none."""
-    sources = _sources()
-    if name not in sources:
-        near = difflib.get_close_matches(name, sources, _CLOSE, 0.6)
-        near += [each for each in sources if name and name.rpartition(".")[2] == each.rpartition(".")[2]]
+    project = current()
+    by_name = {source.query.qualified_name: source for source in sources(project)}
+    if name not in by_name:
+        near = difflib.get_close_matches(name, by_name, _CLOSE, 0.6)
+        near += [each for each in by_name if name and name.rpartition(".")[2] == each.rpartition(".")[2]]
         advice = ", ".join(list(dict.fromkeys(near))[:_CLOSE])
         hint = f"there is {advice}" if advice else "nexgent-db queries list has them all"
         raise InvalidInput("NAME", f"no query is called {name[:100]!r}: {hint}")
-    (query,) = described([sources[name]], read())
-    return sources[name], query
+    (query,) = described([by_name[name]], known_contracts(project))
+    return by_name[name], query
 
 
 def _only(contract: dict[str, Any] | None, name: str) -> dict[str, Any] | None:

@@ -10,9 +10,10 @@ from typing import Annotated
 import psycopg
 import typer
 
-from nexgent_db.aio.repositories.base import Repository
 from nexgent_db.cli.check import migrated
-from nexgent_db.contract import CheckedQuery, Plan, Plans, all_sources, check, described, explain, render, seed
+from nexgent_db.cli.project import current
+from nexgent_db.cli.sources import sources
+from nexgent_db.contract import CheckedQuery, Plan, Plans, check, described, explain, fill_own_tables, render, seed
 from nexgent_db.errors import ConfigurationError, SchemaNotReady
 from nexgent_db.report import ShownPlan, ShownQuery, Subject, page, step_of
 from nexgent_db.schema.introspect import read_catalog
@@ -38,13 +39,14 @@ def run(
     plans are those of large tables, or the one that --database-url names, where it reads only catalog and statistics.
     """
     with migrated(database_url) as where, psycopg.connect(where.settings.conninfo, autocommit=True) as connection:
-        found = check(connection, all_sources(Repository))
+        found = check(connection, sources(current()))
         if found.problems:
             raise SchemaNotReady(f"{len(found.problems)} problems with the queries: nexgent-db check shows them")
+        schema = read_catalog(connection)
         if where.embedded:
             seed(connection)
+            fill_own_tables(connection, found.queries)
         plans = explain(connection, found.queries)
-        schema = read_catalog(connection)
     contract = json.loads(render(found.queries, plans.indexes))
     queries = described([checked.source for checked in found.queries], contract)
     shown = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.text import Text
 
 from nexgent_db.cli import target
+from nexgent_db.cli.project import current
 from nexgent_db.cli.show import one_line, printable
 from nexgent_db.cli.target import DatabaseUrl
 from nexgent_db.embedded import postgres
-from nexgent_db.errors import NexgentError, SchemaNotReady, translate
-from nexgent_db.migrations import Migrator
+from nexgent_db.errors import InvalidInput, NexgentError, SchemaNotReady, translate
 from nexgent_db.resources import data_dir
 from nexgent_db.schema.catalog import Catalog
 from nexgent_db.schema.ddl import render
@@ -56,20 +56,23 @@ def schema(
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to this file instead of stdout.")] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; fail when the package's sql/schema.sql differs.")
+        bool,
+        typer.Option("--check", help="Write nothing; fail when FILE, or the package's sql/schema.sql, differs."),
     ] = False,
 ) -> None:
-    """Write the schema as SQL: each table with its columns, constraints, indexes and comments.
+    """Write the schema as SQL: each table with its columns, constraints, indexes and comments; a service's too.
 
     The command ignores DATABASE_URL: it uses a temporary server, freshly migrated, or the database of --database-url.
     The text is the same on PostgreSQL 15 to 18, except for the body of new_id().
     """
+    if check and out is None and current().migrations:
+        raise InvalidInput("check", "name the service's file: --out FILE --check")
     if database_url is not None:
         text = render(catalog_of(Settings.from_url(database_url.strip()).conninfo))
     else:
-        text = _HEAD + render(catalog_after(None, None))
+        text = _head() + render(catalog_after(None, None))
     if check:
-        _ensure_fresh(text)
+        _ensure_fresh(text, out)
     elif out is not None:
         out.write_text(text, encoding="utf-8")
     else:
@@ -77,39 +80,60 @@ def schema(
 
 
 _HEAD = """\
--- What all migrations together make, table by table. Written by `make schema`, never by hand.
--- Nothing reads this file but people: the migrations make the schema, and `make check` compares.
+-- What all migrations together make, table by table. Written by {command}, never by hand.
+-- Nothing reads this file but people: the migrations make the schema, and {check} compares.
 
 """
 
 
-def _ensure_fresh(text: str) -> None:
-    path = data_dir("sql") / "schema.sql"
+def _head() -> str:
+    if current().migrations:
+        return _HEAD.format(command="`nexgent-db schema --out`", check="`nexgent-db schema --check --out`")
+    return _HEAD.format(command="`make schema`", check="`make check`")
+
+
+def _ensure_fresh(text: str, out: Path | None) -> None:
+    path = out or data_dir("sql") / "schema.sql"
+    name, remedy = (str(out), f"nexgent-db schema --out {out}") if out else ("sql/schema.sql", "make schema")
     committed = path.read_text(encoding="utf-8") if path.is_file() else ""
     if committed != text:
         lines = difflib.unified_diff(
-            committed.splitlines(), text.splitlines(), "sql/schema.sql", "the migrations", lineterm="", n=1
+            committed.splitlines(), text.splitlines(), name, "the migrations", lineterm="", n=1
         )
         typer.echo("\n".join(lines))
-        raise SchemaNotReady("sql/schema.sql is not what the migrations make: run make schema")
+        raise SchemaNotReady(f"{name} is not what the migrations make: run {remedy}")
 
 
 def drift(
     scratch: Scratch = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Pass over this object, as the command names it; ignore-drift of the pyproject.toml remembers it.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the differences as one JSON object.")] = False,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Compare the database with a fresh one of the same migrations. Exit code 0: equal; 1: different; 2: not
     comparable.
 
-    Reads only, without locks. Each difference comes with the statement that repairs it. Owners, grants, row-level
+    Reads only, without locks. Each difference comes with the statement that repairs it; what something else made, such
+    as another tool's table, is never dropped. Owners, grants, row-level
     security and objects of extensions are not compared.
     """
     try:
         with target.opened(database_url) as database:
-            last = _last_applied(database.settings.conninfo)
+            applied = _applied(database.settings.conninfo)
             actual = catalog_of(database.settings.conninfo)
-        found = differences(catalog_after(last, scratch), actual)
+        last = applied[-1]
+        ignored = {*current().ignore_drift, *(ignore or ())}
+        found = [
+            each
+            for each in differences(catalog_after(applied, scratch), actual)
+            if ignored.isdisjoint((each.name, f"{each.kind} {each.name}"))
+        ]
     except NexgentError as error:
         typer.echo(f"nexgent-db: {one_line(str(error))}", err=True)
         raise typer.Exit(2) from None
@@ -123,8 +147,9 @@ def drift(
         raise typer.Exit(1)
 
 
-def _last_applied(conninfo: str) -> str:
-    states = Migrator(conninfo).status()
+def _applied(conninfo: str) -> list[str]:
+    """The names of the applied migrations, in order. Raises SchemaNotReady unless they are the first of each folder."""
+    states = target.migrator(conninfo).status()
     applied = [state for state in states if state.applied_at is not None]
     if not applied:
         raise SchemaNotReady(
@@ -132,10 +157,12 @@ def _last_applied(conninfo: str) -> str:
         )
     if unknown := [state.name for state in applied if not state.known]:
         raise SchemaNotReady(f"the database is newer than this release, which does not know {', '.join(unknown)}")
-    if applied != states[: len(applied)]:
-        missing = [state.name for state in states[: states.index(applied[-1])] if state.applied_at is None]
-        raise SchemaNotReady(f"not applied, but older than {applied[-1].name}, which is: {', '.join(missing)}")
-    return applied[-1].name
+    for history in dict.fromkeys(state.history for state in applied):
+        of_it = [state for state in states if state.history == history]
+        last = max(at for at, state in enumerate(of_it) if state.applied_at is not None)
+        if missing := [state.name for state in of_it[:last] if state.applied_at is None]:
+            raise SchemaNotReady(f"not applied, but older than {of_it[last].name}, which is: {', '.join(missing)}")
+    return [state.name for state in applied]
 
 
 # --- Catalogs -----------------------------------------------------------------------------------
@@ -147,10 +174,10 @@ def catalog_of(conninfo: str) -> Catalog:
         return read_catalog(conn)
 
 
-def catalog_after(last: str | None, scratch: str | None) -> Catalog:
-    """The catalog after the migrations up to ``last`` (None: all), on a temporary server or on ``scratch``."""
+def catalog_after(names: Collection[str] | None, scratch: str | None) -> Catalog:
+    """The catalog after these migrations (None: all), on a temporary server or on ``scratch``."""
     with empty_database(scratch) as conninfo:
-        Migrator(conninfo).migrate(to=last)
+        target.migrator(conninfo).migrate(only=names)
         return catalog_of(conninfo)
 
 

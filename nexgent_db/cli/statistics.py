@@ -23,6 +23,7 @@ from nexgent_db.queries.statement import Query
 __all__ = ["QueryStatistics", "Statistics", "read_statistics"]
 
 _EXTENSION: Final = "pg_stat_statements"
+_AD_HOC: Final = "execute."
 # A sent statement opens with the name line; a stream sends its statement after DECLARE CURSOR.
 _NAMED: Final = re.compile(r"\s*(?:DECLARE\s.*?\sFOR\s+)?-- name: (?P<name>\w+\.\w+) :\w+\n", re.DOTALL)
 _VALUE: Final = re.compile(
@@ -68,7 +69,8 @@ class QueryStatistics:
 
 @dataclass(slots=True)
 class Statistics:
-    """Our queries that ran, by total time, longest first; those that never ran; named queries of other releases."""
+    """Our queries and the service's that ran, and the statements of ``execute()``, by total time, longest first; those
+    that never ran; named queries of other releases."""
 
     since: datetime | None
     ran: list[QueryStatistics] = field(default_factory=list)
@@ -107,10 +109,11 @@ def read_statistics(connection: psycopg.Connection[Any], queries: Iterable[Query
             query.blocks_hit += hit
             query.blocks_read += read
     statistics.ran = sorted(
-        (each for name, each in counted.items() if name in names.ours), key=lambda each: (-each.total_ms, each.name)
+        (each for name, each in counted.items() if name in names.ours or name.startswith(_AD_HOC)),
+        key=lambda each: (-each.total_ms, each.name),
     )
     statistics.never_ran = [name for name in names.ours if name not in counted]
-    statistics.unknown = sorted(counted.keys() - set(names.ours))
+    statistics.unknown = sorted(name for name in counted.keys() - set(names.ours) if not name.startswith(_AD_HOC))
     return statistics
 
 

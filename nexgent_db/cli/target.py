@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
+from nexgent_db.cli import project
 from nexgent_db.embedded import EmbeddedServerError, default_root, postgres, valkey
 from nexgent_db.migrations import MessageCallback, Migrator, StepCallback
 from nexgent_db.settings import Settings, check_redis_url
 from nexgent_db.sync.database import Database
 
-__all__ = ["DatabaseUrl", "RedisUrl", "Target", "ensure_migrated", "migrate", "opened"]
+__all__ = ["DatabaseUrl", "RedisUrl", "Target", "ensure_migrated", "migrate", "migrator", "opened"]
 
 DatabaseUrl = Annotated[
     str | None,
@@ -72,11 +73,16 @@ def opened(database_url: str | None, redis_url: str | None = None, *, with_cache
 def migrate(
     target: Target, on_step: StepCallback | None = None, on_message: MessageCallback | None = None
 ) -> list[str]:
-    """Apply pending migrations; return their names."""
-    return Migrator(target.settings.conninfo, on_step=on_step, on_message=on_message).migrate()
+    """Apply pending migrations, a service's too; return their names."""
+    return migrator(target.settings.conninfo, on_step, on_message).migrate()
+
+
+def migrator(conninfo: str, on_step: StepCallback | None = None, on_message: MessageCallback | None = None) -> Migrator:
+    """The migrator of this package's folder and the service's."""
+    return Migrator(conninfo, migrations=project.current().migrations, on_step=on_step, on_message=on_message)
 
 
 def ensure_migrated(target: Target) -> None:
     """Raise SchemaNotReady for another schema, which could round figures, or make a query fail half-way."""
-    with Database(target.without_cache) as db:
+    with Database(target.without_cache, migrations=project.current().migrations) as db:
         db.assert_schema()

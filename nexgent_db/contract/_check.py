@@ -12,6 +12,7 @@ from nexgent_db.contract._catalog import ServerCatalog, read_catalog
 from nexgent_db.contract._checked import CheckedColumn, CheckedQuery, CheckedVariant, Report
 from nexgent_db.contract._expressions import Parameter
 from nexgent_db.contract._findings import FieldsSeen, Findings
+from nexgent_db.contract._nodes import Node
 from nexgent_db.contract._nullability import Analysis
 from nexgent_db.contract._parameters import check_literals, check_parameters
 from nexgent_db.contract._result import Shown, check_result, shown_columns
@@ -20,6 +21,7 @@ from nexgent_db.contract._server import Described, Refused, Server
 from nexgent_db.contract._source import Source
 from nexgent_db.contract._tables import Tables
 from nexgent_db.contract._writes import check_writes
+from nexgent_db.project import LEDGER_TABLES
 from nexgent_db.queries.statement import Statement
 
 __all__ = ["check"]
@@ -133,6 +135,8 @@ class _QueryCheck:
         check_parameters(self.findings, statement, types, tree)
         check_writes(self.findings, statement, tree, known)
         check_literals(self.findings, statement, tree)
+        if self.source.own:
+            self.ledger(tree)
         rows = check_cardinality(self.findings, tree, scope, has_rows=bool(columns))
         bound = self.source.bound
         if bound is not None and self.source.query.cardinality in RETURNS_ROWS and columns:
@@ -144,6 +148,17 @@ class _QueryCheck:
             rows,
             *self.tables.of(tree),
         )
+
+    def ledger(self, tree: Node) -> None:
+        """Report the ledger's tables that a service's query writes. Functions that it calls have their own rights."""
+        for table in sorted(self.tables.written_by(tree) & LEDGER_TABLES):
+            self.findings.report(
+                "ledger",
+                self.findings.word_place(table),
+                f"rows of {table} written by a service's query",
+                "that only trades write them: the roles of services have no right to",
+                "use a trade, or a table of your own",
+            )
 
     def as_sent(
         self, statement: Statement, types: list[int], columns: list[Described]

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
 
 from nexgent_db.contract._source import Source
 from nexgent_db.models.base import Input
@@ -156,14 +157,29 @@ def _signature(bound: BoundQuery) -> str:
     """``PositionRepository.find_by_id(position_id: UUID) -> AgentPosition | None``; several lines if it is long."""
     signature = inspect.signature(bound.method)
     arguments = [
-        f"{each.name}: {each.annotation}{_default(each.default)}" for each in list(signature.parameters.values())[1:]
+        f"{each.name}: {_shown(each.annotation)}{_default(each.default)}"
+        for each in list(signature.parameters.values())[1:]
     ]
     called = bound.method.__qualname__.rpartition("<locals>.")[2]
-    result = signature.return_annotation
+    result = _shown(signature.return_annotation)
     line = f"{called}({', '.join(arguments)}) -> {result}"
     if len(line) <= _WIDTH:
         return line
     return f"{called}(\n" + "".join(f"    {each},\n" for each in arguments) + f") -> {result}"
+
+
+def _shown(annotation: object) -> str:
+    """An annotation as it is written, or nearly: a module without postponed annotations keeps objects."""
+    if isinstance(annotation, str):
+        return annotation
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _shown(parts[0])
+    if origin in (Union, UnionType):
+        return " | ".join(map(_shown, parts))
+    if parts:
+        return f"{getattr(origin, '__name__', origin)}[{', '.join(map(_shown, parts))}]"
+    return "None" if annotation is NoneType else getattr(annotation, "__qualname__", repr(annotation))
 
 
 def _default(value: object) -> str:

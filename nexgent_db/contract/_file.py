@@ -1,5 +1,5 @@
 """The committed contract, ``sql/contract.json``: the parameters and rows of every query, for a diff and for a machine
-without PostgreSQL.
+without PostgreSQL. A service has one of its own queries, made with its migrations as well.
 
 Each query has one line for each outcome. Variants with the same columns and number of rows share a line, which counts
 them and names the arguments given in the first. ``digest`` covers the statements, the signature and the model.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
 from typing import Any, Final, get_args, get_origin
@@ -20,84 +21,123 @@ from nexgent_db.contract._checked import CheckedQuery, CheckedVariant
 from nexgent_db.contract._declared import declared, fields_of
 from nexgent_db.contract._problem import Problem
 from nexgent_db.contract._source import Source
+from nexgent_db.errors import ConfigurationError
 from nexgent_db.queries.rows import union_parts
 from nexgent_db.resources import data_dir
 
-__all__ = ["VERSION", "compare", "compare_offline", "contract_path", "migrations_digest", "read", "render"]
+__all__ = ["VERSION", "ContractFile", "compare", "compare_offline", "contract_path", "read", "render"]
 
 VERSION: Final = 1
 """The version of the file's format."""
-_REMEDY: Final = "look at what changed, then make contract"
+
+
+@dataclass(frozen=True, slots=True)
+class ContractFile:
+    """A contract: its path, the folders of migrations that make its schema, and the command that writes it."""
+
+    path: Path
+    migrations: tuple[Path, ...]
+    command: str
+
+    @classmethod
+    def of_package(cls) -> ContractFile:
+        """This package's own, which is beside its queries in a checkout and in a wheel."""
+        return cls(data_dir("sql") / "contract.json", (data_dir("migrations"),), "make contract")
+
+    @classmethod
+    def of_service(cls, path: Path, migrations: Iterable[Path]) -> ContractFile:
+        """A service's, whose schema is made by this package's migrations and by its own."""
+        return cls(path, (data_dir("migrations"), *migrations), "nexgent-db check --plans --write")
+
+    def digest(self) -> str:
+        """The digest of the names and contents of all migrations."""
+        digest = hashlib.sha256()
+        for folder in self.migrations:
+            for path in sorted(folder.glob("*.sql")):
+                if not path.name.endswith(".rollback.sql"):
+                    digest.update(f"{path.name}\0{path.read_text(encoding='utf-8')}\0".encode())
+        return digest.hexdigest()[:16]
 
 
 def contract_path() -> Path:
-    """The path of the committed contract, which is beside the queries in a checkout and in a wheel."""
-    return data_dir("sql") / "contract.json"
+    """The path of this package's contract."""
+    return ContractFile.of_package().path
 
 
-def migrations_digest() -> str:
-    """The digest of the names and contents of all migrations."""
-    digest = hashlib.sha256()
-    for path in sorted(data_dir("migrations").glob("*.sql")):
-        if not path.name.endswith(".rollback.sql"):
-            digest.update(f"{path.name}\0{path.read_text()}\0".encode())
-    return digest.hexdigest()[:16]
-
-
-def render(queries: Iterable[CheckedQuery], indexes: Mapping[str, Sequence[str]]) -> str:
-    """The contract's text."""
+def render(
+    queries: Iterable[CheckedQuery], indexes: Mapping[str, Sequence[str]], file: ContractFile | None = None
+) -> str:
+    """The contract's text; this package's unless ``file`` is another."""
     lines = [json.dumps(line, ensure_ascii=False) for line in _lines(queries, indexes)]
-    head = json.dumps({"version": VERSION, "migrations": migrations_digest()})[:-1]
+    head = json.dumps({"version": VERSION, "migrations": (file or ContractFile.of_package()).digest()})[:-1]
     return f'{head}, "queries": [\n' + ",\n".join(lines) + "\n]}\n"
 
 
 def read(path: Path | None = None) -> dict[str, Any] | None:
-    """The committed contract; None when there is none."""
+    """The committed contract; None when there is none. Raises ConfigurationError for a file that is not JSON."""
     path = path or contract_path()
     if not path.is_file():
         return None
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: is no contract: {error}") from None
+    return found if isinstance(found, dict) else None
 
 
-def compare(queries: Sequence[CheckedQuery], committed: dict[str, Any] | None) -> list[Problem]:
+def compare(
+    queries: Sequence[CheckedQuery], committed: dict[str, Any] | None, file: ContractFile | None = None
+) -> list[Problem]:
     """The differences between the report and the committed contract."""
     facts = {each.source.query.qualified_name: _lines([each], {}) for each in queries}
-    return _stale([each.source for each in queries], committed, facts)
+    return _stale([each.source for each in queries], committed, facts, file or ContractFile.of_package())
 
 
-def compare_offline(sources: Sequence[Source], committed: dict[str, Any] | None) -> list[Problem]:
+def compare_offline(
+    sources: Sequence[Source], committed: dict[str, Any] | None, file: ContractFile | None = None
+) -> list[Problem]:
     """The differences between the present code and SQL and those that the committed contract was made from."""
-    return _stale(sources, committed, None)
+    return _stale(sources, committed, None, file or ContractFile.of_package())
 
 
 def _stale(
-    sources: Sequence[Source], committed: dict[str, Any] | None, facts: Mapping[str, list[dict[str, Any]]] | None
+    sources: Sequence[Source],
+    committed: dict[str, Any] | None,
+    facts: Mapping[str, list[dict[str, Any]]] | None,
+    file: ContractFile,
 ) -> list[Problem]:
+    def problem(path: Path, name: str, is_now: str, actual: str, source: Source | None = None) -> Problem:
+        return Problem(
+            rule="stale contract",
+            query=name,
+            sql_path=path,
+            sql_line=source.query.line if source else 1,
+            sql_column=1,
+            python=source.python if source else None,
+            declared=is_now,
+            actual=actual,
+            advice=f"look at what changed, then {file.command}",
+        )
+
     if committed is None or committed.get("version") != VERSION:
-        return [_problem(contract_path(), "contract.json", "a contract", "there is none of this version", None)]
+        return [problem(file.path, file.path.name, "a contract", "there is none of this version")]
     lines: dict[str, list[dict[str, Any]]] = {}
     for line in committed["queries"]:
         lines.setdefault(line["query"], []).append({key: value for key, value in line.items() if key != "indexes"})
     problems: list[Problem] = []
-    if facts is None and committed["migrations"] != migrations_digest():
-        problems.append(
-            _problem(contract_path(), "contract.json", "the migrations it was made with", "they have changed", None)
-        )
+    if facts is None and committed["migrations"] != file.digest():
+        problems.append(problem(file.path, file.path.name, "the migrations it was made with", "they have changed"))
     for source in sources:
-        name = source.query.qualified_name
+        path, name = source.query.path, source.query.qualified_name
         old = lines.pop(name, None)
         if old is None:
-            problems.append(_problem(source.query.path, name, "a query", "the contract has none of this name", source))
-        elif old[0]["digest"] != _digest(source):
-            problems.append(
-                _problem(source.query.path, name, "statement, signature or model", "the contract has another", source)
-            )
+            problems.append(problem(path, name, "a query", "the contract has none of this name", source))
+        elif old[0]["digest"] != digest_of(source):
+            problems.append(problem(path, name, "statement, signature or model", "the contract has another", source))
         elif facts is not None and facts[name] != old:
-            problems.append(
-                _problem(source.query.path, name, _first_difference(facts[name], old), "the contract differs", source)
-            )
-    problems += [_problem(contract_path(), name, "no such query", "the contract still has it", None) for name in lines]
+            is_now = _first_difference(facts[name], old)
+            problems.append(problem(path, name, is_now, "the contract differs", source))
+    problems += [problem(file.path, name, "no such query", "the contract still has it") for name in lines]
     return problems
 
 
@@ -107,20 +147,6 @@ def _first_difference(new: list[dict[str, Any]], old: list[dict[str, Any]]) -> s
             if one.get(key) != other.get(key):
                 return f"{key} {one.get(key)!r}, no longer {other.get(key)!r}"
     return f"{len(new)} outcomes, no longer {len(old)}"
-
-
-def _problem(path: Path, name: str, is_now: str, actual: str, source: Source | None) -> Problem:
-    return Problem(
-        rule="stale contract",
-        query=name,
-        sql_path=path,
-        sql_line=source.query.line if source else 1,
-        sql_column=1,
-        python=source.python if source else None,
-        declared=is_now,
-        actual=actual,
-        advice=_REMEDY,
-    )
 
 
 def _lines(queries: Iterable[CheckedQuery], indexes: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
@@ -147,7 +173,7 @@ def _lines(queries: Iterable[CheckedQuery], indexes: Mapping[str, Sequence[str]]
                 "columns": ", ".join(f"{each.name} {each.type}{'?' * each.nullable}" for each in columns),
                 "reads": sorted(frozenset().union(*(variant.reads for variant in variants))),
                 "writes": sorted(frozenset().union(*(variant.writes for variant in variants))),
-                "digest": _digest(source),
+                "digest": digest_of(source),
             }
             if source.query.optional:
                 given = [name for name in variants[0].statement.parameters if name not in source.query.required]
@@ -158,7 +184,8 @@ def _lines(queries: Iterable[CheckedQuery], indexes: Mapping[str, Sequence[str]]
     return lines
 
 
-def _digest(source: Source) -> str:
+def digest_of(source: Source) -> str:
+    """The digest of the statements, the signature and the model."""
     digest = hashlib.sha256()
     for variant in source.variants():
         digest.update(f"{variant.text}\0".encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from nexgent_db.contract._declared import Declared
 from nexgent_db.contract._file import VERSION, read
 from nexgent_db.contract._problem import Problem
 from nexgent_db.contract._source import Source, without_method
-from nexgent_db.errors import SqlFileError
+from nexgent_db.errors import ConfigurationError, SqlFileError
 from nexgent_db.queries.sqlfile import load_file, query_files
 from nexgent_db.queries.statement import Query
 
@@ -56,7 +55,7 @@ def _promises(path: Path) -> Mapping[str, list[Promise]]:
     """The contract's entries by query; empty without a contract, or if it has another format."""
     try:
         committed = read(path)
-    except json.JSONDecodeError:
+    except ConfigurationError:
         return {}
     if committed is None or committed.get("version") != VERSION:
         return {}

@@ -49,6 +49,8 @@ class Source:
     overrides: tuple[Override, ...]
     bad_overrides: tuple[tuple[int, int, str], ...]
     text: Block = field(repr=False)
+    own: bool = False
+    """Whether it is a service's."""
 
     @property
     def python(self) -> str | None:

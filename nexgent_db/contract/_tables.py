@@ -44,6 +44,14 @@ class Tables:
                 writes |= called[1]
         return frozenset(reads), frozenset(writes)
 
+    def written_by(self, tree: Node) -> frozenset[str]:
+        """The tables that the statement itself writes, not the functions that it calls."""
+        writes = set[str]()
+        for node in walk(tree):
+            if node["node"] == "QUERY":
+                self._add_own(node, set(), writes)
+        return frozenset(writes)
+
     def _add_own(self, query: Node, reads: set[str], writes: set[str]) -> None:
         target = int(query.get("resultRelation") or 0) if query["commandType"] != SELECT else 0
         for number, entry in enumerate(query.get("rtable") or [], 1):

@@ -230,8 +230,10 @@ def _as_ours(error: psycopg.Error, conn: psycopg.Connection[Any], place: str) ->
             f"{place}: the connection ended; the migration under way is applied and marked, or neither"
         )
     what = error.diag.message_primary or str(error).strip() or type(error).__name__
-    own_words = (error.sqlstate or "").startswith("P0")  # RAISE: a detail or hint of PostgreSQL's may show rows
-    if own_words and error.diag.message_hint:
+    # The details of other errors may show rows: those of RAISE are the file's, and dependent objects are named only.
+    named = isinstance(error, pg.DependentObjectsStillExist | pg.FeatureNotSupported)
+    own_words = (error.sqlstate or "").startswith("P0") or named
+    if own_words and not named and error.diag.message_hint:
         what = f"{what}. {error.diag.message_hint}"
     if isinstance(error, pg.ActiveSqlTransaction):
         what = f"{what}: declare '-- transactional: false' in the head of a file of its own"

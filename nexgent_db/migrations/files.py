@@ -1,7 +1,10 @@
-"""Reads a folder of migrations and refuses files that would fail later: silently, halfway, or in the rollback.
+"""Reads folders of migrations and refuses files that would fail later: silently, halfway, or in the rollback.
 
 yoyo finds the files and orders them. Their text stays as it is, because the server gets it whole. Pure: an invalid
 folder is found without a database.
+
+Each folder has a history of its own. This package's is ``nexgent_db``, whose migrations have the names of their files;
+those of a service's are named ``history/file``, so the history tables hold all histories side by side.
 """
 
 from __future__ import annotations
@@ -21,10 +24,19 @@ from yoyo.migrations import Migration as YoyoMigration
 from yoyo.migrations import topological_sort
 
 from nexgent_db.errors import MigrationError
+from nexgent_db.project import PACKAGE_HISTORY
 from nexgent_db.queries.lexer import StatementSpan, statements
 from nexgent_db.schema.migration_text import checksum, read_sql
 
-__all__ = ["LAST_LEGACY_MIGRATION", "Migration", "MigrationScript", "migration_paths", "read_folder"]
+__all__ = [
+    "LAST_LEGACY_MIGRATION",
+    "Migration",
+    "MigrationScript",
+    "history_of",
+    "migration_paths",
+    "read_folder",
+    "read_folders",
+]
 
 LAST_LEGACY_MIGRATION: Final = "20260211120000_add_user_id_to_trading_signals"
 """The last legacy migration: the public system's Prisma knows it and those before it, and none after it."""
@@ -51,7 +63,7 @@ class MigrationScript:
 
 
 class Migration(YoyoMigration):  # type: ignore[misc]  # yoyo has no types
-    """A yoyo migration with its two files, never split into steps.
+    """A yoyo migration with its two files, never split into steps. ``history`` is that of its folder.
 
     ``down`` is None when the file declares that it cannot be rolled back; ``irreversible`` is the reason.
     ``preflight``: the file only reads, and also runs before all other pending ones.
@@ -59,21 +71,25 @@ class Migration(YoyoMigration):  # type: ignore[misc]  # yoyo has no types
 
     id: str
     hash: str
+    history: str
     checksum: str
     up: MigrationScript
     down: MigrationScript | None
     irreversible: str | None
     preflight: bool
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path.name.removesuffix(".sql"), str(path), str(path.parent))
+    def __init__(self, path: Path, history: str = PACKAGE_HISTORY) -> None:
+        super().__init__(
+            path.stem if history == PACKAGE_HISTORY else f"{history}/{path.stem}", str(path), str(path.parent)
+        )
+        self.history = history
         head, self.up = _read_script(path, inherited=True)
         self.checksum = checksum(self.up.text)
         self.irreversible = head.get("irreversible")
         self.preflight = "preflight" in head
         if self.preflight and not self.up.transactional:
             raise MigrationError(f"{path}: a preflight only reads: it needs no '-- transactional: false'")
-        self.down = _read_rollback(path.with_name(f"{self.id}.rollback.sql"), self.up, self.irreversible)
+        self.down = _read_rollback(path.with_name(f"{path.stem}.rollback.sql"), self.up, self.irreversible)
         self.depends_on: frozenset[str] = frozenset(head.get("depends", "").split())
         # What yoyo's own load() would set, without its splitting of the text (and its reading in the locale's
         # encoding): from here on yoyo takes the migration for loaded.
@@ -83,13 +99,27 @@ class Migration(YoyoMigration):  # type: ignore[misc]  # yoyo has no types
 
 
 def read_folder(directory: Path) -> list[Migration]:
-    """All migrations of ``directory``, in the order in which they are applied.
+    """All migrations of ``directory``, in the order in which they are applied. Raises as :func:`read_folders` does."""
+    return read_folders({PACKAGE_HISTORY: directory})
 
-    Raises MigrationError when the folder is missing or empty, when a file is no migration that can be applied and
-    rolled back (no rollback file, no statement, an embedded COMMIT, a mistyped directive), or when dependencies are
-    unknown or circular. No file is skipped silently.
+
+def read_folders(folders: Mapping[str, Path]) -> list[Migration]:
+    """All migrations of the folders, which are given by the names of their histories, in the order in which they are
+    applied: folder by folder, except where ``-- depends:`` asks for another order.
+
+    Raises MigrationError when a folder is missing or empty, when a file is no migration that can be applied and
+    rolled back (no rollback file, no statement, an embedded COMMIT, a mistyped directive), when two files have one
+    name, or when dependencies are unknown or circular. No file is skipped silently.
     """
-    return _in_order([Migration(path) for path in migration_paths(directory)])
+    return _in_order(
+        [Migration(path, history) for history, directory in folders.items() for path in migration_paths(directory)]
+    )
+
+
+def history_of(name: str) -> str:
+    """The history of a migration, from its name."""
+    history, slash, _ = name.partition("/")
+    return history if slash else PACKAGE_HISTORY
 
 
 def migration_paths(directory: Path) -> list[Path]:
@@ -123,17 +153,46 @@ def _found_by_yoyo(directory: Path) -> list[YoyoMigration]:
 
 
 def _in_order(migrations: list[Migration]) -> list[Migration]:
-    by_name = {m.id: m for m in migrations}
+    by_file = dict[str, Migration]()
+    for m in migrations:
+        if (other := by_file.setdefault(m.up.path.stem, m)) is not m:
+            raise MigrationError(f"{m.up.path}: has the name of {other.up.path}: give it another")
+    by_name = {m.id: m for m in migrations} | by_file
     for m in migrations:
         if unknown := m.depends_on - by_name.keys():
-            raise MigrationError(
-                f"{m.up.path}: depends on {', '.join(sorted(unknown))}, which the folder does not have"
-            )
+            where = "the folder does" if len({each.history for each in migrations}) == 1 else "the folders do"
+            raise MigrationError(f"{m.up.path}: depends on {', '.join(sorted(unknown))}, which {where} not have")
         m._depends = {by_name[name] for name in m.depends_on}
+    histories = dict.fromkeys(m.history for m in migrations)
+    return _merged({name: _sorted([m for m in migrations if m.history == name]) for name in histories})
+
+
+def _sorted(migrations: list[Migration]) -> list[Migration]:
+    """Those of one folder, by their dependencies among themselves."""
     try:
         return list(topological_sort(migrations))
     except yoyo_exceptions.BadMigration as e:
         raise MigrationError(f"{migrations[0].up.path.parent}: {e}") from None
+
+
+def _merged(folders: Mapping[str, list[Migration]]) -> list[Migration]:
+    """Folder by folder, but what a migration depends on, and all before that in its folder, comes before it."""
+    merged = list[Migration]()
+    left = {name: list(reversed(folder)) for name, folder in folders.items()}
+
+    def take(name: str, wanted: Migration, needed_by: tuple[Migration, ...]) -> None:
+        while wanted in left[name]:
+            migration = left[name][-1]
+            for other in sorted(migration._depends, key=lambda m: m.id):
+                if other in left[other.history] and other.history != name:
+                    if other.history in {m.history for m in needed_by}:
+                        raise MigrationError(f"{migration.up.path}: depends on {other.id}, which needs it before")
+                    take(other.history, other, (*needed_by, migration))
+            merged.append(left[name].pop())
+
+    for name, folder in folders.items():
+        take(name, folder[-1], ())
+    return merged
 
 
 # --- One file -----------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The history tables: what the database records of its migrations, yoyo's tables and two of ours.
 
+They hold the migrations of all folders; the names of a service's begin with the name of their history.
 Only yoyo's tables say which migrations are applied. ``_nexgent_migration`` adds the text that was applied and its
 checksum, ``_nexgent_repair`` every repair. A row of ``_nexgent_migration`` is valid while yoyo's mark
 has the same time: plain yoyo may have rolled the migration back and applied another text since.

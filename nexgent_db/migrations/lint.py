@@ -13,18 +13,28 @@ import re
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from nexgent_db.errors import ConfigurationError, MigrationError
-from nexgent_db.migrations.files import LAST_LEGACY_MIGRATION, Migration, MigrationScript, migration_paths, read_folder
+from nexgent_db.migrations.files import (
+    LAST_LEGACY_MIGRATION,
+    Migration,
+    MigrationScript,
+    migration_paths,
+    read_folder,
+    read_folders,
+)
+from nexgent_db.migrations.touched import created, touched
+from nexgent_db.project import LEDGER_TABLES, PACKAGE_HISTORY
 from nexgent_db.queries.lexer import Lexeme, StatementSpan, lexemes
 from nexgent_db.resources import data_dir
 
-__all__ = ["LintFinding", "lint", "squawk"]
+__all__ = ["LintFinding", "lint", "lint_own", "squawk"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,24 +52,37 @@ class LintFinding:
 
 def lint(directory: Path) -> list[LintFinding]:
     """Everything that the rules find in the folder, by file and line. Raises MigrationError for an empty folder."""
+    return sorted(_linted({PACKAGE_HISTORY: directory}, {PACKAGE_HISTORY: directory}))
+
+
+def lint_own(migrations: Mapping[str, Path]) -> list[LintFinding]:
+    """The same for a service's folders, by the names of their histories, beside this package's, which are not linted.
+    Raises MigrationError for an empty folder."""
+    return sorted(_linted(migrations, {PACKAGE_HISTORY: data_dir("migrations"), **migrations}))
+
+
+def _linted(folders: Mapping[str, Path], together: Mapping[str, Path]) -> list[LintFinding]:
     found = list[LintFinding]()
     legacy = _legacy_names()
-    for path in migration_paths(directory):
-        try:
-            migration = Migration(path)
-        except MigrationError as error:
-            found.append(_as_finding(error, path))
-            continue
-        for script in filter(None, (migration.up, migration.down)):
-            found += [*named_constraints(script), *named_indexes(script)]
-        if migration.id not in legacy:
-            found += header(migration)
+    for history, directory in folders.items():
+        for path in migration_paths(directory):
+            try:
+                migration = Migration(path, history)
+            except MigrationError as error:
+                found.append(_as_finding(error, path))
+                continue
+            for script in filter(None, (migration.up, migration.down)):
+                found += [*named_constraints(script), *named_indexes(script)]
+                if history != PACKAGE_HISTORY:
+                    found += objects_of_the_package(script)
+            if migration.id not in legacy:
+                found += header(migration)
     if not found:
         try:
-            read_folder(directory)  # finds what only the files together show
+            read_folders(together)  # finds what only the files together show
         except MigrationError as error:
-            found.append(_as_finding(error, directory))
-    return sorted(found)
+            found.append(_as_finding(error, next(iter(folders.values()))))
+    return found
 
 
 def _legacy_names() -> frozenset[str]:
@@ -160,6 +183,29 @@ def named_indexes(script: MigrationScript) -> Iterator[LintFinding]:
 
 def _temporary(statement: StatementSpan) -> bool:
     return not {"temp", "temporary"}.isdisjoint(statement.words[1:4])
+
+
+# --- Objects of the package ----------------------------------------------------------------------
+
+
+def objects_of_the_package(script: MigrationScript) -> Iterator[LintFinding]:
+    """A service's migration leaves this package's objects alone, indexes of its tables aside, and does not write its
+    ledger."""
+    for each in touched(script):
+        if each.verb == "writes to":
+            wrong = each.name in LEDGER_TABLES
+            advice = "trades and their functions write the ledger"
+        else:
+            kind = "table" if each.kind in ("column", "constraint") else each.kind
+            wrong = (kind, each.name) in _package_objects()
+            advice = "this package's migrations make it: give yours another name, and leave this as it is"
+        if wrong:
+            yield LintFinding(str(script.path), script.line(each.offset), "package-object", f"{each}: {advice}")
+
+
+@cache
+def _package_objects() -> frozenset[tuple[str, str]]:
+    return created(read_folder(data_dir("migrations")))
 
 
 # --- squawk -------------------------------------------------------------------------------------

@@ -1,4 +1,6 @@
-"""Migrates a database to a version of the schema, and back. yoyo finds the files and records what is applied.
+"""Migrates a database to a version of the schema, and back: this package's migrations, and a service's beside them.
+
+yoyo finds the files and records what is applied.
 
 yoyo alone applies a migration in one transaction and marks it in another, locks with a committed row that a killed
 process leaves behind, and runs DDL to show a status. Here a migration, its log entry and its mark are one transaction:
@@ -18,11 +20,12 @@ Connect straight to PostgreSQL: a pooler that changes sessions between transacti
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -30,12 +33,14 @@ from psycopg import errors as pg
 
 from nexgent_db.errors import InvalidInput, MigrationError
 from nexgent_db.migrations import connection as server
-from nexgent_db.migrations import history
-from nexgent_db.migrations.files import Migration, read_folder
+from nexgent_db.migrations import history as tables
+from nexgent_db.migrations.dependents import broken_by
+from nexgent_db.migrations.files import Migration, history_of, read_folders
 from nexgent_db.migrations.history import MigrationHistory
 from nexgent_db.migrations.lock_report import LockReport, lock_reports
 from nexgent_db.migrations.planner import HistoryProblem, problems, to_apply, to_rollback, unrecorded
 from nexgent_db.migrations.runner import Limits, MessageCallback, Runner
+from nexgent_db.project import PACKAGE_HISTORY, check_history_name
 from nexgent_db.resources import data_dir
 from nexgent_db.settings import describe
 
@@ -47,7 +52,7 @@ StepCallback = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class MigrationStatus:
-    """One migration: when it was applied (aware, UTC; None: pending), and whether the folder has it.
+    """One migration: when it was applied (aware, UTC; None: pending), and whether the folder of its history has it.
 
     ``problem`` is the contradiction that stops the next ``migrate()``, if there is one.
     """
@@ -57,13 +62,19 @@ class MigrationStatus:
     known: bool = True
     problem: HistoryProblem | None = None
 
+    @property
+    def history(self) -> str:
+        """The history that it belongs to; ``nexgent_db`` for this package's."""
+        return history_of(self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedMigration:
     """What ``migrate()`` would send for one migration, with its timeouts. ``sql`` is sent as one simple query.
 
     A timeout of None is the server's own; 0 means no timeout. ``preflight``: the file is also sent before all others,
-    in a read-only transaction.
+    in a read-only transaction. ``breaks``: the objects that it drops or changes although an object of others depends on
+    them, as ``drops column agents.name: view report depends on it``.
     """
 
     name: str
@@ -73,20 +84,24 @@ class PlannedMigration:
     lock_timeout_s: float | None
     statement_timeout_s: float | None
     preflight: bool
+    breaks: tuple[str, ...] = ()
 
 
 class Migrator:
-    """Applies the migrations of a folder to one database.
+    """Applies the migrations of one or more folders to one database.
 
-    ``conninfo`` is a libpq connection string or URL; its ``options=-csearch_path=…`` decides the schema. The folder
-    is this package's own unless ``directory`` names another.
+    ``conninfo`` is a libpq connection string or URL; its ``options=-csearch_path=…`` decides the schema. The first
+    folder is this package's own unless ``directory`` names another. ``migrations`` adds a service's, by the names of
+    their histories: ``{"price_alerts": Path("migrations")}``. They are applied after this package's, folder by folder,
+    unless ``-- depends:`` asks for another order; each history is checked by itself. Histories that are not named here
+    belong to other services, and are left alone.
 
     ``lock_wait_s`` bounds the wait for another migrator. ``lock_timeout_s`` bounds each wait for a table's lock, so
     that readers never queue behind a waiting ALTER for longer; a migration that exceeds it is rolled back and tried
     again, ``attempts`` times in all, with growing pauses. ``statement_timeout_s`` None leaves the server's setting.
     The head of a file may set either of the two for itself (``-- lock_timeout: 5s``).
 
-    Raises ConfigurationError for a malformed ``conninfo``; nothing is connected or read yet.
+    Raises ConfigurationError for a malformed ``conninfo`` or name of a history; nothing is connected or read yet.
     """
 
     def __init__(
@@ -94,6 +109,7 @@ class Migrator:
         conninfo: str,
         directory: Path | None = None,
         *,
+        migrations: Mapping[str, Path] = MappingProxyType({}),
         on_step: StepCallback | None = None,
         on_message: MessageCallback | None = None,
         lock_wait_s: float = 300.0,
@@ -105,23 +121,30 @@ class Migrator:
             raise InvalidInput("attempts", "at least 1")
         self._conninfo = server.prepared(conninfo)
         self._directory = None if directory is None else Path(directory)
+        self._own = {check_history_name(name): Path(folder) for name, folder in migrations.items()}
         self._on_step = on_step
         self._on_message = on_message
         self._lock_wait_s = lock_wait_s
         self._limits = Limits(lock_timeout_s, statement_timeout_s, attempts)
 
     def __repr__(self) -> str:
-        return f"Migrator({describe(self._conninfo)}, {self.directory})"
+        return f"Migrator({describe(self._conninfo)}, {', '.join(map(str, self.folders.values()))})"
 
     @property
     def directory(self) -> Path:
-        """The folder of migrations. Raises ConfigurationError when the installation has none."""
+        """The first folder of migrations. Raises ConfigurationError when the installation has none."""
         return self._directory or data_dir("migrations")
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """All folders, by the names of their histories. Raises as :attr:`directory` does."""
+        return {PACKAGE_HISTORY: self.directory, **self._own}
 
     # --- Reading --------------------------------------------------------------------------------
 
     def status(self) -> list[MigrationStatus]:
-        """Every migration of the folder in order, then those that only the database knows, oldest first.
+        """Every migration of the folders in order, then those of their histories that only the database knows, oldest
+        first.
 
         Reads only: no lock, no DDL. Raises MigrationError for an invalid folder, and DatabaseUnavailable or
         AuthenticationFailed.
@@ -139,7 +162,7 @@ class Migrator:
             *(
                 MigrationStatus(a.name, a.at, known=False, problem=problem.get(a.name))
                 for a in recorded.applied.values()
-                if a.hash not in known
+                if a.hash not in known and history_of(a.name) in self.folders
             ),
         ]
 
@@ -153,6 +176,9 @@ class Migrator:
         Also raises MigrationError for what ``migrate()`` would refuse.
         """
         folder, recorded = self._read()
+        planned = to_apply(folder, recorded, to)
+        with server.connect(self._conninfo) as conn, server.translated(conn):
+            breaks = broken_by(conn, folder, planned)
         return [
             PlannedMigration(
                 m.id,
@@ -162,8 +188,9 @@ class Migrator:
                 (limits := self._limits.of(m.up))["lock_timeout"],
                 limits["statement_timeout"],
                 m.preflight and number > 0,
+                breaks.get(m.id, ()),
             )
-            for number, m in enumerate(to_apply(folder, recorded, to))
+            for number, m in enumerate(planned)
         ]
 
     def lock_report(self, copy: str, to: str | None = None) -> list[LockReport]:
@@ -174,14 +201,11 @@ class Migrator:
         database is only read. Raises like ``plan()``, and MigrationError for a migration that fails on the copy.
         """
         folder, recorded = self._read()
-        wanted = {m.id for m in to_apply(folder, recorded, to)}
-        if not wanted:
+        planned = to_apply(folder, recorded, to)
+        if not planned:
             return []
-        return list(
-            lock_reports(
-                server.prepared(copy), [m for m in folder if m.hash in recorded.applied or m.id in wanted], wanted
-            )
-        )
+        applied = [m for m in folder if m.hash in recorded.applied]
+        return list(lock_reports(server.prepared(copy), [*applied, *planned], {m.id for m in planned}))
 
     def invalid_indexes(self) -> list[str]:
         """The schema-qualified, quoted names of INVALID indexes, left by an interrupted CREATE INDEX CONCURRENTLY."""
@@ -190,8 +214,9 @@ class Migrator:
 
     # --- Writing --------------------------------------------------------------------------------
 
-    def migrate(self, to: str | None = None) -> list[str]:
+    def migrate(self, to: str | None = None, *, only: Collection[str] | None = None) -> list[str]:
         """Applies the pending migrations, up to and including ``to``; returns their names, none when none is pending.
+        With ``only``, those of these names: for a copy of a database that has no others.
 
         Each migration is a transaction of its own, so those before a failing one stay. A pending file that declares
         ``-- preflight: true`` also runs before all of them, in a read-only transaction: an error there stops the run
@@ -204,7 +229,7 @@ class Migrator:
         or neither); DatabaseUnavailable or AuthenticationFailed when it was never reached.
         """
         folder, recorded = self._read()
-        if not to_apply(folder, recorded, to):
+        if not to_apply(folder, recorded, to, only):
             if unrecorded(folder, recorded):
                 self._record_if_allowed(folder)
             return []
@@ -212,29 +237,30 @@ class Migrator:
             runner.ensure_internal_schema_updated()
             self._record_assumed(folder, runner)
             # Another migrator may have applied some while this one waited for the lock.
-            todo = to_apply(folder, history.read(lock), to)
+            todo = to_apply(folder, tables.read(lock), to, only)
             for migration in todo[1:]:
                 if migration.preflight:
                     runner.run_preflight(migration)
             return self._run_each(todo, lock, runner.apply_one)
 
-    def rollback(self, count: int | None = None, *, to: str | None = None) -> list[str]:
-        """Rolls back the last ``count`` applied migrations (1 if neither is given), or all after ``to``; their names.
+    def rollback(self, count: int | None = None, *, to: str | None = None, history: str | None = None) -> list[str]:
+        """Rolls back the last ``count`` applied migrations (1 if neither is given), or all that were applied after
+        ``to``; returns their names. With ``history``, only those of that history.
 
         The head of each file says what its rollback loses. Raises InvalidInput when both are given or
-        ``count`` is not positive; MigrationError when fewer than ``count`` are applied, ``to`` is not, or one is
-        irreversible (nothing is undone then); else like ``migrate()``.
+        ``count`` is not positive; MigrationError when fewer than ``count`` are applied, ``to`` is not, one is
+        irreversible, or an applied one depends on it (nothing is undone then); else like ``migrate()``.
         """
         if count is not None and to is not None:
             raise InvalidInput("count", "give count or to, not both")
         if count is not None and count < 1:
             raise InvalidInput("count", "at least 1")
         folder, recorded = self._read()
-        if not to_rollback(folder, recorded, count, to):
+        if not to_rollback(folder, recorded, count, to, history):
             return []
         with self._migration_lock() as lock, self._runner() as runner:
             runner.ensure_internal_schema_updated()
-            return self._run_each(to_rollback(folder, history.read(lock), count, to), lock, runner.rollback_one)
+            return self._run_each(to_rollback(folder, tables.read(lock), count, to, history), lock, runner.rollback_one)
 
     def drop_invalid_indexes(self) -> list[str]:
         """Drops concurrently each of ``invalid_indexes()``; returns their names. Raises like ``migrate()``."""
@@ -261,12 +287,12 @@ class Migrator:
             if verify is not None:
                 verify(conn)
             runner.ensure_internal_schema_updated()
-            recorded = history.read(conn)
+            recorded = tables.read(conn)
             todo = [m for m in folder if m.id in names and m.hash not in recorded.applied]
             for migration in todo:
                 runner.mark_one(migration)
-            history.record(conn, todo, "adopted", note)
-            if found := problems(folder, history.read(conn)):
+            tables.record(conn, todo, "adopted", note)
+            if found := problems(folder, tables.read(conn)):
                 raise MigrationError("; ".join(problem.text for problem in found))
             return [m.id for m in todo]
 
@@ -289,12 +315,12 @@ class Migrator:
         with self._migration_lock(), self._runner() as runner:
             runner.ensure_internal_schema_updated()
             with runner.one_transaction() as conn:
-                recorded = history.read(conn)
+                recorded = tables.read(conn)
                 accepted = problems(folder, recorded)
                 _ensure_forgettable(accepted, folder, forget)
                 notes = [self._accept(problem, folder, recorded, runner) for problem in accepted]
                 who = f"{conn.info.user}, {server.user_name()}@{socket.gethostname()}"
-                history.note_repair(conn, who, reason.strip(), notes)
+                tables.note_repair(conn, who, reason.strip(), notes)
                 return accepted
 
     def _accept(
@@ -307,22 +333,22 @@ class Migrator:
         if mark is not None:
             note |= {"checksum": mark.checksum, "content": mark.content}
         if problem.kind == "edited":
-            history.record(conn, [by_name[problem.name]], "repaired", None)
+            tables.record(conn, [by_name[problem.name]], "repaired", None)
             return note | {"new_checksum": by_name[problem.name].checksum}
         if mark is not None:  # missing or renamed
             runner.unmark(mark.name, mark.hash)
         if problem.new_name is not None and mark is not None:
             runner.mark_at(by_name[problem.new_name], mark.at)
-            history.record(conn, [by_name[problem.new_name]], "repaired", f"was {problem.name}")
+            tables.record(conn, [by_name[problem.new_name]], "repaired", f"was {problem.name}")
             return note | {"new_name": problem.new_name}
         return note
 
     # --- Steps ----------------------------------------------------------------------------------
 
     def _read(self) -> tuple[list[Migration], MigrationHistory]:
-        folder = read_folder(self.directory)
+        folder = read_folders(self.folders)
         with server.connect(self._conninfo) as conn, server.translated(conn):
-            return folder, history.read(conn)
+            return folder, tables.read(conn)
 
     def _run_each(
         self, todo: Sequence[Migration], lock: psycopg.Connection[Any], do: Callable[[Migration], None]
@@ -339,10 +365,10 @@ class Migrator:
     def _record_assumed(self, folder: Sequence[Migration], runner: Runner) -> None:
         """Records the folder's text for migrations that were applied before ours recorded it, or by plain yoyo.
         Once."""
-        recorded = history.read(runner.connection)
+        recorded = tables.read(runner.connection)
         if todo := unrecorded(folder, recorded):
             with runner.one_transaction() as conn:
-                history.record(conn, todo, "assumed", "applied before its text was recorded")
+                tables.record(conn, todo, "assumed", "applied before its text was recorded")
 
     def _record_if_allowed(self, folder: Sequence[Migration]) -> None:
         """The same when nothing is pending: a role that may only read must not fail here."""
@@ -375,8 +401,8 @@ class Migrator:
 
 def _ensure_forgettable(found: Sequence[HistoryProblem], folder: Sequence[Migration], forget: Collection[str]) -> None:
     missing = {p.name for p in found if p.kind == "missing"}
-    newest = max(m.id for m in folder)
-    if newer := sorted(name for name in missing if name > newest and name not in forget):
+    newest = {m.history: max(each.id for each in folder if each.history == m.history) for m in folder}
+    if newer := sorted(name for name in missing if name > newest[history_of(name)] and name not in forget):
         raise MigrationError(
             f"the database is probably newer than this release: it has {', '.join(newer)}. To forget that all the"
             f" same, name each: --forget {newer[0]}"

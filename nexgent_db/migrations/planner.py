@@ -1,4 +1,6 @@
-"""Compares the folder with the history tables and decides what to apply or to roll back. Pure.
+"""Compares the folders with the history tables and decides what to apply or to roll back. Pure.
+
+Each folder is compared with its own history; histories without a folder belong to other services.
 
 Every contradiction between the two is a :class:`HistoryProblem`, and stops the run.
 """
@@ -6,12 +8,13 @@ Every contradiction between the two is a :class:`HistoryProblem`, and stops the 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Literal
 
 from nexgent_db.errors import MigrationError
-from nexgent_db.migrations.files import Migration
+from nexgent_db.migrations.files import Migration, history_of
 from nexgent_db.migrations.history import Applied, MigrationHistory
 
 __all__ = ["HistoryProblem", "Kind", "problems", "to_apply", "to_rollback", "unrecorded"]
@@ -38,12 +41,21 @@ class HistoryProblem:
 
 
 def problems(folder: Sequence[Migration], history: MigrationHistory) -> list[HistoryProblem]:
-    """Every contradiction: first those of applied migrations, in the order of application, then those out of order."""
+    """Every contradiction, history by history: first those of applied migrations, in the order of application, then
+    those out of order."""
+    names = dict.fromkeys(m.history for m in folder)
+    return [found for name in names for found in _problems([m for m in folder if m.history == name], history)]
+
+
+def _problems(folder: Sequence[Migration], history: MigrationHistory) -> list[HistoryProblem]:
+    """Those of one history."""
     by_hash = {m.hash: m for m in folder}
     pending = {m.id: m for m in folder if m.hash not in history.applied}
     found = list[HistoryProblem]()
     renamed = set[str]()
     for mark in history.applied.values():
+        if history_of(mark.name) != folder[0].history:
+            continue
         if (migration := by_hash.get(mark.hash)) is None:
             new = next((m for m in pending.values() if m.checksum == mark.checksum), None)
             if new is None:
@@ -94,37 +106,67 @@ def unrecorded(folder: Sequence[Migration], history: MigrationHistory) -> list[M
     return [m for m in folder if m.hash in history.applied and history.applied[m.hash].checksum is None]
 
 
-def to_apply(folder: Sequence[Migration], history: MigrationHistory, to: str | None) -> list[Migration]:
-    """The pending migrations, up to and including ``to``. Raises MigrationError for a problem or an unknown ``to``."""
+def to_apply(
+    folder: Sequence[Migration], history: MigrationHistory, to: str | None, only: Collection[str] | None = None
+) -> list[Migration]:
+    """The pending migrations, up to and including ``to``, of all or of ``only`` these. Raises MigrationError for a
+    problem or an unknown ``to``."""
     _ensure_no_problems(problems(folder, history))
     last = len(folder) - 1 if to is None else _position(folder, to)
-    return [m for m in folder[: last + 1] if m.hash not in history.applied]
+    return [m for m in folder[: last + 1] if m.hash not in history.applied and (only is None or m.id in only)]
 
 
 def to_rollback(
-    folder: Sequence[Migration], history: MigrationHistory, count: int | None, to: str | None
+    folder: Sequence[Migration],
+    history: MigrationHistory,
+    count: int | None,
+    to: str | None,
+    only: str | None = None,
 ) -> list[Migration]:
-    """The migrations to roll back, newest first. One out of order does not stop this: rolling back may make room for
-    it.
+    """The migrations to roll back, newest first, of all histories or of ``only`` one. One out of order does not stop
+    this: rolling back may make room for it.
 
-    Raises MigrationError for other problems, an unknown target, too large a count, or an irreversible migration.
+    Raises MigrationError for other problems, an unknown history or target, too large a count, an irreversible
+    migration, or one that an applied migration depends on.
     """
     _ensure_no_problems([p for p in problems(folder, history) if p.kind != "out_of_order"])
-    done = [m for m in folder if m.hash in history.applied]
+    if only is not None and only not in (names := {m.history for m in folder}):
+        raise MigrationError(f"no history is called {only!r}: there is {', '.join(sorted(names))}")
+    done = _newest_first([m for m in folder if m.hash in history.applied and only in (None, m.history)], history)
     if to is not None:
         target = folder[_position(folder, to)]
-        if target.hash not in history.applied:
-            raise MigrationError(f"cannot roll back to {to}: it is not applied")
-        todo = done[done.index(target) + 1 :][::-1]
+        if target not in done:
+            where = "" if target.hash not in history.applied else f" in {only}"
+            raise MigrationError(f"cannot roll back to {to}: it is not applied{where}")
+        todo = done[: done.index(target)]
     else:
         count = 1 if count is None else count
         if count > len(done):
             raise MigrationError(f"cannot roll back {count}: {len(done)} applied")
-        todo = done[::-1][:count]
+        todo = done[:count]
+    undone = set[str]()
     for migration in todo:
         if migration.down is None:
             raise MigrationError(f"{migration.up.path}: cannot be rolled back: {migration.irreversible}")
+        needed_by = [
+            m.id for m in folder if migration in m._depends and m.hash in history.applied and m.id not in undone
+        ]
+        if needed_by:
+            raise MigrationError(f"{migration.id}: cannot be rolled back: {', '.join(needed_by)} depends on it")
+        undone.add(migration.id)
     return todo
+
+
+def _newest_first(done: Sequence[Migration], history: MigrationHistory) -> list[Migration]:
+    """Each history from the end of its folder; of several histories, the one whose last was applied later."""
+    left: dict[str, list[tuple[datetime, int, Migration]]] = {}
+    for place, m in enumerate(done):
+        left.setdefault(m.history, []).append((history.applied[m.hash].at, place, m))
+    found = list[Migration]()
+    while any(left.values()):
+        last = max((each[-1] for each in left.values() if each), key=lambda item: item[:2])
+        found.append(left[last[2].history].pop()[2])
+    return found
 
 
 _ADVICE: Final = {
@@ -148,9 +190,9 @@ def _ensure_no_problems(found: Sequence[HistoryProblem]) -> None:
 
 
 def _position(folder: Sequence[Migration], name: str) -> int:
-    names = [m.id for m in folder]
-    if name in names:
-        return names.index(name)
+    for names in ([m.id for m in folder], [m.up.path.stem for m in folder]):  # a service's also without its history
+        if name in names:
+            return names.index(name)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise MigrationError(f"no migration is called {name!r}{hint}")

@@ -13,6 +13,7 @@ from nexgent_db.errors import InvalidInput, MigrationError
 __all__ = ["write_new"]
 
 _LONGEST: Final = 80
+_INSTALLED: Final = {"site-packages", "dist-packages"}
 _ID: Final = "%Y%m%d%H%M%S"
 _UP: Final = """\
 -- Why:
@@ -27,7 +28,8 @@ def write_new(directory: Path, name: str, now: datetime) -> tuple[Path, Path]:
     """Writes the two files of a new migration, with an id later than all others: ``now``, or a second after the last.
 
     Raises InvalidInput for an invalid name, or one that a migration of the folder has; MigrationError when the folder
-    is missing, the files exist already, or the last id is not a time, so that no later one can be made.
+    is missing or part of an installed package, the files exist already, or the last id is not a time, so that no later
+    one can be made.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or len(name) > _LONGEST:
         raise InvalidInput(
@@ -35,6 +37,11 @@ def write_new(directory: Path, name: str, now: datetime) -> tuple[Path, Path]:
         )
     if not directory.is_dir():
         raise MigrationError(f"the migrations folder {directory} does not exist")
+    if not _INSTALLED.isdisjoint(directory.resolve().parts):
+        raise MigrationError(
+            f"{directory} is part of an installed package: write into a folder of your own, which --directory or"
+            " 'migrations' in [tool.nexgent-db] of your pyproject.toml names"
+        )
     others = sorted(path.stem for path in directory.glob("*.sql") if not path.name.endswith(".rollback.sql"))
     if taken := [other for other in others if other.partition("_")[2] == name]:
         raise InvalidInput("name", f"{taken[0]} has it")

@@ -103,6 +103,9 @@ class _Plan:
 class BoundQuery:
     """A named query and the method bound to it."""
 
+    changes_cached_rows: bool | None = None
+    """Can it change rows of the cache? None until a session asks."""
+
     def __init__(self, query: Query, method: Callable[..., object]) -> None:
         self.query = query
         self.name = query.qualified_name

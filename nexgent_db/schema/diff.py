@@ -18,7 +18,7 @@ from nexgent_db.schema.ddl import (
     triggers_of,
 )
 
-__all__ = ["Difference", "differences"]
+__all__ = ["LEFT_ALONE", "Difference", "differences"]
 
 _T = TypeVar("_T")
 
@@ -78,6 +78,10 @@ _ORDER: Final = (
 )
 
 
+_WHOLE_OBJECTS: Final = ("enum", "type", "sequence", "function", "table", "view")
+LEFT_ALONE: Final = "-- made by something else, and left alone"
+"""The repair of an object that no migration makes: it may be another tool's, and hold rows."""
+
 _BY_VERSION: Final = "The server's version decides its body."
 """How the comment of such a function ends."""
 
@@ -121,6 +125,8 @@ class _Comparison:
             before, after = expected.get(name), actual.get(name)
             if before != after:
                 statement, harmless = repair(name, before, after)
+                if before is None and harmless and kind in _WHOLE_OBJECTS:
+                    statement = f"{LEFT_ALONE}: nexgent-db drift --ignore '{kind} {name}' passes over it"
                 yield Difference(kind, name, _shown(before), _shown(after), statement, harmless)
 
     # The parts of a missing table, or of one that is not ours, are reported with the table.
@@ -211,7 +217,7 @@ class _Comparison:
 
     def _table(self, name: str, expected: Table | None, actual: Table | None) -> tuple[str, bool]:
         if expected is None:
-            return f"-- loses its rows\nDROP TABLE {name};", True
+            return "", True
         if actual is None:
             return "\n".join(f"{statement};" for statement in self._whole(name)), False
         if (expected.kind, expected.partition) != (actual.kind, actual.partition):

@@ -6,9 +6,10 @@ Pure, and without yoyo, which takes long to import: a service checks this when i
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from nexgent_db.errors import SchemaNotReady
@@ -22,15 +23,31 @@ _NAMED: Final = 5
 _MISSING_FUNCTION: Final = re.compile(r"\bfunction (\w+)\(")
 
 
-def ensure_release_schema(applied: Sequence[AppliedMigration]) -> None:
-    """Raises SchemaNotReady unless ``applied`` are exactly this release's migrations.
+def ensure_release_schema(
+    applied: Sequence[AppliedMigration], migrations: Mapping[str, Path] = MappingProxyType({})
+) -> None:
+    """Raises SchemaNotReady unless ``applied`` are exactly this release's migrations, and those of a service's folders,
+    which are given by the names of their histories. Those of other histories are left alone.
 
-    Reasons, in order of precedence: the database has other migrations (it is newer, or a file is missing here); files
-    were edited after they were applied; migrations are pending. The message names the migrations;
+    Reasons, history by history, in order of precedence: the database has other migrations (it is newer, or a file is
+    missing here); files were edited after they were applied; migrations are pending. The message names the migrations;
     ``nexgent-db status`` shows all of them.
     """
-    here = _checksums(data_dir("migrations"))
-    there = {migration.name: migration.checksum for migration in applied}
+    histories: dict[str, dict[str, str | None]] = {}
+    for migration in applied:
+        history, _, name = migration.name.rpartition("/")
+        histories.setdefault(history, {})[name] = migration.checksum
+    _ensure_equal(_package_checksums(), histories.get("", {}))
+    for history, folder in migrations.items():
+        try:
+            if not (here := _checksums(folder)):
+                raise SchemaNotReady(f"there is no migration in {folder}")
+            _ensure_equal(here, histories.get(history, {}))
+        except SchemaNotReady as error:
+            raise SchemaNotReady(f"{history}: {error}") from None
+
+
+def _ensure_equal(here: Mapping[str, str], there: Mapping[str, str | None]) -> None:
     if unknown := sorted(there.keys() - here.keys()):
         newer = unknown[0] > max(here)
         why = "is newer than this release, which" if newer else "has migrations that this release"
@@ -58,6 +75,10 @@ def naming_migration(error: SchemaNotReady) -> SchemaNotReady:
 
 
 @cache
+def _package_checksums() -> dict[str, str]:
+    return _checksums(data_dir("migrations"))
+
+
 def _checksums(directory: Path) -> dict[str, str]:
     """The checksum of every migration of the folder, by name."""
     return {

@@ -4,7 +4,8 @@
 A service's own repositories begin here: ``Repository`` and ``query``, used with :meth:`Database.use`.
 """
 
+from nexgent_db.queries.adhoc import Executed
 from nexgent_db.queries.own import query
 from nexgent_db.sync.repositories.base import Repository
 
-__all__ = ["Repository", "query"]
+__all__ = ["Executed", "Repository", "query"]

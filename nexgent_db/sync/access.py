@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from nexgent_db.errors import InvalidInput
+from nexgent_db.queries.adhoc import AdHocQuery, Executed, ad_hoc, caller_name
 from nexgent_db.sync.repositories.agents import AgentRepository
 from nexgent_db.sync.repositories.api_keys import ApiKeyRepository
 from nexgent_db.sync.repositories.balance_snapshots import BalanceSnapshotRepository
@@ -56,6 +57,23 @@ class Repositories:
         """
         _ensure_repository(repository)
         return repository(self._own_session)
+
+    def execute(self, sql: str, parameters: Mapping[str, object] | None = None, *, name: str | None = None) -> Executed:
+        """Send one statement, ``execute("DELETE FROM alerts WHERE id = :id", {"id": 1})``: the escape hatch for what no
+        named query can say. Returns its rows as dicts, and their number or that of the changed rows.
+
+        It runs as a named query does: pooled and committed at once or in the transaction, for the tenant, with hooks,
+        and the cache following what it changes of agents, balances and positions. Its name in pg_stat_activity and
+        hooks is ``execute.`` and ``name``, by default module and function of the caller. Nothing proves its types, no
+        list is bounded, and a statement without RETURNING answers with its count alone.
+
+        Raises InvalidInput before anything is sent: for text that is not one statement, for a parameter that is
+        unknown, missing or a float; else what queries raise.
+        """
+        return self._execute(ad_hoc(sql, name or caller_name()), parameters or {})
+
+    def _execute(self, statement: AdHocQuery, parameters: Mapping[str, object]) -> Executed:
+        return statement.answer(self._own_session.run(statement, statement.call_with(parameters)))
 
 
 def _ensure_repository(candidate: object) -> None:

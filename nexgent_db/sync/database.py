@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import TracebackType
+from pathlib import Path
+from types import MappingProxyType, TracebackType
 from typing import Final, Literal, NoReturn, Self, TypeVar
 from uuid import UUID
 from weakref import ReferenceType, ref
 
 import psycopg
-from psycopg import IsolationLevel
+from psycopg import Connection, IsolationLevel
 from psycopg.pq import TransactionStatus
 
 from nexgent_db._concurrency import caller
@@ -33,6 +34,7 @@ from nexgent_db.errors import (
 from nexgent_db.models.health import Health, HealthState
 from nexgent_db.observe import QueryHook
 from nexgent_db.observe._event import Hooks
+from nexgent_db.project import check_history_name
 from nexgent_db.settings import Settings, describe
 from nexgent_db.sync.access import Repositories
 from nexgent_db.sync.cache import Cache
@@ -71,6 +73,20 @@ class Transaction(Repositories):
         """Is this an open transaction of ``database`` that ``caller`` was the last to use?"""
         return self._database is database and not self._plain_session.ended and self._connection.last_caller is caller
 
+    @property
+    def connection(self) -> Connection[tuple[object, ...]]:
+        """The transaction's connection, for what psycopg can do besides statements: COPY, a cursor of your own.
+
+        It bypasses names, hooks, checked arguments and this package's errors: its own are psycopg's, until one leaves
+        the transaction. The tenant's row-level security holds, and the cache follows what is written here; for that
+        the transaction's changes are read before its COMMIT. Do not commit, roll back, close or keep it, and leave its
+        settings as they are. Raises BlockMisuse after the end of the transaction.
+        """
+        if self._plain_session.ended:
+            raise BlockMisuse("the transaction has ended")
+        self._plain_session.expect_changes()
+        return self._connection
+
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """A savepoint: an error that leaves the inner transaction undoes only the inner transaction."""
@@ -92,7 +108,8 @@ class Database(Repositories):
 
     Use it as a context manager, or call :meth:`open` and :meth:`close`. ``database`` is a URL, libpq keywords, or
     Settings. Safe to share between threads. ``on_query`` hooks get an event for every query, see
-    :mod:`nexgent_db.observe`; an exception of a hook is logged and stops nothing.
+    :mod:`nexgent_db.observe`; an exception of a hook is logged and stops nothing. ``migrations`` has the folders of a
+    service's own migrations, by the names of their histories: :meth:`assert_schema` then covers them.
 
     With ``tenant``, a user's id, every call acts for this user: PostgreSQL's row-level security (``nexgent-db roles
     apply``) hides the rows of other users and refuses to change them. A single query is still one round trip; a
@@ -109,8 +126,10 @@ class Database(Repositories):
         *,
         tenant: UUID | None = None,
         on_query: QueryHook | Sequence[QueryHook] = (),
+        migrations: Mapping[str, Path] = MappingProxyType({}),
     ) -> None:
         self.settings = Settings.from_url(database) if isinstance(database, str) else database
+        self._migrations = {check_history_name(name): Path(folder) for name, folder in migrations.items()}
         self._hooks = Hooks(on_query)
         self._pool: ConnectionPool | None = None
         self._root: Database = self
@@ -143,9 +162,15 @@ class Database(Repositories):
         return Cache(client, session, self._transaction_session)
 
     @classmethod
-    def from_env(cls, *, tenant: UUID | None = None, on_query: QueryHook | Sequence[QueryHook] = ()) -> Self:
+    def from_env(
+        cls,
+        *,
+        tenant: UUID | None = None,
+        on_query: QueryHook | Sequence[QueryHook] = (),
+        migrations: Mapping[str, Path] = MappingProxyType({}),
+    ) -> Self:
         """The database of ``DATABASE_URL``, with the settings of the environment. Raises ConfigurationError."""
-        return cls(Settings.from_env(), tenant=tenant, on_query=on_query)
+        return cls(Settings.from_env(), tenant=tenant, on_query=on_query, migrations=migrations)
 
     def for_tenant(self, tenant: UUID) -> Self:
         """A database for another tenant over the same connections; it opens and closes with this one.
@@ -209,14 +234,15 @@ class Database(Repositories):
         self.close()
 
     def assert_schema(self) -> None:
-        """Check that the database has exactly this release's migrations, unedited. For the start of a service.
+        """Check that the database has exactly this release's migrations, unedited, and those of the folders that were
+        given as ``migrations``. For the start of a service.
 
         One round trip, which reads the history tables and takes no lock; the role only needs SELECT on
         ``_yoyo_migration`` and ``_nexgent_migration``. Raises SchemaNotReady, in this order: migrations were never run
-        here; the database is newer; files were edited after they were applied; migrations are pending. Otherwise raises
-        what queries raise.
+        here; the database is newer; files were edited after they were applied; migrations are pending. A service's
+        folders come after this package's, and the message begins with the history. Otherwise raises what queries raise.
         """
-        assert_schema(self._session)
+        assert_schema(self._session, self._migrations)
 
     def health(self) -> Health:
         """The state of the server, by one round trip, and of the pool. Never raises for a server that is gone.

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from nexgent_db.models.migrations import AppliedMigration
@@ -23,6 +25,6 @@ class _Migrations(Repository, sql="migrations"):
         ...
 
 
-def assert_schema(session: Session) -> None:
-    """In one round trip. Raises SchemaNotReady."""
-    ensure_release_schema(_Migrations(session).list_applied(_MOST))
+def assert_schema(session: Session, migrations: Mapping[str, Path]) -> None:
+    """In one round trip, those of a service's folders too. Raises SchemaNotReady."""
+    ensure_release_schema(_Migrations(session).list_applied(_MOST), migrations)

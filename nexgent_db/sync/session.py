@@ -102,7 +102,7 @@ class TransactionSession(Session):
         if self.ended:
             raise BlockMisuse(f"{bound.name}: its transaction has ended")
         if changes_cached_rows(bound):
-            self._note_change()
+            self.expect_changes()
         try:
             return execute(self._connection, bound, call)
         except psycopg.Error as error:
@@ -116,7 +116,7 @@ class TransactionSession(Session):
         if self.ended:
             raise BlockMisuse("the transaction has ended")
         if any(changes_cached_rows(bound) for bound, _ in calls):
-            self._note_change()
+            self.expect_changes()
         cursors = [acquire_cursor(self._connection, call.text) for _, call in calls]
         try:
             with self._connection.pipeline():
@@ -132,11 +132,12 @@ class TransactionSession(Session):
                 self._connection.close()
             raise translated from error
 
-    def _note_change(self) -> None:
+    def expect_changes(self) -> None:
+        """Read the changes of cached rows before the COMMIT, here and in the transactions around."""
         if not self.wrote_cached:
             self.wrote_cached = True
             if self._around is not None:
-                self._around._note_change()
+                self._around.expect_changes()
 
     def stream(self, bound: BoundQuery, call: Call) -> Generator[Any, None, None]:
         """Fetch rows from a server-side cursor, FETCH_BATCH_SIZE at a time. Raises BlockMisuse, DatabaseError."""

@@ -73,7 +73,13 @@ def test_status_shows_problem_with_its_difference(empty_database: str, package: 
     assert (problem["kind"], problem["name"]) == ("edited", "0001_a")
     assert "-CREATE TABLE a (n int);" in problem["details"]
     assert [each["problem"] for each in found["migrations"][1:]] == [None, None]
-    assert found["migrations"][2] == {"name": "0003_c", "applied_at": None, "known": True, "problem": None}
+    assert found["migrations"][2] == {
+        "name": "0003_c",
+        "history": "nexgent_db",
+        "applied_at": None,
+        "known": True,
+        "problem": None,
+    }
 
 
 def test_status_reports_invalid_index(empty_database: str, package: Path) -> None:
@@ -179,6 +185,7 @@ def test_plan_prints_exact_sql_and_writes_nothing(empty_database: str, package: 
                 "lock_timeout_s": 2.0,
                 "statement_timeout_s": None,
                 "preflight": False,
+                "breaks": [],
                 "sql": first,
             }
         ]

@@ -18,7 +18,7 @@ import pytest
 
 from nexgent_db import AsyncDatabase
 from nexgent_db.models import SOL_MINT, DepositOrder
-from tests.integration.test_cli import nexgent_db
+from tests.integration.test_cli import in_own_process, nexgent_db
 from tests.support.builders.pages import PAGES, ROOT, Command, Example, examples, is_as_shown, named_commands
 from tests.support.servers.prisma import HISTORY, Prisma
 from tests.support.servers.roles import RoledDatabase
@@ -39,7 +39,9 @@ class Page:
             for command in example.commands():
                 self._run_command(example, command)
         elif example.title is not None:
-            (self._folder / example.title).write_text(example.text, encoding="utf-8")
+            path = self._folder / example.title
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(example.text, encoding="utf-8")
         else:
             await self._continue(example)
 
@@ -47,6 +49,8 @@ class Page:
         match command.words:
             case ("make", _):
                 return  # that there is such a target is tested below
+            case ("nexgent-db", *arguments) if (self._folder / "pyproject.toml").is_file():
+                done = in_own_process("--project", self._folder, *arguments, **self._environ, COLUMNS="100")
             case ("nexgent-db", *arguments):
                 done = nexgent_db(*arguments, **self._environ, COLUMNS="100")
             case ("python", name):

@@ -14,12 +14,24 @@ PACKAGE = Path(nexgent_db.__file__).parent
 
 # What the modules of a package, or a module at the top, may import of nexgent_db. A new one has to be given its place.
 BASE = {"errors"}
-LIBRARY = {*BASE, "_concurrency", "settings", "models", "queries", "queries.lexer", "cache", "schema", "observe"}
+LIBRARY = {
+    *BASE,
+    "_concurrency",
+    "project",
+    "settings",
+    "models",
+    "queries",
+    "queries.lexer",
+    "cache",
+    "schema",
+    "observe",
+}
 FLAVOURS = {"aio", "sync"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "_concurrency": set(),
     "resources": BASE,
+    "project": BASE,
     "keyring": BASE,
     "settings": BASE,
     "observe": BASE,
@@ -27,15 +39,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": BASE,
     "queries": {*BASE, "resources", "models", "queries.lexer"},
     "queries.lexer": set(),  # splits any SQL, that of migrations too: schema and migrations have it without models
-    "contract": {*BASE, "resources", "models", "queries", "queries.lexer"},
+    "contract": {*BASE, "resources", "project", "models", "queries", "queries.lexer"},
     "schema": {*BASE, "resources", "models", "queries.lexer"},
-    "migrations": {*BASE, "resources", "settings", "schema", "queries.lexer"},
+    "migrations": {*BASE, "resources", "project", "settings", "schema", "queries.lexer"},
     "cache": {*BASE, "_concurrency", "models", "queries"},
     "aio": LIBRARY,
     "sync": LIBRARY,
     "replay": {*LIBRARY, *FLAVOURS},
     "report": {*BASE, "schema", "contract", "queries.lexer"},
-    "cli": {*LIBRARY, *FLAVOURS, "resources", "contract", "migrations", "embedded", "replay", "report"},
+    "cli": {*LIBRARY, *FLAVOURS, "resources", "project", "contract", "migrations", "embedded", "replay", "report"},
     "__init__": {*LIBRARY, *FLAVOURS, "keyring"},
 }
 # Who may import what of other distributions that does I/O.
@@ -43,6 +55,7 @@ IO_LIBRARIES = {"psycopg", "psycopg_pool", "redis", "yoyo", "typer", "rich", "as
 MAY_DO: dict[str, set[str]] = {
     "errors.translation": {"psycopg"},  # its errors become ours
     "settings": {"psycopg"},  # libpq parses connection strings
+    "queries.adhoc": {"psycopg"},  # dict_row, Jsonb
     "queries.binding": {"psycopg"},  # Jsonb
     "queries.rows": {"psycopg"},  # its cursor's columns
     "queries.unreadable": {"psycopg"},  # its loaders, to find the column at fault

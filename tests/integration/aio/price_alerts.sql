@@ -36,3 +36,24 @@ ORDER BY id;
 UPDATE agents
 SET automated_trading_simulation = false
 WHERE id = :agent_id;
+
+-- name: list_after :many
+-- The agent's alerts by their ids; those after an alert when it is given.
+SELECT
+    id,
+    agent_id,
+    price
+FROM price_alerts
+WHERE agent_id = :agent_id
+    AND id > :after_id -- if given
+ORDER BY id
+LIMIT :limit;
+
+-- name: create_by_order :one
+-- Creates the alert of an order, or nothing when there is one of this price.
+INSERT INTO price_alerts (agent_id, price)
+VALUES (:agent_id, coalesce(:price, 1))
+RETURNING
+    id,
+    agent_id,
+    price;

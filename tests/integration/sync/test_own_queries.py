@@ -14,13 +14,21 @@ import psycopg
 import pytest
 
 from nexgent_db import Database
-from nexgent_db.errors import BlockMisuse, CheckViolation, InvalidInput, QueryBindingError, SqlFileError
+from nexgent_db.errors import (
+    BlockMisuse,
+    CheckViolation,
+    InvalidInput,
+    QueryBindingError,
+    SqlFileError,
+    UniqueViolation,
+)
 from nexgent_db.models import TokenNumber
-from nexgent_db.models.base import Limit, Row
+from nexgent_db.models.base import BigInt, Input, Limit, Row
+from nexgent_db.models.pages import Page, decode_cursor, make_page_by, one_more_than
 from nexgent_db.observe import QueryEvent
 from nexgent_db.queries import binding
 from nexgent_db.settings import Settings
-from nexgent_db.sync import Repository, query
+from nexgent_db.sync import Executed, Repository, query
 from tests.integration.sync.factories import Owner, funded_owner
 
 SQL = Path(__file__).parents[1] / "aio" / "price_alerts.sql"
@@ -41,6 +49,19 @@ class PriceAlert(Row):
     price: TokenNumber
 
 
+class AfterAlert(Input):
+    """A position in a list of alerts."""
+
+    after_id: BigInt | None = None
+
+
+class AlertOrder(Input):
+    """What an alert is made of."""
+
+    agent_id: UUID
+    price: TokenNumber | None = None
+
+
 class PriceAlerts(Repository, sql=SQL):
     """The alerts of agents."""
 
@@ -59,6 +80,22 @@ class PriceAlerts(Repository, sql=SQL):
     @query
     def stream_all(self) -> Iterator[PriceAlert]:
         """All alerts."""
+        ...
+
+    @query
+    def list_after(self, agent_id: UUID, after: AfterAlert, limit: Limit) -> list[PriceAlert]:
+        """The agent's alerts after another."""
+        ...
+
+    def page_by_agent(self, agent_id: UUID, limit: Limit = 100, cursor: str | None = None) -> Page[PriceAlert]:
+        """A page of the agent's alerts."""
+        after = decode_cursor(cursor, "price_alerts", AfterAlert)
+        rows = self.list_after(agent_id, after, one_more_than(limit))
+        return make_page_by(lambda alert: (str(alert.id),), rows, limit, "price_alerts")
+
+    @query
+    def create_by_order(self, order: AlertOrder) -> PriceAlert:
+        """Create the alert of an order."""
         ...
 
     @query
@@ -89,6 +126,21 @@ def test_own_queries_run_beside_the_packages(db: Database, owner: Owner) -> None
     assert alerts.list_by_agent(owner.agent_id) == [first, second]
     assert alerts.list_by_agent(owner.agent_id, from_price=Decimal("0.01")) == [second]
     assert [alert for alert in alerts.stream_all()] == [second, first]
+
+
+def test_own_orders_and_pages_work_as_the_packages(db: Database, owner: Owner) -> None:
+    alerts = db.use(PriceAlerts)
+    orders = [AlertOrder(agent_id=owner.agent_id, price=Decimal(price)) for price in (3, 2)]
+    made = [alerts.create_by_order(order) for order in [*orders, AlertOrder(agent_id=owner.agent_id)]]
+    assert [alert.price for alert in made] == [3, 2, 1]
+    first = alerts.page_by_agent(owner.agent_id, limit=2)
+    assert first.items == made[:2]
+    second = alerts.page_by_agent(owner.agent_id, limit=2, cursor=first.next)
+    assert (second.items, second.next) == (made[2:], None)
+    with pytest.raises(InvalidInput, match="cursor: it is a cursor of price_alerts, not of agents"):
+        db.agents.page_all(cursor=first.next)
+    with pytest.raises(InvalidInput, match="order: AlertOrder expected, dict given"):
+        alerts.create_by_order({"agent_id": owner.agent_id})  # type: ignore[arg-type]
 
 
 def test_own_queries_and_trades_are_one_transaction(db: Database, owner: Owner) -> None:
@@ -141,6 +193,91 @@ def test_cache_follows_own_changes_of_agents(fresh_database_url: str, redis_url:
             psql.execute(TABLE)
         assert db.use(PriceAlerts).pause_agent(owner.agent_id) == 1
         assert db.cache.trading_flags(owner.agent_id).paused()
+
+
+# --- Statements without a file --------------------------------------------------------------------
+
+
+def test_execute_sends_one_statement_here_or_in_the_transaction(db: Database, owner: Owner) -> None:
+    insert = "INSERT INTO price_alerts (agent_id, price) VALUES (:agent_id, :price)"
+    with pytest.raises(ZeroDivisionError), db.transaction() as tx:
+        assert tx.execute(insert, {"agent_id": owner.agent_id, "price": Decimal(1)}) == Executed(1)
+        raise ZeroDivisionError
+    done = db.execute(f"{insert} RETURNING price, 'it''s' AS text;", {"agent_id": owner.agent_id, "price": 2})
+    assert done == Executed(1, [{"price": Decimal(2), "text": "it's"}])
+    select = """
+        WITH chosen AS (SELECT price FROM price_alerts)
+        SELECT price FROM chosen
+        WHERE true
+            AND price > :above -- if given
+    """
+    assert db.execute(select).rows == [{"price": Decimal(2)}]
+    assert db.execute(select, {"above": 2}) == Executed(0)
+    assert db.execute("WITH x AS (SELECT 1) UPDATE price_alerts SET price = 3 WHERE price = 2") == Executed(1)
+    assert db.execute("SET LOCAL lock_timeout = '1s'") == Executed(0)
+    with db.transaction() as tx:
+        assert tx.execute("SELECT :document::jsonb AS d", {"document": {"a": 1}}).rows == [{"d": {"a": 1}}]
+    with pytest.raises(BlockMisuse):
+        tx.execute("SELECT 1")
+
+
+def test_execute_refuses_what_it_cannot_send(db: Database) -> None:
+    for sql, parameters, problem in (
+        ("SELECT 1; SELECT 2", None, "sql: line 1, column 11: a block holds one statement"),
+        ("SELECT :a", None, "a: the statement needs a value"),
+        ("SELECT 1", {"a": 1}, "a: the statement has no such parameter"),
+        ("SELECT :a", {"a": 0.5}, "a: a float rounds"),
+        ("SELECT 1 WHERE 1 = %s", {}, "sql: line 1, column 20: %s is psycopg's placeholder"),
+        ("", None, "sql: "),
+    ):
+        with pytest.raises(InvalidInput, match=problem):
+            db.execute(sql, parameters)
+    with pytest.raises(InvalidInput, match="name: lower-case letters"):
+        db.execute("SELECT 1", name="My jobs")
+    with pytest.raises(UniqueViolation):
+        db.execute("INSERT INTO users (email) VALUES ('a@example.org'), ('a@example.org')")
+
+
+def test_execute_is_named_after_its_caller(fresh_database_url: str) -> None:
+    events: list[QueryEvent] = []
+    with Database(fresh_database_url, on_query=events.append) as db:
+        db.execute("SELECT 1")
+        name = "execute.test_own_queries_test_execute_is_named_after_its_caller"
+        assert (events[-1].name, events[-1].rows) == (name, 1)
+        with psycopg.connect(fresh_database_url) as psql:
+            found = psql.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE %s", [f"-- name: {name} :many%"]
+            ).fetchone()
+        assert found == (1,)
+        db.execute("SELECT 1", name="count_jobs")
+        assert events[-1].name == "execute.count_jobs"
+
+
+def test_cache_follows_statements_and_the_connection(fresh_database_url: str, redis_url: str) -> None:
+    settings = replace(Settings.from_url(fresh_database_url), redis_url=redis_url, cache_prefix=f"{uuid4()}:")
+    with Database(settings) as db:
+        owner = funded_owner(db)
+        for on in (True, False):
+            db.execute(
+                'update only public."agents" set automated_trading_simulation = :on where id = :id',
+                {"on": on, "id": owner.agent_id},
+            )
+            assert db.cache.trading_flags(owner.agent_id).paused() is not on
+        with db.transaction() as tx, tx.transaction() as inner:
+            inner.connection.execute("UPDATE agents SET automated_trading_simulation = true")
+        assert not db.cache.trading_flags(owner.agent_id).paused()
+
+
+def test_connection_copies_in_the_transaction(db: Database, owner: Owner) -> None:
+    copy = "COPY price_alerts (agent_id, price) FROM STDIN"
+    with db.transaction() as tx, tx.connection.cursor() as cursor, cursor.copy(copy) as rows:
+        for price in ("1", "2"):
+            rows.write_row((owner.agent_id, price))
+    assert len(db.use(PriceAlerts).list_by_agent(owner.agent_id)) == 2
+    with pytest.raises(BlockMisuse):
+        _ = tx.connection
+    with pytest.raises(CheckViolation, match="price_alerts_price_check"), db.transaction() as tx:
+        tx.connection.execute("UPDATE price_alerts SET price = 0")
 
 
 # --- Mistakes -------------------------------------------------------------------------------------

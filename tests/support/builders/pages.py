@@ -1,7 +1,7 @@
 """The examples of README and docs/: read from Markdown, run, and compared with the shown output.
 
-- A ``python`` block with a title is a program, and a ``sql`` block with one a file of queries: both are written to a
-  file of that name.
+- A ``python``, ``sql`` or ``toml`` block with a title is written to a file of that name. Beside a pyproject.toml,
+  commands run in that project.
 - Any other ``python`` block continues the ones above it, with top-level ``await``.
 - Each ``$`` line of a ``console`` block is a command: ``nexgent-db``, ``python`` of such a file, or ``make``, whose
   target must exist and is not made.
@@ -28,7 +28,7 @@ PAGES: Final = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "d
 
 _FENCE: Final = re.compile(
     r"(?:^<!-- not run: (?P<not_run>[^\n]+) -->\n)?"
-    r"^```(?P<language>python|console|sql(?= title=))(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^```$"
+    r"^```(?P<language>python|console|(?:sql|toml)(?= title=))(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^```$"
     r"(?:\n\n?```text\n(?P<printed>.*?)^```$)?",
     re.MULTILINE | re.DOTALL,
 )
@@ -92,7 +92,9 @@ def examples(page: Path) -> list[Example]:
         )
         for fence in _FENCE.finditer(text)
     ]
-    if (there := len(re.findall(r"^\s*```(?:python|console|sql title=)", text, re.MULTILINE))) != len(found):
+    if (there := len(re.findall(r"^\s*```(?:python|console|sql title=|toml title=)", text, re.MULTILINE))) != len(
+        found
+    ):
         raise ValueError(f"{page} has {there} blocks, of which {len(found)} can be read")
     return found
 
