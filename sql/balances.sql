@@ -56,7 +56,6 @@ LIMIT 10000; -- the caller's maximum
 -- database was adopted; without errors there are none. Reads the ledger of one wallet, so it ends in time on a database of
 -- any size; checks.sql has the same for all wallets.
 -- check: order: the balances and the sums have each token once
--- check: not null token_address: one of the two sides is there
 SELECT
     coalesce(b.token_address, l.token_address) AS token_address,
     coalesce(b.balance, 0) AS balance,
@@ -77,7 +76,7 @@ FULL JOIN (
         t.transaction_type, t.input_mint, t.input_amount, t.output_mint, t.output_amount,
         t.protocol_fee_sol, t.network_fee_sol, t.settled_dust
     ) AS e
-    WHERE t.wallet_address = :wallet_address
+    WHERE t.wallet_address = :wallet_address AND e.token_address IS NOT NULL
     GROUP BY e.token_address
 ) AS l ON l.token_address = b.token_address
 LEFT JOIN adopted_deviations AS d

@@ -23,7 +23,7 @@ FULL JOIN (
         t.transaction_type, t.input_mint, t.input_amount, t.output_mint, t.output_amount,
         t.protocol_fee_sol, t.network_fee_sol, t.settled_dust
     ) AS e
-    WHERE t.wallet_address IS NOT NULL
+    WHERE t.wallet_address IS NOT NULL AND e.token_address IS NOT NULL
     GROUP BY t.wallet_address, e.token_address
 ) AS l ON l.wallet_address = b.wallet_address AND l.token_address = b.token_address
 LEFT JOIN adopted_deviations AS d

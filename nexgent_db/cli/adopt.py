@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Iterator, Sequence
-from itertools import groupby, islice
-from typing import Annotated, Any, Final
+from typing import Annotated
 
 import psycopg
 import typer
 
 from nexgent_db.cli import target
+from nexgent_db.cli.adoption_report import legacy_names, show_report
 from nexgent_db.cli.schema import Scratch, catalog_after, connected, show_differences
-from nexgent_db.cli.show import one_line, show_table
 from nexgent_db.cli.target import DatabaseUrl
 from nexgent_db.errors import InvalidInput
 from nexgent_db.migrations import Migrator
-from nexgent_db.migrations.baseline import AdoptionRefused, ensure_no_differences, prisma_migrations
-from nexgent_db.migrations.files import LAST_LEGACY_MIGRATION
-from nexgent_db.migrations.preflight import PreflightViolation, checked_tables, preflight_violations
+from nexgent_db.migrations.baseline import (
+    AdoptionRefused,
+    adoption_note,
+    ensure_no_differences,
+    prisma_migrations,
+)
 from nexgent_db.schema.diff import Difference
 
 __all__ = ["register"]
-
-_ROWS_A_TABLE: Final = 1000
-_LONGEST_VALUE: Final = 200
 
 
 def register(app: typer.Typer) -> None:
@@ -61,12 +57,13 @@ def adopt(
     if as_json and not report:
         raise InvalidInput("json", "only --report can be printed as JSON")
     if report:
-        if _report(database_url, as_json):
-            raise typer.Exit(1)
+        with target.opened(database_url) as database:
+            if show_report(database.settings.conninfo, as_json):
+                raise typer.Exit(1)
         return
     with target.opened(database_url) as database:
         migrator = Migrator(database.settings.conninfo)
-        legacy = _legacy_names(migrator)
+        legacy = legacy_names(migrator)
         with connected(database.settings.conninfo) as conn:
             names = prisma_migrations(conn, legacy)
         applied = {state.name for state in migrator.status() if state.applied_at is not None}
@@ -81,74 +78,10 @@ def adopt(
                 raise AdoptionRefused("Prisma has migrated meanwhile: adopt again")
             ignored.extend(ensure_no_differences(conn, expected, ignore or ()))
 
-        note = "adopted from Prisma" + (f"; ignored {', '.join(ignore)}: {reason.strip()}" if ignore else "")
         try:
-            marked = migrator.mark_applied(names, note, verify)
+            marked = migrator.mark_applied(names, adoption_note(ignore or (), reason), verify)
         except AdoptionRefused as refusal:
             if refusal.differences:
                 show_differences(refusal.differences)
             raise
     typer.echo(f"adopted: {len(marked)} migrations marked as applied, up to {names[-1]}; now nexgent-db migrate")
-
-
-def _legacy_names(migrator: Migrator) -> list[str]:
-    return [state.name for state in migrator.status() if state.name <= LAST_LEGACY_MIGRATION]
-
-
-# --- The report ---------------------------------------------------------------------------------
-
-
-def _report(database_url: str | None, as_json: bool) -> int:
-    """Show the preflight violations as they are read; return their number."""
-    with target.opened(database_url) as database, connected(database.settings.conninfo) as conn:
-        after = _last_migration(Migrator(database.settings.conninfo), conn)
-        tables = checked_tables(conn)
-        if as_json:
-            return _print_json(after, tables, preflight_violations(conn))
-        typer.echo(f"checked {', '.join(tables) or 'no table'}; after {after or 'no migration'}")
-        return _show(preflight_violations(conn))
-
-
-def _last_migration(migrator: Migrator, conn: psycopg.Connection[Any]) -> str | None:
-    """The last migration recorded here: in our history, else in Prisma's."""
-    if applied := [state.name for state in migrator.status() if state.applied_at is not None]:
-        return applied[-1]
-    try:
-        return prisma_migrations(conn, _legacy_names(migrator))[-1]
-    except AdoptionRefused:
-        return None
-
-
-def _print_json(after: str | None, tables: Sequence[str], rows: Iterator[PreflightViolation]) -> int:
-    refused, separator = 0, "\n"
-    typer.echo(f'{{"after": {json.dumps(after)}, "tables": {json.dumps(tables)}, "rows": [', nl=False)
-    for row in rows:
-        typer.echo(separator + json.dumps(dataclasses.asdict(row), ensure_ascii=False), nl=False)
-        refused, separator = refused + row.refused, ",\n"
-    typer.echo("\n]}")
-    return refused
-
-
-def _show(rows: Iterator[PreflightViolation]) -> int:
-    count = 0
-    for (table, refused), found in groupby(rows, key=lambda row: (row.table, row.refused)):
-        if not refused:
-            for row in found:
-                typer.echo(one_line(f"{table}.{row.column}, {row.value}: {row.what_to_do} ({row.rule})"))
-            continue
-        while some := list(islice(found, _ROWS_A_TABLE)):
-            show_table(
-                table,
-                ("row", "column", "value", "refused by", "what to do"),
-                [(row.key or "", row.column, _quoted(row.value), row.rule, row.what_to_do) for row in some],
-            )
-            count += len(some)
-    typer.echo(f"values that a migration would refuse: {count}" if count else "no migration would refuse a value")
-    return count
-
-
-def _quoted(value: str | None) -> str:
-    """The text in quotes, so that blanks and an empty text are visible."""
-    if value is not None and len(value) > _LONGEST_VALUE:
-        return f"{json.dumps(value[:_LONGEST_VALUE], ensure_ascii=False)}… ({len(value)} characters)"
-    return json.dumps(value, ensure_ascii=False)

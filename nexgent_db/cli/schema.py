@@ -22,6 +22,7 @@ from nexgent_db.cli.show import one_line, printable
 from nexgent_db.cli.target import DatabaseUrl
 from nexgent_db.embedded import postgres
 from nexgent_db.errors import InvalidInput, NexgentError, SchemaNotReady, translate
+from nexgent_db.migrations.baseline import ignored_at_adoption
 from nexgent_db.resources import data_dir
 from nexgent_db.schema.catalog import Catalog
 from nexgent_db.schema.ddl import render
@@ -126,9 +127,10 @@ def drift(
     try:
         with target.opened(database_url) as database:
             applied = _applied(database.settings.conninfo)
-            actual = catalog_of(database.settings.conninfo)
+            with connected(database.settings.conninfo) as conn:
+                actual, at_adoption = read_catalog(conn), ignored_at_adoption(conn)
         last = applied[-1]
-        ignored = {*current().ignore_drift, *(ignore or ())}
+        ignored = {*current().ignore_drift, *(ignore or ()), *at_adoption}
         found = [
             each
             for each in differences(catalog_after(applied, scratch), actual)

@@ -5,9 +5,10 @@ Of Prisma's tables only ``_prisma_migrations`` is read; none is changed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 
@@ -16,7 +17,14 @@ from nexgent_db.schema.catalog import Catalog
 from nexgent_db.schema.diff import Difference, differences
 from nexgent_db.schema.introspect import read_catalog
 
-__all__ = ["AdoptionRefused", "ensure_no_differences", "prisma_migrations"]
+__all__ = [
+    "AdoptionRefused",
+    "adoption_note",
+    "ensure_no_differences",
+    "ignored_at_adoption",
+    "is_of_prisma",
+    "prisma_migrations",
+]
 
 
 class AdoptionRefused(NexgentError):
@@ -32,6 +40,14 @@ class _Entry:
     rolled_back: bool
 
 
+def is_of_prisma(conn: psycopg.Connection[Any]) -> bool:
+    """Has Prisma a history in the current schema?"""
+    row = conn.execute(
+        "SELECT to_regclass(quote_ident(current_schema()) || '._prisma_migrations') IS NOT NULL"
+    ).fetchone()
+    return row == (True,)
+
+
 def prisma_migrations(conn: psycopg.Connection[Any], legacy: Sequence[str]) -> list[str]:
     """The migrations that Prisma has applied here: the first ones of ``legacy``, in order.
 
@@ -39,8 +55,7 @@ def prisma_migrations(conn: psycopg.Connection[Any], legacy: Sequence[str]) -> l
     AdoptionRefused, with the names, when there are no entries, when a migration's last entry is failed or rolled
     back, when ``legacy`` does not know a name, and when one is missing before another.
     """
-    row = conn.execute("SELECT to_regclass(quote_ident(current_schema()) || '._prisma_migrations') IS NULL").fetchone()
-    if row == (True,):
+    if not is_of_prisma(conn):
         raise AdoptionRefused("there is no _prisma_migrations here: Prisma did not make this schema")
     last = {
         name: _Entry(name, finished, rolled_back)
@@ -58,7 +73,11 @@ def prisma_migrations(conn: psycopg.Connection[Any], legacy: Sequence[str]) -> l
             f"failed or not finished in Prisma: {', '.join(sorted(failed))}; see prisma migrate resolve"
         )
     if unknown := sorted(last.keys() - set(legacy)):
-        raise AdoptionRefused(f"not legacy migrations that this release knows: {', '.join(unknown)}")
+        raise AdoptionRefused(
+            f"not legacy migrations that this release knows: {', '.join(unknown)}. If one is your own: undo what it"
+            " changed, delete its row in _prisma_migrations, adopt, which shows what still differs, migrate, and make"
+            " what you need of it again, by migrations of your project"
+        )
     names = list(legacy[: max(map(list(legacy).index, last)) + 1])
     if missing := [name for name in names if name not in last]:
         raise AdoptionRefused(f"not applied, but older than {names[-1]}, which is: {', '.join(missing)}")
@@ -85,3 +104,21 @@ def ensure_no_differences(
         refusal.differences = left
         raise refusal
     return ignored
+
+
+_IGNORED: Final = re.compile(r"adopted from Prisma; ignored (.*?): ", re.DOTALL)
+
+
+def adoption_note(ignored: Sequence[str], reason: str) -> str:
+    """The note of an adoption in the history table."""
+    return "adopted from Prisma" + (f"; ignored {', '.join(ignored)}: {reason.strip()}" if ignored else "")
+
+
+def ignored_at_adoption(conn: psycopg.Connection[Any]) -> set[str]:
+    """The names of the differences that the adoption of this database ignored, as its history table says."""
+    row = conn.execute("SELECT to_regclass('_nexgent_migration') IS NULL").fetchone()
+    if row == (True,):  # plain yoyo made the history table
+        return set()
+    notes = conn.execute("SELECT DISTINCT note FROM _nexgent_migration WHERE origin = 'adopted' AND note IS NOT NULL")
+    found = (_IGNORED.match(note) for (note,) in notes)
+    return {name for match in found if match is not None for name in match[1].split(", ")}

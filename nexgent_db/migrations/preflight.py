@@ -1,7 +1,8 @@
 """Preflight violations: the rows that a migration of ours would refuse, found without changing anything.
 
-The queries are those of the preflight migration, ``20261123085900_refuse_unfit_rows``: one for each table, in a dollar
-quote tagged with the table's name. The file says what must hold, and why.
+The queries are those of the preflight migrations. ``20261123085900_refuse_unfit_rows`` has one for each table, in a
+dollar quote tagged with the table's name; ``20261123085910_refuse_dependent_objects`` one for the catalog. The files
+say what must hold, and why.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from nexgent_db.queries.lexer import lexemes
 from nexgent_db.resources import data_dir
 from nexgent_db.schema.migration_text import read_sql
 
-__all__ = ["MIGRATION", "PreflightViolation", "checked_tables", "preflight_violations"]
+__all__ = ["MIGRATION", "PreflightViolation", "checked_tables", "dependent_objects", "preflight_violations"]
 
 MIGRATION: Final = "20261123085900_refuse_unfit_rows"
+DEPENDENT_OBJECTS: Final = "20261123085910_refuse_dependent_objects"
 
 _ROWS_A_FETCH: Final = 1000
 
@@ -63,6 +65,15 @@ def preflight_violations(conn: psycopg.Connection[Any]) -> Iterator[PreflightVio
                     yield from cursor
 
 
+def dependent_objects(conn: psycopg.Connection[Any]) -> list[PreflightViolation]:
+    """The objects that a later migration stops at, while DEPENDENT_OBJECTS is pending; ``key`` describes the object."""
+    (query,) = _queries(DEPENDENT_OBJECTS).values()
+    return [
+        PreflightViolation(table, key, column or "", None, rule, what_to_do, refused=True)
+        for key, table, column, rule, what_to_do in conn.execute(query.encode())
+    ]
+
+
 _WITH_TABLE: Final = """
 SELECT
     '<table>' AS table,
@@ -76,9 +87,9 @@ FROM (<query>) AS u
 """
 
 
-def _queries() -> dict[str, str]:
+def _queries(migration: str = MIGRATION) -> dict[str, str]:
     """The migration's queries by table: they stand in its DO body, each in a dollar quote tagged with the table."""
-    text = read_sql(data_dir("migrations") / f"{MIGRATION}.sql")
+    text = read_sql(data_dir("migrations") / f"{migration}.sql")
     body = next(_unquoted(lexeme.text)[1] for lexeme in lexemes(text) if lexeme.kind == "dollar")
     return dict(_unquoted(lexeme.text) for lexeme in lexemes(body) if lexeme.kind == "dollar")
 

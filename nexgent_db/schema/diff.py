@@ -103,10 +103,12 @@ class _Comparison:
         yield from self._pairs("table", expected.tables, actual.tables, self._table)
         for table in expected.columns.keys() & actual.columns.keys():
             yield from self._columns(table)
-        yield from self._pairs(
-            "constraint", self._of_both(expected.constraints), self._of_both(actual.constraints), self._constraint
-        )
-        yield from self._pairs("index", self._indexes(expected), self._indexes(actual), self._index)
+        constraints = self._of_both(expected.constraints), self._of_both(actual.constraints)
+        yield from self._renamed_constraints(*constraints)
+        yield from self._pairs("constraint", *constraints, self._constraint)
+        indexes = self._indexes(expected), self._indexes(actual)
+        yield from self._renamed_indexes(*indexes)
+        yield from self._pairs("index", *indexes, self._index)
         yield from self._pairs("view", expected.views, actual.views, self._view)
         yield from self._pairs(
             "trigger", self._of_both(expected.triggers), self._of_both(actual.triggers), self._trigger
@@ -128,6 +130,34 @@ class _Comparison:
                 if before is None and harmless and kind in _WHOLE_OBJECTS:
                     statement = f"{LEFT_ALONE}: nexgent-db drift --ignore '{kind} {name}' passes over it"
                 yield Difference(kind, name, _shown(before), _shown(after), statement, harmless)
+
+    @staticmethod
+    def _renamed_constraints(expected: dict[str, str], actual: dict[str, str]) -> Iterator[Difference]:
+        """The constraints that differ by their name alone; takes them out of both."""
+        for name in [*expected.keys() - actual.keys()]:
+            table, _, constraint = name.partition(".")
+            alike = (
+                other
+                for other in sorted(actual.keys() - expected.keys())
+                if other.startswith(f"{table}.") and actual[other] == expected[name]
+            )
+            if (other := next(alike, None)) is not None:
+                repair = f"ALTER TABLE {table} RENAME CONSTRAINT {other.partition('.')[2]} TO {constraint};"
+                yield Difference("constraint", name, expected.pop(name), f"{other}: {actual.pop(other)}", repair)
+
+    @staticmethod
+    def _renamed_indexes(expected: dict[str, Index], actual: dict[str, Index]) -> Iterator[Difference]:
+        """The indexes that differ by their name alone; takes them out of both."""
+        for name in [*expected.keys() - actual.keys()]:
+            definition = expected[name].definition
+            alike = (
+                other
+                for other in sorted(actual.keys() - expected.keys())
+                if actual[other].valid and actual[other].definition.replace(f" {other} ", f" {name} ", 1) == definition
+            )
+            if (other := next(alike, None)) is not None:
+                repair = f"ALTER INDEX {other} RENAME TO {name};"
+                yield Difference("index", name, str(expected.pop(name)), str(actual.pop(other)), repair)
 
     # The parts of a missing table, or of one that is not ours, are reported with the table.
 

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
+from nexgent_db.cli.adoption_remarks import remarks
 from nexgent_db.cli.app import app
 from nexgent_db.migrations import MigrationError, Migrator
 from nexgent_db.migrations.preflight import MIGRATION, PreflightViolation, checked_tables, preflight_violations
@@ -181,8 +182,9 @@ def test_preflight_report_lists_checks_and_exits_with_1_on_violation(prisma: Pri
     assert as_json.exit_code == 1
     document = json.loads(as_json.stdout)
     assert document["after"] == HISTORY[2]
-    assert [PreflightViolation(**row) for row in document["rows"]] == report(url)
     with psycopg.connect(url) as conn:
+        rows = [*report(url), *remarks(conn)]
+        assert [PreflightViolation(**row) for row in document["rows"]] == rows
         assert document["tables"] == checked_tables(conn)
     assert content(url) == before
     assert "secret" not in shown.stdout + as_json.stdout

@@ -1,0 +1,3 @@
+-- Nothing to undo: it only reads.
+
+SELECT;
