@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -109,6 +108,8 @@ def check_history_name(name: str) -> str:
 
 
 def _section(file: Path) -> Mapping[str, object] | None:
+    import tomllib  # a service that runs needs only the names above
+
     try:
         found: object = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -163,6 +163,20 @@ def test_long_migration_reports_duration_and_blocking_session(empty_database: st
 # --- plan ---------------------------------------------------------------------------------------
 
 
+def test_plan_says_what_a_migration_would_break(empty_database: str, package: Path, write: Write) -> None:
+    run(empty_database, "migrate")
+    with connected(empty_database) as conn:
+        conn.execute("CREATE VIEW w AS SELECT n FROM a")
+    write("0004_drop", "ALTER TABLE a DROP COLUMN n;")
+    breaks = "drops column a.n: view w depends on it"
+    assert f"\n-- breaks: {breaks}\nALTER TABLE a DROP" in run(empty_database, "plan").stdout
+    assert document(run(empty_database, "plan", "--json"))["migrations"][0]["breaks"] == [breaks]
+    done = run(empty_database, "migrate")
+    assert isinstance(done.exception, MigrationError)
+    assert done.exception.details == "view w depends on column n of table a"
+    assert "cannot drop column n of table a because other objects depend on it" in str(done.exception)
+
+
 def test_plan_prints_exact_sql_and_writes_nothing(empty_database: str, package: Path, write: Write) -> None:
     index = "-- transactional: false\nCREATE INDEX CONCURRENTLY IF NOT EXISTS a_n_idx ON a (n);\n"
     write("0004_index", index, "DROP INDEX CONCURRENTLY IF EXISTS a_n_idx;")

@@ -1,13 +1,18 @@
-"""A service's code passes mypy --strict without settings of ours."""
+"""A service's code passes mypy --strict and pyright without settings of ours."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from mypy import api
 
 from tests.support.builders.pages import ROOT, examples
 
+README = ROOT / "README.md"
 PAGE = ROOT / "docs" / "pages" / "guides" / "own-sql.md"
 
 
@@ -20,6 +25,12 @@ def problems_of(folder: Path, text: str) -> str:
     return printed
 
 
+def test_examples_of_readme_pass_mypy_without_settings(tmp_path: Path) -> None:
+    programs = [example.text for example in examples(README) if (example.title or "").endswith(".py")]
+    assert [problems_of(tmp_path, text).partition(":")[0] for text in programs] == ["Success"] * len(programs)
+    assert programs
+
+
 def test_own_repository_passes_mypy_without_settings(tmp_path: Path) -> None:
     (text,) = (example.text for example in examples(PAGE) if example.title == "price_alerts.py")
     assert problems_of(tmp_path, text).startswith("Success: ")
@@ -29,3 +40,16 @@ def test_own_repository_passes_mypy_without_settings(tmp_path: Path) -> None:
     printed = problems_of(tmp_path, wrong)
     assert 'Argument 2 to "create" of "PriceAlerts" has incompatible type "str"; expected "Decimal"' in printed
     assert '"PriceAlert" has no attribute "prize"' in printed
+
+
+def test_examples_pass_pyright_in_its_strict_mode(tmp_path: Path) -> None:
+    program = pytest.importorskip("basedpyright").__name__
+    for page in (README, PAGE):
+        for number, example in enumerate(examples(page)):
+            if (example.title or "").endswith(".py"):
+                (tmp_path / f"{page.stem}_{number}.py").write_text(example.text, encoding="utf-8")
+    settings = {"typeCheckingMode": "strict", "extraPaths": [str(ROOT)]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    command = [sys.executable, "-m", program, "--pythonpath", sys.executable, "--project", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == ["0 errors, 0 warnings, 0 notes"], done.stdout

@@ -92,9 +92,8 @@ def examples(page: Path) -> list[Example]:
         )
         for fence in _FENCE.finditer(text)
     ]
-    if (there := len(re.findall(r"^\s*```(?:python|console|sql title=|toml title=)", text, re.MULTILINE))) != len(
-        found
-    ):
+    opened = re.findall(r"^\s*```(?:python|console|sql title=|toml title=)", text, re.MULTILINE)
+    if (there := len(opened)) != len(found):
         raise ValueError(f"{page} has {there} blocks, of which {len(found)} can be read")
     return found
 
