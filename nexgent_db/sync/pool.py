@@ -8,7 +8,7 @@ waits, so a cancellation cannot split it.
 
 Callers make the connections that they need, so each gets the error of a failed attempt. After a failure the pool
 regards the database as down: one caller at a time tries again, every RETRY_S at most, and the others are refused at
-once with the last error. They wait only while a connection is in use that may be released.
+once with the last error. They wait only while connections in use show that the server is there.
 
 Why not psycopg_pool: it reconnects in the background after 1, 2, 4 … seconds, counts callers who gave up as waiting,
 hides why a connection cannot be made, and loses a slot for ever when its putconn() is cancelled or interrupted by a
@@ -24,22 +24,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 from weakref import ReferenceType, ref
 
 import psycopg
 
 from nexgent_db._concurrency import Waiter, reset_after_fork
-from nexgent_db.errors import BlockMisuse, DatabaseError, DatabaseUnavailable, PoolExhausted
+from nexgent_db.errors import BlockMisuse, DatabaseUnavailable, NexgentError, PoolExhausted, TooManyConnections
 from nexgent_db.settings import Settings
 from nexgent_db.sync.connection import PooledConnection, connect
 
 RETRY_S: Final = 0.25
-"""The pause after a failure to connect."""
+"""The shortest time between two attempts to connect while the database is down."""
 PROBE_S: Final = 2.0
 """How long an attempt to connect may take while the database is down: the shortest time that libpq allows."""
 NEWS_S: Final = 1.0
 """How long other callers wait for the result of an attempt: the last failure may be old."""
+ALIVE_S: Final = 1.0
+"""For how long a connection that was released in order shows that the server is there, after a failure to connect."""
 LOOK_S: Final = 0.2
 """How often a waiting caller checks for slots whose lease is gone, and whether it may connect."""
 MAX_IDLE_S: Final = 600.0
@@ -81,7 +83,7 @@ class Lease:
         self.over = False
         """Set right before :meth:`release`: if a signal interrupts that, the pool still reclaims the slot."""
         self.waiter: Waiter | None = None
-        self.failure: DatabaseError | BlockMisuse | None = None
+        self.failure: DatabaseUnavailable | BlockMisuse | None = None
 
     @property
     def slot(self) -> _Slot | None:
@@ -193,7 +195,7 @@ class ConnectionPool:
                     return self._connect(slot)
                 except DatabaseUnavailable:
                     if not self._step_back(slot):
-                        raise  # no other connection is left to wait for
+                        raise
                     continue
             if not connection.closed:
                 connection.acquire()
@@ -230,8 +232,8 @@ class ConnectionPool:
         return slot
 
     def _ensure_may_wait(self, now: float) -> None:
-        if self._failure is not None and not self._is_connected() and now >= self._probe_until:
-            raise copy(self._failure) from self._failure.__cause__
+        if self._failure is not None and self._is_down(now):
+            raise _copy(self._failure)
         waiting = len(self._waiting)
         if waiting >= self._settings.pool_max_waiting:
             raise PoolExhausted(f"{waiting} callers wait for the pool's {len(self._slots)} connections already")
@@ -276,8 +278,10 @@ class ConnectionPool:
 
     def _not_in_time(self) -> DatabaseUnavailable:
         seconds, size = self._settings.pool_timeout_s, len(self._slots)
+        if self._failure is not None and self._is_down(time.monotonic()):
+            return _copy(self._failure)
         last = "" if self._failure is None else f"; the last attempt to connect failed: {self._failure}"
-        if any(slot.connection is not None for slot in self._slots):
+        if self._is_connected():
             return PoolExhausted(f"none of the pool's {size} connections became free within {seconds} s{last}")
         return DatabaseUnavailable(f"no connection could be made within {seconds} s{last}")
 
@@ -329,16 +333,24 @@ class ConnectionPool:
     def _is_connected(self) -> bool:
         return any(slot.connection is not None for slot in self._slots)
 
+    def _is_down(self, now: float) -> bool:
+        """After a failure to connect: is no caller trying again, and does no connection in use show that the server is
+        there? A full server is there."""
+        served_at = [max(slot.made_at, slot.idle_since) for slot in self._slots if slot.connection is not None]
+        if now < self._probe_until:
+            return False
+        return not served_at or not (isinstance(self._failure, TooManyConnections) or now - max(served_at) < ALIVE_S)
+
     def _step_back(self, slot: _Slot) -> bool:
         """Free a slot that has no connection. Returns whether another connection may be released."""
         with self._lock:
             slot.lease = None
-            if any(slot.connection is not None for slot in self._slots):
-                self._serve(time.monotonic())
-                return True
-            if self._failure is not None:
+            now = time.monotonic()
+            if self._failure is not None and self._is_down(now):
                 self._fail_waiting(self._failure)
-            return False
+                return False
+            self._serve(now)
+            return self._is_connected()
 
     # --- With the lock ----------------------------------------------------------------------------
 
@@ -354,11 +366,11 @@ class ConnectionPool:
                 waiter.wake()
             self._waiting.popleft()
 
-    def _fail_waiting(self, failure: DatabaseError | BlockMisuse) -> None:
+    def _fail_waiting(self, failure: DatabaseUnavailable | BlockMisuse) -> None:
         while self._waiting:
             lease = self._waiting.popleft()()
             if lease is not None and lease.waiter is not None:
-                lease.failure = copy(failure)
+                lease.failure = _copy(failure)
                 lease.waiter.wake()
 
     def _reclaim(self, now: float) -> list[PooledConnection]:
@@ -382,6 +394,7 @@ class ConnectionPool:
 
     def _connect(self, slot: _Slot) -> PooledConnection:
         """Make the slot's connection, and note whether the database is down. Raises what connecting raises."""
+        started = time.monotonic()
         try:
             connection = connect(self._settings, None if self._failure is None else PROBE_S)
             try:
@@ -391,9 +404,7 @@ class ConnectionPool:
                 connection.finish()
                 raise
         except DatabaseUnavailable as error:
-            failure = copy(error)  # without the traceback, which would keep the lease alive
-            failure.__cause__ = error.__cause__
-            self._failure, self._retry_at, self._probe_until = failure, time.monotonic() + RETRY_S, 0.0
+            self._failure, self._retry_at, self._probe_until = _copy(error), started + RETRY_S, 0.0
             raise
         slot.made_at = time.monotonic()
         slot.connection = connection
@@ -401,6 +412,16 @@ class ConnectionPool:
             self._failure = None
             self._serve(slot.made_at)
         return connection
+
+
+_Failure = TypeVar("_Failure", bound=NexgentError)
+
+
+def _copy(error: _Failure) -> _Failure:
+    """The error with its cause, but without its traceback, which would keep the lease alive."""
+    copied = copy(error)
+    copied.__cause__ = error.__cause__
+    return copied
 
 
 def _still_works(connection: PooledConnection) -> bool:

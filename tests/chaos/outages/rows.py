@@ -139,7 +139,7 @@ def _black_hole(seconds: float) -> Row:
         allowed=AWAY | {"LockTimeout", "StatementTimeout"},  # the server has yet to notice whose transactions are lost
         health=SILENT,
         silent=True,
-        first_success_s=2.0,
+        first_success_s=1.0,
         needs=why_no_namespace,
     )
 
