@@ -24,14 +24,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 from weakref import ReferenceType, ref
 
 import psycopg
 
 from nexgent_db._concurrency import AsyncWaiter, reset_after_fork
 from nexgent_db.aio.connection import PooledConnection, connect
-from nexgent_db.errors import BlockMisuse, DatabaseUnavailable, NexgentError, PoolExhausted, TooManyConnections
+from nexgent_db.errors import BlockMisuse, DatabaseUnavailable, PoolExhausted, TooManyConnections
 from nexgent_db.settings import Settings
 
 RETRY_S: Final = 0.25
@@ -165,11 +165,10 @@ class ConnectionPool:
             if connection is not None:
                 connection.finish()
         deadline = time.monotonic() + CLOSE_S
-        while self._in_use() and time.monotonic() < deadline:  # noqa: ASYNC110  # a lease may end unreleased
+        while any((lease := slot.lease) and lease() for slot in self._slots):  # it may end unreleased
+            if time.monotonic() > deadline:
+                break
             await asyncio.sleep(0.01)
-
-    def _in_use(self) -> bool:
-        return any(slot.lease is not None and slot.lease() is not None for slot in self._slots)
 
     def lease(self) -> Lease:
         """A lease that holds nothing yet."""
@@ -235,7 +234,7 @@ class ConnectionPool:
 
     def _ensure_may_wait(self, now: float) -> None:
         if self._failure is not None and self._is_down(now):
-            raise _copy(self._failure)
+            raise copy(self._failure)
         waiting = len(self._waiting)
         if waiting >= self._settings.pool_max_waiting:
             raise PoolExhausted(f"{waiting} callers wait for the pool's {len(self._slots)} connections already")
@@ -281,7 +280,7 @@ class ConnectionPool:
     def _not_in_time(self) -> DatabaseUnavailable:
         seconds, size = self._settings.pool_timeout_s, len(self._slots)
         if self._failure is not None and self._is_down(time.monotonic()):
-            return _copy(self._failure)
+            return copy(self._failure)
         last = "" if self._failure is None else f"; the last attempt to connect failed: {self._failure}"
         if self._is_connected():
             return PoolExhausted(f"none of the pool's {size} connections became free within {seconds} s{last}")
@@ -372,7 +371,7 @@ class ConnectionPool:
         while self._waiting:
             lease = self._waiting.popleft()()
             if lease is not None and lease.waiter is not None:
-                lease.failure = _copy(failure)
+                lease.failure = copy(failure)
                 lease.waiter.wake()
 
     def _reclaim(self, now: float) -> list[PooledConnection]:
@@ -406,7 +405,7 @@ class ConnectionPool:
                 connection.finish()
                 raise
         except DatabaseUnavailable as error:
-            self._failure, self._retry_at, self._probe_until = _copy(error), started + RETRY_S, 0.0
+            self._failure, self._retry_at, self._probe_until = copy(error), started + RETRY_S, 0.0
             raise
         slot.made_at = time.monotonic()
         slot.connection = connection
@@ -414,16 +413,6 @@ class ConnectionPool:
             self._failure = None
             self._serve(slot.made_at)
         return connection
-
-
-_Failure = TypeVar("_Failure", bound=NexgentError)
-
-
-def _copy(error: _Failure) -> _Failure:
-    """The error with its cause, but without its traceback, which would keep the lease alive."""
-    copied = copy(error)
-    copied.__cause__ = error.__cause__
-    return copied
 
 
 async def _still_works(connection: PooledConnection) -> bool:

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from typing import Any, Final, Protocol
-from uuid import UUID
 
 import psycopg
 from psycopg import AsyncRawCursor
@@ -16,6 +15,7 @@ from psycopg.pq import TransactionStatus
 from nexgent_db.aio.connection import PooledConnection
 from nexgent_db.aio.cursors import Cursor, acquire_cursor, release_cursor
 from nexgent_db.aio.pool import Lease
+from nexgent_db.aio.tenant import SET_TENANT, Tenant, TenantSettings
 from nexgent_db.cache.batch import CacheTimestamp, changes_cached_rows
 from nexgent_db.errors import BlockMisuse, InvalidInput, SchemaChanged, translate
 from nexgent_db.models.positions import AgentPosition
@@ -28,7 +28,6 @@ FETCH_BATCH_SIZE: Final = 1000
 
 _NUMBERS: Final = itertools.count(1)
 _NOT_UNICODE: Final = "text with half of a surrogate pair cannot be stored"
-_OF_TENANT: Final = "SELECT set_config('nexgent.user_id', $1, true)"
 
 DuplicateTrade = tuple[TradeResult | ResetResult, str | None]
 """The first result of a trade that this call repeated, and the token of its position."""
@@ -187,7 +186,7 @@ class PoolSession(Session):
         self,
         lease: Callable[[], Lease],
         transaction: Callable[[], AbstractAsyncContextManager[Session]],
-        tenant: UUID | None = None,
+        tenant: Tenant | None = None,
     ) -> None:
         self._lease = lease
         self._transaction = transaction
@@ -198,22 +197,25 @@ class PoolSession(Session):
         lease = self._lease()
         try:
             connection = await lease.acquire()
+            tenant = None if self._tenant is None else await self._tenant.settings(connection)
             try:
-                return await execute(connection, bound, call, tenant=self._tenant)
+                return await execute(connection, bound, call, tenant=tenant)
             except psycopg.Error as error:
                 translated = translate(error, bound.name)
                 if not isinstance(translated, SchemaChanged):
                     raise translated from error
-                return await self._run_anew(connection, bound, call)
+                return await self._run_anew(connection, bound, call, tenant)
         finally:
             lease.over = True
             lease.release()
 
-    async def _run_anew(self, connection: PooledConnection, bound: BoundQuery, call: Call) -> Any:
+    async def _run_anew(
+        self, connection: PooledConnection, bound: BoundQuery, call: Call, tenant: TenantSettings | None
+    ) -> Any:
         """Prepare the statements again, after a migration has changed the result type of one."""
         try:
             await connection.execute("DEALLOCATE ALL")
-            return await execute(connection, bound, call, tenant=self._tenant)
+            return await execute(connection, bound, call, tenant=tenant)
         except psycopg.Error as error:
             raise translate(error, bound.name) from error
 
@@ -222,9 +224,10 @@ class PoolSession(Session):
         lease = self._lease()
         try:
             connection = await lease.acquire()
+            tenant = None if self._tenant is None else await self._tenant.settings(connection)
             async with connection.transaction(), aclosing(TransactionSession(connection).stream(bound, call)) as stream:
-                if self._tenant is not None:
-                    await connection.execute(of_tenant(self._tenant))
+                if tenant is not None:
+                    await connection.execute(tenant.statement)
                 async for row in stream:
                     yield row
         except psycopg.Error as error:  # of BEGIN or COMMIT
@@ -262,7 +265,9 @@ class CachedSession(Session):
         return self._session.transaction()
 
 
-async def execute(connection: PooledConnection, bound: BoundQuery, call: Call, *, tenant: UUID | None = None) -> Any:
+async def execute(
+    connection: PooledConnection, bound: BoundQuery, call: Call, *, tenant: TenantSettings | None = None
+) -> Any:
     """Run one call on a connection, for one user when there is a ``tenant``, and return its rows in the query's shape.
 
     The driver's errors pass through: the server refused the statement, or the connection was lost. Raises InvalidInput
@@ -319,16 +324,13 @@ async def _send(
         await cursor.connection.close()
 
 
-async def _send_for(tenant: UUID, connection: PooledConnection, cursor: Cursor, bound: BoundQuery, call: Call) -> None:
-    """Send the user and the statement in one pipeline, which the server runs as one transaction without BEGIN."""
+async def _send_for(
+    tenant: TenantSettings, connection: PooledConnection, cursor: Cursor, bound: BoundQuery, call: Call
+) -> None:
+    """Send the settings and the statement in one pipeline, which the server runs as one transaction without BEGIN."""
     try:
         async with connection.pipeline():
-            await AsyncRawCursor(connection).execute(_OF_TENANT, [str(tenant)])
+            await AsyncRawCursor(connection).execute(SET_TENANT, tenant.parameters)
             await cursor.execute(call.text, call.values)
     except UnicodeEncodeError:  # nothing was sent
         raise InvalidInput(bound.name, _NOT_UNICODE) from None
-
-
-def of_tenant(tenant: UUID) -> bytes:
-    """The statement that limits a transaction to one user's rows."""
-    return f"SET LOCAL nexgent.user_id = '{tenant}'".encode()

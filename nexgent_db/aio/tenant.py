@@ -1,62 +1,101 @@
-"""Tenants: each transaction names its user, and row-level security shows it only the rows of that user.
+"""Tenants: each transaction names its user and takes the tenants' role, so row-level security limits it to this user.
 
-The setting is local to the transaction, so the next caller of a pooled connection does not inherit it. It works only
-with the policies of ``sql/roles.sql``, so opening a database checks them first.
+Both settings are local to the transaction: one pool serves any user, and calls for all users beside them. They work
+only with the policies of ``sql/roles.sql``, so a pool's first use for a tenant checks these.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 import psycopg
-from psycopg import AsyncConnection
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg import AsyncConnection, sql
 
-from nexgent_db.aio.connection import connect
-from nexgent_db.errors import TenantNotIsolated, translate
-from nexgent_db.settings import Settings
+from nexgent_db.errors import InvalidInput, TenantNotIsolated, translate
 
 
-async def tenant_settings(settings: Settings) -> Settings:
-    """Settings whose sessions see one user at a time: the given ones, if necessary with the tenants' role.
+class TenantRole:
+    """The role in which the sessions of one pool see one user at a time, once it is found and verified."""
 
-    Raises TenantNotIsolated, and what connecting raises.
-    """
-    user, role, open_to_all = await _visible(settings)
-    if open_to_all and role is not None:
-        settings = replace(settings, conninfo=_with_role(role, settings.conninfo))
-        actual, _, open_to_all = await _visible(settings)
-        if open_to_all and actual != role:
-            raise TenantNotIsolated(
-                f"new sessions have the role {actual}, not {role}: a pooler drops the start-up options;"
-                f" log in as {role}"
-            )
+    def __init__(self) -> None:
+        self._name: str | None = None
+
+    async def name(self, connection: AsyncConnection[Any]) -> str:
+        """The role's name. The first call asks the server, on an idle connection.
+
+        Raises TenantNotIsolated when the session's role is exempt from row-level security, or when this role and the
+        tenants' role, if it may become that one, see other users' rows; and what queries raise.
+        """
+        if self._name is None:
+            try:
+                async with connection.transaction():
+                    self._name = await _isolated_role(connection)
+            except psycopg.Error as error:
+                raise translate(error) from error
+        return self._name
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A user, and the role in which the pool's sessions act for users."""
+
+    user_id: UUID
+    role: TenantRole
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.user_id, UUID):
+            raise InvalidInput("tenant", f"a UUID is expected, not {type(self.user_id).__name__}")
+
+    async def settings(self, connection: AsyncConnection[Any]) -> TenantSettings:
+        """What a transaction on this connection has to set. Raises as :meth:`TenantRole.name`."""
+        return TenantSettings(self.user_id, await self.role.name(connection))
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSettings:
+    """The settings of one transaction for one user."""
+
+    user_id: UUID
+    role: str
+
+    @property
+    def parameters(self) -> list[str]:
+        """The parameters of SET_TENANT."""
+        return [str(self.user_id), self.role]
+
+    @property
+    def statement(self) -> bytes:
+        """SET_TENANT with its parameters."""
+        return (
+            sql.SQL("SELECT set_config('nexgent.user_id', {}, true), set_config('role', {}, true)")
+            .format(*self.parameters)
+            .as_bytes()
+        )
+
+
+SET_TENANT: Final = "SELECT set_config('nexgent.user_id', $1, true), set_config('role', $2, true)"
+
+
+async def _isolated_role(connection: AsyncConnection[Any]) -> str:
+    """The session's role when it sees one user's rows only, else the tenants' role, if that does."""
+    exempt, tenants, role = await _one(connection, _WHO)
+    if exempt:
+        raise TenantNotIsolated(f"{role} is exempt from row-level security: log in as another role")
+    open_to_all = await _open_to_all(connection)
+    if open_to_all and tenants is not None:
+        role = tenants
+        await connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
+        open_to_all = await _open_to_all(connection)
     if open_to_all:
         more = f" and {len(open_to_all) - 3} tables more" if len(open_to_all) > 3 else ""
         raise TenantNotIsolated(
-            f"{role or user} sees all users' rows in {', '.join(open_to_all[:3])}{more}: make the roles"
+            f"{role} sees all users' rows in {', '.join(open_to_all[:3])}{more}: make the roles"
             " (nexgent-db roles apply), and connect as the one for services or for tenants"
         )
-    return settings
-
-
-async def _visible(settings: Settings) -> tuple[str, str | None, list[str]]:
-    """The role of a new session, the tenants' role that it may become, and the tables whose rows it sees all.
-
-    Raises TenantNotIsolated for a role that is exempt from row-level security, and what connecting raises.
-    """
-    connection = await connect(settings)
-    try:
-        exempt, role, user = await _one(connection, _WHO)
-        if exempt:
-            raise TenantNotIsolated(f"{user} is exempt from row-level security: log in as another role")
-        return user, role, await _open_to_all(connection)
-    except psycopg.Error as error:
-        raise translate(error) from error
-    finally:
-        await connection.close()
+    assert isinstance(role, str)
+    return role
 
 
 async def _one(connection: AsyncConnection[Any], query: bytes) -> Any:
@@ -66,12 +105,6 @@ async def _one(connection: AsyncConnection[Any], query: bytes) -> Any:
 async def _open_to_all(connection: AsyncConnection[Any]) -> list[str]:
     """The tables that the session can use and whose policies do not limit it to one user."""
     return [name for (name,) in await (await connection.execute(_OPEN_TO_ALL)).fetchall()]
-
-
-def _with_role(role: str, conninfo: str) -> str:
-    given = str(conninfo_to_dict(conninfo).get("options") or "")
-    option = "-crole=" + re.sub(r"([\\\s])", r"\\\1", role)  # white space would end the option
-    return make_conninfo(conninfo, options=f"{given} {option}".strip())
 
 
 # The owner of a table, and roles that inherit from it, are exempt from its policies: row_security_active() shows it.

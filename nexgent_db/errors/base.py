@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self, TypeVar
 
 __all__ = [
     "NexgentError",
@@ -18,8 +18,17 @@ class NexgentError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (type(self), self.args, self.__dict__)
 
+    def __copy__(self) -> Self:
+        """A copy with the cause, but without the traceback, which keeps objects alive."""
+        copied = _again(type(self), self.args, self.__dict__)
+        copied.__cause__ = self.__cause__
+        return copied
 
-def _again(kind: type[NexgentError], args: tuple[object, ...], state: dict[str, object]) -> NexgentError:
+
+_E = TypeVar("_E", bound=NexgentError)
+
+
+def _again(kind: type[_E], args: tuple[object, ...], state: dict[str, object]) -> _E:
     """Rebuild a pickled error without its constructor, which takes the figures and not the message."""
     error = kind.__new__(kind, *args)
     error.__dict__.update(state)

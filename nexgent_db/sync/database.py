@@ -25,7 +25,6 @@ from nexgent_db.errors import (
     BlockMisuse,
     ConnectionLost,
     DatabaseError,
-    InvalidInput,
     PoolExhausted,
     TooManyConnections,
     TransactionConflict,
@@ -42,8 +41,8 @@ from nexgent_db.sync.connection import PooledConnection
 from nexgent_db.sync.observed import ObservedSession, observed_commit
 from nexgent_db.sync.pool import ConnectionPool, Lease, PoolStats
 from nexgent_db.sync.schema import assert_schema
-from nexgent_db.sync.session import CachedSession, PoolSession, Session, TransactionSession, of_tenant
-from nexgent_db.sync.tenant import tenant_settings
+from nexgent_db.sync.session import CachedSession, PoolSession, Session, TransactionSession
+from nexgent_db.sync.tenant import Tenant, TenantRole, TenantSettings
 
 T = TypeVar("T")
 
@@ -111,10 +110,11 @@ class Database(Repositories):
     :mod:`nexgent_db.observe`; an exception of a hook is logged and stops nothing. ``migrations`` has the folders of a
     service's own migrations, by the names of their histories: :meth:`assert_schema` then covers them.
 
-    With ``tenant``, a user's id, every call acts for this user: PostgreSQL's row-level security (``nexgent-db roles
-    apply``) hides the rows of other users and refuses to change them. A single query is still one round trip; a
-    transaction takes one more. A tenant's writes reach the cache, but its ``cache`` reads PostgreSQL, because Redis
-    holds the rows of all users. :meth:`for_tenant` serves other users over the same connections.
+    :meth:`for_tenant` gives a database for one user over the same connections: every call acts for this user, and
+    PostgreSQL's row-level security (``nexgent-db roles apply``) hides the rows of other users and refuses to change
+    them. A single query is still one round trip; a transaction takes one more. A tenant's writes reach the cache, but
+    its ``cache`` reads PostgreSQL, because Redis holds the rows of all users. With ``tenant``, a user's id, its
+    own calls act for this user, too.
 
     Single queries raise, in this order: InvalidInput before anything is sent; PoolExhausted, AuthenticationFailed or
     DatabaseUnavailable while a connection is acquired; DatabaseError and its subclasses from the server; RowCountError.
@@ -133,14 +133,14 @@ class Database(Repositories):
         self._hooks = Hooks(on_query)
         self._pool: ConnectionPool | None = None
         self._root: Database = self
+        self._tenant_role = TenantRole()
         self._serve(tenant, None)
 
     def _serve(self, tenant: UUID | None, shared_cache: Cache | None) -> None:
         """Build the session, the cache and the repositories, for all users or for one tenant."""
-        if tenant is not None and not isinstance(tenant, UUID):
-            raise InvalidInput("tenant", f"a UUID is expected, not {type(tenant).__name__}")
         self.tenant = tenant
-        session: Session = PoolSession(self._lease, self._transaction_session, tenant)
+        self._tenant = None if tenant is None else Tenant(tenant, self._tenant_role)
+        session: Session = PoolSession(self._lease, self._transaction_session, self._tenant)
         if self._hooks:
             session = ObservedSession(session, self._hooks, in_transaction=False)
         self._shared_cache = shared_cache or self._new_cache(session)
@@ -173,17 +173,29 @@ class Database(Repositories):
         return cls(Settings.from_env(), tenant=tenant, on_query=on_query, migrations=migrations)
 
     def for_tenant(self, tenant: UUID) -> Self:
-        """A database for another tenant over the same connections; it opens and closes with this one.
+        """A database for one user over the same connections; it opens and closes with this one.
 
-        Costs no round trip. Raises BlockMisuse for a database that was made without a ``tenant``: its sessions see the
-        rows of all users. (A service that does not know its first user yet may pass an id that no user has.)
+        Costs no round trip. When this database serves all users, the first call of any of its tenants also checks that
+        PostgreSQL hides other users' rows, and raises TenantNotIsolated before it sends its query unless it does;
+        :meth:`assert_tenants` checks it at once. Raises InvalidInput for an id that is no UUID.
         """
-        if self.tenant is None:
-            raise BlockMisuse(f"{self!r} was made without a tenant: its sessions see the rows of all users")
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._serve(tenant, self._shared_cache)
         return other
+
+    def assert_tenants(self) -> None:
+        """Check that :meth:`for_tenant` shows each user only this user's rows. For the start of a service.
+
+        Asks the server once. Raises TenantNotIsolated when the role, and the tenants' role that it may become, sees
+        other users' rows; otherwise what queries raise.
+        """
+        lease = self._lease()
+        try:
+            self._tenant_role.name(lease.acquire())
+        finally:
+            lease.over = True
+            lease.release()
 
     def __reduce__(self) -> NoReturn:
         raise BlockMisuse("a database cannot be pickled: open one in each process, from its settings")
@@ -195,9 +207,9 @@ class Database(Repositories):
         """Connect, and fill the pool to its smallest size.
 
         Raises AuthenticationFailed; DatabaseUnavailable and its other kinds when the server cannot be reached or is
-        older than PostgreSQL 15; TenantNotIsolated when there is a ``tenant`` and the role, or the tenants' role that
-        it may become, sees other users' rows; TooManyConnections when the server accepts fewer connections than the
-        pool keeps open. After an error no connection stays open.
+        older than PostgreSQL 15; TooManyConnections when the server accepts fewer connections than the pool keeps open;
+        TenantNotIsolated when there is a ``tenant`` and the role, and the tenants' role that it may become, see other
+        users' rows. After an error no connection stays open.
 
         A child process that is forked later makes connections of its own when it needs them. A transaction that was
         open at the fork raises BlockMisuse in the child, and goes on in the parent.
@@ -205,10 +217,16 @@ class Database(Repositories):
         self._ensure_root()
         if self._pool is not None:
             raise BlockMisuse(f"{self!r} is open already")
-        settings = self.settings if self.tenant is None else tenant_settings(self.settings)
-        pool = ConnectionPool(settings, None if self.settings.redis_url is None else self._verify_database)
+        pool = ConnectionPool(self.settings, None if self.settings.redis_url is None else self._verify_database)
         pool.open()
         self._pool = pool
+        try:
+            if self.tenant is not None:
+                self.assert_tenants()
+        except BaseException:
+            self._pool = None
+            pool.close()
+            raise
         self._shared_cache._open()
 
     def close(self) -> None:
@@ -311,9 +329,10 @@ class Database(Repositories):
         lease = self._lease()
         try:
             connection = lease.acquire()
+            tenant = None if self._tenant is None else self._tenant.settings(connection)
             transaction = Transaction(connection, self._hooks)
             _note_open(transaction, self._root)
-            opening = _opening(self.tenant, statement_timeout_s, lock_timeout_s)
+            opening = _opening(tenant, statement_timeout_s, lock_timeout_s)
             seen = self._cache_writer.seen
             try:
                 connection.set_transaction_options(_ISOLATION[isolation], read_only, deferrable, statement_timeout_s)
@@ -410,7 +429,7 @@ def _health_state(error: DatabaseError | None, read_only: bool) -> HealthState:
     return "read only" if read_only else "ok"
 
 
-def _opening(tenant: UUID | None, statement_timeout_s: float | None, lock_timeout_s: float | None) -> bytes:
+def _opening(tenant: TenantSettings | None, statement_timeout_s: float | None, lock_timeout_s: float | None) -> bytes:
     """The first statements of a transaction, sent in one round trip; empty when nothing is to be set."""
     timeouts = {"statement_timeout": statement_timeout_s, "lock_timeout": lock_timeout_s}
     limits = [
@@ -418,4 +437,4 @@ def _opening(tenant: UUID | None, statement_timeout_s: float | None, lock_timeou
         for name, seconds in timeouts.items()
         if seconds is not None
     ]
-    return b"; ".join([*limits, *([] if tenant is None else [of_tenant(tenant)])])
+    return b"; ".join([*limits, *([] if tenant is None else [tenant.statement])])

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from typing import Any, Final, Protocol
-from uuid import UUID
 
 import psycopg
 from psycopg import RawCursor
@@ -23,13 +22,13 @@ from nexgent_db.queries.unreadable import READ_FAILURES, read_failure
 from nexgent_db.sync.connection import PooledConnection
 from nexgent_db.sync.cursors import Cursor, acquire_cursor, release_cursor
 from nexgent_db.sync.pool import Lease
+from nexgent_db.sync.tenant import SET_TENANT, Tenant, TenantSettings
 
 FETCH_BATCH_SIZE: Final = 1000
 """How many rows of a stream one round trip fetches; no more are in memory at once."""
 
 _NUMBERS: Final = itertools.count(1)
 _NOT_UNICODE: Final = "text with half of a surrogate pair cannot be stored"
-_OF_TENANT: Final = "SELECT set_config('nexgent.user_id', $1, true)"
 
 DuplicateTrade = tuple[TradeResult | ResetResult, str | None]
 """The first result of a trade that this call repeated, and the token of its position."""
@@ -188,7 +187,7 @@ class PoolSession(Session):
         self,
         lease: Callable[[], Lease],
         transaction: Callable[[], AbstractContextManager[Session]],
-        tenant: UUID | None = None,
+        tenant: Tenant | None = None,
     ) -> None:
         self._lease = lease
         self._transaction = transaction
@@ -199,22 +198,25 @@ class PoolSession(Session):
         lease = self._lease()
         try:
             connection = lease.acquire()
+            tenant = None if self._tenant is None else self._tenant.settings(connection)
             try:
-                return execute(connection, bound, call, tenant=self._tenant)
+                return execute(connection, bound, call, tenant=tenant)
             except psycopg.Error as error:
                 translated = translate(error, bound.name)
                 if not isinstance(translated, SchemaChanged):
                     raise translated from error
-                return self._run_anew(connection, bound, call)
+                return self._run_anew(connection, bound, call, tenant)
         finally:
             lease.over = True
             lease.release()
 
-    def _run_anew(self, connection: PooledConnection, bound: BoundQuery, call: Call) -> Any:
+    def _run_anew(
+        self, connection: PooledConnection, bound: BoundQuery, call: Call, tenant: TenantSettings | None
+    ) -> Any:
         """Prepare the statements again, after a migration has changed the result type of one."""
         try:
             connection.execute("DEALLOCATE ALL")
-            return execute(connection, bound, call, tenant=self._tenant)
+            return execute(connection, bound, call, tenant=tenant)
         except psycopg.Error as error:
             raise translate(error, bound.name) from error
 
@@ -223,9 +225,10 @@ class PoolSession(Session):
         lease = self._lease()
         try:
             connection = lease.acquire()
+            tenant = None if self._tenant is None else self._tenant.settings(connection)
             with connection.transaction(), closing(TransactionSession(connection).stream(bound, call)) as stream:
-                if self._tenant is not None:
-                    connection.execute(of_tenant(self._tenant))
+                if tenant is not None:
+                    connection.execute(tenant.statement)
                 for row in stream:
                     yield row
         except psycopg.Error as error:  # of BEGIN or COMMIT
@@ -263,7 +266,9 @@ class CachedSession(Session):
         return self._session.transaction()
 
 
-def execute(connection: PooledConnection, bound: BoundQuery, call: Call, *, tenant: UUID | None = None) -> Any:
+def execute(
+    connection: PooledConnection, bound: BoundQuery, call: Call, *, tenant: TenantSettings | None = None
+) -> Any:
     """Run one call on a connection, for one user when there is a ``tenant``, and return its rows in the query's shape.
 
     The driver's errors pass through: the server refused the statement, or the connection was lost. Raises InvalidInput
@@ -318,16 +323,13 @@ def _send(cursor: Cursor, bound: BoundQuery, call: Call, *, alone: bool = False,
         cursor.connection.close()
 
 
-def _send_for(tenant: UUID, connection: PooledConnection, cursor: Cursor, bound: BoundQuery, call: Call) -> None:
-    """Send the user and the statement in one pipeline, which the server runs as one transaction without BEGIN."""
+def _send_for(
+    tenant: TenantSettings, connection: PooledConnection, cursor: Cursor, bound: BoundQuery, call: Call
+) -> None:
+    """Send the settings and the statement in one pipeline, which the server runs as one transaction without BEGIN."""
     try:
         with connection.pipeline():
-            RawCursor(connection).execute(_OF_TENANT, [str(tenant)])
+            RawCursor(connection).execute(SET_TENANT, tenant.parameters)
             cursor.execute(call.text, call.values)
     except UnicodeEncodeError:  # nothing was sent
         raise InvalidInput(bound.name, _NOT_UNICODE) from None
-
-
-def of_tenant(tenant: UUID) -> bytes:
-    """The statement that limits a transaction to one user's rows."""
-    return f"SET LOCAL nexgent.user_id = '{tenant}'".encode()

@@ -14,7 +14,6 @@ import pytest
 from psycopg import sql
 
 from nexgent_db import AsyncDatabase, Database, Settings
-from nexgent_db.errors import TenantNotIsolated
 from nexgent_db.models import SOL_MINT
 from tests.integration.aio import factories as aio
 from tests.integration.sync.factories import Owner, new_owner
@@ -93,10 +92,22 @@ def test_tenants_sharing_sessions_see_only_their_own_rows(pooled: list[Settings]
         assert list(threads.map(look, owners)) == [{True}] * CALLERS
 
 
-def test_tenant_whose_role_the_pooler_drops_is_refused(service: Settings) -> None:
-    """Its sessions would keep the service's role, which sees every user's rows."""
-    with pytest.raises(TenantNotIsolated, match=r"have the role \w+_app, not .* a pooler .* log in as \w+_tenant"):
-        Database(service, tenant=uuid4()).open()
+def test_tenants_of_services_database_share_sessions_with_it(service: Settings) -> None:
+    """The pooler drops the startup option of a role, but a transaction's own role stays."""
+    with Database(service) as db:
+        owners = [new_owner(db) for _ in range(CALLERS)]
+
+        def look(owner: Owner) -> set[bool]:
+            tenant = db.for_tenant(owner.user_id)
+            return {
+                (tenant.users.find_by_id(other.user_id) is not None) == (other is owner)
+                and db.users.find_by_id(other.user_id) is not None
+                for other in owners
+                for _ in range(3)
+            }
+
+        with ThreadPoolExecutor(CALLERS) as threads:
+            assert list(threads.map(look, owners)) == [{True}] * CALLERS
 
 
 def test_stream_is_whole_while_others_use_the_session(service: Settings) -> None:

@@ -168,7 +168,6 @@ WORDS = (
     ),
     Word(r"\bplace_of\b", "decode_cursor"),
     Word(r"\bpage_of\b", "make_page"),
-    Word(r"\bisolated\b", "tenant_settings", CODE),
     Word(r"\b_opener\b", "_root"),
     Word(r"\b(?:whoever|somebody)\b", "the subject's name"),
 )

@@ -133,12 +133,17 @@ async def other(app: AsyncDatabase) -> User:
     return await new_user(app)
 
 
-@pytest_asyncio.fixture
-async def mine(roled: RoledDatabase, me: User) -> AsyncIterator[AsyncDatabase]:
+@pytest_asyncio.fixture(params=["opened for me", "of the service's database"])
+async def mine(roled: RoledDatabase, me: User, request: pytest.FixtureRequest) -> AsyncIterator[AsyncDatabase]:
     """My database, over a single connection."""
     settings = replace(Settings.from_url(roled.url_of("app")), pool_max_size=1)
-    async with AsyncDatabase(settings, tenant=me.owner.user_id) as database:
-        yield database
+    if request.param == "opened for me":
+        async with AsyncDatabase(settings, tenant=me.owner.user_id) as database:
+            yield database
+    else:
+        async with AsyncDatabase(settings) as service:
+            await service.agents.find_by_id(me.owner.agent_id)
+            yield service.for_tenant(me.owner.user_id)
 
 
 # --- Every method -------------------------------------------------------------------------------
@@ -522,7 +527,12 @@ async def test_database_without_roles_refuses_tenants(database_url: str) -> None
         await AsyncDatabase(database_url, tenant=NOBODY).open()
 
 
-async def test_tenant_databases_open_and_close_with_parent(mine: AsyncDatabase, other: User) -> None:
+@pytest.mark.parametrize("tenant", [None, NOBODY])
+async def test_tenant_databases_open_and_close_with_parent(
+    roled: RoledDatabase, other: User, tenant: UUID | None
+) -> None:
+    mine = AsyncDatabase(roled.url_of("app"), tenant=tenant)
+    await mine.open()
     theirs = mine.for_tenant(other.owner.user_id)
     assert (await theirs.health()).problem is None
     for refused in (theirs.open, theirs.close):
@@ -537,10 +547,77 @@ async def test_tenant_databases_open_and_close_with_parent(mine: AsyncDatabase, 
 
 
 async def test_invalid_tenant_is_refused(app: AsyncDatabase, database_url: str) -> None:
-    with pytest.raises(BlockMisuse, match="without a tenant"):
-        app.for_tenant(NOBODY)
+    with pytest.raises(InvalidInput, match="tenant: a UUID is expected, not str"):
+        app.for_tenant(str(NOBODY))  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="tenant: a UUID is expected, not str"):
         AsyncDatabase(database_url, tenant=str(NOBODY))  # type: ignore[arg-type]
+
+
+# --- The service's own database -------------------------------------------------------------------
+
+
+async def test_one_pool_verifies_keys_and_serves_tenants(roled: RoledDatabase, me: User, other: User) -> None:
+    """Calls for all users and for one take turns on one connection, and so share its prepared statements."""
+    settings = replace(Settings.from_url(roled.url_of("app")), pool_max_size=1)
+    async with AsyncDatabase(settings) as service:
+        for _ in range(5):
+            for sees, hidden in ((me, other), (other, me)):
+                key = await service.api_keys.verify(sees.secret)
+                assert key is not None
+                tenant = service.for_tenant(key.user_id)
+                assert [each.id for each in await tenant.positions.list_open()] == [sees.position_id]
+                assert await tenant.positions.find_by_id(hidden.position_id) is None
+                async with tenant.transaction() as tx:
+                    assert await tx.positions.find_by_id(hidden.position_id) is None
+                    assert await tx.positions.find_by_id(sees.position_id) is not None
+                assert [row.agent_id async for row in tenant.positions.stream_open()] == [sees.owner.agent_id]
+                with pytest.raises(WalletNotFound):
+                    await tenant.trades.deposit(hidden.owner.deposit("1"))
+                assert await service.positions.find_by_id(hidden.position_id) is not None
+                await service.trades.deposit(hidden.owner.deposit("1"))
+        assert service.tenant is None
+
+
+@pytest.mark.parametrize("role", ["migrator", "worker", "readonly"])
+async def test_role_that_sees_all_users_is_refused_before_query_of_tenant(
+    roled: RoledDatabase, me: User, role: str
+) -> None:
+    async with AsyncDatabase(roled.url_of(role)) as database:
+        tenant = database.for_tenant(me.owner.user_id)
+        for _ in range(2):
+            with pytest.raises(TenantNotIsolated, match="sees all users' rows"):
+                await tenant.agents.find_by_id(me.owner.agent_id)
+            with pytest.raises(TenantNotIsolated):
+                async with tenant.transaction():
+                    pytest.fail("entered")
+            with pytest.raises(TenantNotIsolated):
+                _ = [row async for row in tenant.positions.stream_open()]
+            with pytest.raises(TenantNotIsolated):
+                await database.assert_tenants()
+        assert await database.agents.find_by_id(me.owner.agent_id) is not None
+
+
+async def test_service_asserts_at_start_that_tenants_are_isolated(app: AsyncDatabase, roled: RoledDatabase) -> None:
+    await app.assert_tenants()
+    async with AsyncDatabase(roled.url) as superuser:
+        with pytest.raises(TenantNotIsolated, match="is exempt"):
+            await superuser.assert_tenants()
+
+
+async def test_tenant_of_service_sees_no_cached_row_of_other_user(
+    roled: RoledDatabase, redis_url: str, me: User, other: User
+) -> None:
+    settings = replace(Settings.from_url(roled.url_of("app")), redis_url=redis_url, cache_prefix=f"{uuid4()}:")
+    async with AsyncDatabase(replace(settings, local_cache_rows=10)) as service:
+        tenant = service.for_tenant(me.owner.user_id)
+        for _ in range(2):  # by now it is cached
+            assert await service.cache.position(other.position_id) is not None
+        assert await tenant.cache.position(other.position_id) is None
+        assert await tenant.cache.position(me.position_id) is not None
+        await tenant.trades.dca_buy(me.owner.dca_buy("1", "1", me.token))
+        position = await service.cache.position(me.position_id)
+        assert position is not None
+        assert position.dca_count == 1
 
 
 # --- The cache ----------------------------------------------------------------------------------

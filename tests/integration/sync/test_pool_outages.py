@@ -19,7 +19,7 @@ from tests.support.faults.concurrently import concurrently
 from tests.support.faults.faulty_proxy import Fault, faulty_proxy
 from tests.support.servers.postgres_server import postgres_server
 
-AT_ONCE_S = 0.2
+AT_ONCE_S = 1.0
 
 
 def settings(url: str, **changes: float) -> Settings:

@@ -133,12 +133,17 @@ def other(app: Database) -> User:
     return new_user(app)
 
 
-@pytest.fixture
-def mine(roled: RoledDatabase, me: User) -> Iterator[Database]:
+@pytest.fixture(params=["opened for me", "of the service's database"])
+def mine(roled: RoledDatabase, me: User, request: pytest.FixtureRequest) -> Iterator[Database]:
     """My database, over a single connection."""
     settings = replace(Settings.from_url(roled.url_of("app")), pool_max_size=1)
-    with Database(settings, tenant=me.owner.user_id) as database:
-        yield database
+    if request.param == "opened for me":
+        with Database(settings, tenant=me.owner.user_id) as database:
+            yield database
+    else:
+        with Database(settings) as service:
+            service.agents.find_by_id(me.owner.agent_id)
+            yield service.for_tenant(me.owner.user_id)
 
 
 # --- Every method -------------------------------------------------------------------------------
@@ -514,7 +519,10 @@ def test_database_without_roles_refuses_tenants(database_url: str) -> None:
         Database(database_url, tenant=NOBODY).open()
 
 
-def test_tenant_databases_open_and_close_with_parent(mine: Database, other: User) -> None:
+@pytest.mark.parametrize("tenant", [None, NOBODY])
+def test_tenant_databases_open_and_close_with_parent(roled: RoledDatabase, other: User, tenant: UUID | None) -> None:
+    mine = Database(roled.url_of("app"), tenant=tenant)
+    mine.open()
     theirs = mine.for_tenant(other.owner.user_id)
     assert theirs.health().problem is None
     for refused in (theirs.open, theirs.close):
@@ -528,10 +536,73 @@ def test_tenant_databases_open_and_close_with_parent(mine: Database, other: User
 
 
 def test_invalid_tenant_is_refused(app: Database, database_url: str) -> None:
-    with pytest.raises(BlockMisuse, match="without a tenant"):
-        app.for_tenant(NOBODY)
+    with pytest.raises(InvalidInput, match="tenant: a UUID is expected, not str"):
+        app.for_tenant(str(NOBODY))  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="tenant: a UUID is expected, not str"):
         Database(database_url, tenant=str(NOBODY))  # type: ignore[arg-type]
+
+
+# --- The service's own database -------------------------------------------------------------------
+
+
+def test_one_pool_verifies_keys_and_serves_tenants(roled: RoledDatabase, me: User, other: User) -> None:
+    """Calls for all users and for one take turns on one connection, and so share its prepared statements."""
+    settings = replace(Settings.from_url(roled.url_of("app")), pool_max_size=1)
+    with Database(settings) as service:
+        for _ in range(5):
+            for sees, hidden in ((me, other), (other, me)):
+                key = service.api_keys.verify(sees.secret)
+                assert key is not None
+                tenant = service.for_tenant(key.user_id)
+                assert [each.id for each in tenant.positions.list_open()] == [sees.position_id]
+                assert tenant.positions.find_by_id(hidden.position_id) is None
+                with tenant.transaction() as tx:
+                    assert tx.positions.find_by_id(hidden.position_id) is None
+                    assert tx.positions.find_by_id(sees.position_id) is not None
+                assert [row.agent_id for row in tenant.positions.stream_open()] == [sees.owner.agent_id]
+                with pytest.raises(WalletNotFound):
+                    tenant.trades.deposit(hidden.owner.deposit("1"))
+                assert service.positions.find_by_id(hidden.position_id) is not None
+                service.trades.deposit(hidden.owner.deposit("1"))
+        assert service.tenant is None
+
+
+@pytest.mark.parametrize("role", ["migrator", "worker", "readonly"])
+def test_role_that_sees_all_users_is_refused_before_query_of_tenant(roled: RoledDatabase, me: User, role: str) -> None:
+    with Database(roled.url_of(role)) as database:
+        tenant = database.for_tenant(me.owner.user_id)
+        for _ in range(2):
+            with pytest.raises(TenantNotIsolated, match="sees all users' rows"):
+                tenant.agents.find_by_id(me.owner.agent_id)
+            with pytest.raises(TenantNotIsolated), tenant.transaction():
+                pytest.fail("entered")
+            with pytest.raises(TenantNotIsolated):
+                _ = [row for row in tenant.positions.stream_open()]
+            with pytest.raises(TenantNotIsolated):
+                database.assert_tenants()
+        assert database.agents.find_by_id(me.owner.agent_id) is not None
+
+
+def test_service_asserts_at_start_that_tenants_are_isolated(app: Database, roled: RoledDatabase) -> None:
+    app.assert_tenants()
+    with Database(roled.url) as superuser, pytest.raises(TenantNotIsolated, match="is exempt"):
+        superuser.assert_tenants()
+
+
+def test_tenant_of_service_sees_no_cached_row_of_other_user(
+    roled: RoledDatabase, redis_url: str, me: User, other: User
+) -> None:
+    settings = replace(Settings.from_url(roled.url_of("app")), redis_url=redis_url, cache_prefix=f"{uuid4()}:")
+    with Database(replace(settings, local_cache_rows=10)) as service:
+        tenant = service.for_tenant(me.owner.user_id)
+        for _ in range(2):  # by now it is cached
+            assert service.cache.position(other.position_id) is not None
+        assert tenant.cache.position(other.position_id) is None
+        assert tenant.cache.position(me.position_id) is not None
+        tenant.trades.dca_buy(me.owner.dca_buy("1", "1", me.token))
+        position = service.cache.position(me.position_id)
+        assert position is not None
+        assert position.dca_count == 1
 
 
 # --- The cache ----------------------------------------------------------------------------------
