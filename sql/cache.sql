@@ -239,6 +239,21 @@ SELECT
         0
     )::double precision AS seconds;
 
+-- name: age_of_changes :one
+-- The age in seconds of the oldest change that was neither relayed nor compacted; 0 when there is none. A flush entry does
+-- not count: one stays until a process with a cache relays it.
+SELECT
+    coalesce(
+        (
+            SELECT extract(EPOCH FROM clock_timestamp() - created_at)
+            FROM cache_outbox
+            WHERE entity <> 'everything'
+            ORDER BY version
+            LIMIT 1
+        ),
+        0
+    )::double precision AS seconds;
+
 -- name: count_changes :one
 -- The number of changes in the outbox, counted up to a limit.
 SELECT count(*) AS changes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -22,8 +21,9 @@ from nexgent_db._concurrency import async_caller
 from nexgent_db.aio.access import Repositories
 from nexgent_db.aio.cache import AsyncCache
 from nexgent_db.aio.connection import PooledConnection
+from nexgent_db.aio.health import HealthCheck
 from nexgent_db.aio.observed import ObservedSession, observed_commit
-from nexgent_db.aio.pool import ConnectionPool, Lease, PoolStats
+from nexgent_db.aio.pool import ConnectionPool, Lease
 from nexgent_db.aio.schema import assert_schema
 from nexgent_db.aio.session import CachedSession, PoolSession, Session, TransactionSession
 from nexgent_db.aio.tenant import Tenant, TenantRole, TenantSettings
@@ -32,13 +32,10 @@ from nexgent_db.cache.keys import CacheKeys
 from nexgent_db.errors import (
     BlockMisuse,
     ConnectionLost,
-    DatabaseError,
-    PoolExhausted,
-    TooManyConnections,
     TransactionConflict,
     translate,
 )
-from nexgent_db.models.health import Health, HealthState
+from nexgent_db.models.health import Health
 from nexgent_db.observe import QueryHook
 from nexgent_db.observe._event import Hooks
 from nexgent_db.project import check_history_name
@@ -134,6 +131,7 @@ class AsyncDatabase(Repositories):
         self._pool: ConnectionPool | None = None
         self._root: AsyncDatabase = self
         self._tenant_role = TenantRole()
+        self._health = HealthCheck()
         self._serve(tenant, None)
 
     def _serve(self, tenant: UUID | None, shared_cache: AsyncCache | None) -> None:
@@ -263,40 +261,14 @@ class AsyncDatabase(Repositories):
         await assert_schema(self._session, self._migrations)
 
     async def health(self) -> Health:
-        """The state of the server, by one round trip, and of the pool. Never raises for a server that is gone.
+        """The state of the server, of its schema and of the pool, and how long the outbox's oldest change has waited.
 
-        Returns within the pool's timeout and the connect timeout together.
+        Three round trips on one connection, which read the history tables and the outbox. Never raises for a server
+        that is gone. Returns within the pool's timeout and the connect timeout together. A database that is newer than
+        this release is ready; :meth:`assert_schema` refuses it.
         """
-        started = time.perf_counter()
-        error: DatabaseError | None = None
-        version = None
-        read_only = False
-        lease = self._lease()
-        try:
-            connection = await lease.acquire()
-            connection.limit_s = float(self.settings.connect_timeout_s)
-            await connection.execute("SELECT 1")
-            version, read_only = connection.info.server_version, connection.accepts_no_writes()
-        except psycopg.Error as failed:
-            translated = translate(failed)
-            error = translated if isinstance(translated, DatabaseError) else DatabaseError(str(translated))
-        except DatabaseError as failed:
-            error = failed
-        finally:
-            lease.over = True
-            lease.release()
-        pool = self._root._pool
-        stats = PoolStats(0, 0, 0) if pool is None else pool.stats()
-        return Health(
-            state=_health_state(error, read_only),
-            problem=None if error is None else str(error),
-            error=None if error is None else type(error).__name__,
-            server_version=version,
-            round_trip_s=time.perf_counter() - started,
-            pool_size=stats.size,
-            pool_available=stats.available,
-            requests_waiting=stats.waiting,
-        )
+        limit_s = float(self.settings.connect_timeout_s)
+        return await self._health.run(self._lease(), self._root._pool, limit_s, self._migrations)
 
     @asynccontextmanager
     async def transaction(
@@ -421,14 +393,6 @@ def _note_open(transaction: AsyncTransaction, database: AsyncDatabase) -> None:
         if (it := reference()) is not None and not it._plain_session.ended
     ]
     _OPEN_TRANSACTIONS.set((*before, ref(transaction)))
-
-
-def _health_state(error: DatabaseError | None, read_only: bool) -> HealthState:
-    if isinstance(error, PoolExhausted | TooManyConnections):
-        return "full"
-    if error is not None:
-        return "gone"
-    return "read only" if read_only else "ok"
 
 
 def _opening(tenant: TenantSettings | None, statement_timeout_s: float | None, lock_timeout_s: float | None) -> bytes:

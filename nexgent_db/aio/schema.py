@@ -24,6 +24,7 @@ class _Migrations(Repository, sql="migrations"):
         ...
 
 
-async def assert_schema(session: Session, migrations: Mapping[str, Path]) -> None:
-    """In one round trip, those of a service's folders too. Raises SchemaNotReady."""
-    ensure_release_schema(await _Migrations(session).list_applied(_MOST), migrations)
+async def assert_schema(session: Session, migrations: Mapping[str, Path], *, may_be_newer: bool = False) -> None:
+    """In one round trip, those of a service's folders too; see ensure_release_schema(). Raises SchemaNotReady."""
+    applied = await _Migrations(session).list_applied(_MOST)
+    ensure_release_schema(applied, migrations, may_be_newer=may_be_newer)

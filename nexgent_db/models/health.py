@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-HealthState = Literal["ok", "read only", "full", "gone"]
-"""``read only``: reads succeed, writes do not. ``full``: the pool or the server had no connection left."""
+HealthState = Literal["ok", "read only", "schema not ready", "full", "gone"]
+"""``read only``: reads succeed, writes do not. ``schema not ready``: migrations of this release are pending. ``full``:
+the pool or the server had no connection left. ``gone``: no connection could be made, or the server did not answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """The state of the server and the pool.
+    """The state of the server, of its schema, of the pool and of the outbox.
 
-    ``problem`` is None when the server answered; ``error`` is the name of the problem's class in ``nexgent_db.errors``.
-    ``server_version`` is 180006 for PostgreSQL 18.6.
+    ``problem`` is None when the service can work; ``error`` is the name of the problem's class in
+    ``nexgent_db.errors``. ``server_version`` is 180006 for PostgreSQL 18.6. ``outbox_lag_s`` is how long the oldest
+    change has waited in the outbox, 0 when none waits, None when it could not be read. ``warnings`` name what is wrong
+    without a call failing for it, such as an outbox that no process relays.
     """
 
     state: HealthState
@@ -25,8 +28,10 @@ class Health:
     pool_size: int
     pool_available: int
     requests_waiting: int
+    outbox_lag_s: float | None
+    warnings: tuple[str, ...]
 
     @property
     def ok(self) -> bool:
-        """Did the server answer? A read-only server does."""
+        """Can the service work? With a read-only server it can read."""
         return self.problem is None

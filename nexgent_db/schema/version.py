@@ -24,35 +24,41 @@ _MISSING_FUNCTION: Final = re.compile(r"\bfunction (\w+)\(")
 
 
 def ensure_release_schema(
-    applied: Sequence[AppliedMigration], migrations: Mapping[str, Path] = MappingProxyType({})
+    applied: Sequence[AppliedMigration],
+    migrations: Mapping[str, Path] = MappingProxyType({}),
+    *,
+    may_be_newer: bool = False,
 ) -> None:
     """Raises SchemaNotReady unless ``applied`` are exactly this release's migrations, and those of a service's folders,
     which are given by the names of their histories. Those of other histories are left alone.
 
     Reasons, history by history, in order of precedence: the database has other migrations (it is newer, or a file is
     missing here); files were edited after they were applied; migrations are pending. The message names the migrations;
-    ``nexgent-db status`` shows all of them.
+    ``nexgent-db status`` shows all of them. With ``may_be_newer`` only pending migrations are a reason: while releases
+    roll, processes of the one before still serve.
     """
     histories: dict[str, dict[str, str | None]] = {}
     for migration in applied:
         history, _, name = migration.name.rpartition("/")
         histories.setdefault(history, {})[name] = migration.checksum
-    _ensure_equal(_package_checksums(), histories.get("", {}))
+    _ensure_equal(_package_checksums(), histories.get("", {}), may_be_newer=may_be_newer)
     for history, folder in migrations.items():
         try:
             if not (here := _checksums(folder)):
                 raise SchemaNotReady(f"there is no migration in {folder}")
-            _ensure_equal(here, histories.get(history, {}))
+            _ensure_equal(here, histories.get(history, {}), may_be_newer=may_be_newer)
         except SchemaNotReady as error:
             raise SchemaNotReady(f"{history}: {error}") from None
 
 
-def _ensure_equal(here: Mapping[str, str], there: Mapping[str, str | None]) -> None:
-    if unknown := sorted(there.keys() - here.keys()):
+def _ensure_equal(here: Mapping[str, str], there: Mapping[str, str | None], *, may_be_newer: bool) -> None:
+    unknown = sorted(there.keys() - here.keys())
+    if unknown and not may_be_newer:
         newer = unknown[0] > max(here)
         why = "is newer than this release, which" if newer else "has migrations that this release"
         raise SchemaNotReady(f"the database {why} does not know: {_some(unknown)}")
-    if edited := sorted(name for name, sum_ in there.items() if sum_ not in (None, here[name])):
+    edited = sorted(name for name in here.keys() & there.keys() if there[name] not in (None, here[name]))
+    if edited and not may_be_newer:
         raise SchemaNotReady(f"edited after they were applied: {_some(edited)}; nexgent-db status shows the difference")
     if pending := sorted(here.keys() - there.keys()):
         raise SchemaNotReady(

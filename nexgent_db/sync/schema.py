@@ -25,6 +25,7 @@ class _Migrations(Repository, sql="migrations"):
         ...
 
 
-def assert_schema(session: Session, migrations: Mapping[str, Path]) -> None:
-    """In one round trip, those of a service's folders too. Raises SchemaNotReady."""
-    ensure_release_schema(_Migrations(session).list_applied(_MOST), migrations)
+def assert_schema(session: Session, migrations: Mapping[str, Path], *, may_be_newer: bool = False) -> None:
+    """In one round trip, those of a service's folders too; see ensure_release_schema(). Raises SchemaNotReady."""
+    applied = _Migrations(session).list_applied(_MOST)
+    ensure_release_schema(applied, migrations, may_be_newer=may_be_newer)

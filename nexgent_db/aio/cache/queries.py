@@ -47,6 +47,11 @@ class CacheQueries(Repository, sql="cache"):
         ...
 
     @query
+    async def age_of_changes(self) -> float:
+        """The age in seconds of the oldest change that was neither relayed nor compacted."""
+        ...
+
+    @query
     async def count_changes(self, limit: int) -> int:
         """The number of changes in the outbox, counted up to a limit."""
         ...
