@@ -28,16 +28,7 @@ def reporting(document: Mapping[str, Any], wanted: bool) -> Iterator[None]:
         yield
     except NexgentError as error:
         if wanted:
-            print_json({**document, "error": _as_object(error)})
+            print_json({**document, "error": error.to_json()})
         raise
     if wanted:
         print_json({**document, "error": None})
-
-
-def _as_object(error: NexgentError) -> dict[str, str | None]:
-    return {
-        "kind": type(error).__name__,
-        "message": str(error),
-        "sqlstate": getattr(error, "sqlstate", None),
-        "details": getattr(error, "details", "") or None,
-    }

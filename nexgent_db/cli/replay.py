@@ -9,10 +9,11 @@ from typing import Annotated, Final
 
 import typer
 
+from nexgent_db._decimals import plain
 from nexgent_db.cli import target
 from nexgent_db.cli.cache import verified
 from nexgent_db.cli.progress import Progress as MigrationProgress
-from nexgent_db.cli.show import one_line, plain, progress_bar, show_table
+from nexgent_db.cli.show import one_line, progress_bar, show_table
 from nexgent_db.cli.target import DatabaseUrl
 from nexgent_db.errors import CacheUnreachable
 from nexgent_db.models.base import SOL_MINT

@@ -14,16 +14,11 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-__all__ = ["one_line", "plain", "printable", "printable_lines", "progress_bar", "show_table", "show_whole"]
+from nexgent_db._decimals import plain
+
+__all__ = ["one_line", "printable", "printable_lines", "progress_bar", "show_table", "show_whole"]
 
 _WIDEST = 10_000
-
-
-def plain(number: Decimal) -> str:
-    """All digits of the number, without an exponent or trailing decimal zeros."""
-    text = format(number, "f")
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if text == "-0" else text
 
 
 def printable(text: str) -> str:

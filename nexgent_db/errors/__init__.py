@@ -76,7 +76,7 @@ from nexgent_db.errors.trades import (
     WalletNotSimulated,
 )
 from nexgent_db.errors.translation import translate
-from nexgent_db.errors.usage import BlockMisuse, InvalidInput, InvalidTradingConfig, WalletKeyMissing
+from nexgent_db.errors.usage import BlockMisuse, Fault, InvalidInput, InvalidTradingConfig, WalletKeyMissing
 
 __all__ = [
     "AuthenticationFailed",
@@ -91,6 +91,7 @@ __all__ = [
     "DatabaseUnavailable",
     "DiskFull",
     "EmailTaken",
+    "Fault",
     "ForeignKeyViolation",
     "IdempotencyConflict",
     "InsufficientBalance",

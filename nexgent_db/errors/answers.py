@@ -68,6 +68,8 @@ class NoRow(RowCountError):
     Nothing was changed. Never retry: the row does not exist, or is another user's.
     """
 
+    http_status = 404
+
 
 class TooManyRows(RowCountError):
     """A ``:one`` or ``:optional`` query returned two rows or more."""
@@ -78,6 +80,8 @@ class ListTooLong(NexgentError):
 
     Nothing was changed. Never retry: read the list page by page or as a stream, filter it, or give a limit.
     """
+
+    http_status = 400
 
     def __init__(self, query: str, bound: int) -> None:
         super().__init__(

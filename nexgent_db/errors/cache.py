@@ -17,12 +17,16 @@ class CacheUnreachable(NexgentError):
     A part of the call may have taken effect in the cache. Retry later; PostgreSQL is not affected.
     """
 
+    http_status = 503
+
 
 class LockNotAcquired(NexgentError):
     """A lock was not granted; ``reason`` says whether another holder has it, or Redis is away.
 
     Nothing was changed. Retry later.
     """
+
+    http_status = 409
 
     def __init__(self, resource: str, reason: str) -> None:
         super().__init__(f"lock {resource!r} was not acquired: {reason}")
@@ -35,6 +39,8 @@ class LockLost(NexgentError):
 
     What was done under it may have taken effect beside another holder's work. Never retry before reading it again.
     """
+
+    http_status = 409
 
     def __init__(self, resource: str, reason: str) -> None:
         super().__init__(f"lock {resource!r} was lost: {reason}")

@@ -54,15 +54,15 @@ class QueryBindingError(NexgentError):
 class MigrationError(NexgentError):
     """Migrations cannot be read, applied or rolled back; the message names the file, and the line if there is one.
 
-    ``sqlstate`` is PostgreSQL's code when a statement failed. ``details`` are lines for a person to read, such as the
-    difference between an edited file and what was applied, or the rows that a migration refuses. Migrations before the
-    one that failed stay applied.
+    ``sqlstate`` is PostgreSQL's code when a statement failed. ``explanation`` has lines for a person to read, such as
+    the difference between an edited file and what was applied, or the rows that a migration refuses. Migrations before
+    the one that failed stay applied.
 
     Nothing was changed by the migration that failed, unless the message says otherwise. Repair what the message names.
     """
 
     sqlstate: str | None = None
-    details: str = ""
+    explanation: str = ""
 
 
 class MigrationLocked(MigrationError):
@@ -70,3 +70,5 @@ class MigrationLocked(MigrationError):
 
     Nothing was changed by this migration. Retry later, when the other session has finished.
     """
+
+    http_status = 503

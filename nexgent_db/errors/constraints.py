@@ -24,6 +24,8 @@ class ConstraintViolation(DatabaseError):
     Nothing was changed. Never retry: refuse the request.
     """
 
+    http_status = 409
+
     def __init__(self, message: str, *, constraint: str | None, table: str | None) -> None:
         super().__init__(message)
         self.constraint = constraint
@@ -35,7 +37,15 @@ class UniqueViolation(ConstraintViolation):
 
 
 class EmailTaken(UniqueViolation):
-    """Another user has this e-mail address, in whatever case."""
+    """Another user has this e-mail address, in whatever case.
+
+    ``email`` is the address as the index has it, which may be in lower case; None when the server did not show it. The
+    message leaves it out: messages are logged.
+    """
+
+    def __init__(self, message: str, *, constraint: str | None, table: str | None, email: str | None = None) -> None:
+        super().__init__(message, constraint=constraint, table=table)
+        self.email = email
 
 
 class WalletTaken(UniqueViolation):
@@ -60,10 +70,16 @@ class LedgerProtected(ConstraintViolation):
 class CheckViolation(ConstraintViolation):
     """The row would break a rule of its table."""
 
+    http_status = 422
+
 
 class NotNullViolation(ConstraintViolation):
     """A column that needs a value got none."""
 
+    http_status = 422
+
 
 class NumericOverflow(DatabaseError):
     """A computed figure does not fit its column."""
+
+    http_status = 422

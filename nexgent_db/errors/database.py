@@ -43,6 +43,8 @@ class DatabaseUnavailable(DatabaseError):
     Nothing was changed. Retry later; alarm when it lasts longer than a restart or a failover takes.
     """
 
+    http_status = 503
+
 
 class AuthenticationFailed(DatabaseUnavailable):
     """The server was reached and refused the role or its password.
@@ -89,6 +91,8 @@ class ServerReadOnly(DatabaseError):
     Nothing was changed. Retry later: a failover may be under way; alarm when it lasts. Reads succeed.
     """
 
+    http_status = 503
+
 
 class ReadOnlyBlock(DatabaseError):
     """A write in a transaction that was opened with ``read_only=True``.
@@ -102,6 +106,8 @@ class ServerOutOfResources(DatabaseError):
 
     Nothing was changed. Retry later, once or twice; alarm: the statement is too large, or the server too small.
     """
+
+    http_status = 503
 
 
 class DiskFull(ServerOutOfResources):
@@ -124,12 +130,16 @@ class SchemaNotReady(DatabaseError):
     Nothing was changed. Repair: migrate the database (``nexgent-db migrate``).
     """
 
+    http_status = 503
+
 
 class PermissionDenied(DatabaseError):
     """The role may not do this: a right was not granted, or the row is another user's.
 
     Nothing was changed. Repair the rights (``nexgent-db roles apply``), or refuse the request.
     """
+
+    http_status = 403
 
 
 class StatementCanceled(DatabaseError):
@@ -139,6 +149,8 @@ class StatementCanceled(DatabaseError):
 
     Nothing was changed. Retry later, unless an operator wanted it to end.
     """
+
+    http_status = 503
 
 
 class StatementTimeout(StatementCanceled):
@@ -154,12 +166,16 @@ class LockTimeout(DatabaseError):
     Nothing was changed. Retry later: another transaction holds the row or the table.
     """
 
+    http_status = 503
+
 
 class TransactionConflict(DatabaseError):
     """A serialization failure, a deadlock, or a snapshot that is too old: the transaction was rolled back.
 
     Nothing was changed. Retry at once, the whole transaction: ``run_transaction`` does.
     """
+
+    http_status = 503
 
 
 class SchemaChanged(TransactionConflict):

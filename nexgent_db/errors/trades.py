@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from nexgent_db._decimals import plain
 from nexgent_db.errors.base import NexgentError
 
 __all__ = [
@@ -25,12 +26,6 @@ __all__ = [
 ]
 
 
-def _plain(number: Decimal) -> str:
-    """Without an exponent and without the zeros that the column's scale appends."""
-    text = format(number, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
 class TradeRefused(NexgentError):
     """A trade was not made; the subclass says why, and its fields have the figures.
 
@@ -38,9 +33,13 @@ class TradeRefused(NexgentError):
     may still arrive, unless the order has an ``expires_at``.
     """
 
+    http_status = 409
+
 
 class WalletNotFound(TradeRefused):
     """The agent owns no wallet of this address."""
+
+    http_status = 404
 
     def __init__(self, wallet_address: str, agent_id: UUID) -> None:
         super().__init__(f"agent {agent_id} has no wallet {wallet_address}")
@@ -86,7 +85,7 @@ class InsufficientBalance(TradeRefused):
 
     def __init__(self, wallet_address: str, token_address: str, balance: Decimal, required: Decimal) -> None:
         super().__init__(
-            f"wallet {wallet_address} holds {_plain(balance)} of {token_address}, {_plain(required)} required"
+            f"wallet {wallet_address} holds {plain(balance)} of {token_address}, {plain(required)} required"
         )
         self.wallet_address = wallet_address
         self.token_address = token_address
@@ -99,7 +98,7 @@ class PositionExists(TradeRefused):
 
     def __init__(self, wallet_address: str, token_address: str, remaining: Decimal) -> None:
         super().__init__(
-            f"wallet {wallet_address} already has an open position of {_plain(remaining)} in {token_address}:"
+            f"wallet {wallet_address} already has an open position of {plain(remaining)} in {token_address}:"
             " use dca_buy"
         )
         self.wallet_address = wallet_address
@@ -109,6 +108,8 @@ class PositionExists(TradeRefused):
 
 class PositionNotFound(TradeRefused):
     """The wallet has no open position in this token."""
+
+    http_status = 404
 
     def __init__(self, wallet_address: str, token_address: str) -> None:
         super().__init__(f"wallet {wallet_address} has no open position in {token_address}")
@@ -122,7 +123,7 @@ class _AmountRefused(TradeRefused):
     def __init__(self, wallet_address: str, token_address: str, remaining: Decimal, requested: Decimal) -> None:
         super().__init__(
             f"{self._complaint}: wallet {wallet_address}, token {token_address},"
-            f" remaining {_plain(remaining)}, requested {_plain(requested)}"
+            f" remaining {plain(remaining)}, requested {plain(requested)}"
         )
         self.wallet_address = wallet_address
         self.token_address = token_address

@@ -64,6 +64,8 @@ def translate(
     if (violation := VIOLATIONS.get(state)) is not None:
         violation = BY_CONSTRAINT.get(diag.constraint_name or "", violation)
         made = violation(message, constraint=diag.constraint_name, table=diag.table_name)
+        if isinstance(made, EmailTaken) and (key := _KEY.search(diag.message_detail or "")):
+            made.email = key[1]
     elif state in BAD_VALUES:
         return InvalidInput(query or "value", _one_line(str(diag.message_primary)))
     else:
@@ -99,7 +101,8 @@ def _advised(kind: type[DatabaseError], message: str) -> DatabaseError:
 
 def _said(diag: psycopg.errors.Diagnostic) -> str:
     detail = diag.message_detail or ""
-    if diag.sqlstate in _SHOWS_THE_ROW or "_hash)=" in detail:
+    personal = BY_CONSTRAINT.get(diag.constraint_name or "") is EmailTaken
+    if diag.sqlstate in _SHOWS_THE_ROW or "_hash)=" in detail or personal:
         detail = ""
     said = (_one_line(part).rstrip(".") for part in (diag.message_primary, detail, diag.message_hint) if part)
     return ". ".join(said)
@@ -153,6 +156,9 @@ BY_CONSTRAINT: Final[dict[str, type[ConstraintViolation]]] = {
     "agent_wallets_pkey": WalletTaken,
     "agent_wallets_agent_id_wallet_type_key": WalletTypeTaken,
 }
+
+_KEY: Final = re.compile(r"\)=\((.*)\)", re.DOTALL)
+"""The value of a key, in the detail of a violation: ``Key (lower(email))=(a@example.org) already exists.``"""
 
 _SHOWS_THE_ROW: Final = {"23502", "23514"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from nexgent_db.errors.base import NexgentError
@@ -24,29 +24,42 @@ class BlockMisuse(NexgentError, RuntimeError):
     """
 
 
+class Fault(NamedTuple):
+    """What is wrong with one value: its path, the problem, and the class of the value, None when it is not known.
+
+    The value itself is not kept: it may be a secret.
+    """
+
+    field: str
+    message: str
+    value_class: str | None
+
+
 class InvalidInput(NexgentError):
-    """A value cannot be stored exactly as given; ``field`` names it.
+    """A value cannot be stored exactly as given; ``field`` names it. ``faults`` has each path at fault, and why.
 
     Nothing was changed. Never retry: the value is at fault.
     """
 
-    def __init__(self, field: str, problem: str) -> None:
+    http_status = 422
+
+    def __init__(self, field: str, problem: str, faults: Sequence[Fault] = ()) -> None:
         super().__init__(f"{field}: {problem}")
         self.field = field
         self.problem = problem
+        self.faults = tuple(faults) or (Fault(field, problem, None),)
 
 
 class InvalidTradingConfig(InvalidInput):
     """A trading configuration breaks its rules. ``faults`` has every path at fault, as in the JSON, and the problem."""
 
-    def __init__(self, faults: Sequence[tuple[str, str]], agent_id: UUID | None = None) -> None:
-        shown = [f"{path}: {problem}" if path else problem for path, problem in faults[:_FAULTS_SHOWN]]
+    def __init__(self, faults: Sequence[Fault], agent_id: UUID | None = None) -> None:
+        shown = [f"{path}: {problem}" if path else problem for path, problem, _ in faults[:_FAULTS_SHOWN]]
         if len(faults) > _FAULTS_SHOWN:
             shown.append(f"and {len(faults) - _FAULTS_SHOWN} faults more")
         owner = "" if agent_id is None else f" of agent {agent_id}"
-        super().__init__(f"trading configuration{owner}", "; ".join(shown))
+        super().__init__(f"trading configuration{owner}", "; ".join(shown), faults)
         self.field = "trading_config"
-        self.faults = tuple(faults)
         self.agent_id = agent_id
 
 

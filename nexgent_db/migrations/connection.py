@@ -243,5 +243,5 @@ def _as_ours(error: psycopg.Error, conn: psycopg.Connection[Any], place: str) ->
     else:
         ours = MigrationError(f"{place}: {what}")
     ours.sqlstate = error.sqlstate
-    ours.details = (error.diag.message_detail or "") if own_words else ""
+    ours.explanation = (error.diag.message_detail or "") if own_words else ""
     return ours

@@ -223,7 +223,7 @@ class Migrator:
         before anything is changed. When nothing is pending this only reads, and needs no right to write.
 
         Raises MigrationError for an invalid folder, an unknown ``to``, a folder that contradicts what the database has
-        (edited, renamed, missing or out-of-order migrations; ``details`` has the differences), and for a failing
+        (edited, renamed, missing or out-of-order migrations; ``explanation`` has the differences), and for a failing
         statement (with file and line); MigrationLocked when another migrator, or a transaction on a table, does not end
         in time; ConnectionLost when the server went away meanwhile (the migration under way is then applied and marked,
         or neither); DatabaseUnavailable or AuthenticationFailed when it was never reached.

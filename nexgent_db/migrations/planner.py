@@ -185,7 +185,7 @@ def _ensure_no_problems(found: Sequence[HistoryProblem]) -> None:
         f"{'; '.join(p.text for p in found)}: {'; '.join(advice)};"
         " or accept the folder as it is: nexgent-db repair --reason '…'"
     )
-    error.details = "\n".join(p.details for p in found if p.details)
+    error.explanation = "\n".join(p.details for p in found if p.details)
     raise error
 
 

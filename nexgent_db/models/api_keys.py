@@ -19,12 +19,15 @@ _PREFIX_LENGTH: Final = len("nex_") + 4
 
 
 class ApiKey(Row):
-    """One key of a user. The secret itself is never stored; ``key_hash`` is its SHA-256 in hex."""
+    """One key of a user. The secret itself is never stored; ``key_hash`` is its SHA-256 in hex.
+
+    ``model_dump`` and JSON leave ``key_hash`` out; read the attribute where it is needed.
+    """
 
     id: UUID
     user_id: UUID
     name: str
-    key_hash: str = Field(repr=False)
+    key_hash: str = Field(repr=False, exclude=True)
     key_prefix: str
     scopes: list[str] | None
     created_at: AwareDatetime

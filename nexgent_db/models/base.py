@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, dataclass_transform
 from uuid import UUID
 
 from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
-    ConfigDict,
     Field,
     GetCoreSchemaHandler,
-    ModelWrapValidatorHandler,
+    GetJsonSchemaHandler,
+    PrivateAttr,
     StringConstraints,
     ValidationError,
-    model_validator,
 )
-from pydantic_core import core_schema
+from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
-from nexgent_db.errors import InvalidInput
+from nexgent_db._decimals import plain
+from nexgent_db.errors import Fault, InvalidInput
 from nexgent_db.models.storable import Text, place_of_fault, said_of_fault, storable_text
 
 _MAX_DIGITS: Final = 60
@@ -60,6 +61,13 @@ class Exact:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_before_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Text: most JSON libraries read a number as a float, which has 17 digits."""
+        del schema, handler
+        return {"type": "string", "pattern": rf"^-?\d{{1,{self.precision - self.scale}}}(\.\d{{1,{self.scale}}})?$"}
 
 
 def _shown(number: Decimal) -> str:
@@ -110,26 +118,92 @@ MANY: Final = 10_000
 TradingMode = Literal["simulation", "live"]
 
 
-class Row(BaseModel):
+def _serialize_plainly(schema: Any) -> None:
+    """Give every decimal of a schema that has no serializer yet the plain one."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "decimal" and "serialization" not in schema:
+            schema["serialization"] = core_schema.plain_serializer_function_ser_schema(
+                plain, return_schema=core_schema.str_schema(), when_used="json"
+            )
+        for part in schema.values():
+            _serialize_plainly(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            _serialize_plainly(part)
+
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field, PrivateAttr))
+class FrozenModels(ModelMetaclass):
+    """Tells type checkers that every subclass is frozen, without a word in the subclass."""
+
+
+class _Exact(BaseModel, metaclass=FrozenModels, frozen=True, extra="forbid"):
+    """A frozen model whose decimals are plain text in JSON, with every digit: ``"0"``, never ``"0E-18"``."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        schema = handler(source)
+        _serialize_plainly(schema)
+        return schema
+
+
+class Row(_Exact):
     """One row of a query. It is frozen, and its fields are exactly the query's columns."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
+class Input(_Exact):
+    """An order, filter or cursor, validated when it is made: InvalidInput names every field at fault, and why.
 
-class Input(BaseModel):
-    """An order, filter or cursor, validated when it is made: InvalidInput names every field at fault, and why."""
+    Inside another model, such as the body of a request, faults are pydantic's own, with their paths.
+    """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    def __init__(self, **data: Any) -> None:
+        with _invalid_input(type(self)):
+            super().__init__(**data)
 
-    @model_validator(mode="wrap")
+    # Pydantic then validates an Input inside another model without calling __init__, which would hide the path.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
     @classmethod
-    def _ensure_valid(cls, data: Any, handler: ModelWrapValidatorHandler[Input]) -> Input:
-        try:
-            return handler(data)
-        except ValidationError as error:
-            faults = error.errors(include_url=False, include_context=False)
-            field = ", ".join(place_of_fault(fault) or cls.__name__ for fault in faults)
-            raise InvalidInput(field, "; ".join(map(said_of_fault, faults))) from None
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """Validate an object. Raises InvalidInput."""
+        with _invalid_input(cls):
+            return super().model_validate(obj, **options)
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """Validate JSON text. Raises InvalidInput."""
+        with _invalid_input(cls):
+            return super().model_validate_json(json_data, **options)
+
+
+@contextmanager
+def _invalid_input(kind: type[Input]) -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False)
+        faults = [
+            Fault(place_of_fault(fault) or kind.__name__, said_of_fault(fault), type(fault["input"]).__name__)
+            for fault in found
+        ]
+        raise InvalidInput(
+            ", ".join(fault.field for fault in faults), "; ".join(fault.message for fault in faults), faults
+        ) from None
+
+
+def fault_at(field: str, message: str, value: object) -> ValidationError:
+    """A fault of one field that a rule about several fields found, to be raised by the rule."""
+    fault = InitErrorDetails(
+        type=PydanticCustomError("value_error", "{message}", {"message": message}), loc=(field,), input=value
+    )
+    return ValidationError.from_exception_data(field, [fault])
 
 
 def list_of(kind: type[Input], orders: object, name: str) -> None:
@@ -152,6 +226,7 @@ __all__ = [
     "BigInt",
     "Exact",
     "Field",
+    "FrozenModels",
     "Input",
     "Limit",
     "LongText",
@@ -167,5 +242,6 @@ __all__ = [
     "TradingMode",
     "UsdNumber",
     "WalletAddress",
+    "fault_at",
     "list_of",
 ]

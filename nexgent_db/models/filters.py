@@ -6,7 +6,6 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from nexgent_db.errors import InvalidInput
 from nexgent_db.models.base import (
     MANY,
     UUID,
@@ -20,6 +19,7 @@ from nexgent_db.models.base import (
     TradingMode,
     UsdNumber,
     WalletAddress,
+    fault_at,
 )
 from nexgent_db.models.transactions import TransactionType
 
@@ -37,7 +37,7 @@ class _Filter(Input):
             highest_name = lowest_name.replace("_from", "_to").replace("min_", "max_")
             lowest, highest = getattr(self, lowest_name), getattr(self, highest_name)
             if highest_name != lowest_name and lowest is not None and highest is not None and lowest > highest:
-                raise InvalidInput(lowest_name, f"{lowest} is above {highest_name}, {highest}")
+                raise fault_at(lowest_name, f"{lowest} is above {highest_name}, {highest}", lowest)
         return self
 
 

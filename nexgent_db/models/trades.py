@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, Self, TypedDict, Unpack
 from uuid import UUID, uuid5
 
 from annotated_types import Ge, Gt
-from pydantic import JsonValue, model_validator
+from pydantic import JsonValue, ValidationInfo, field_validator, model_validator
 
 from nexgent_db.errors import InvalidInput
 from nexgent_db.models.balances import AgentBalance
@@ -174,11 +174,12 @@ class SwapOrder(_Routed):
     output_amount: Amount
     output_price: Price | None = None
 
-    @model_validator(mode="after")
-    def _between_two_tokens(self) -> Self:
-        if self.input_mint == self.output_mint:
-            raise InvalidInput("output_mint", f"input and output are the same token, {self.input_mint}")
-        return self
+    @field_validator("output_mint")
+    @classmethod
+    def _between_two_tokens(cls, mint: str, info: ValidationInfo) -> str:
+        if mint == info.data.get("input_mint"):
+            raise ValueError(f"input and output are the same token, {mint}")
+        return mint
 
 
 class _PositionOrder(_Routed):
@@ -189,11 +190,12 @@ class _PositionOrder(_Routed):
     sol_amount: Amount
     token_amount: Amount
 
-    @model_validator(mode="after")
-    def _not_of_sol(self) -> Self:
-        if self.token_address == SOL_MINT:
-            raise InvalidInput("token_address", "a position in SOL itself cannot be held")
-        return self
+    @field_validator("token_address")
+    @classmethod
+    def _not_of_sol(cls, token_address: str) -> str:
+        if token_address == SOL_MINT:
+            raise ValueError("a position in SOL itself cannot be held")
+        return token_address
 
     @classmethod
     def _of_position(cls, position: AgentPosition, given: Mapping[str, object]) -> Self:

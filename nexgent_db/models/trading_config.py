@@ -6,14 +6,15 @@ Documents have camelCase keys; attributes are the same in snake_case. Numbers ar
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, Self
 from uuid import UUID
 
-from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import ValidationError
 
-from nexgent_db.errors import InvalidInput, InvalidTradingConfig
+from nexgent_db.errors import Fault, InvalidInput, InvalidTradingConfig
 from nexgent_db.models.storable import storable_json_text
 from nexgent_db.models.trading_sections import (
     Dca,
@@ -29,7 +30,29 @@ from nexgent_db.models.trading_sections import (
 )
 
 
-class AgentTradingConfig(Section):
+class _Document(Section):
+    """Raises InvalidTradingConfig when it is made; inside another model, pydantic's own error: see Input."""
+
+    def __init__(self, **data: object) -> None:
+        with _invalid_config():
+            super().__init__(**data)
+
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def model_validate(cls, obj: object, **options: Any) -> Self:
+        """Validate an object. Raises InvalidTradingConfig."""
+        with _invalid_config():
+            return super().model_validate(obj, **options)
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """Validate JSON text. Raises InvalidTradingConfig."""
+        with _invalid_config():
+            return super().model_validate_json(json_data, **options)
+
+
+class AgentTradingConfig(_Document):
     """A complete, valid configuration. ``AgentTradingConfig()`` has all defaults, like an agent without a stored one.
 
     Raises InvalidTradingConfig with the path of every fault; a rule about several fields is checked for the fields that
@@ -43,15 +66,6 @@ class AgentTradingConfig(Section):
     stale_trade: StaleTrade = StaleTrade()
     dca: Dca = Dca()
     take_profit: TakeProfit = TakeProfit()
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _ensure_valid(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        try:
-            return handler(data)
-        except ValidationError as error:
-            faults = [fault for found in error.errors(include_url=False) for fault in paths_of(found)]
-        raise InvalidTradingConfig(faults)
 
     @classmethod
     def from_document(cls, *documents: Mapping[str, object] | None, agent_id: UUID | None = None) -> Self:
@@ -83,6 +97,17 @@ class AgentTradingConfig(Section):
         return _written(self.to_document())
 
 
+@contextmanager
+def _invalid_config() -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
+        faults = [fault for found in error.errors(include_url=False) for fault in paths_of(found)]
+    else:
+        return
+    raise InvalidTradingConfig(faults)
+
+
 def read_document(text: str, agent_id: UUID | None = None) -> dict[str, object]:
     """A stored document with its numbers as Decimals; JSON null is an empty document.
 
@@ -91,15 +116,15 @@ def read_document(text: str, agent_id: UUID | None = None) -> dict[str, object]:
     try:
         storable_json_text(text)
     except ValueError as error:
-        raise InvalidTradingConfig([("", str(error))], agent_id) from None
+        raise InvalidTradingConfig([Fault("", str(error), "str")], agent_id) from None
     try:
         document = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=Decimal)
     except (ValueError, RecursionError):
-        raise InvalidTradingConfig([("", "is no JSON")], agent_id) from None
+        raise InvalidTradingConfig([Fault("", "is no JSON", "str")], agent_id) from None
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise InvalidTradingConfig([("", "is no object")], agent_id)
+        raise InvalidTradingConfig([Fault("", "is no object", type(document).__name__)], agent_id)
     return document
 
 

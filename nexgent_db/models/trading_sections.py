@@ -22,7 +22,8 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from nexgent_db.models.base import Exact
+from nexgent_db.errors import Fault
+from nexgent_db.models.base import Exact, FrozenModels
 from nexgent_db.models.storable import said_of_fault, shortened, storable_text
 
 Faults: TypeAlias = Iterator[tuple[str, str]]
@@ -65,12 +66,12 @@ TakeProfitMode = Literal["aggressive", "moderate", "conservative", "custom"]
 class _Broken(ValueError):
     """The rules about several fields that a section breaks."""
 
-    def __init__(self, faults: list[tuple[str, str]]) -> None:
-        super().__init__("; ".join(f"{path}: {problem}" for path, problem in faults))
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__("; ".join(f"{path}: {problem}" for path, problem, _ in faults))
         self.faults = faults
 
 
-class Section(BaseModel):
+class Section(BaseModel, metaclass=FrozenModels):
     """An object of the document, with rules about several of its fields."""
 
     model_config = ConfigDict(
@@ -84,13 +85,12 @@ class Section(BaseModel):
             section = handler(data)
         except ValidationError as error:
             alone = error.errors(include_url=False)
-            together = list(
-                _faults_of_the_rest(cls, data, {found["loc"][0] for found in alone if found["loc"]}, handler)
-            )
+            invalid = {found["loc"][0] for found in alone if found["loc"]}
+            together = [Fault(*fault, None) for fault in _faults_of_the_rest(cls, data, invalid, handler)]
             if not together:
                 raise
             raise _Broken([fault for found in alone for fault in paths_of(found)] + together) from None
-        if broken := list(section._faults()):
+        if broken := [Fault(*fault, None) for fault in section._faults()]:
             raise _Broken(broken)
         return section
 
@@ -325,16 +325,16 @@ def _neighbours(levels: tuple[Any, ...]) -> Iterator[tuple[int, tuple[Any, Any]]
     return enumerate(pairwise(levels), 1)
 
 
-def paths_of(found: Any) -> Faults:
+def paths_of(found: Any) -> Iterator[Fault]:
     """The faults in one error of pydantic."""
     path = ""
     for step in found["loc"]:
         path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else step
     error = found.get("ctx", {}).get("error")
     if isinstance(error, _Broken):
-        yield from ((f"{path}.{within}" if path else within, problem) for within, problem in error.faults)
+        yield from (fault._replace(field=f"{path}.{fault.field}" if path else fault.field) for fault in error.faults)
     else:
-        yield shortened(path), said_of_fault(found)
+        yield Fault(shortened(path), said_of_fault(found), type(found["input"]).__name__)
 
 
 @cache

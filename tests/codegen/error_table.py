@@ -35,8 +35,8 @@ _CHOSEN_BY_MORE: Final = {  # than the SQLSTATE; translate() says by what
 
 
 _HEAD: Final = (
-    "| error | subclass of | SQLSTATE | raised when | changed | what to do |",
-    "|---|---|---|---|---|---|",
+    "| error | subclass of | code | HTTP | SQLSTATE | raised when | changed | what to do |",
+    "|---|---|---|---|---|---|---|---|",
 )
 
 
@@ -96,7 +96,8 @@ def table() -> str:
         for kind in members:
             row = row_of(kind)
             base = "" if kind is NexgentError else _shown_base(kind)
-            cells = [f"`{kind.__name__}`", base, ", ".join(row.sqlstates), row.raised, row.changed, row.action]
+            names = [f"`{kind.__name__}`", base, f"`{kind.code}`", str(kind.http_status)]
+            cells = [*names, ", ".join(row.sqlstates), row.raised, row.changed, row.action]
             lines.append(f"| {' | '.join(cell.replace('``', '`') for cell in cells)} |")
         lines.append("")
     return "\n".join(lines) + "\n"

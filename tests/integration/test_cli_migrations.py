@@ -116,8 +116,8 @@ def test_json_reports_failure_with_earlier_migrations(empty_database: str, packa
     assert isinstance(done.exception, MigrationError)  # which main() prints on stderr, with exit code 1
     found = document(done)
     assert found["applied"] == ["0001_a"]
-    assert found["error"]["kind"] == "MigrationError"
-    assert found["error"]["sqlstate"] == "42703"
+    assert found["error"]["code"] == "migration_error"
+    assert found["error"]["details"]["sqlstate"] == "42703"
     assert "0002_b.sql:2: column" in found["error"]["message"]
     assert tables(empty_database) == ["a"]
 

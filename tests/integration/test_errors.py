@@ -101,7 +101,10 @@ def test_duplicate_key_is_unique_violation(connection: psycopg.Connection[Any]) 
     connection.execute("INSERT INTO users (email) VALUES ('Taken@example.org')")
     error = refusal(connection, "INSERT INTO users (email) VALUES ('taken@example.org')")
     assert constraint_of(error, EmailTaken) == ("users", "users_lower_email_key")
-    assert "taken@example.org" in str(error)
+    assert isinstance(error, EmailTaken)
+    assert error.email == "taken@example.org"
+    assert error.details["email"] == "taken@example.org"
+    assert "example.org" not in str(error)
 
 
 def test_duplicate_api_key_error_hides_hash(connection: psycopg.Connection[Any]) -> None:
@@ -357,7 +360,7 @@ def test_password_with_special_characters_connects_by_url_and_keywords(guarded: 
     in_words = make_conninfo("", **guarded | {"user": "odd", "password": ODD_PASSWORD})
     for conninfo in (from_url, in_words):
         with Database(conninfo) as database:
-            assert database.health().ok
+            assert database.health().server_version is not None
         assert len(Migrator(conninfo).pending()) > 18
         with pytest.raises(MigrationError) as refused:
             Migrator(conninfo).migrate()
@@ -366,7 +369,7 @@ def test_password_with_special_characters_connects_by_url_and_keywords(guarded: 
 
 def test_correct_password_connects(guarded: dict[str, Any]) -> None:
     with Database(make_conninfo("", **guarded | {"user": "alice", "password": SECRET})) as database:
-        assert database.health().ok
+        assert database.health().server_version is not None
 
 
 @pytest.mark.parametrize(
@@ -424,7 +427,7 @@ def test_open_fails_when_server_gives_fewer_connections_than_minimum(guarded: di
         finally:
             connection.execute("ALTER ROLE alice CONNECTION LIMIT -1")
         with database:  # it can be opened once there is room
-            assert database.health().ok
+            assert database.health().server_version is not None
 
 
 def test_connection_of_replaced_pool_is_closed_when_released(

@@ -78,7 +78,7 @@ def test_edited_migration_is_refused_with_difference(empty_database: str, write:
     for call in (migrator.migrate, migrator.rollback, migrator.plan):
         with pytest.raises(MigrationError, match=r"0001_a\.sql: was edited after it was applied at 20\d\d") as caught:
             call()
-        assert caught.value.details.splitlines() == [
+        assert caught.value.explanation.splitlines() == [
             "--- 0001_a.sql, as applied",
             f"+++ {three / '0001_a.sql'}",
             "@@ -1 +1 @@",

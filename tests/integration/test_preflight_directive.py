@@ -30,7 +30,7 @@ def test_preflight_error_stops_run_before_changes(empty_database: str, write: Wr
     before = log_of(empty_database), tables(empty_database)
     with pytest.raises(MigrationError, match=r"0002_look.sql:2: unfit\. Mend it\.$") as caught:
         migrator.migrate()
-    assert caught.value.details == "line 1\nline 2"
+    assert caught.value.explanation == "line 1\nline 2"
     assert (log_of(empty_database), tables(empty_database)) == before
     with connected(empty_database) as conn:
         conn.execute("DROP TABLE unfit")

@@ -116,7 +116,7 @@ def test_database_with_violations_is_refused_and_repaired_database_keeps_values(
     # The migration refuses the same rows and changes nothing: neither legacy migrations nor history tables.
     with pytest.raises(MigrationError, match=f"a later migration refuses: {len(found)}; nothing was changed") as caught:
         Migrator(url).migrate()
-    listed = caught.value.details.splitlines()
+    listed = caught.value.explanation.splitlines()
     assert [re.split(" is |: ", line, maxsplit=1)[0] for line in listed] == [
         f"{row.table} WHERE {row.key}" for row in found
     ]
@@ -209,8 +209,8 @@ def test_long_list_is_cut_in_error_and_complete_in_report(prisma: Prisma) -> Non
     assert len(whole) > 1100  # more than one table shows
     with pytest.raises(MigrationError, match=f"refuses: {len(whole)};") as caught:
         Migrator(url).migrate()
-    assert len(caught.value.details.splitlines()) == 101
-    assert caught.value.details.endswith("\n…")
+    assert len(caught.value.explanation.splitlines()) == 101
+    assert caught.value.explanation.endswith("\n…")
     shown = run("adopt", url, "--report")
     assert f"values that a migration would refuse: {len(whole)}" in shown.stdout
     assert shown.stdout.count("-1") >= 1100

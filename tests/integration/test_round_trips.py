@@ -196,7 +196,7 @@ def test_tenant_records_prices_of_own_positions_only(tenant: tuple[Database, Own
         other = app.trades.buy(funded_owner(app).buy("1", "10")).position
         assert own is not None
         assert other is not None
-        updates = [PriceUpdate(position_id=position.id, price="2") for position in (own, other)]
+        updates = [PriceUpdate(position_id=position.id, price=Decimal("2")) for position in (own, other)]
         recorded: list[RecordedPrices] = []
         assert _count(db, lambda: recorded.append(db.positions.record_prices(updates))) == 1
         assert [position.id for position in recorded[0].changed] == [own.id]
@@ -239,7 +239,7 @@ def test_cached_prices_are_one_round_trip_and_seen_at_once(cached: tuple[Databas
 
     def record() -> None:
         price = Decimal(next(prices))
-        updates = [PriceUpdate(position_id=each, price=price, stop_loss_percentage="-10") for each in ids]
+        updates = [PriceUpdate(position_id=each, price=price, stop_loss_percentage=Decimal("-10")) for each in ids]
         assert len(db.positions.record_prices(updates).changed) == 100
 
     assert _count(db, record) == 1
@@ -259,7 +259,7 @@ def test_prices_without_cache_reach_it_by_the_outbox(cached: tuple[Database, Own
     assert position is not None
     assert db.cache.position(position.id) == position
     with Database(replace(Settings.from_url(database_url), redis_url=None)) as other:
-        (changed,) = other.positions.record_prices([PriceUpdate(position_id=position.id, price="2")]).changed
+        (changed,) = other.positions.record_prices([PriceUpdate(position_id=position.id, price=Decimal("2"))]).changed
     while db.cache.maintenance.run_once():
         pass
     assert db.cache.position(position.id) == changed
@@ -271,7 +271,7 @@ def test_cached_transaction_with_prices_shows_them_after_commit(cached: tuple[Da
     assert position is not None
     assert db.cache.position(position.id) == position
     with db.transaction() as tx:
-        (changed,) = tx.positions.record_prices([PriceUpdate(position_id=position.id, price="2")]).changed
+        (changed,) = tx.positions.record_prices([PriceUpdate(position_id=position.id, price=Decimal("2"))]).changed
     assert db.cache.position(position.id) == changed
 
 

@@ -372,7 +372,7 @@ def test_old_balance_beyond_column_stops_migration(empty_database: str, text: st
     migrator = _history(empty_database, _old_balance("good", "1") + _old_balance("bad", text))
     with pytest.raises(MigrationError, match="a later migration refuses: 1;") as caught:
         migrator.migrate()
-    assert "agent_balances WHERE id = '" in caught.value.details
+    assert "agent_balances WHERE id = '" in caught.value.explanation
     assert migrator.pending()[0] == "20261123085900_refuse_unfit_rows"
     with psycopg.connect(empty_database) as connection:
         stored = connection.execute("SELECT balance FROM agent_balances ORDER BY token_address").fetchall()

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -374,7 +375,7 @@ def write_off_with_a_fee_beyond_balance(db: Database, _: psycopg.Connection[Any]
 def recorded_prices(db: Database, _: psycopg.Connection[Any]) -> None:
     position = db.trades.buy(funded_owner(db).buy("10", "100")).position
     assert position is not None
-    update = PriceUpdate(position_id=position.id, price="0.2", stop_loss_percentage="-10")
+    update = PriceUpdate(position_id=position.id, price=Decimal("0.2"), stop_loss_percentage=Decimal("-10"))
     assert db.positions.record_prices([update]).changed
     assert db.positions.record_prices([update]) == RecordedPrices()
 
@@ -384,7 +385,9 @@ def stop_loss_above_price(db: Database, _: psycopg.Connection[Any]) -> None:
     position = db.trades.buy(funded_owner(db).buy("10", "100")).position
     assert position is not None
     with pytest.raises(errors.InvalidInput):
-        db.positions.record_prices([PriceUpdate(position_id=position.id, price="0.05", stop_loss_percentage="-10")])
+        db.positions.record_prices(
+            [PriceUpdate(position_id=position.id, price=Decimal("0.05"), stop_loss_percentage=Decimal("-10"))]
+        )
 
 
 # --- Resets ---------------------------------------------------------------------------------------

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 import pickle
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -22,6 +24,7 @@ from nexgent_db.errors import (
     DatabaseError,
     DatabaseUnavailable,
     DiskFull,
+    Fault,
     InsufficientBalance,
     InvalidInput,
     NexgentError,
@@ -38,6 +41,7 @@ from nexgent_db.errors import (
     UniqueViolation,
     translate,
 )
+from nexgent_db.errors import trades as refusals
 from nexgent_db.models import DepositOrder, SellOrder
 from nexgent_db.models.trades import TradeOutcome, WalletOrder
 from nexgent_db.queries.trade_results import trade_result
@@ -76,7 +80,8 @@ ARGUMENTS: dict[str, Any] = {
     "counter": "dca_count",
     "expected": 1,
     "actual": 2,
-    "faults": [("stopLoss.mode", "is wrong"), ("", "is no object")],
+    "faults": [Fault("stopLoss.mode", "is wrong", "str"), Fault("", "is no object", None)],
+    "email": "a@example.org",
     "loaded": 2,
     "bound": 10_000,
     "expires_at": datetime(2026, 1, 1, tzinfo=UTC),
@@ -100,6 +105,76 @@ def test_error_message_is_one_line_with_its_fields(kind: type[NexgentError]) -> 
     assert len(str(error).splitlines()) == 1
     assert "E+" not in str(error)
     assert kind.__doc__
+
+
+def test_codes_are_snake_case_of_classes_and_differ() -> None:
+    codes = [kind.code for kind in KINDS]
+    assert len(set(codes)) == len(codes)
+    assert all(re.fullmatch("[a-z]+(_[a-z]+)*", code) for code in codes)
+    assert {errors.InsufficientBalance.code, errors.NotAFullSale.code, errors.NexgentError.code} == {
+        "insufficient_balance",
+        "not_a_full_sale",
+        "nexgent_error",
+    }
+    assert errors.SqlFileError.code == "sql_file_error"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_details_are_figures_with_their_types(kind: type[NexgentError]) -> None:
+    error = made(kind)
+    assert error.details == vars(error)
+    for name, value in error.details.items():
+        if name in ARGUMENTS and name not in ("faults", "field", "problem"):
+            assert value == ARGUMENTS[name]
+            assert type(value) is type(ARGUMENTS[name])
+    assert json.loads(json.dumps(error.to_json()))["code"] == kind.code
+
+
+def test_json_of_error_has_every_digit() -> None:
+    error = errors.InsufficientBalance("wallet", "token", Decimal("1E-18"), Decimal("12345678901234567890.123456789"))
+    assert error.to_json() == {
+        "code": "insufficient_balance",
+        "message": str(error),
+        "details": {
+            "wallet_address": "wallet",
+            "token_address": "token",
+            "balance": "0.000000000000000001",
+            "required": "12345678901234567890.123456789",
+        },
+    }
+    refused = errors.InvalidInput("a, b", "two", [Fault("a", "is wrong", "float"), Fault("b", "is missing", None)])
+    assert refused.to_json()["details"] == {
+        "field": "a, b",
+        "problem": "two",
+        "faults": [
+            {"field": "a", "message": "is wrong", "value_class": "float"},
+            {"field": "b", "message": "is missing", "value_class": None},
+        ],
+    }
+    assert errors.InvalidInput("a", "is wrong").faults == (Fault("a", "is wrong", None),)
+    expired = errors.OrderExpired(UUID(int=1), datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
+    assert expired.to_json()["details"] == {
+        "request_id": "00000000-0000-0000-0000-000000000001",
+        "expires_at": "2026-01-01T00:00:00+00:00",
+        "now": "2026-01-02T00:00:00+00:00",
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_http_status_follows_what_caller_may_do(kind: type[NexgentError]) -> None:
+    assert kind.http_status in (400, 403, 404, 409, 422, 500, 503)
+    if issubclass(kind, errors.TradeRefused):
+        assert kind.http_status in (404, 409)
+    if issubclass(kind, errors.InvalidInput):
+        assert kind.http_status == 422
+    if issubclass(kind, errors.DatabaseUnavailable):
+        assert kind.http_status == 503
+
+
+def test_every_refused_trade_has_one_base() -> None:
+    kinds = {kind for kind in KINDS if kind in vars(refusals).values() and kind is not NexgentError}
+    assert len(kinds) > 10
+    assert all(issubclass(kind, errors.TradeRefused) for kind in kinds)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -127,7 +202,9 @@ def refusal(order: WalletOrder, outcome: str, details: str) -> Any:
 
 
 def test_amounts_in_rejection_details_are_decimals() -> None:
-    order = DepositOrder(agent_id=UUID(int=1), wallet_address="w", token_address="t", token_symbol="T", amount=1)
+    order = DepositOrder(
+        agent_id=UUID(int=1), wallet_address="w", token_address="t", token_symbol="T", amount=Decimal(1)
+    )
     error = refusal(order, "insufficient_balance", '{"token_address": "t", "balance": 0, "required": 5.50}')
     assert isinstance(error, InsufficientBalance)
     assert [(type(figure), str(figure)) for figure in (error.balance, error.required)] == [
@@ -138,7 +215,12 @@ def test_amounts_in_rejection_details_are_decimals() -> None:
 
 def test_counts_in_rejection_details_are_integers() -> None:
     order = SellOrder(
-        agent_id=UUID(int=1), wallet_address="w", token_address="t", token_symbol="T", sol_amount=1, token_amount=1
+        agent_id=UUID(int=1),
+        wallet_address="w",
+        token_address="t",
+        token_symbol="T",
+        sol_amount=Decimal(1),
+        token_amount=Decimal(1),
     )
     error = refusal(order, "stale_position", '{"counter": "dca_count", "expected": 1, "actual": 2}')
     assert isinstance(error, StalePosition)

@@ -13,7 +13,7 @@ import nexgent_db
 PACKAGE = Path(nexgent_db.__file__).parent
 
 # What the modules of a package, or a module at the top, may import of nexgent_db. A new one has to be given its place.
-BASE = {"errors"}
+BASE = {"errors", "_decimals"}
 LIBRARY = {
     *BASE,
     "_concurrency",
@@ -28,7 +28,8 @@ LIBRARY = {
 }
 FLAVOURS = {"aio", "sync"}
 MAY_IMPORT: dict[str, set[str]] = {
-    "errors": set(),
+    "_decimals": set(),
+    "errors": {"_decimals"},
     "_concurrency": set(),
     "resources": BASE,
     "project": BASE,

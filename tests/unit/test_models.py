@@ -345,7 +345,7 @@ def test_wrong_value_is_refused_by_its_field(order: type[WalletOrder], field: st
 
 
 @pytest.mark.parametrize("amount", [0, -1, "0.0000000000000000001", 10**20, "NaN", 1.0])
-def test_amount_is_above_zero_and_fits(amount: object) -> None:
+def test_amount_is_above_zero_and_fits(amount: Any) -> None:
     with pytest.raises(InvalidInput, match="amount"):
         DepositOrder(**{**MOVE, "amount": amount})
     with pytest.raises(InvalidInput, match="opening_sol"):
@@ -373,7 +373,7 @@ def test_order_without_id_derives_it_from_transaction() -> None:
     assert DepositOrder(**content).request_id == request_id_of("wallet", "hash", 1)
     del content["transaction_leg"]
     assert DepositOrder(**content).request_id == request_id_of("wallet", "hash")
-    assert DepositOrder(**content, request_id=None).request_id == request_id_of("wallet", "hash")
+    assert DepositOrder(**{**content, "request_id": None}).request_id == request_id_of("wallet", "hash")
 
 
 def test_order_without_transaction_gets_random_id() -> None:

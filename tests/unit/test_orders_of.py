@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -20,8 +21,8 @@ from nexgent_db.models import (
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-OWNER = {"agent_id": UUID(int=2), "wallet_address": "wallet"}
-TOKEN = {"token_address": "token", "token_symbol": "TOK"}
+OWNER: dict[str, Any] = {"agent_id": UUID(int=2), "wallet_address": "wallet"}
+TOKEN: dict[str, Any] = {"token_address": "token", "token_symbol": "TOK"}
 WALLET = AgentWallet(**OWNER, wallet_type="live", created_at=NOW, updated_at=NOW)
 POSITION = AgentPosition(
     **OWNER,

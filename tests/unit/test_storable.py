@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Annotated, Any, get_type_hints
 from uuid import uuid4
 
@@ -25,11 +26,18 @@ OPENED = vars(AsyncDatabase("postgresql://x@localhost/x"))
 REPOSITORIES: list[type[Repository]] = [type(each) for each in OPENED.values() if isinstance(each, Repository)]
 REPOSITORIES.append(_Statements)
 TOO_MUCH = 10_000_000
-SOL = {"input_mint": "A", "input_symbol": "A", "input_amount": 1, "output_mint": "B", "output_symbol": "B"}
+SOL: dict[str, Any]
+SOL = {
+    "input_mint": "A",
+    "input_symbol": "A",
+    "input_amount": 1,
+    "output_mint": "B",
+    "output_symbol": "B",
+}
 
 
 def swap(**more: Any) -> SwapOrder:
-    return SwapOrder(agent_id=uuid4(), wallet_address="W", **SOL, output_amount=1, **more)
+    return SwapOrder(agent_id=uuid4(), wallet_address="W", **SOL, output_amount=Decimal(1), **more)
 
 
 # --- Every input --------------------------------------------------------------------------------
@@ -261,13 +269,13 @@ def test_json_text_is_validated_before_sending(text: str) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda text: SwapFilter(**{text: 1}),
+        lambda text: SwapFilter.model_validate({text: 1}),
         lambda text: SwapFilter(token_symbol=text),
         lambda text: SwapFilter(min_profit_loss_sol=text),
         lambda text: SwapFilter(sale_time_from=text),
         lambda text: SwapFilter(signal_id=text),
         lambda text: SwapFilter(sale_transaction_ids=[text]),
-        lambda text: AgentTradingConfig(**{text: 1}),
+        lambda text: AgentTradingConfig.model_validate({text: 1}),
         lambda text: AgentTradingConfig.from_document({"dca": {"mode": text, "cooldownSeconds": text}}),
         lambda text: AgentTradingConfig.from_document({"signals": {"allowedSignalTypes": [text]}}),
         AgentTradingConfig.from_json,

@@ -53,3 +53,62 @@ def test_examples_pass_pyright_in_its_strict_mode(tmp_path: Path) -> None:
     command = [sys.executable, "-m", program, "--pythonpath", sys.executable, "--project", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1:] == ["0 errors, 0 warnings, 0 notes"], done.stdout
+
+
+MODELS = """
+from decimal import Decimal
+from uuid import UUID
+
+from nexgent_db.models import AgentPosition, AgentTradingConfig, AgentWallet, BuyOrder, SellOrder
+from nexgent_db.models.base import Row
+
+
+class PriceAlert(Row):
+    price: Decimal
+    note: str | None = None
+
+
+class LoudPriceAlert(PriceAlert):
+    loud: bool = True
+
+
+def orders(wallet: AgentWallet, position: AgentPosition) -> None:
+    BuyOrder(
+        agent_id=wallet.agent_id,
+        wallet_address=wallet.wallet_address,
+        token_address="token",
+        token_symbol="TOK",
+        sol_amount=Decimal(1),
+        token_amount=Decimal(2),
+    )
+    BuyOrder.of(wallet, "token", "TOK", sol_amount="1.5", token_amount=2)
+    SellOrder.of(position, sol_amount=Decimal("1.5"))
+    LoudPriceAlert(price=Decimal(1))
+"""
+
+FROZEN = """
+
+def change(order: BuyOrder, wallet: AgentWallet, alert: LoudPriceAlert, config: AgentTradingConfig) -> None:
+    order.sol_amount = Decimal(2)
+    wallet.wallet_address = "another"
+    alert.price = Decimal(2)
+    alert.loud = False
+    config.dca = config.dca
+    PriceAlert()
+    BuyOrder.of(wallet, "token", "TOK", sol_amount=1.5, token_amount=2)
+"""
+
+
+def test_orders_and_own_models_pass_mypy_and_are_frozen_for_it(tmp_path: Path) -> None:
+    assert problems_of(tmp_path, MODELS).startswith("Success: ")
+    printed = problems_of(tmp_path, MODELS + FROZEN)
+    for name, kind in (
+        ("sol_amount", "BuyOrder"),
+        ("wallet_address", "AgentWallet"),
+        ("price", "LoudPriceAlert"),
+        ("loud", "LoudPriceAlert"),
+        ("dca", "AgentTradingConfig"),
+    ):
+        assert f'Property "{name}" defined in "{kind}" is read-only' in printed
+    assert 'Missing named argument "price" for "PriceAlert"' in printed
+    assert 'Argument "sol_amount" to "of" of "BuyOrder" has incompatible type "float"' in printed

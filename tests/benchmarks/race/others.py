@@ -76,7 +76,7 @@ def bulk(market: Market) -> Workload:
         for number in range(count)
     ]
     mappings = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
-    orders = [SignalOrder(**mapping) for mapping in mappings]
+    orders = [SignalOrder.model_validate(mapping) for mapping in mappings]
     item = {"rows": rows, "columns": list(_COLUMNS), "mappings": mappings}
 
     def ours(db: Any, _: Any) -> object:

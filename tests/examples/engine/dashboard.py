@@ -53,7 +53,7 @@ async def take_profit_line(db: AsyncDatabase, agent_id: UUID) -> str:
 
 async def closed_trades(db: AsyncDatabase, agent_id: UUID, cursor: str | None = None) -> Page[AgentHistoricalSwap]:
     """A page of the agent's profitable trades, the latest sale first. The page's ``next`` is the next cursor."""
-    return await db.historical_swaps.page_by_agent(agent_id, SwapFilter(min_profit_loss_sol=0), 25, cursor)
+    return await db.historical_swaps.page_by_agent(agent_id, SwapFilter(min_profit_loss_sol=Decimal(0)), 25, cursor)
 
 
 async def performance(db: AsyncDatabase, agent_id: UUID, now: datetime) -> tuple[Performance, Performance]:

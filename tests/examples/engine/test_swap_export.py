@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from decimal import Decimal
 from io import StringIO
 from uuid import uuid4
 
@@ -33,7 +34,7 @@ async def test_export_has_each_trade_with_its_signal_newest_first(db: AsyncDatab
     assert (newest[0], newest[4], newest[5:]) == (TOKENS[1], "-0.500000000000000000", ["stop_loss", "", ""])
     assert (oldest[0], oldest[4], oldest[5:]) == (TOKENS[0], "0.500000000000000000", ["stop_loss", "BUY", "3"])
     chosen = StringIO()
-    assert await export_swaps(db, owner.agent_id, chosen, SwapFilter(min_profit_loss_sol=0)) == 1
+    assert await export_swaps(db, owner.agent_id, chosen, SwapFilter(min_profit_loss_sol=Decimal(0))) == 1
     assert await export_swaps(db, uuid4(), StringIO()) == 0
 
 

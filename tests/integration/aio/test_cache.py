@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -275,7 +276,7 @@ async def test_list_with_at_least_has_every_row_of_that_version(
     await db.cache.positions_of_agent(owner.agent_id)
     await db.cache.balances_of_wallet(owner.agent_id, owner.wallet_address)
     async with AsyncDatabase(replace(Settings.from_url(fresh_database_url), redis_url=None)) as other:
-        updates = [PriceUpdate(position_id=position.id, price="2") for position in positions]
+        updates = [PriceUpdate(position_id=position.id, price=Decimal("2")) for position in positions]
         changed = (await other.positions.record_prices(updates)).changed
         seen = await db.cache.position(changed[0].id, at_least=changed[0].version)
         assert seen == changed[0]

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Final
 
 import psycopg
@@ -133,7 +134,7 @@ async def repeated_in_a_block(db: AsyncDatabase, owner: Owner) -> TradeResult:
 
 async def recorded_prices(db: AsyncDatabase, owner: Owner) -> RecordedPrices:
     (position,) = await db.positions.list_by_agent(owner.agent_id)
-    return await db.positions.record_prices([PriceUpdate(position_id=position.id, price="7")])
+    return await db.positions.record_prices([PriceUpdate(position_id=position.id, price=Decimal("7"))])
 
 
 WRITES: Final[dict[str, Write]] = {

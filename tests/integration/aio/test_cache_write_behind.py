@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -55,7 +56,7 @@ async def bought(db: AsyncDatabase, owner: Owner) -> AgentPosition:
 
 async def test_batch_of_prices_is_one_message(db: AsyncDatabase, owner: Owner, server: ValkeyServer) -> None:
     positions = [(await db.trades.buy(owner.buy("0.1", "10", f"T{number}"))).position for number in range(50)]
-    updates = [PriceUpdate(position_id=each.id, price="2") for each in positions if each is not None]
+    updates = [PriceUpdate(position_id=each.id, price=Decimal("2")) for each in positions if each is not None]
     await db.cache.positions_of_agent(owner.agent_id)
     with server.client() as client:
         client.config_resetstat()

@@ -100,8 +100,8 @@ async def test_swap_filter_applies_transactions_and_signal(db: AsyncDatabase, ow
     signal_id = await _trade_for_a_day(db, owner)
     both = await db.historical_swaps.list_by_agent(owner.agent_id)
     for name in ("purchase_transaction_id", "sale_transaction_id"):
-        ids = [getattr(both[0], name), uuid4()]
-        found = await db.historical_swaps.list_by_agent(owner.agent_id, SwapFilter(**{f"{name}s": ids}))
+        ids: dict[str, Any] = {f"{name}s": [getattr(both[0], name), uuid4()]}
+        found = await db.historical_swaps.list_by_agent(owner.agent_id, SwapFilter(**ids))
         assert found == both[:1]
     assert await db.historical_swaps.list_by_agent(owner.agent_id, SwapFilter(signal_id=signal_id)) == both[1:]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from decimal import Decimal
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
@@ -304,8 +305,8 @@ async def test_take_profits_are_summarised_per_agent_or_wallet(
         with_take_profits=0,
         levels_hit=0,
         moon_bags=0,
-        realized_profit_sol="0",
-        proceeds_sol="0",
+        realized_profit_sol=Decimal("0"),
+        proceeds_sol=Decimal("0"),
         last_take_profit_time=None,
     )
     assert await db.positions.summarise_take_profits(uuid4()) == nothing

@@ -43,7 +43,11 @@ async def test_peak_rises_lowest_falls_stop_loss_rises(db: AsyncDatabase) -> Non
         ("0.8", None, ("0.8", "1.5", 10)),
         ("1.6", "-5", ("0.8", "1.6", 10)),  # a stop loss does not fall
     ):
-        update = PriceUpdate(position_id=position.id, price=price, stop_loss_percentage=given)
+        update = PriceUpdate(
+            position_id=position.id,
+            price=Decimal(price),
+            stop_loss_percentage=None if given is None else Decimal(given),
+        )
         (changed,) = (await db.positions.record_prices([update])).changed
         assert figures(changed) == tuple(Decimal(figure) for figure in expected)
         assert changed == await db.positions.find_by_id(position.id)
@@ -54,7 +58,9 @@ async def test_peak_rises_lowest_falls_stop_loss_rises(db: AsyncDatabase) -> Non
 
 async def test_stop_loss_falls_when_told(db: AsyncDatabase) -> None:
     position = await bought(db, await funded_owner(db))
-    update = PriceUpdate(position_id=position.id, price="1", stop_loss_percentage="-50", may_lower_stop_loss=True)
+    update = PriceUpdate(
+        position_id=position.id, price=Decimal("1"), stop_loss_percentage=Decimal("-50"), may_lower_stop_loss=True
+    )
     (changed,) = (await db.positions.record_prices([update])).changed
     assert changed.current_stop_loss_percentage == -50
     assert changed.last_stop_loss_update is not None
@@ -62,7 +68,7 @@ async def test_stop_loss_falls_when_told(db: AsyncDatabase) -> None:
 
 async def test_price_that_changes_nothing_writes_nothing(db: AsyncDatabase) -> None:
     position = await bought(db, await funded_owner(db))
-    update = PriceUpdate(position_id=position.id, price="1", stop_loss_percentage="-30")
+    update = PriceUpdate(position_id=position.id, price=Decimal("1"), stop_loss_percentage=Decimal("-30"))
     assert await db.positions.record_prices([update]) == RecordedPrices()
     assert await db.positions.record_prices([]) == RecordedPrices()
     assert await db.positions.find_by_id(position.id) == position
@@ -76,7 +82,7 @@ async def test_batch_reports_changed_stale_and_closed_positions(db: AsyncDatabas
     unknown = uuid4()
     recorded = await db.positions.record_prices(
         [
-            PriceUpdate(position_id=position_id, price="2", expected_version=version)
+            PriceUpdate(position_id=position_id, price=Decimal("2"), expected_version=version)
             for position_id, version in (
                 (moved.id, moved.version),
                 (stale.id, stale.version),
@@ -99,7 +105,7 @@ async def test_five_hundred_positions_change_in_one_version(db: AsyncDatabase) -
         query = "SELECT coalesce(max(version), 0) FROM cache_outbox"
         last = psql.execute(query).fetchone()
         recorded = await db.positions.record_prices(
-            [PriceUpdate(position_id=position.id, price="3") for position in positions]
+            [PriceUpdate(position_id=position.id, price=Decimal("3")) for position in positions]
         )
         entries = psql.execute(
             "SELECT entity, cardinality(position_ids) FROM cache_outbox WHERE version > %s", last
@@ -113,7 +119,7 @@ async def test_recorded_prices_of_transaction_roll_back_with_it(db: AsyncDatabas
     position = await bought(db, await funded_owner(db))
     with pytest.raises(ZeroDivisionError):
         async with db.transaction() as tx:
-            recorded = await tx.positions.record_prices([PriceUpdate(position_id=position.id, price="2")])
+            recorded = await tx.positions.record_prices([PriceUpdate(position_id=position.id, price=Decimal("2"))])
             assert recorded.changed == (await tx.positions.find_by_id(position.id),)
             raise ZeroDivisionError
     assert await db.positions.find_by_id(position.id) == position
@@ -145,8 +151,8 @@ async def test_stop_loss_above_price_changes_nothing(db: AsyncDatabase) -> None:
     with pytest.raises(InvalidInput, match=rf"prices\[1\]\.stop_loss_percentage: .* 21 % .* 1 is .* 1\.2 .*{bad.id}"):
         await db.positions.record_prices(
             [
-                PriceUpdate(position_id=good.id, price="2"),
-                PriceUpdate(position_id=bad.id, price="1.2", stop_loss_percentage="21"),
+                PriceUpdate(position_id=good.id, price=Decimal("2")),
+                PriceUpdate(position_id=bad.id, price=Decimal("1.2"), stop_loss_percentage=Decimal("21")),
             ]
         )
     assert await db.positions.find_by_id(good.id) == good
@@ -155,15 +161,15 @@ async def test_stop_loss_above_price_changes_nothing(db: AsyncDatabase) -> None:
 
 async def test_price_below_present_stop_loss_is_recorded(db: AsyncDatabase) -> None:
     position = await bought(db, await funded_owner(db))
-    update = PriceUpdate(position_id=position.id, price="0.5", stop_loss_percentage="-30")
+    update = PriceUpdate(position_id=position.id, price=Decimal("0.5"), stop_loss_percentage=Decimal("-30"))
     (changed,) = (await db.positions.record_prices([update])).changed
     assert figures(changed) == (Decimal("0.5"), 1, -30)
 
 
 async def test_position_given_twice_is_refused_with_both_places(db: AsyncDatabase) -> None:
     position = await bought(db, await funded_owner(db))
-    other = PriceUpdate(position_id=uuid4(), price="2")
-    update = PriceUpdate(position_id=position.id, price="2")
+    other = PriceUpdate(position_id=uuid4(), price=Decimal("2"))
+    update = PriceUpdate(position_id=position.id, price=Decimal("2"))
     with pytest.raises(InvalidInput, match=rf"{position.id} is given twice, at 0 and 2"):
         await db.positions.record_prices([update, other, update])
     assert await db.positions.find_by_id(position.id) == position
@@ -171,12 +177,12 @@ async def test_position_given_twice_is_refused_with_both_places(db: AsyncDatabas
 
 async def test_batch_beyond_ten_thousand_is_refused(db: AsyncDatabase) -> None:
     with pytest.raises(InvalidInput, match="10,001 are given, 10,000"):
-        await db.positions.record_prices([PriceUpdate(position_id=uuid4(), price="2")] * 10_001)
+        await db.positions.record_prices([PriceUpdate(position_id=uuid4(), price=Decimal("2"))] * 10_001)
 
 
 async def test_object_that_is_no_price_is_refused_with_its_place(db: AsyncDatabase) -> None:
     with pytest.raises(InvalidInput, match="at 1: PriceUpdate expected, str given"):
-        await db.positions.record_prices([PriceUpdate(position_id=uuid4(), price="2"), "2"])  # type: ignore[list-item]
+        await db.positions.record_prices([PriceUpdate(position_id=uuid4(), price=Decimal("2")), "2"])  # type: ignore[list-item]
 
 
 # --- At once --------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -44,7 +45,8 @@ def new_address() -> str:
 
 
 def snapshot(owner: Owner, time: datetime = TIME) -> BalanceSnapshotOrder:
-    amounts = dict.fromkeys(("portfolio_balance_sol", "sol_balance", "positions_value_sol", "unrealized_pnl_sol"), "1")
+    figures = ("portfolio_balance_sol", "sol_balance", "positions_value_sol", "unrealized_pnl_sol")
+    amounts: dict[str, Any] = dict.fromkeys(figures, Decimal(1))
     return BalanceSnapshotOrder(
         agent_id=owner.agent_id, wallet_address=owner.wallet_address, snapshot_timestamp=time, **amounts
     )

@@ -65,15 +65,17 @@ class Owner:
             **self._ids(),
             input_mint=token,
             input_symbol=token[:10],
-            input_amount=amount,
+            input_amount=Decimal(amount),
             output_mint=for_token,
             output_symbol=for_token[:10],
-            output_amount=received,
+            output_amount=Decimal(received),
             **more,
         )
 
     def reset(self, opening_sol: str | None = None, **more: Any) -> ResetWalletOrder:
-        return ResetWalletOrder(**self._ids(), opening_sol=opening_sol, **more)
+        return ResetWalletOrder(
+            **self._ids(), opening_sol=None if opening_sol is None else Decimal(opening_sol), **more
+        )
 
     def _ids(self) -> dict[str, Any]:
         return {"agent_id": self.agent_id, "wallet_address": self.wallet_address}

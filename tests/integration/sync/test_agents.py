@@ -73,7 +73,7 @@ def test_invalid_patch_is_refused_whole(db: Database, owner: Owner, database_url
         db.agents.update_config(
             owner.agent_id, {"dca": {"enabled": False, "maxDCACount": 11}, "signals": {"minScore": 0}}
         )
-    assert [path for path, _ in refused.value.faults] == ["signals.minScore", "dca.maxDCACount"]
+    assert [fault.field for fault in refused.value.faults] == ["signals.minScore", "dca.maxDCACount"]
     assert str(owner.agent_id) in str(refused.value)
     assert stored(database_url, owner.agent_id) == before
     unchecked = AgentTradingConfig().model_copy(update={"dca": None})

@@ -21,7 +21,7 @@ NOON = datetime(2025, 5, 1, 12, tzinfo=UTC)
 
 
 def _order(owner: Owner, moment: datetime, sol: str = "1", **more: Any) -> BalanceSnapshotOrder:
-    content = {
+    content: dict[str, Any] = {
         "agent_id": owner.agent_id,
         "wallet_address": owner.wallet_address,
         "snapshot_timestamp": moment,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -272,7 +273,7 @@ def test_list_with_at_least_has_every_row_of_that_version(db: Database, owner: O
     db.cache.positions_of_agent(owner.agent_id)
     db.cache.balances_of_wallet(owner.agent_id, owner.wallet_address)
     with Database(replace(Settings.from_url(fresh_database_url), redis_url=None)) as other:
-        updates = [PriceUpdate(position_id=position.id, price="2") for position in positions]
+        updates = [PriceUpdate(position_id=position.id, price=Decimal("2")) for position in positions]
         changed = other.positions.record_prices(updates).changed
         seen = db.cache.position(changed[0].id, at_least=changed[0].version)
         assert seen == changed[0]

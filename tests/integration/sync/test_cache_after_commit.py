@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Final
 
 import psycopg
@@ -133,7 +134,7 @@ def repeated_in_a_block(db: Database, owner: Owner) -> TradeResult:
 
 def recorded_prices(db: Database, owner: Owner) -> RecordedPrices:
     (position,) = db.positions.list_by_agent(owner.agent_id)
-    return db.positions.record_prices([PriceUpdate(position_id=position.id, price="7")])
+    return db.positions.record_prices([PriceUpdate(position_id=position.id, price=Decimal("7"))])
 
 
 WRITES: Final[dict[str, Write]] = {

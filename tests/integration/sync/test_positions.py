@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from decimal import Decimal
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
@@ -294,8 +295,8 @@ def test_take_profits_are_summarised_per_agent_or_wallet(db: Database, owner: Ow
         with_take_profits=0,
         levels_hit=0,
         moon_bags=0,
-        realized_profit_sol="0",
-        proceeds_sol="0",
+        realized_profit_sol=Decimal("0"),
+        proceeds_sol=Decimal("0"),
         last_take_profit_time=None,
     )
     assert db.positions.summarise_take_profits(uuid4()) == nothing

@@ -43,7 +43,11 @@ def test_peak_rises_lowest_falls_stop_loss_rises(db: Database) -> None:
         ("0.8", None, ("0.8", "1.5", 10)),
         ("1.6", "-5", ("0.8", "1.6", 10)),  # a stop loss does not fall
     ):
-        update = PriceUpdate(position_id=position.id, price=price, stop_loss_percentage=given)
+        update = PriceUpdate(
+            position_id=position.id,
+            price=Decimal(price),
+            stop_loss_percentage=None if given is None else Decimal(given),
+        )
         (changed,) = db.positions.record_prices([update]).changed
         assert figures(changed) == tuple(Decimal(figure) for figure in expected)
         assert changed == db.positions.find_by_id(position.id)
@@ -54,7 +58,9 @@ def test_peak_rises_lowest_falls_stop_loss_rises(db: Database) -> None:
 
 def test_stop_loss_falls_when_told(db: Database) -> None:
     position = bought(db, funded_owner(db))
-    update = PriceUpdate(position_id=position.id, price="1", stop_loss_percentage="-50", may_lower_stop_loss=True)
+    update = PriceUpdate(
+        position_id=position.id, price=Decimal("1"), stop_loss_percentage=Decimal("-50"), may_lower_stop_loss=True
+    )
     (changed,) = db.positions.record_prices([update]).changed
     assert changed.current_stop_loss_percentage == -50
     assert changed.last_stop_loss_update is not None
@@ -62,7 +68,7 @@ def test_stop_loss_falls_when_told(db: Database) -> None:
 
 def test_price_that_changes_nothing_writes_nothing(db: Database) -> None:
     position = bought(db, funded_owner(db))
-    update = PriceUpdate(position_id=position.id, price="1", stop_loss_percentage="-30")
+    update = PriceUpdate(position_id=position.id, price=Decimal("1"), stop_loss_percentage=Decimal("-30"))
     assert db.positions.record_prices([update]) == RecordedPrices()
     assert db.positions.record_prices([]) == RecordedPrices()
     assert db.positions.find_by_id(position.id) == position
@@ -76,7 +82,7 @@ def test_batch_reports_changed_stale_and_closed_positions(db: Database) -> None:
     unknown = uuid4()
     recorded = db.positions.record_prices(
         [
-            PriceUpdate(position_id=position_id, price="2", expected_version=version)
+            PriceUpdate(position_id=position_id, price=Decimal("2"), expected_version=version)
             for position_id, version in (
                 (moved.id, moved.version),
                 (stale.id, stale.version),
@@ -99,7 +105,7 @@ def test_five_hundred_positions_change_in_one_version(db: Database) -> None:
         query = "SELECT coalesce(max(version), 0) FROM cache_outbox"
         last = psql.execute(query).fetchone()
         recorded = db.positions.record_prices(
-            [PriceUpdate(position_id=position.id, price="3") for position in positions]
+            [PriceUpdate(position_id=position.id, price=Decimal("3")) for position in positions]
         )
         entries = psql.execute(
             "SELECT entity, cardinality(position_ids) FROM cache_outbox WHERE version > %s", last
@@ -112,7 +118,7 @@ def test_five_hundred_positions_change_in_one_version(db: Database) -> None:
 def test_recorded_prices_of_transaction_roll_back_with_it(db: Database) -> None:
     position = bought(db, funded_owner(db))
     with pytest.raises(ZeroDivisionError), db.transaction() as tx:
-        recorded = tx.positions.record_prices([PriceUpdate(position_id=position.id, price="2")])
+        recorded = tx.positions.record_prices([PriceUpdate(position_id=position.id, price=Decimal("2"))])
         assert recorded.changed == (tx.positions.find_by_id(position.id),)
         raise ZeroDivisionError
     assert db.positions.find_by_id(position.id) == position
@@ -144,8 +150,8 @@ def test_stop_loss_above_price_changes_nothing(db: Database) -> None:
     with pytest.raises(InvalidInput, match=rf"prices\[1\]\.stop_loss_percentage: .* 21 % .* 1 is .* 1\.2 .*{bad.id}"):
         db.positions.record_prices(
             [
-                PriceUpdate(position_id=good.id, price="2"),
-                PriceUpdate(position_id=bad.id, price="1.2", stop_loss_percentage="21"),
+                PriceUpdate(position_id=good.id, price=Decimal("2")),
+                PriceUpdate(position_id=bad.id, price=Decimal("1.2"), stop_loss_percentage=Decimal("21")),
             ]
         )
     assert db.positions.find_by_id(good.id) == good
@@ -154,15 +160,15 @@ def test_stop_loss_above_price_changes_nothing(db: Database) -> None:
 
 def test_price_below_present_stop_loss_is_recorded(db: Database) -> None:
     position = bought(db, funded_owner(db))
-    update = PriceUpdate(position_id=position.id, price="0.5", stop_loss_percentage="-30")
+    update = PriceUpdate(position_id=position.id, price=Decimal("0.5"), stop_loss_percentage=Decimal("-30"))
     (changed,) = db.positions.record_prices([update]).changed
     assert figures(changed) == (Decimal("0.5"), 1, -30)
 
 
 def test_position_given_twice_is_refused_with_both_places(db: Database) -> None:
     position = bought(db, funded_owner(db))
-    other = PriceUpdate(position_id=uuid4(), price="2")
-    update = PriceUpdate(position_id=position.id, price="2")
+    other = PriceUpdate(position_id=uuid4(), price=Decimal("2"))
+    update = PriceUpdate(position_id=position.id, price=Decimal("2"))
     with pytest.raises(InvalidInput, match=rf"{position.id} is given twice, at 0 and 2"):
         db.positions.record_prices([update, other, update])
     assert db.positions.find_by_id(position.id) == position
@@ -170,12 +176,12 @@ def test_position_given_twice_is_refused_with_both_places(db: Database) -> None:
 
 def test_batch_beyond_ten_thousand_is_refused(db: Database) -> None:
     with pytest.raises(InvalidInput, match="10,001 are given, 10,000"):
-        db.positions.record_prices([PriceUpdate(position_id=uuid4(), price="2")] * 10_001)
+        db.positions.record_prices([PriceUpdate(position_id=uuid4(), price=Decimal("2"))] * 10_001)
 
 
 def test_object_that_is_no_price_is_refused_with_its_place(db: Database) -> None:
     with pytest.raises(InvalidInput, match="at 1: PriceUpdate expected, str given"):
-        db.positions.record_prices([PriceUpdate(position_id=uuid4(), price="2"), "2"])  # type: ignore[list-item]
+        db.positions.record_prices([PriceUpdate(position_id=uuid4(), price=Decimal("2")), "2"])  # type: ignore[list-item]
 
 
 # --- At once --------------------------------------------------------------------------------------

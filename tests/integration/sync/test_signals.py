@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -38,7 +39,8 @@ def test_signal_is_stored_as_given(db: Database, owner: Owner) -> None:
 
 
 def test_signal_requires_strength_in_range_and_existing_user(db: Database) -> None:
-    for strength in (0, 101, True, 1.0):
+    strengths: tuple[Any, ...] = (0, 101, True, 1.0)
+    for strength in strengths:
         with pytest.raises(InvalidInput) as refused:
             SignalOrder(token_address="T", signal_type="BUY", signal_strength=strength)
         assert refused.value.field == "signal_strength"
