@@ -44,10 +44,10 @@ demo: $(STAMP)  ## migrate an embedded server, replay a made-up trading history,
 	@$(BIN)/nexgent-db demo
 
 migrate: $(STAMP)  ## apply all pending migrations
-	@$(BIN)/nexgent-db migrate
+	@$(BIN)/nexgent-db migrate --no-require-url
 
 rollback: $(STAMP)  ## undo the last migration
-	@$(BIN)/nexgent-db rollback
+	@$(BIN)/nexgent-db rollback --no-require-url
 
 status: $(STAMP)  ## list the migrations, applied and pending
 	@$(BIN)/nexgent-db status || [ $$? = 2 ]

@@ -1,5 +1,6 @@
 """Explicit SQL, typed Python: the data layer of the Nexgent trading engine."""
 
+from nexgent_db._version import __version__ as __version__
 from nexgent_db.aio.database import AsyncDatabase, AsyncTransaction
 from nexgent_db.errors import NexgentError
 from nexgent_db.keyring import WalletKeyring

@@ -3,7 +3,7 @@
 | variable | meaning | default |
 |---|---|---|
 | ``DATABASE_URL`` | PostgreSQL, as a URL or libpq keywords; ``?schema=name`` sets the search path | required |
-| ``REDIS_URL`` | Redis or Valkey; without it everything works, uncached | none |
+| ``REDIS_URL`` | Redis or Valkey, for ``from_env``; without it everything works, uncached | none |
 | | through Sentinel: ``redis+sentinel://user:password@host1:26379,host2/master-name/0`` | |
 | ``NEXGENT_DB_CACHE_PREFIX`` | start of every Redis key; on a cluster ``{nexgent}:`` | nexgent: |
 | ``NEXGENT_DB_LOCAL_CACHE_ROWS`` | size of the local cache in rows; 0: none | 0 |
@@ -35,6 +35,7 @@ from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from nexgent_db._foreign_dsn import ensure_known_options, ensure_no_foreign_form
 from nexgent_db.errors import ConfigurationError
 
 _PREFIX: Final = "NEXGENT_DB_"
@@ -97,16 +98,18 @@ class Settings:
         url = environ.get("DATABASE_URL", "").strip()
         if not url:
             raise ConfigurationError(f"DATABASE_URL is not set: {_LOOKS_LIKE}")
-        return cls.from_url(url, environ)
+        return cls.from_url(url, environ, redis_url=environ.get("REDIS_URL", "").strip() or None)
 
     @classmethod
-    def from_url(cls, database_url: str, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Settings with this database; all others come from ``environ``. Raises ConfigurationError as above."""
+    def from_url(
+        cls, database_url: str, environ: Mapping[str, str] = os.environ, *, redis_url: str | None = None
+    ) -> Settings:
+        """Settings with this database, and this cache if one is given; REDIS_URL is not read. All others come from
+        ``environ``. Raises ConfigurationError as above."""
         given: dict[str, int | float | None] = {}
         for item in fields(cls):
             if (text := environ.get(_PREFIX + item.name.upper(), "").strip()) and item.name not in _TEXTS:
                 given[item.name] = _number(_PREFIX + item.name.upper(), text, whole=item.name in _WHOLE)
-        redis_url = environ.get("REDIS_URL", "").strip() or None
         return cls(
             conninfo=parse_database_url(database_url),
             redis_url=None if redis_url is None else check_redis_url(redis_url),
@@ -143,12 +146,14 @@ def parse_database_url(url: str) -> str:
     neither the URL nor its password nor libpq's message about them.
     """
     schema = None
+    ensure_no_foreign_form(url)
     if (scheme := _SCHEME.match(url)) is not None:
         if scheme[1] not in ("postgresql", "postgres"):
             raise ConfigurationError(f"DATABASE_URL has the scheme {scheme[1]!r}: {_LOOKS_LIKE}")
         url, schema = _split_schema(url)
     parts = _parsed(url)
     if parts is None:
+        ensure_known_options(url)
         raise ConfigurationError(f"DATABASE_URL is malformed: {_LOOKS_LIKE}")
     if not parts:
         raise ConfigurationError(f"DATABASE_URL names no database: {_LOOKS_LIKE}")
@@ -222,6 +227,13 @@ def describe(conninfo: str) -> str:
     host = parts.get("host") or parts.get("hostaddr") or "the local socket"
     port = f":{parts['port']}" if parts.get("port") else ""
     return f"{parts.get('user') or 'the default role'} at {host}{port}, database {parts.get('dbname') or 'default'}"
+
+
+def describe_redis(url: str) -> str:
+    """The hosts, or the socket, and the database of REDIS_URL, for messages and logs; never the password."""
+    parts = urlsplit(url)
+    place = parts.path if parts.scheme == "unix" else parts.netloc.rpartition("@")[2] + parts.path.rstrip("/")
+    return f"{parts.scheme}://{place}"
 
 
 # --- REDIS_URL: the forms that redis-py knows, and Sentinel's. No message repeats the URL. -----------

@@ -33,6 +33,7 @@ def _set_aside(name: str) -> str | None:
     return os.environ.get(f"TESTS_{name}")
 
 
+os.environ.pop("CI", None)  # where it is set, commands that write refuse embedded servers
 _SERVERS = {name: _set_aside(name) for name in ("DATABASE_URL", "REDIS_URL")}
 if "TESTS_POSTGRES_BIN" in os.environ:
     _PROGRAMS = [Path(os.environ["TESTS_POSTGRES_BIN"])]

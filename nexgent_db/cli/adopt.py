@@ -10,7 +10,7 @@ import typer
 from nexgent_db.cli import target
 from nexgent_db.cli.adoption_report import legacy_names, show_report
 from nexgent_db.cli.schema import Scratch, catalog_after, connected, show_differences
-from nexgent_db.cli.target import DatabaseUrl
+from nexgent_db.cli.target import DatabaseUrl, RequireUrl
 from nexgent_db.errors import InvalidInput
 from nexgent_db.migrations import Migrator
 from nexgent_db.migrations.baseline import (
@@ -45,6 +45,7 @@ def adopt(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --report: print it as one JSON object.")] = False,
     scratch: Scratch = None,
+    require_url: RequireUrl = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Take over a database that Prisma created: mark its legacy migrations as applied, if its schema matches them.
@@ -61,7 +62,7 @@ def adopt(
             if show_report(database.settings.conninfo, as_json):
                 raise typer.Exit(1)
         return
-    with target.opened(database_url) as database:
+    with target.written(database_url, require_url) as database:
         migrator = Migrator(database.settings.conninfo)
         legacy = legacy_names(migrator)
         with connected(database.settings.conninfo) as conn:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
+from nexgent_db._version import __version__
 from nexgent_db.cli import adopt, cache, check, ledger, new, plan, queries, replay, report, roles, schema
 from nexgent_db.cli import migrations as migrations_
+from nexgent_db.cli.machine import exit_code_of, print_error
 from nexgent_db.cli.project import Contract, MigrationFolders, Modules, ProjectFolder, Sql, choose
 from nexgent_db.cli.show import one_line, printable_lines
 from nexgent_db.errors import MigrationError, NexgentError
@@ -22,7 +23,6 @@ app = typer.Typer(
     help="The PostgreSQL data layer of the Nexgent trading engine.",
     epilog="The database is DATABASE_URL, else this account's embedded PostgreSQL.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,  # they would show local variables, and so passwords
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -32,10 +32,7 @@ for command in (migrations_, plan, new, replay, check, schema, queries, report, 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        try:
-            typer.echo(f"nexgent-db {version('nexgent-db')}")
-        except PackageNotFoundError:
-            typer.echo("nexgent-db, from a checkout that is not installed")
+        typer.echo(f"nexgent-db {__version__}")
         raise typer.Exit
 
 
@@ -54,7 +51,7 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; exit with 0, with 1 after a failure, reported on one line, or with 2 for wrong usage."""
+    """Run the command line; an error is one line on stderr, a JSON object on stdout after --json, and an exit code."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack a letter; as stderr does
     try:
@@ -63,4 +60,6 @@ def main() -> None:
         if isinstance(error, MigrationError) and error.explanation:  # such as its edited lines
             print(printable_lines(error.explanation), file=sys.stderr)  # noqa: T201
         print(f"nexgent-db: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
-        sys.exit(1)
+        if "--json" in sys.argv[1:]:
+            print_error(error)
+        sys.exit(exit_code_of(error))

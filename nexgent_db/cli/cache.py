@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from nexgent_db.cli import target
+from nexgent_db.cli.machine import print_error
 from nexgent_db.cli.show import one_line, printable, progress_bar, show_table
 from nexgent_db.cli.target import DatabaseUrl, RedisUrl, Target
 from nexgent_db.errors import CacheUnreachable, ConfigurationError, NexgentError
@@ -69,7 +70,7 @@ def repair(
 
 def status(as_json: AsJson = False, database_url: DatabaseUrl = None, redis_url: RedisUrl = None) -> None:
     """Show the cache's state: its share of reads, waiting changes, repairs, keys. Exit code 1: not usable."""
-    with _target(database_url, redis_url) as where:
+    with _target(database_url, redis_url, writes=False) as where:
         with Database(where.without_cache) as db:  # before the cache is opened, which relays the outbox
             waiting, lag_s = db.cache.maintenance.waiting(), db.cache.maintenance.lag_s()
         with Database(where.settings) as db:
@@ -99,7 +100,7 @@ def relay(
     maintenance, or this command. Without REDIS_URL, the command compacts entries older than an hour into one flush
     entry, which empties a later cache.
     """
-    with target.opened(database_url, redis_url, with_cache=True) as where:
+    with target.opened(database_url, redis_url, with_cache=True, writes=True) as where:
         _prepare(where)
         with suppress(KeyboardInterrupt), Database(where.settings) as db:
             if where.settings.redis_url is None:
@@ -114,8 +115,8 @@ def relay(
 
 
 @contextmanager
-def _target(database_url: str | None, redis_url: str | None) -> Iterator[Target]:
-    with target.opened(database_url, redis_url, with_cache=True) as where:
+def _target(database_url: str | None, redis_url: str | None, *, writes: bool) -> Iterator[Target]:
+    with target.opened(database_url, redis_url, with_cache=True, writes=writes) as where:
         if where.settings.redis_url is None:
             raise ConfigurationError(
                 "REDIS_URL is not set: there is no cache (redis://host:6379/0 or unix:///path.sock)"
@@ -133,7 +134,7 @@ def _prepare(where: Target) -> None:
 
 @contextmanager
 def _opened(database_url: str | None, redis_url: str | None) -> Iterator[Database]:
-    with _target(database_url, redis_url) as where, Database(where.settings) as db:
+    with _target(database_url, redis_url, writes=True) as where, Database(where.settings) as db:
         _refuse_unusable(db)
         yield db
 
@@ -180,6 +181,8 @@ def _compared(
             compared = compare(on_difference, on_progress)
     except NexgentError as error:
         typer.echo(f"nexgent-db: {one_line(str(error))}", err=True)
+        if as_json:
+            print_error(error)
         raise typer.Exit(2) from None
     if as_json:
         document = {**compared.model_dump(), "differences": [each.model_dump() for each in reported]}

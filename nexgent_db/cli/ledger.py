@@ -58,7 +58,7 @@ def prune_requests(
     """Delete the stored requests of old trades, batch by batch. A repeated order of one is refused from then on."""
     before = datetime.now(UTC) - timedelta(days=older_than_days)
     pruned = 0
-    with target.opened(database_url) as database, Database(database.without_cache) as db:
+    with target.written(database_url) as database, Database(database.without_cache) as db:
         while (deleted := db.trade_requests.prune(before, batch)) > 0:
             pruned += deleted
     typer.echo(f"{pruned} requests older than {older_than_days} days deleted")
@@ -73,7 +73,7 @@ def purge_agent(
     """Delete an agent with its wallets, balances, positions and ledger, and record it. For the tables' owner only."""
     if not reason.strip():
         raise InvalidInput("reason", "must not be empty: it is what remains of the ledger")
-    with target.opened(database_url) as database, connected(database.settings.conninfo) as conn:
+    with target.written(database_url) as database, connected(database.settings.conninfo) as conn:
         row = conn.execute(
             "SELECT transactions, historical_swaps FROM purge_agent_v1(%s, %s)", [agent_id, reason]
         ).fetchone()

@@ -10,7 +10,7 @@ from nexgent_db.cli import target
 from nexgent_db.cli.machine import Json, print_json, reporting
 from nexgent_db.cli.progress import Progress
 from nexgent_db.cli.show import one_line, printable_lines, show_table
-from nexgent_db.cli.target import DatabaseUrl
+from nexgent_db.cli.target import DatabaseUrl, RequireUrl
 from nexgent_db.migrations import HistoryProblem, MigrationStatus, Migrator
 
 __all__ = ["register"]
@@ -30,6 +30,7 @@ def migrate(
         bool, typer.Option("--drop-invalid", help="First drop the INVALID indexes that an interrupted run left.")
     ] = False,
     as_json: Json = False,
+    require_url: RequireUrl = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Bring the database to this release's schema; do nothing when it is up to date.
@@ -38,7 +39,7 @@ def migrate(
     """
     progress, dropped = Progress(), list[str]()
     document = {"applied": progress.done, "dropped_invalid_indexes": dropped}
-    with reporting(document, as_json), target.opened(database_url) as database:
+    with reporting(document, as_json), target.written(database_url, require_url) as database:
         migrator = _migrator(database, progress)
         if drop_invalid:
             dropped += migrator.drop_invalid_indexes()
@@ -60,11 +61,15 @@ def rollback(
         typer.Option(metavar="NAME", help="Only those of this history: nexgent_db, or one of the service's."),
     ] = None,
     as_json: Json = False,
+    require_url: RequireUrl = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Roll back the migrations that were applied last. The head of each file says what a rollback loses."""
     progress = Progress()
-    with reporting({"undone": progress.done}, as_json), target.opened(database_url) as database:
+    with (
+        reporting({"undone": progress.done}, as_json),
+        target.written(database_url, require_url) as database,
+    ):
         undone = _migrator(database, progress).rollback(count, to=to, history=history)
     if not as_json:
         typer.echo(f"{len(undone)} migrations undone" if undone else "nothing to do: no migration is applied after it")
@@ -76,11 +81,15 @@ def repair(
         list[str] | None, typer.Option(metavar="ID", help="Forget this migration, which only the database has.")
     ] = None,
     as_json: Json = False,
+    require_url: RequireUrl = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Accept the migration files where they differ from the recorded history. Runs none of their SQL."""
     accepted = list[dict[str, Any]]()
-    with reporting({"accepted": accepted}, as_json), target.opened(database_url) as database:
+    with (
+        reporting({"accepted": accepted}, as_json),
+        target.written(database_url, require_url) as database,
+    ):
         found = _migrator(database, Progress()).repair(reason, forget or ())
         accepted += map(_problem_object, found)
     if not as_json:

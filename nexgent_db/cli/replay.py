@@ -48,7 +48,7 @@ def replay(
     the database at the end. It reports each unreadable line with its number; the others are replayed. Exit code 1 when
     there is such a line, or when a cached entry differs from the database.
     """
-    with target.opened(database_url, with_cache=True) as where:
+    with target.opened(database_url, with_cache=True, writes=True) as where:
         if where.embedded:
             target.migrate(where)
         else:
@@ -68,7 +68,7 @@ def replay(
 
 def demo(database_url: DatabaseUrl = None) -> None:
     """Migrate, replay a small made-up history, and show the balances, positions and trades it leaves."""
-    with target.opened(database_url) as where:
+    with target.written(database_url) as where:
         progress = MigrationProgress()
         target.migrate(where, progress.step, progress.message)
         with Database(where.settings) as db:

@@ -9,7 +9,7 @@ import typer
 from nexgent_db.cli import target
 from nexgent_db.cli.schema import connected
 from nexgent_db.cli.show import one_line
-from nexgent_db.cli.target import DatabaseUrl
+from nexgent_db.cli.target import DatabaseUrl, RequireUrl
 from nexgent_db.schema.roles import Change, apply_roles
 
 __all__ = ["register"]
@@ -28,6 +28,7 @@ def apply(
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; exit with 1 when something would change.")
     ] = False,
+    require_url: RequireUrl = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Create the roles, grant each the rights of sql/roles.sql, and revoke all its other rights.
@@ -35,7 +36,10 @@ def apply(
     Run it as a superuser, or as the owner of database and tables with CREATEROLE; as the migrator once the roles exist.
     Run it again after each migrate. A second run changes nothing.
     """
-    with target.opened(database_url) as database, connected(database.settings.conninfo) as conn:
+    with (
+        target.opened(database_url, writes=not check, require_url=require_url and not check) as database,
+        connected(database.settings.conninfo) as conn,
+    ):
         changes = apply_roles(conn, prefix, keep=not check)
     for change in changes:
         _show(change)

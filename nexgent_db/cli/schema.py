@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from nexgent_db.cli import target
+from nexgent_db.cli.machine import print_error
 from nexgent_db.cli.project import current
 from nexgent_db.cli.show import one_line, printable
 from nexgent_db.cli.target import DatabaseUrl
@@ -138,6 +139,8 @@ def drift(
         ]
     except NexgentError as error:
         typer.echo(f"nexgent-db: {one_line(str(error))}", err=True)
+        if as_json:
+            print_error(error)
         raise typer.Exit(2) from None
     if as_json:
         typer.echo(json.dumps({"after": last, "differences": [as_object(each) for each in found]}, ensure_ascii=False))

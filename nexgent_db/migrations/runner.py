@@ -165,10 +165,14 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
 
     def mark_at(self, migration: Migration, at: datetime) -> None:
         """Marks a migration as applied at that time, without running it, in the caller's transaction."""
+        self._mark(migration, at)
+        self.log_migration(migration, "mark")
+
+    def _mark(self, migration: Migration, at: datetime) -> None:
+        """As yoyo's mark_one(), which would log each migration a second time."""
         when = at.astimezone(UTC).replace(tzinfo=None)
         mark = {"migration_hash": migration.hash, "migration_id": migration.id, "when": when}
         self.execute(self.format_sql(self.mark_migration_sql), mark)
-        self.log_migration(migration, "mark")
 
     def unmark(self, name: str, hash_: str) -> None:
         """Removes the mark of a migration that the folder does not have, in the caller's transaction."""
@@ -179,7 +183,7 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
 
     def _run(self, migration: Migration, script: MigrationScript, operation: _Operation) -> None:
         self.ensure_internal_schema_updated()
-        _log.info("%s %s", operation, migration.id)
+        _log.log(logging.DEBUG if operation == "preflight" else logging.INFO, "%s %s", operation, migration.id)
         if not script.transactional:
             with self._session(migration, script) as session:
                 session._run_outside_transaction(migration, script, operation)
@@ -274,7 +278,7 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
     def _record(self, migration: Migration, operation: _Operation) -> None:
         if operation == "apply":
             try:
-                self.mark_one(migration, log=False)
+                self._mark(migration, datetime.now(UTC))
             except pg.UniqueViolation as e:
                 raise MigrationError(f"{migration.id}: was applied by another session meanwhile; run again") from e
             history.record(self.connection, [migration], "applied", None)

@@ -104,9 +104,10 @@ class Database(Repositories):
     """A pool of connections to one database, its repositories, and its transactions.
 
     Use it as a context manager, or call :meth:`open` and :meth:`close`. ``database`` is a URL, libpq keywords, or
-    Settings. Safe to share between threads. ``on_query`` hooks get an event for every query, see
-    :mod:`nexgent_db.observe`; an exception of a hook is logged and stops nothing. ``migrations`` has the folders of a
-    service's own migrations, by the names of their histories: :meth:`assert_schema` then covers them.
+    Settings. A cache is used when the Settings have one: REDIS_URL is read by :meth:`from_env` only. Safe to share
+    between threads. ``on_query`` hooks get an event for every query, see :mod:`nexgent_db.observe`; an exception of a
+    hook is logged and stops nothing. ``migrations`` has the folders of a service's own migrations, by the names of
+    their histories: :meth:`assert_schema` then covers them.
 
     :meth:`for_tenant` gives a database for one user over the same connections: every call acts for this user, and
     PostgreSQL's row-level security (``nexgent-db roles apply``) hides the rows of other users and refuses to change

@@ -59,9 +59,10 @@ class Place:
     def settings(self, use: str, pool_size: int, application_name: str) -> Settings:
         """Those of one run, whatever this process's environment says. One connection is kept, others come and go."""
         url = make_conninfo(self.tenants_url if use == "tenant" else self.url, application_name=application_name)
-        cached = {"REDIS_URL": self.redis_url, "NEXGENT_DB_CACHE_PREFIX": f"{application_name}:"}
+        redis_url = self.redis_url if use == "cached" else None
         return replace(
-            Settings.from_url(url, cached if use == "cached" else {}),
+            Settings.from_url(url, {}, redis_url=redis_url),
+            cache_prefix=f"{application_name}:",
             pool_min_size=1,
             pool_max_size=pool_size,
             pool_timeout_s=POOL_TIMEOUT_S,

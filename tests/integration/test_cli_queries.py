@@ -142,7 +142,7 @@ def test_unknown_name_is_reported_with_nearest(name: str, near: str) -> None:
         assert near in said
 
 
-def test_unknown_name_is_one_line_and_exit_code_one() -> None:
+def test_unknown_name_is_one_line() -> None:
     assert failure("queries", "show", "trades.by").endswith("there is trades.buy, trades.dca_buy, trades.sell")
 
 

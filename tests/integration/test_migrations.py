@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -389,3 +390,13 @@ def test_irreversible_requires_reason_and_no_rollback_file(empty_database: str, 
     write("0001_a", "-- irreversible: because\nSELECT 1;", "SELECT 1;")
     with pytest.raises(MigrationError, match=r"is declared irreversible, but there is 0001_a\.rollback\.sql"):
         Migrator(empty_database, folder).pending()
+
+
+def test_each_migration_is_logged_once(empty_database: str, three: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        Migrator(empty_database, three).migrate()
+        Migrator(empty_database, three).rollback(1)
+    said = [record.getMessage() for record in caplog.records]
+    for name in ("0001_a", "0002_b", "0003_c"):
+        assert [line for line in said if name in line and "rollback" not in line] == [f"apply {name}"]
+    assert [line for line in said if "rollback" in line] == ["rollback 0003_c"]

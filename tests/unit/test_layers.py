@@ -29,12 +29,14 @@ LIBRARY = {
 FLAVOURS = {"aio", "sync"}
 MAY_IMPORT: dict[str, set[str]] = {
     "_decimals": set(),
+    "_version": set(),
     "errors": {"_decimals"},
     "_concurrency": set(),
     "resources": BASE,
     "project": BASE,
     "keyring": BASE,
-    "settings": BASE,
+    "_foreign_dsn": BASE,
+    "settings": {*BASE, "_foreign_dsn"},
     "observe": BASE,
     "embedded": BASE,
     "models": BASE,
@@ -48,13 +50,25 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sync": LIBRARY,
     "replay": {*LIBRARY, *FLAVOURS},
     "report": {*BASE, "schema", "contract", "queries.lexer"},
-    "cli": {*LIBRARY, *FLAVOURS, "resources", "project", "contract", "migrations", "embedded", "replay", "report"},
-    "__init__": {*LIBRARY, *FLAVOURS, "keyring"},
+    "cli": {
+        *LIBRARY,
+        *FLAVOURS,
+        "_version",
+        "resources",
+        "project",
+        "contract",
+        "migrations",
+        "embedded",
+        "replay",
+        "report",
+    },
+    "__init__": {"_version", *LIBRARY, *FLAVOURS, "keyring"},
 }
 # Who may import what of other distributions that does I/O.
 IO_LIBRARIES = {"psycopg", "psycopg_pool", "redis", "yoyo", "typer", "rich", "asyncio", "socket", "subprocess"}
 MAY_DO: dict[str, set[str]] = {
     "errors.translation": {"psycopg"},  # its errors become ours
+    "_foreign_dsn": {"psycopg"},  # the options that libpq knows
     "settings": {"psycopg"},  # libpq parses connection strings
     "queries.adhoc": {"psycopg"},  # dict_row, Jsonb
     "queries.binding": {"psycopg"},  # Jsonb

@@ -232,7 +232,7 @@ def test_unencoded_password_is_never_shown(odd: str) -> None:
 
 
 def test_repr_never_has_password() -> None:
-    settings = Settings.from_url(URL, {"REDIS_URL": f"redis://:{SECRET}@cache:6379/0"})
+    settings = Settings.from_url(URL, {}, redis_url=f"redis://:{SECRET}@cache:6379/0")
     assert SECRET in settings.conninfo
     for shown in (settings, AsyncDatabase(settings), Database(settings), describe(settings.conninfo)):
         assert SECRET not in repr(shown)
@@ -385,3 +385,48 @@ def test_malformed_redis_url_is_refused_without_its_password(url: str) -> None:
         check_redis_url(url)
     assert refused.value.__context__ is None
     assert not [said for said in all_texts_of(refused.value) if SECRET in said]
+
+
+# --- Of other tools -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        (f"{URL}?connection_limit=5", "connection_limit, which is Prisma's: set NEXGENT_DB_POOL_MAX_SIZE"),
+        (f"{URL}?schema=public&pgbouncer=true", "pgbouncer, which is Prisma's: set NEXGENT_DB_PREPARE_THRESHOLD=none"),
+        (f"{URL}?sslaccept=strict", "sslaccept, which is Prisma's: write sslmode=require"),
+        (f"{URL}?sslmode=require&pool_timeout=3", "pool_timeout, which is Prisma's: set NEXGENT_DB_POOL_TIMEOUT_S"),
+        (f"{URL}?currentSchema=app", "currentSchema, which is JDBC's: write schema"),
+        (f"{URL}?max_overflow=5", "max_overflow, which is SQLAlchemy's"),
+        (f"{URL}?colour=red", "colour, which PostgreSQL's library does not know"),
+        (f"host=h password={SECRET} connection_limit=5", "connection_limit, which is Prisma's"),
+        (f'"{URL}"', "begins with a quote"),
+        (f"'{URL}'", "begins with a quote"),
+        (f"jdbc:postgresql://h/d?user=alice&password={SECRET}", "is one of JDBC: write postgresql:// without jdbc:"),
+    ],
+)
+def test_option_of_other_tool_is_named_without_secret(url: str, named: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        parse_database_url(url)
+    assert named in str(refused.value)
+    assert SECRET not in f"{refused.value!r}{refused.value.__cause__!r}{refused.value.details}"
+
+
+@pytest.mark.parametrize("secret", [f"a?{SECRET}=b", f"a&{SECRET}=b", f"?{SECRET}=", f"x&ssl{SECRET}=1"])
+def test_part_of_password_is_not_taken_for_an_option(secret: str) -> None:
+    for url in (f"postgresql://alice:{secret}@h/d?colour=red", f"postgresql://alice:{secret}@h:port/d"):
+        with pytest.raises(ConfigurationError) as refused:
+            parse_database_url(url)
+        assert SECRET not in str(refused.value)
+
+
+def test_redis_of_environment_is_used_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://cache:6379/0")
+    monkeypatch.setenv("DATABASE_URL", URL)
+    assert AsyncDatabase(URL).settings.redis_url is None
+    assert Database(URL).settings.redis_url is None
+    assert AsyncDatabase.from_env().settings.redis_url == "redis://cache:6379/0"
+    assert Settings.from_url(URL, redis_url="redis://other").redis_url == "redis://other"
+    with pytest.raises(ConfigurationError, match="REDIS_URL is malformed"):
+        Settings.from_url(URL, redis_url=f"http://{SECRET}")
