@@ -94,7 +94,7 @@ def remarks(conn: psycopg.Connection[Any]) -> Iterator[PreflightViolation]:
                 try:
                     stored_config(text, agent_id)
                 except InvalidTradingConfig as error:
-                    for path, problem in error.faults:
+                    for path, problem, _ in error.faults:
                         yield PreflightViolation(
                             "agents",
                             f"id = '{agent_id}'",

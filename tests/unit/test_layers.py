@@ -15,6 +15,7 @@ PACKAGE = Path(nexgent_db.__file__).parent
 # What the modules of a package, or a module at the top, may import of nexgent_db. A new one has to be given its place.
 BASE = {"errors", "_decimals"}
 LIBRARY = {
+    "_version",
     *BASE,
     "_concurrency",
     "project",
@@ -62,7 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "replay",
         "report",
     },
-    "__init__": {"_version", *LIBRARY, *FLAVOURS, "keyring"},
+    "__init__": {*LIBRARY, *FLAVOURS, "keyring"},
 }
 # Who may import what of other distributions that does I/O.
 IO_LIBRARIES = {"psycopg", "psycopg_pool", "redis", "yoyo", "typer", "rich", "asyncio", "socket", "subprocess"}
