@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from nexgent_db.aio.connection import connect
 from nexgent_db.errors import TenantNotIsolated, translate
-from nexgent_db.settings import Settings
+from nexgent_db.settings import Settings, libpq_parameters
 
 
 async def tenant_settings(settings: Settings) -> Settings:
@@ -69,7 +69,7 @@ async def _open_to_all(connection: AsyncConnection[Any]) -> list[str]:
 
 
 def _with_role(role: str, conninfo: str) -> str:
-    given = str(conninfo_to_dict(conninfo).get("options") or "")
+    given = libpq_parameters(conninfo).get("options", "")
     option = "-crole=" + re.sub(r"([\\\s])", r"\\\1", role)  # white space would end the option
     return make_conninfo(conninfo, options=f"{given} {option}".strip())
 

@@ -67,7 +67,7 @@ def translate(
     elif state in BAD_VALUES:
         return InvalidInput(query or "value", _one_line(str(diag.message_primary)))
     else:
-        made = _advised(_kind(state, diag, read_only), message)
+        made = _advised(_kind(state, diag, read_only), message + _STRUCK.get(state, ""))
     made.sqlstate = state
     return made
 
@@ -222,6 +222,13 @@ BY_STATE: Final[dict[str, type[DatabaseError]]] = {
     "XX001": ServerDamaged,
     "XX002": ServerDamaged,
 }
+
+_STRUCK: Final = {
+    "25P03": "; idle_in_transaction_session_timeout is reached",
+    "25P04": "; transaction_timeout is reached",
+    "57P05": "; idle_session_timeout is reached",
+}
+"""The limits that end a session: the server's own words may be in any language."""
 
 BY_CLASS: Final[dict[str, type[DatabaseError]]] = {
     "08": ConnectionLost,

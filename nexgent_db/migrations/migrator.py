@@ -270,14 +270,26 @@ class Migrator:
             return server.drop_invalid_indexes(lock)
 
     def mark_applied(
-        self, names: Sequence[str], note: str, verify: Callable[[psycopg.Connection[Any]], None] | None = None
+        self,
+        names: Sequence[str],
+        note: str,
+        verify: Callable[[psycopg.Connection[Any]], None] | None = None,
+        *,
+        squashed: bool = False,
+        forget: Collection[str] = (),
     ) -> list[str]:
         """Marks migrations as applied without running them, all or none; returns those that were not marked before.
 
         For a database that got its schema in another way. ``verify`` checks it on the connection, and in the
         transaction, that then marks; an error of it rolls everything back. ``note`` is the reason, recorded in the
-        history. The migration lock is held throughout. Raises MigrationError for an unknown name or marks that would
-        leave a gap; else like ``migrate()``.
+        history. The migration lock is held throughout.
+
+        ``squashed``: these migrations replace those that only the database has, which lose their marks at once. One
+        that is later than all of the folder probably belongs to a newer release, and must be named in ``forget``.
+        ``_nexgent_repair`` records them with their text.
+
+        Raises MigrationError for an unknown name, for such a later migration that is not named, and for marks that
+        would leave a gap; else like ``migrate()``.
         """
         folder, _ = self._read()
         by_name = {m.id: m for m in folder}
@@ -288,6 +300,9 @@ class Migrator:
                 verify(conn)
             runner.ensure_internal_schema_updated()
             recorded = tables.read(conn)
+            if squashed:
+                replaced = [p for p in problems(folder, recorded) if p.kind == "missing"]
+                self._accept_all(replaced, folder, recorded, runner, note, forget)
             todo = [m for m in folder if m.id in names and m.hash not in recorded.applied]
             for migration in todo:
                 runner.mark_one(migration)
@@ -317,11 +332,24 @@ class Migrator:
             with runner.one_transaction() as conn:
                 recorded = tables.read(conn)
                 accepted = problems(folder, recorded)
-                _ensure_forgettable(accepted, folder, forget)
-                notes = [self._accept(problem, folder, recorded, runner) for problem in accepted]
-                who = f"{conn.info.user}, {server.user_name()}@{socket.gethostname()}"
-                tables.note_repair(conn, who, reason.strip(), notes)
+                self._accept_all(accepted, folder, recorded, runner, reason.strip(), forget)
                 return accepted
+
+    def _accept_all(
+        self,
+        accepted: Sequence[HistoryProblem],
+        folder: Sequence[Migration],
+        recorded: MigrationHistory,
+        runner: Runner,
+        reason: str,
+        forget: Collection[str],
+    ) -> None:
+        """Changes the history tables for these problems, and records the repair. Raises MigrationError."""
+        _ensure_forgettable(accepted, folder, forget)
+        notes = [self._accept(problem, folder, recorded, runner) for problem in accepted]
+        if notes:
+            who = f"{runner.connection.info.user}, {server.user_name()}@{socket.gethostname()}"
+            tables.note_repair(runner.connection, who, reason, notes)
 
     def _accept(
         self, problem: HistoryProblem, folder: Sequence[Migration], recorded: MigrationHistory, runner: Runner

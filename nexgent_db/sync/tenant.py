@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import Connection
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from nexgent_db.errors import TenantNotIsolated, translate
-from nexgent_db.settings import Settings
+from nexgent_db.settings import Settings, libpq_parameters
 from nexgent_db.sync.connection import connect
 
 
@@ -70,7 +70,7 @@ def _open_to_all(connection: Connection[Any]) -> list[str]:
 
 
 def _with_role(role: str, conninfo: str) -> str:
-    given = str(conninfo_to_dict(conninfo).get("options") or "")
+    given = libpq_parameters(conninfo).get("options", "")
     option = "-crole=" + re.sub(r"([\\\s])", r"\\\1", role)  # white space would end the option
     return make_conninfo(conninfo, options=f"{given} {option}".strip())
 

@@ -18,6 +18,7 @@ LIBRARY = {
     *BASE,
     "_concurrency",
     "project",
+    "sessions",
     "settings",
     "models",
     "queries",
@@ -33,6 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resources": BASE,
     "project": BASE,
     "keyring": BASE,
+    "sessions": BASE,
     "settings": BASE,
     "observe": BASE,
     "embedded": BASE,
@@ -40,8 +42,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "queries": {*BASE, "resources", "models", "queries.lexer"},
     "queries.lexer": set(),  # splits any SQL, that of migrations too: schema and migrations have it without models
     "contract": {*BASE, "resources", "project", "models", "queries", "queries.lexer"},
-    "schema": {*BASE, "resources", "models", "queries.lexer"},
-    "migrations": {*BASE, "resources", "project", "settings", "schema", "queries.lexer"},
+    "schema": {*BASE, "resources", "sessions", "models", "queries.lexer"},
+    "migrations": {*BASE, "resources", "project", "sessions", "settings", "schema", "queries.lexer"},
     "cache": {*BASE, "_concurrency", "models", "queries"},
     "aio": LIBRARY,
     "sync": LIBRARY,
@@ -54,6 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 IO_LIBRARIES = {"psycopg", "psycopg_pool", "redis", "yoyo", "typer", "rich", "asyncio", "socket", "subprocess"}
 MAY_DO: dict[str, set[str]] = {
     "errors.translation": {"psycopg"},  # its errors become ours
+    "sessions": {"psycopg"},  # what it asks of a connection
     "settings": {"psycopg"},  # libpq parses connection strings
     "queries.adhoc": {"psycopg"},  # dict_row, Jsonb
     "queries.binding": {"psycopg"},  # Jsonb

@@ -129,16 +129,6 @@ async def test_locking_read_is_no_write(
         await run(db, tmp_path, lock, Things.lock, trader.agent_id)
 
 
-async def test_time_in_other_datestyle_is_distinguished(fresh_database_url: str) -> None:
-    """The driver raises NotImplementedError for such a DateStyle, which the URL may ask for."""
-    url = f"{fresh_database_url} options='-c DateStyle=German'"
-    async with AsyncDatabase(url) as german:
-        with pytest.raises(CommittedButUnread):
-            await german.users.create("one@example.org")
-        with pytest.raises(UnreadableValue, match="created_at"):
-            await german.users.find_by_email("one@example.org")
-
-
 @pytest.mark.parametrize("pipeline", [None, False, True], ids=["alone", "block", "pipeline"])
 async def test_stream_returns_rows_before_unreadable_page(
     db: AsyncDatabase, trader: Owner, fresh_database_url: str, pipeline: bool | None

@@ -124,16 +124,6 @@ def test_locking_read_is_no_write(db: Database, trader: Owner, fresh_database_ur
         run(db, tmp_path, lock, Things.lock, trader.agent_id)
 
 
-def test_time_in_other_datestyle_is_distinguished(fresh_database_url: str) -> None:
-    """The driver raises NotImplementedError for such a DateStyle, which the URL may ask for."""
-    url = f"{fresh_database_url} options='-c DateStyle=German'"
-    with Database(url) as german:
-        with pytest.raises(CommittedButUnread):
-            german.users.create("one@example.org")
-        with pytest.raises(UnreadableValue, match="created_at"):
-            german.users.find_by_email("one@example.org")
-
-
 @pytest.mark.parametrize("pipeline", [None, False, True], ids=["alone", "block", "pipeline"])
 def test_stream_returns_rows_before_unreadable_page(
     db: Database, trader: Owner, fresh_database_url: str, pipeline: bool | None
