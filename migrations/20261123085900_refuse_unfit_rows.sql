@@ -28,9 +28,9 @@ DECLARE
             'users_lower_email_key' AS rule,
             'give one address to one user, in whatever case: change the others, or delete those users' AS what_to_do,
             true AS refused
-        FROM (SELECT id, email, count(*) OVER (PARTITION BY lower(email)) AS users FROM users) AS u
+        FROM (SELECT id, email, count(*) OVER (PARTITION BY lower(email COLLATE "C")) AS users FROM users) AS u
         WHERE u.users > 1
-        ORDER BY lower(email), id
+        ORDER BY lower(email COLLATE "C"), id
     $users$],
     ['agents', $agents$
         SELECT
@@ -281,11 +281,11 @@ DECLARE
                 -- Every text that PostgreSQL reads as a uuid: a hyphen may stand behind each four digits.
                 NOT EXISTS (
                     SELECT FROM unnest(p.dca_transaction_ids) AS listed (id)
-                    WHERE id !~* '^(([0-9a-f]{4}-?){7}[0-9a-f]{4}|\{([0-9a-f]{4}-?){7}[0-9a-f]{4}\})$'
+                    WHERE id !~ '^(([0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}|\{([0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}\})$'
                 ) AS dca_transaction_ids,
                 NOT EXISTS (
                     SELECT FROM unnest(p.take_profit_transaction_ids) AS listed (id)
-                    WHERE id !~* '^(([0-9a-f]{4}-?){7}[0-9a-f]{4}|\{([0-9a-f]{4}-?){7}[0-9a-f]{4}\})$'
+                    WHERE id !~ '^(([0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}|\{([0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}\})$'
                 ) AS take_profit_transaction_ids,
                 coalesce(w.agent_id = p.agent_id, false) AS own_wallet
         ) AS holds

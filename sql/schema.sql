@@ -310,7 +310,7 @@ CREATE TABLE users (
 );
 CREATE INDEX users_created_at_id_idx ON users (created_at, id);
 CREATE UNIQUE INDEX users_email_key ON users (email);
-CREATE UNIQUE INDEX users_lower_email_key ON users (lower(email::text));
+CREATE UNIQUE INDEX users_lower_email_key ON users (lower(email::text COLLATE "C"));
 
 CREATE TABLE agents (
     id                           uuid NOT NULL DEFAULT new_id(),
@@ -1653,12 +1653,12 @@ BEGIN
     PERFORM
     FROM agent_positions AS p
     WHERE p.agent_id = p_agent_id AND p.wallet_address = p_wallet_address
-    ORDER BY p.token_address
+    ORDER BY p.token_address COLLATE "C"
     FOR UPDATE;
     PERFORM
     FROM agent_balances AS b
     WHERE b.wallet_address = p_wallet_address
-    ORDER BY b.token_address
+    ORDER BY b.token_address COLLATE "C"
     FOR NO KEY UPDATE;
     trade.version := nextval('row_version_seq');
     PERFORM set_config('nexgent.trade', 'on', true);
