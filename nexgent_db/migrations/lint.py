@@ -72,7 +72,12 @@ def _linted(folders: Mapping[str, Path], together: Mapping[str, Path]) -> list[L
                 found.append(_as_finding(error, path))
                 continue
             for script in filter(None, (migration.up, migration.down)):
-                found += [*named_constraints(script), *named_indexes(script), *database_collation(script)]
+                found += [
+                    *named_constraints(script),
+                    *named_indexes(script),
+                    *database_collation(script),
+                    *unlocked_look(script),
+                ]
                 if history != PACKAGE_HISTORY:
                     found += objects_of_the_package(script)
             if migration.id not in legacy:
@@ -206,6 +211,26 @@ def objects_of_the_package(script: MigrationScript) -> Iterator[LintFinding]:
 @cache
 def _package_objects() -> frozenset[tuple[str, str]]:
     return created(read_folder(data_dir("migrations")))
+
+
+# --- Locks --------------------------------------------------------------------------------------
+
+
+def unlocked_look(script: MigrationScript) -> Iterator[LintFinding]:
+    """A file that looks for rows, to refuse or to count them, and then alters a table, locks the table first.
+
+    Else a row that comes between the two is lost.
+    """
+    looked: StatementSpan | None = None
+    for statement in script.statements:
+        if statement.words[:1] == ("lock",):
+            return
+        if statement.words[:1] == ("do",) and "raise" in script.text[statement.start : statement.end].lower():
+            looked = looked or statement
+        elif looked is not None and statement.words[:2] in (("alter", "table"), ("drop", "table")):
+            text = "it looks for rows, and alters the table later: LOCK TABLE … IN ACCESS EXCLUSIVE MODE first"
+            yield LintFinding(str(script.path), script.line(looked.start), "unlocked-look", text)
+            return
 
 
 # --- Collation ----------------------------------------------------------------------------------
