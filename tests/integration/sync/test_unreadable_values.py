@@ -102,9 +102,11 @@ def test_unreadable_read_names_query_and_column_without_value(
     execute(fresh_database_url, f"UPDATE agent_positions SET last_dca_time = '{value}'", "agent_positions")
     with pytest.raises(UnreadableValue) as caught:
         db.positions.list_by_agent(trader.agent_id)
-    assert (caught.value.query, caught.value.column) == ("positions.list_by_agent", "last_dca_time")
+    place = (caught.value.query, caught.value.table, caught.value.column)
+    assert place == ("positions.list_by_agent", "agent_positions", "last_dca_time")
     assert str(caught.value) == (
-        "positions.list_by_agent: column last_dca_time holds a value that Python has no form for"
+        "positions.list_by_agent: column last_dca_time of table agent_positions holds a value that Python has no form"
+        " for"
     )
     assert isinstance(caught.value.__cause__, psycopg.DataError)
     for pipeline in (False, True):
