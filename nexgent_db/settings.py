@@ -267,10 +267,19 @@ def _milliseconds(seconds: float) -> int:
 
 
 def check_redis_url(url: str) -> str:
-    """Returns ``url`` when its form is a known one. Raises ConfigurationError, whose message does not contain it."""
+    """Returns ``url`` when its form is a known one, without an option that changes the form of answers.
+
+    Raises ConfigurationError, whose message does not contain the URL.
+    """
     if not is_redis_url(url):
         raise ConfigurationError(f"REDIS_URL is malformed: it should look like {REDIS_FORMS}")
+    names = {name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)}
+    if refused := sorted(names & _CHANGE_ANSWERS):
+        raise ConfigurationError(f"REDIS_URL has the option {refused[0]}: leave it out, the cache chooses it itself")
     return url
+
+
+_CHANGE_ANSWERS: Final = {"protocol", "legacy_responses", "decode_responses", "encoding", "encoding_errors"}
 
 
 def describe(conninfo: str) -> str:
