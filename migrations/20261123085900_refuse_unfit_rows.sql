@@ -655,7 +655,7 @@ BEGIN
 
     IF count > 0 THEN
         RAISE EXCEPTION 'values that a later migration refuses: %; nothing was changed', count
-            USING DETAIL = rtrim(list, E'\n') || CASE WHEN count > 100 THEN E'\n…' ELSE '' END,
+            USING DETAIL = rtrim(list, E'\n') || CASE WHEN count > 100 THEN E'\n...' ELSE '' END,
                 HINT = 'Correct them, then migrate again. All of them: nexgent-db adopt --report';
     END IF;
 END

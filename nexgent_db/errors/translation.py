@@ -65,7 +65,8 @@ def translate(
         violation = BY_CONSTRAINT.get(diag.constraint_name or "", violation)
         made = violation(message, constraint=diag.constraint_name, table=diag.table_name)
     elif state in BAD_VALUES:
-        return InvalidInput(query or "value", _one_line(str(diag.message_primary)))
+        hint = f". {diag.message_hint}" if diag.message_hint else ""
+        return InvalidInput(query or "value", _one_line(f"{diag.message_primary}{hint}"))
     else:
         made = _advised(_kind(state, diag, read_only), message + _STRUCK.get(state, ""))
     made.sqlstate = state
@@ -113,17 +114,21 @@ def _without_sqlstate(error: psycopg.Error, about: str) -> DatabaseError | Inval
         return TransactionAborted(about + text)
     if isinstance(error, psycopg.OperationalError):
         if error.pgconn is not None or _NOT_CONNECTED.search(text):
-            return _not_connected(str(error))
+            return _not_connected(str(error), password_missing=getattr(error.pgconn, "needs_password", False))
         return ConnectionLost(about + text)
     return DatabaseError(about + text)
 
 
-def _not_connected(said: str) -> DatabaseUnavailable:
-    """libpq gives no SQLSTATE while it connects, only the server's message, in the server's language.
+def _not_connected(said: str, *, password_missing: bool) -> DatabaseUnavailable:
+    """libpq gives no SQLSTATE while it connects: only the server's message, in the server's language, and whether the
+    server asked for a password that the client does not have. In a language that is not English most errors are
+    therefore DatabaseUnavailable, which all kinds are.
 
     With several hosts, one that is expected to recover decides: trying again may help.
     """
     text = _one_line(said)
+    if password_missing:
+        return AuthenticationFailed(f"{text}; {_ADVICE[AuthenticationFailed]}")
     for kind, words in _WHILE_CONNECTING.items():
         if words.search(text):
             made = _advised(kind, text)

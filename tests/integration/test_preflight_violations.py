@@ -210,7 +210,7 @@ def test_long_list_is_cut_in_error_and_complete_in_report(prisma: Prisma) -> Non
     with pytest.raises(MigrationError, match=f"refuses: {len(whole)};") as caught:
         Migrator(url).migrate()
     assert len(caught.value.details.splitlines()) == 101
-    assert caught.value.details.endswith("\n…")
+    assert caught.value.details.endswith("\n...")
     shown = run("adopt", url, "--report")
     assert f"values that a migration would refuse: {len(whole)}" in shown.stdout
     assert shown.stdout.count("-1") >= 1100

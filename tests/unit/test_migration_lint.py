@@ -112,6 +112,19 @@ def test_index_without_name_is_found(tmp_path: Path, sql: str) -> None:
         assert found(tmp_path, sql.replace("ON", named)) == []
 
 
+# --- Locks --------------------------------------------------------------------------------------
+
+LOOKS = "DO $$ BEGIN IF EXISTS (SELECT FROM t) THEN\n    RAISE EXCEPTION 'rows'; END IF; END $$;\n"
+
+
+def test_look_before_unlocked_alteration_is_found(tmp_path: Path) -> None:
+    for alters in ("ALTER TABLE t DROP COLUMN n;", "DROP TABLE t;"):
+        assert found(tmp_path, f"SELECT 1;\n{LOOKS}{alters}") == [("unlocked-look", 2, "0001_x.sql")]
+        assert found(tmp_path, "SELECT 1;", f"{LOOKS}{alters}") == [("unlocked-look", 1, "0001_x.rollback.sql")]
+        assert found(tmp_path, f"LOCK TABLE t IN ACCESS EXCLUSIVE MODE;\n{LOOKS}{alters}") == []
+        assert found(tmp_path, f"{alters}\n{LOOKS}") == []
+
+
 # --- Collation ----------------------------------------------------------------------------------
 
 
