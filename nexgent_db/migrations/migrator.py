@@ -38,7 +38,14 @@ from nexgent_db.migrations.dependents import broken_by
 from nexgent_db.migrations.files import Migration, history_of, read_folders
 from nexgent_db.migrations.history import MigrationHistory
 from nexgent_db.migrations.lock_report import LockReport, lock_reports
-from nexgent_db.migrations.planner import HistoryProblem, problems, to_apply, to_rollback, unrecorded
+from nexgent_db.migrations.planner import (
+    HistoryProblem,
+    ensure_forgettable,
+    problems,
+    to_apply,
+    to_rollback,
+    unrecorded,
+)
 from nexgent_db.migrations.runner import Limits, MessageCallback, Runner
 from nexgent_db.project import PACKAGE_HISTORY, check_history_name
 from nexgent_db.resources import data_dir
@@ -301,7 +308,10 @@ class Migrator:
             runner.ensure_internal_schema_updated()
             recorded = tables.read(conn)
             if squashed:
-                replaced = [p for p in problems(folder, recorded) if p.kind == "missing"]
+                histories = {by_name[name].history for name in names}
+                replaced = [
+                    p for p in problems(folder, recorded) if p.kind == "missing" and history_of(p.name) in histories
+                ]
                 self._accept_all(replaced, folder, recorded, runner, note, forget)
             todo = [m for m in folder if m.id in names and m.hash not in recorded.applied]
             for migration in todo:
@@ -345,7 +355,7 @@ class Migrator:
         forget: Collection[str],
     ) -> None:
         """Changes the history tables for these problems, and records the repair. Raises MigrationError."""
-        _ensure_forgettable(accepted, folder, forget)
+        ensure_forgettable(accepted, folder, forget)
         notes = [self._accept(problem, folder, recorded, runner) for problem in accepted]
         if notes:
             who = f"{runner.connection.info.user}, {server.user_name()}@{socket.gethostname()}"
@@ -425,15 +435,3 @@ class Migrator:
             self._conninfo, self._lock_wait_s, lambda text: self._report_message("lock", text)
         ) as conn:
             yield conn
-
-
-def _ensure_forgettable(found: Sequence[HistoryProblem], folder: Sequence[Migration], forget: Collection[str]) -> None:
-    missing = {p.name for p in found if p.kind == "missing"}
-    newest = {m.history: max(each.id for each in folder if each.history == m.history) for m in folder}
-    if newer := sorted(name for name in missing if name > newest[history_of(name)] and name not in forget):
-        raise MigrationError(
-            f"the database is probably newer than this release: it has {', '.join(newer)}. To forget that all the"
-            f" same, name each: --forget {newer[0]}"
-        )
-    if strangers := sorted(set(forget) - missing):
-        raise MigrationError(f"cannot forget {', '.join(strangers)}: the database does not have it, or the folder does")
