@@ -83,7 +83,7 @@ def test_conflicts_and_lost_sessions_are_known(german: str) -> None:
 
 
 def test_failures_to_connect_are_unavailable(german: str) -> None:
-    """libpq tells no SQLSTATE, and a role or a database that is missing is told in the server's words."""
+    """libpq has no SQLSTATE then, and the server names a missing role or database in its own words."""
     for wrong in ({"user": "nobody_here"}, {"dbname": "nothing_here"}):
         with pytest.raises(DatabaseUnavailable, match="existiert nicht"):
             Database(make_conninfo(german, **wrong)).open()
