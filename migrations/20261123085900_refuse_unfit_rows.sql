@@ -13,7 +13,8 @@
 -- How to read the queries: each stands between two tags with the name of its table. A row that is `refused` stands in
 -- the way of what `rule` names: a constraint of a later migration, or a migration. The others are told of, since they
 -- will not be as before. What must hold is written as the later migration writes it; where it is NULL, it holds.
--- They are ordered by `key` and not by the id, whose index would be followed: each table is read once, from end to end.
+-- They are ordered by `key` and not by the id, whose index would be followed: each table is read from end to end, once
+-- for its times and once for the rest.
 -- A column that the history has yet to make is found in `absent`, and is NULL there: an inner query looks for a name in
 -- its own tables first.
 
@@ -28,9 +29,9 @@ DECLARE
             'users_lower_email_key' AS rule,
             'give one address to one user, in whatever case: change the others, or delete those users' AS what_to_do,
             true AS refused
-        FROM (SELECT id, email, count(*) OVER (PARTITION BY lower(email)) AS users FROM users) AS u
+        FROM (SELECT id, email, count(*) OVER (PARTITION BY lower(email COLLATE "C")) AS users FROM users) AS u
         WHERE u.users > 1
-        ORDER BY lower(email), id
+        ORDER BY lower(email COLLATE "C"), id
     $users$],
     ['agents', $agents$
         SELECT
@@ -281,11 +282,11 @@ DECLARE
                 -- Every text that PostgreSQL reads as a uuid: a hyphen may stand behind each four digits.
                 NOT EXISTS (
                     SELECT FROM unnest(p.dca_transaction_ids) AS listed (id)
-                    WHERE id !~* '^(([0-9a-f]{4}-?){7}[0-9a-f]{4}|\{([0-9a-f]{4}-?){7}[0-9a-f]{4}\})$'
+                    WHERE id !~ '^(([0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}|\{([0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}\})$'
                 ) AS dca_transaction_ids,
                 NOT EXISTS (
                     SELECT FROM unnest(p.take_profit_transaction_ids) AS listed (id)
-                    WHERE id !~* '^(([0-9a-f]{4}-?){7}[0-9a-f]{4}|\{([0-9a-f]{4}-?){7}[0-9a-f]{4}\})$'
+                    WHERE id !~ '^(([0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}|\{([0-9a-fA-F]{4}-?){7}[0-9a-fA-F]{4}\})$'
                 ) AS take_profit_transaction_ids,
                 coalesce(w.agent_id = p.agent_id, false) AS own_wallet
         ) AS holds
@@ -456,7 +457,172 @@ DECLARE
         WHERE s.wallet_address IS NULL
         HAVING count(*) > 0
         ORDER BY refused DESC, key
-    $agent_balance_snapshots$]
+    $agent_balance_snapshots$],
+    ['users', $users_times$
+        SELECT
+            format('id = %L', t.id) AS key,
+            c.column_name,
+            c.value::text AS value,
+            'users_times_check' AS rule,
+            'set it to a time from 0001-01-02 to 9998-12-31 in UTC' AS what_to_do,
+            true AS refused
+        FROM users AS t
+        CROSS JOIN LATERAL (VALUES ('created_at', t.created_at), ('locked_until', t.locked_until)) AS c (column_name, value)
+        WHERE c.value < '0001-01-02 00:00:00+00' OR c.value >= '9999-01-01 00:00:00+00'
+        ORDER BY key, c.column_name
+    $users_times$],
+    ['agents', $agents_times$
+        SELECT
+            format('id = %L', t.id) AS key,
+            c.column_name,
+            c.value::text AS value,
+            'agents_times_check' AS rule,
+            'set it to a time from 0001-01-02 to 9998-12-31 in UTC' AS what_to_do,
+            true AS refused
+        FROM agents AS t
+        CROSS JOIN LATERAL (VALUES ('created_at', t.created_at), ('updated_at', t.updated_at)) AS c (column_name, value)
+        WHERE c.value < '0001-01-02 00:00:00+00' OR c.value >= '9999-01-01 00:00:00+00'
+        ORDER BY key, c.column_name
+    $agents_times$],
+    ['agent_wallets', $agent_wallets_times$
+        SELECT
+            format('wallet_address = %L', t.wallet_address) AS key,
+            c.column_name,
+            c.value::text AS value,
+            'agent_wallets_times_check' AS rule,
+            'set it to a time from 0001-01-02 to 9998-12-31 in UTC' AS what_to_do,
+            true AS refused
+        FROM agent_wallets AS t
+        CROSS JOIN LATERAL (VALUES ('created_at', t.created_at), ('updated_at', t.updated_at)) AS c (column_name, value)
+        WHERE c.value < '0001-01-02 00:00:00+00' OR c.value >= '9999-01-01 00:00:00+00'
+        ORDER BY key, c.column_name
+    $agent_wallets_times$],
+    ['agent_balances', $agent_balances_times$
+        SELECT
+            format('id = %L', t.id) AS key,
+            c.column_name,
+            c.value::text AS value,
+            'agent_balances_times_check' AS rule,
+            'set it to a time from 0001-01-02 to 9998-12-31 in UTC' AS what_to_do,
+            true AS refused
+        FROM agent_balances AS t
+        CROSS JOIN LATERAL (VALUES ('last_updated', t.last_updated)) AS c (column_name, value)
+        WHERE c.value < '0001-01-02 00:00:00+00' OR c.value >= '9999-01-01 00:00:00+00'
+        ORDER BY key, c.column_name
+    $agent_balances_times$],
+    ['trading_signals', $trading_signals_times$
+        SELECT
+            format('id = %s', t.id) AS key,
+            c.column_name,
+            c.value::text AS value,
+            'trading_signals_times_check' AS rule,
+            'set it to a time from 0001-01-02 to 9998-12-31 in UTC' AS what_to_do,
+            true AS refused
+        FROM trading_signals AS t
+        CROSS JOIN LATERAL (VALUES ('created_at', t.created_at), ('updated_at', t.updated_at)) AS c (column_name, value)
+        WHERE c.value < '0001-01-02 00:00:00+00' OR c.value >= '9999-01-01 00:00:00+00'
+        ORDER BY key, c.column_name
+    $trading_signals_times$],
+    ['signal_executions', $signal_executions_times$
+        SELECT
+            format('id = %L', t.id) AS key,
+            c.column_name,
+            c.value::text AS value,
+            'signal_executions_times_check' AS rule,
+            'set it to a time from 0001-01-02 to 9998-12-31 in UTC' AS what_to_do,
+            true AS refused
+        FROM signal_executions AS t
+        CROSS JOIN LATERAL (VALUES ('executed_at', t.executed_at)) AS c (column_name, value)
+        WHERE c.value < '0001-01-02 00:00:00+00' OR c.value >= '9999-01-01 00:00:00+00'
+        ORDER BY key, c.column_name
+    $signal_executions_times$],
+    ['agent_transactions', $agent_transactions_times$
+        SELECT
+            format('id = %L', t.id) AS key,
+            c.column_name,
+            c.value::text AS value,
+            'agent_transactions_times_check' AS rule,
+            'set it to a time from 0001-01-02 to 9998-12-31 in UTC' AS what_to_do,
+            true AS refused
+        FROM agent_transactions AS t
+        CROSS JOIN LATERAL (VALUES 
+            ('transaction_time', t.transaction_time),
+            ('created_at', t.created_at),
+            ('updated_at', t.updated_at)
+        ) AS c (column_name, value)
+        WHERE c.value < '0001-01-02 00:00:00+00' OR c.value >= '9999-01-01 00:00:00+00'
+        ORDER BY key, c.column_name
+    $agent_transactions_times$],
+    ['agent_positions', $agent_positions_times$
+        SELECT
+            format('id = %L', t.id) AS key,
+            c.column_name,
+            c.value::text AS value,
+            'agent_positions_times_check' AS rule,
+            'set it to a time from 0001-01-02 to 9998-12-31 in UTC' AS what_to_do,
+            true AS refused
+        FROM (VALUES (NULL::timestamptz, NULL::timestamptz)) AS absent (last_dca_time, last_take_profit_time)
+        CROSS JOIN LATERAL (
+            SELECT id, last_stop_loss_update, created_at, updated_at, last_dca_time, last_take_profit_time
+            FROM agent_positions
+        ) AS t
+        CROSS JOIN LATERAL (VALUES 
+            ('last_stop_loss_update', t.last_stop_loss_update),
+            ('created_at', t.created_at),
+            ('updated_at', t.updated_at),
+            ('last_dca_time', t.last_dca_time),
+            ('last_take_profit_time', t.last_take_profit_time)
+        ) AS c (column_name, value)
+        WHERE c.value < '0001-01-02 00:00:00+00' OR c.value >= '9999-01-01 00:00:00+00'
+        ORDER BY key, c.column_name
+    $agent_positions_times$],
+    ['agent_historical_swaps', $agent_historical_swaps_times$
+        SELECT
+            format('id = %L', t.id) AS key,
+            c.column_name,
+            c.value::text AS value,
+            'agent_historical_swaps_times_check' AS rule,
+            'set it to a time from 0001-01-02 to 9998-12-31 in UTC' AS what_to_do,
+            true AS refused
+        FROM agent_historical_swaps AS t
+        CROSS JOIN LATERAL (VALUES 
+            ('purchase_time', t.purchase_time),
+            ('sale_time', t.sale_time),
+            ('created_at', t.created_at)
+        ) AS c (column_name, value)
+        WHERE c.value < '0001-01-02 00:00:00+00' OR c.value >= '9999-01-01 00:00:00+00'
+        ORDER BY key, c.column_name
+    $agent_historical_swaps_times$],
+    ['agent_balance_snapshots', $agent_balance_snapshots_times$
+        SELECT
+            format('id = %L', t.id) AS key,
+            c.column_name,
+            c.value::text AS value,
+            'agent_balance_snapshots_times_check' AS rule,
+            'set it to a time from 0001-01-02 to 9998-12-31 in UTC' AS what_to_do,
+            true AS refused
+        FROM agent_balance_snapshots AS t
+        CROSS JOIN LATERAL (VALUES 
+            ('snapshot_timestamp', t.snapshot_timestamp),
+            ('created_at', t.created_at),
+            ('updated_at', t.updated_at)
+        ) AS c (column_name, value)
+        WHERE c.value < '0001-01-02 00:00:00+00' OR c.value >= '9999-01-01 00:00:00+00'
+        ORDER BY key, c.column_name
+    $agent_balance_snapshots_times$],
+    ['api_keys', $api_keys_times$
+        SELECT
+            format('id = %L', t.id) AS key,
+            c.column_name,
+            c.value::text AS value,
+            'api_keys_times_check' AS rule,
+            'set it to a time from 0001-01-02 to 9998-12-31 in UTC' AS what_to_do,
+            true AS refused
+        FROM api_keys AS t
+        CROSS JOIN LATERAL (VALUES ('created_at', t.created_at)) AS c (column_name, value)
+        WHERE c.value < '0001-01-02 00:00:00+00' OR c.value >= '9999-01-01 00:00:00+00'
+        ORDER BY key, c.column_name
+    $api_keys_times$]
     ];
     query text[];
     key text;
@@ -489,7 +655,7 @@ BEGIN
 
     IF count > 0 THEN
         RAISE EXCEPTION 'values that a later migration refuses: %; nothing was changed', count
-            USING DETAIL = rtrim(list, E'\n') || CASE WHEN count > 100 THEN E'\n…' ELSE '' END,
+            USING DETAIL = rtrim(list, E'\n') || CASE WHEN count > 100 THEN E'\n...' ELSE '' END,
                 HINT = 'Correct them, then migrate again. All of them: nexgent-db adopt --report';
     END IF;
 END

@@ -12,6 +12,7 @@ $$;
 CREATE INDEX api_keys_key_hash_idx ON api_keys (key_hash);
 
 ALTER TABLE api_keys
+    DROP CONSTRAINT api_keys_times_check,
     DROP CONSTRAINT api_keys_expires_at_check,
     DROP COLUMN expires_at,
     DROP COLUMN revoked_at,

@@ -3,5 +3,6 @@ CREATE INDEX agent_transactions_transaction_time_idx ON agent_transactions (tran
 CREATE INDEX agent_transactions_agent_id_idx ON agent_transactions (agent_id);
 
 ALTER TABLE agent_transactions
+    DROP CONSTRAINT agent_transactions_times_check,
     ALTER COLUMN id DROP DEFAULT,
     ALTER COLUMN updated_at DROP DEFAULT;

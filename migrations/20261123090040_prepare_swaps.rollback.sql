@@ -5,4 +5,6 @@ CREATE INDEX agent_historical_swaps_purchase_time_idx ON agent_historical_swaps 
 CREATE INDEX agent_historical_swaps_agent_id_created_at_idx ON agent_historical_swaps (agent_id, created_at);
 CREATE INDEX agent_historical_swaps_agent_id_idx ON agent_historical_swaps (agent_id);
 
-ALTER TABLE agent_historical_swaps ALTER COLUMN id DROP DEFAULT;
+ALTER TABLE agent_historical_swaps
+    DROP CONSTRAINT agent_historical_swaps_times_check,
+    ALTER COLUMN id DROP DEFAULT;

@@ -18,6 +18,10 @@ CREATE TABLE trade_requests (
     transaction_ids uuid[],
     created_at timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP,
     CONSTRAINT trade_requests_pkey PRIMARY KEY (id),
+    CONSTRAINT trade_requests_times_check CHECK (
+        created_at >= '0001-01-02 00:00:00+00'
+        AND created_at < '9999-01-01 00:00:00+00'
+    ),
     CONSTRAINT trade_requests_content_digest_check CHECK (octet_length(content_digest) = 32),
     CONSTRAINT trade_requests_operation_check CHECK (
         operation IN (

@@ -63,12 +63,12 @@ BEGIN
     PERFORM
     FROM agent_positions AS p
     WHERE p.agent_id = p_agent_id AND p.wallet_address = p_wallet_address
-    ORDER BY p.token_address
+    ORDER BY p.token_address COLLATE "C"
     FOR UPDATE;
     PERFORM
     FROM agent_balances AS b
     WHERE b.wallet_address = p_wallet_address
-    ORDER BY b.token_address
+    ORDER BY b.token_address COLLATE "C"
     FOR NO KEY UPDATE;
     trade.version := nextval('row_version_seq');
     PERFORM set_config('nexgent.trade', 'on', true);

@@ -33,6 +33,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
 
 import psycopg
+from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from nexgent_db._foreign_dsn import ensure_known_options, ensure_no_foreign_form
@@ -158,8 +159,28 @@ def parse_database_url(url: str) -> str:
     if not parts:
         raise ConfigurationError(f"DATABASE_URL names no database: {_LOOKS_LIKE}")
     if schema is not None:
-        parts["options"] = " ".join(filter(None, (str(parts.get("options") or ""), _search_path_option(schema))))
+        parts["options"] = " ".join(filter(None, (libpq_parameters(url).get("options"), _search_path_option(schema))))
     return make_conninfo("", **parts)
+
+
+def libpq_parameters(conninfo: str) -> dict[str, str]:
+    """What libpq connects with: the string's own parameters, then the service file's, then the environment's.
+
+    Nothing is connected: libpq only resolves what it is given. Defaults that libpq leaves open are missing. Raises
+    ConfigurationError for a malformed string.
+    """
+    if _parsed(conninfo) is None:
+        raise ConfigurationError(f"the connection string is malformed: {_LOOKS_LIKE}")
+    nowhere = make_conninfo(conninfo, host="/dev/null", hostaddr="", port="")
+    attempt = pq.PGconn.connect_start(nowhere.encode())
+    try:
+        found = {option.keyword.decode(): option.val.decode() for option in attempt.info if option.val}
+    finally:
+        attempt.finish()
+    return {name: value for name, value in found.items() if name not in _PLACE_PARAMETERS}
+
+
+_PLACE_PARAMETERS: Final = {"host", "hostaddr", "port"}
 
 
 def _parsed(conninfo: str) -> dict[str, Any] | None:
@@ -214,11 +235,56 @@ def _search_path_option(schema: str) -> str:
     return "-csearch_path=" + re.sub(r"([\\ \t\n\v\f\r])", r"\\\1", quoted)  # white space would end the option
 
 
+def session_conninfo(settings: Settings, connect_timeout_s: float | None = None) -> str:
+    """``settings.conninfo`` with the encoding, limits and keep-alives that every connection gets.
+
+    Whatever the string, a service file or libpq's environment asks for wins, except for the encoding.
+    """
+    asked = libpq_parameters(settings.conninfo)
+    defaults: dict[str, Any] = {
+        "application_name": "nexgent-db",
+        "connect_timeout": settings.connect_timeout_s,
+        # The client notices a vanished server within about 15 seconds, idle or not.
+        "keepalives_idle": 5,
+        "keepalives_interval": 3,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 15_000,
+    }
+    parts = {
+        **{name: value for name, value in defaults.items() if name not in asked},
+        **conninfo_to_dict(settings.conninfo),
+    }
+    if connect_timeout_s is not None:
+        parts["connect_timeout"] = max(1, round(connect_timeout_s))
+    options = {
+        "statement_timeout": _milliseconds(settings.statement_timeout_s),
+        "lock_timeout": _milliseconds(settings.lock_timeout_s),
+        "idle_in_transaction_session_timeout": _milliseconds(settings.idle_in_transaction_timeout_s),
+    }
+    given = [f"-c{name}={value}" for name, value in options.items()]
+    parts["options"] = " ".join([*given, asked.get("options", "")]).strip()  # what comes last wins
+    parts["client_encoding"] = "UTF8"
+    return make_conninfo("", **parts)
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
 def check_redis_url(url: str) -> str:
-    """Returns ``url`` when its form is a known one. Raises ConfigurationError, whose message does not contain it."""
+    """Returns ``url`` when its form is a known one, without an option that changes the form of answers.
+
+    Raises ConfigurationError, whose message does not contain the URL.
+    """
     if not is_redis_url(url):
         raise ConfigurationError(f"REDIS_URL is malformed: it should look like {REDIS_FORMS}")
+    names = {name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)}
+    if refused := sorted(names & _CHANGE_ANSWERS):
+        raise ConfigurationError(f"REDIS_URL has the option {refused[0]}: leave it out, the cache chooses it itself")
     return url
+
+
+_CHANGE_ANSWERS: Final = {"protocol", "legacy_responses", "decode_responses", "encoding", "encoding_errors"}
 
 
 def describe(conninfo: str) -> str:

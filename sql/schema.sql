@@ -306,11 +306,12 @@ CREATE TABLE users (
     created_at            timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     failed_login_attempts integer NOT NULL DEFAULT 0,
     locked_until          timestamp with time zone,
-    CONSTRAINT users_pkey PRIMARY KEY (id)
+    CONSTRAINT users_pkey PRIMARY KEY (id),
+    CONSTRAINT users_times_check CHECK (LEAST(created_at, locked_until) >= '0001-01-02 00:00:00+00'::timestamp with time zone AND GREATEST(created_at, locked_until) < '9999-01-01 00:00:00+00'::timestamp with time zone)
 );
 CREATE INDEX users_created_at_id_idx ON users (created_at, id);
 CREATE UNIQUE INDEX users_email_key ON users (email);
-CREATE UNIQUE INDEX users_lower_email_key ON users (lower(email::text));
+CREATE UNIQUE INDEX users_lower_email_key ON users (lower(email::text COLLATE "C"));
 
 CREATE TABLE agents (
     id                           uuid NOT NULL DEFAULT new_id(),
@@ -324,6 +325,7 @@ CREATE TABLE agents (
     automated_trading_live       boolean NOT NULL DEFAULT true,
     version                      bigint NOT NULL DEFAULT 1,
     CONSTRAINT agents_pkey PRIMARY KEY (id),
+    CONSTRAINT agents_times_check CHECK (LEAST(created_at, updated_at) >= '0001-01-02 00:00:00+00'::timestamp with time zone AND GREATEST(created_at, updated_at) < '9999-01-01 00:00:00+00'::timestamp with time zone),
     CONSTRAINT agents_trading_mode_check CHECK (trading_mode::text = ANY (ARRAY['simulation'::text, 'live'::text])),
     CONSTRAINT agents_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON UPDATE CASCADE ON DELETE CASCADE
 );
@@ -339,6 +341,7 @@ CREATE TABLE agent_wallets (
     updated_at     timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     CONSTRAINT agent_wallets_pkey PRIMARY KEY (wallet_address),
     CONSTRAINT agent_wallets_agent_id_wallet_address_key UNIQUE (agent_id, wallet_address),
+    CONSTRAINT agent_wallets_times_check CHECK (LEAST(created_at, updated_at) >= '0001-01-02 00:00:00+00'::timestamp with time zone AND GREATEST(created_at, updated_at) < '9999-01-01 00:00:00+00'::timestamp with time zone),
     CONSTRAINT agent_wallets_wallet_type_check CHECK (wallet_type::text = ANY (ARRAY['simulation'::text, 'live'::text])),
     CONSTRAINT agent_wallets_agent_id_fkey FOREIGN KEY (agent_id) REFERENCES agents(id) ON UPDATE CASCADE ON DELETE CASCADE
 );
@@ -374,6 +377,7 @@ CREATE TABLE agent_balance_snapshots (
     updated_at            timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     wallet_address        character varying(44) NOT NULL,
     CONSTRAINT agent_balance_snapshots_pkey PRIMARY KEY (id),
+    CONSTRAINT agent_balance_snapshots_times_check CHECK (LEAST(snapshot_timestamp, created_at, updated_at) >= '0001-01-02 00:00:00+00'::timestamp with time zone AND GREATEST(snapshot_timestamp, created_at, updated_at) < '9999-01-01 00:00:00+00'::timestamp with time zone),
     CONSTRAINT agent_balance_snapshots_agent_id_wallet_address_fkey FOREIGN KEY (agent_id, wallet_address) REFERENCES agent_wallets(agent_id, wallet_address) ON UPDATE CASCADE ON DELETE CASCADE
 );
 CREATE UNIQUE INDEX abs_agent_wallet_timestamp_key ON agent_balance_snapshots (agent_id, wallet_address, snapshot_timestamp);
@@ -390,6 +394,7 @@ CREATE TABLE agent_balances (
     version        bigint NOT NULL DEFAULT 1,
     CONSTRAINT agent_balances_pkey PRIMARY KEY (id),
     CONSTRAINT agent_balances_balance_check CHECK (balance >= 0.0 AND balance <> 'NaN'::numeric),
+    CONSTRAINT agent_balances_times_check CHECK (last_updated >= '0001-01-02 00:00:00+00'::timestamp with time zone AND last_updated < '9999-01-01 00:00:00+00'::timestamp with time zone),
     CONSTRAINT agent_balances_agent_id_wallet_address_fkey FOREIGN KEY (agent_id, wallet_address) REFERENCES agent_wallets(agent_id, wallet_address) ON UPDATE CASCADE ON DELETE CASCADE
 );
 CREATE INDEX agent_balances_token_address_wallet_address_idx ON agent_balances (token_address, wallet_address);
@@ -410,6 +415,7 @@ CREATE TABLE trading_signals (
     user_id           uuid,
     CONSTRAINT trading_signals_pkey PRIMARY KEY (id),
     CONSTRAINT trading_signals_signal_strength_check CHECK (signal_strength >= 1 AND signal_strength <= 100),
+    CONSTRAINT trading_signals_times_check CHECK (LEAST(created_at, updated_at) >= '0001-01-02 00:00:00+00'::timestamp with time zone AND GREATEST(created_at, updated_at) < '9999-01-01 00:00:00+00'::timestamp with time zone),
     CONSTRAINT trading_signals_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON UPDATE CASCADE ON DELETE SET NULL
 );
 ALTER SEQUENCE trading_signals_id_seq OWNED BY trading_signals.id;
@@ -455,6 +461,7 @@ CREATE TABLE agent_transactions (
     CONSTRAINT agent_transactions_output_amount_check CHECK (output_amount > 0.0 AND output_amount <> 'NaN'::numeric),
     CONSTRAINT agent_transactions_prices_check CHECK (input_price >= 0.0 AND input_price <> 'NaN'::numeric AND output_price >= 0.0 AND output_price <> 'NaN'::numeric),
     CONSTRAINT agent_transactions_settled_dust_check CHECK (abs(settled_dust) <= GREATEST(0.00000001, input_amount * 0.000000001) AND settled_dust <> 0.0),
+    CONSTRAINT agent_transactions_times_check CHECK (LEAST(transaction_time, created_at, updated_at) >= '0001-01-02 00:00:00+00'::timestamp with time zone AND GREATEST(transaction_time, created_at, updated_at) < '9999-01-01 00:00:00+00'::timestamp with time zone),
     CONSTRAINT agent_transactions_transaction_leg_check CHECK (transaction_leg >= 0),
     CONSTRAINT agent_transactions_agent_id_fkey FOREIGN KEY (agent_id) REFERENCES agents(id) ON UPDATE CASCADE ON DELETE CASCADE,
     CONSTRAINT agent_transactions_agent_id_wallet_address_fkey FOREIGN KEY (agent_id, wallet_address) REFERENCES agent_wallets(agent_id, wallet_address) ON UPDATE CASCADE ON DELETE CASCADE,
@@ -495,6 +502,7 @@ CREATE TABLE agent_historical_swaps (
     CONSTRAINT agent_historical_swaps_amount_check CHECK (amount > 0::numeric AND amount <> 'NaN'::numeric),
     CONSTRAINT agent_historical_swaps_close_reason_check CHECK (close_reason::text = ANY (ARRAY['manual'::text, 'stop_loss'::text, 'stale_trade'::text, 'take_profit'::text, 'write_off'::text])),
     CONSTRAINT agent_historical_swaps_sale_time_check CHECK (sale_time >= purchase_time),
+    CONSTRAINT agent_historical_swaps_times_check CHECK (LEAST(purchase_time, sale_time, created_at) >= '0001-01-02 00:00:00+00'::timestamp with time zone AND GREATEST(purchase_time, sale_time, created_at) < '9999-01-01 00:00:00+00'::timestamp with time zone),
     CONSTRAINT agent_historical_swaps_agent_id_fkey FOREIGN KEY (agent_id) REFERENCES agents(id) ON UPDATE CASCADE ON DELETE CASCADE,
     CONSTRAINT agent_historical_swaps_agent_id_wallet_address_fkey FOREIGN KEY (agent_id, wallet_address) REFERENCES agent_wallets(agent_id, wallet_address) ON UPDATE CASCADE ON DELETE CASCADE,
     CONSTRAINT agent_historical_swaps_purchase_transaction_id_fkey FOREIGN KEY (purchase_transaction_id) REFERENCES agent_transactions(id) ON UPDATE CASCADE ON DELETE SET NULL,
@@ -548,6 +556,7 @@ CREATE TABLE agent_positions (
     CONSTRAINT agent_positions_proceeds_sol_check CHECK (proceeds_sol <> 'NaN'::numeric),
     CONSTRAINT agent_positions_purchase_check CHECK (purchase_price >= 0.0 AND purchase_price <> 'NaN'::numeric AND purchase_amount > 0.0 AND purchase_amount <> 'NaN'::numeric AND total_invested_sol >= 0.0 AND total_invested_sol <> 'NaN'::numeric),
     CONSTRAINT agent_positions_remaining_amount_check CHECK (remaining_amount >= 0.0 AND remaining_amount <= purchase_amount),
+    CONSTRAINT agent_positions_times_check CHECK (LEAST(last_stop_loss_update, created_at, updated_at, last_dca_time, last_take_profit_time) >= '0001-01-02 00:00:00+00'::timestamp with time zone AND GREATEST(last_stop_loss_update, created_at, updated_at, last_dca_time, last_take_profit_time) < '9999-01-01 00:00:00+00'::timestamp with time zone),
     CONSTRAINT agent_positions_agent_id_wallet_address_fkey FOREIGN KEY (agent_id, wallet_address) REFERENCES agent_wallets(agent_id, wallet_address) ON UPDATE CASCADE ON DELETE CASCADE,
     CONSTRAINT agent_positions_purchase_transaction_id_fkey FOREIGN KEY (purchase_transaction_id) REFERENCES agent_transactions(id) ON UPDATE CASCADE ON DELETE RESTRICT
 );
@@ -573,6 +582,7 @@ CREATE TABLE api_keys (
     last_used_at timestamp with time zone,
     CONSTRAINT api_keys_pkey PRIMARY KEY (id),
     CONSTRAINT api_keys_expires_at_check CHECK (expires_at > created_at),
+    CONSTRAINT api_keys_times_check CHECK (LEAST(created_at, expires_at, revoked_at, last_used_at) >= '0001-01-02 00:00:00+00'::timestamp with time zone AND GREATEST(created_at, expires_at, revoked_at, last_used_at) < '9999-01-01 00:00:00+00'::timestamp with time zone),
     CONSTRAINT api_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON UPDATE CASCADE ON DELETE CASCADE
 );
 CREATE UNIQUE INDEX api_keys_key_hash_key ON api_keys (key_hash);
@@ -625,6 +635,7 @@ CREATE TABLE signal_executions (
     executed_at    timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     CONSTRAINT signal_executions_pkey PRIMARY KEY (id),
     CONSTRAINT signal_executions_status_check CHECK (status::text = ANY (ARRAY['PENDING'::text, 'EXECUTED'::text, 'FAILED'::text, 'SKIPPED'::text])),
+    CONSTRAINT signal_executions_times_check CHECK (executed_at >= '0001-01-02 00:00:00+00'::timestamp with time zone AND executed_at < '9999-01-01 00:00:00+00'::timestamp with time zone),
     CONSTRAINT signal_executions_agent_id_fkey FOREIGN KEY (agent_id) REFERENCES agents(id) ON UPDATE CASCADE ON DELETE CASCADE,
     CONSTRAINT signal_executions_signal_id_fkey FOREIGN KEY (signal_id) REFERENCES trading_signals(id) ON UPDATE CASCADE ON DELETE CASCADE,
     CONSTRAINT signal_executions_transaction_id_fkey FOREIGN KEY (transaction_id) REFERENCES agent_transactions(id) ON UPDATE CASCADE ON DELETE SET NULL
@@ -649,7 +660,8 @@ CREATE TABLE trade_requests (
     created_at      timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     CONSTRAINT trade_requests_pkey PRIMARY KEY (id),
     CONSTRAINT trade_requests_content_digest_check CHECK (octet_length(content_digest) = 32),
-    CONSTRAINT trade_requests_operation_check CHECK (operation::text = ANY (ARRAY['deposit'::text, 'withdrawal'::text, 'burn'::text, 'swap'::text, 'buy'::text, 'dca_buy'::text, 'take_profit'::text, 'sell'::text, 'write_off'::text, 'reset_wallet'::text]))
+    CONSTRAINT trade_requests_operation_check CHECK (operation::text = ANY (ARRAY['deposit'::text, 'withdrawal'::text, 'burn'::text, 'swap'::text, 'buy'::text, 'dca_buy'::text, 'take_profit'::text, 'sell'::text, 'write_off'::text, 'reset_wallet'::text])),
+    CONSTRAINT trade_requests_times_check CHECK (created_at >= '0001-01-02 00:00:00+00'::timestamp with time zone AND created_at < '9999-01-01 00:00:00+00'::timestamp with time zone)
 );
 CREATE INDEX trade_requests_created_at_idx ON trade_requests (created_at) WHERE operation::text <> 'reset_wallet'::text;
 CREATE INDEX trade_requests_resets_idx ON trade_requests (agent_id, wallet_address) WHERE operation::text = 'reset_wallet'::text;
@@ -1653,12 +1665,12 @@ BEGIN
     PERFORM
     FROM agent_positions AS p
     WHERE p.agent_id = p_agent_id AND p.wallet_address = p_wallet_address
-    ORDER BY p.token_address
+    ORDER BY p.token_address COLLATE "C"
     FOR UPDATE;
     PERFORM
     FROM agent_balances AS b
     WHERE b.wallet_address = p_wallet_address
-    ORDER BY b.token_address
+    ORDER BY b.token_address COLLATE "C"
     FOR NO KEY UPDATE;
     trade.version := nextval('row_version_seq');
     PERFORM set_config('nexgent.trade', 'on', true);

@@ -44,20 +44,19 @@ import psycopg
 from psycopg import AsyncConnection, AsyncPipeline, AsyncTransaction, IsolationLevel, capabilities, waiting
 from psycopg.abc import PQGen
 from psycopg.adapt import AdaptersMap
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.types.numeric import Int8Dumper
 
 from nexgent_db._concurrency import async_caller, async_deadline, replace_inherited_socket
 from nexgent_db.aio.cursors import CursorCache
-from nexgent_db.errors import BlockMisuse, DatabaseUnavailable, translate
-from nexgent_db.settings import Settings
+from nexgent_db.errors import BlockMisuse, translate
+from nexgent_db.sessions import PINNED_VALUES, ensure_supported
+from nexgent_db.settings import Settings, session_conninfo
 
 T = TypeVar("T")
 
 _LOG: Final = logging.getLogger("nexgent_db")
 
-MIN_SERVER_VERSION: Final = 150000
 ANSWER_MARGIN_S: Final = 2.0
 """A caller waits this much longer for an answer than the server may work on the statement."""
 CANCEL_S: Final = 0.4
@@ -230,11 +229,9 @@ class PooledConnection(AsyncConnection[Any]):
             self.limit_s = max(self.limit_s, statement_timeout_s + ANSWER_MARGIN_S)
 
     async def initialise(self) -> None:
-        """Read the session's limits and settings in one round trip. Raises psycopg.Error, DatabaseUnavailable."""
-        if self.info.server_version < MIN_SERVER_VERSION:
-            version = self.info.server_version // 10000
-            raise DatabaseUnavailable(f"the server is PostgreSQL {version}: 15 or newer is needed")
-        cursor = await self.execute(_STATEMENT_TIMEOUT)
+        """Pin the settings and read the limits in one round trip. Raises DatabaseUnavailable, psycopg.Error."""
+        ensure_supported(self)
+        cursor = await self.execute(_PIN_AND_TIMEOUT)
         row = await cursor.fetchone()
         seconds: float = row[0] if row else 0.0
         self.limit_s = self._default_limit_s = seconds + ANSWER_MARGIN_S if seconds else None
@@ -374,7 +371,10 @@ class PooledConnection(AsyncConnection[Any]):
             replace_inherited_socket(self.pgconn.socket)
 
 
-_STATEMENT_TIMEOUT: Final = b"SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::float8"
+_PIN_AND_TIMEOUT: Final = (
+    "SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::float8,"  # noqa: S608
+    f" count(set_config(name, value, false)) FROM {PINNED_VALUES}"
+).encode()
 
 
 def _poll(descriptor: int) -> Callable[[], Sequence[object]]:
@@ -387,37 +387,6 @@ def _poll(descriptor: int) -> Callable[[], Sequence[object]]:
 
 
 # --- Making one -----------------------------------------------------------------------------------
-
-
-def session_conninfo(settings: Settings, connect_timeout_s: float | None = None) -> str:
-    """``settings.conninfo`` with the time zone, encoding, limits and keep-alives that every connection gets."""
-    parts: dict[str, Any] = {
-        "application_name": "nexgent-db",
-        "connect_timeout": settings.connect_timeout_s,
-        # The client notices a vanished server within about 15 seconds, idle or not.
-        "keepalives_idle": 5,
-        "keepalives_interval": 3,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 15_000,
-        **conninfo_to_dict(settings.conninfo),
-    }
-    if connect_timeout_s is not None:
-        parts["connect_timeout"] = max(1, round(connect_timeout_s))
-    options = {
-        "TimeZone": "UTC",
-        "statement_timeout": _milliseconds(settings.statement_timeout_s),
-        "lock_timeout": _milliseconds(settings.lock_timeout_s),
-        "idle_in_transaction_session_timeout": _milliseconds(settings.idle_in_transaction_timeout_s),
-    }
-    # The URL's own options come last and win.
-    given = [f"-c{name}={value}" for name, value in options.items()]
-    parts["options"] = " ".join([*given, str(parts.get("options") or "")]).strip()
-    parts["client_encoding"] = "UTF8"
-    return make_conninfo("", **parts)
-
-
-def _milliseconds(seconds: float) -> int:
-    return max(1, round(seconds * 1000))
 
 
 def _adapters() -> AdaptersMap:

@@ -21,7 +21,7 @@ from nexgent_db.errors import BlockMisuse, InvalidInput, SchemaChanged, translat
 from nexgent_db.models.positions import AgentPosition
 from nexgent_db.models.trades import ResetResult, TradeResult
 from nexgent_db.queries.binding import BoundQuery, Call
-from nexgent_db.queries.unreadable import READ_FAILURES, read_failure
+from nexgent_db.queries.unreadable import READ_FAILURES, Place, place_at_fault, read_failure
 
 FETCH_BATCH_SIZE: Final = 1000
 """How many rows of a stream one round trip fetches; no more are in memory at once."""
@@ -304,10 +304,22 @@ async def _read(
         cursor.row_factory = call.row_factory
         return shape(await cursor.fetchall(), bound.name)
     except READ_FAILURES as error:
-        failure = read_failure(bound, cursor.connection, cursor.pgresult, error, committed=alone)
+        place = await _place_at_fault(cursor)
+        failure = read_failure(bound, cursor.pgresult, error, place, committed=alone)
         if failure is error:
             raise
         raise failure from failure.__cause__
+
+
+async def _place_at_fault(cursor: Cursor) -> Place:
+    """Where the value at fault stands. Asks the server for the table's name, unless the transaction has failed."""
+    connection = cursor.connection
+    column, table = place_at_fault(connection, cursor.pgresult)
+    if table and connection.pgconn.transaction_status in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
+        with suppress(psycopg.Error):
+            answer = await connection.execute(b"SELECT relname::text FROM pg_class WHERE oid = %d" % table)
+            return Place(column, (await answer.fetchone() or (None,))[0])
+    return Place(column, None)
 
 
 async def _send(

@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from nexgent_db import sessions
 from nexgent_db.aio.repositories.base import Repository
 from nexgent_db.cli import target
 from nexgent_db.cli.project import current
@@ -86,7 +87,7 @@ def run(
         names = "contract.json" if contract is None else f"contract.json and {shown_path(contract.path)}"
         _finish(problems, as_json, f"{len(ours) + len(own)} queries are as in {names}")
         return
-    with migrated(database_url) as where, psycopg.connect(where.settings.conninfo, autocommit=True) as connection:
+    with migrated(database_url) as where, sessions.connect(where.settings.conninfo) as connection:
         if against is not None:
             broken = _older(connection, against, project)
             _finish(broken, as_json, f"every query of {against} still works on these migrations")

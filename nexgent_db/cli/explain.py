@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
+from nexgent_db import sessions
 from nexgent_db.cli import target
 from nexgent_db.cli.show import show_whole
 from nexgent_db.cli.target import Target
@@ -134,7 +135,7 @@ def _explained(
 ) -> tuple[int, Explained]:
     """The server's version and its answer, in a read-only transaction: an executed query cannot write."""
     with _translated(source.query.qualified_name):
-        connection = psycopg.connect(where.settings.conninfo)
+        connection = sessions.connect(where.settings.conninfo, autocommit=False)
     name = source.query.qualified_name
     with connection, connection.transaction(force_rollback=True), _translated(name):
         connection.execute("SET TRANSACTION READ ONLY")

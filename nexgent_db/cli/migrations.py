@@ -1,4 +1,4 @@
-"""``migrate``, ``rollback``, ``status`` and ``repair``: the schema of the database."""
+"""``migrate``, ``rollback``, ``status``, ``repair`` and ``mark-applied``: the schema of the database."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from nexgent_db.cli.machine import Json, print_json, reporting
 from nexgent_db.cli.progress import Progress
 from nexgent_db.cli.show import one_line, printable_lines, show_table
 from nexgent_db.cli.target import DatabaseUrl, RequireUrl
+from nexgent_db.errors import InvalidInput
 from nexgent_db.migrations import HistoryProblem, MigrationStatus, Migrator
 
 __all__ = ["register"]
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command()(rollback)
     app.command()(status)
     app.command()(repair)
+    app.command()(mark_applied)
 
 
 def migrate(
@@ -96,6 +98,38 @@ def repair(
         for problem in found:
             typer.echo(f"accepted: {problem.text}")
         typer.echo(f"{len(found)} accepted" if found else "nothing to do: files and database agree")
+
+
+def mark_applied(
+    names: Annotated[list[str], typer.Argument(metavar="ID...", show_default=False, help="The migrations to mark.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="The reason; recorded with who and when.")],
+    squashed: Annotated[
+        bool,
+        typer.Option("--squashed", help="They replace those that only the database has: forget these at once."),
+    ] = False,
+    forget: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="With --squashed: forget this one, though it is later than all of the folder."),
+    ] = None,
+    as_json: Json = False,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Mark migrations as applied without running them, all or none: their schema is there already.
+
+    For a history that was squashed into fewer files, or a database that was made in another way. The command does not
+    look at the schema: nexgent-db drift compares it afterwards.
+    """
+    if not reason.strip():
+        raise InvalidInput("reason", "say why the schema is there already: --reason")
+    marked = list[str]()
+    with reporting({"marked": marked}, as_json), target.opened(database_url) as database:
+        marked += _migrator(database, Progress()).mark_applied(
+            names, reason.strip(), squashed=squashed, forget=forget or ()
+        )
+    if not as_json:
+        for name in marked:
+            typer.echo(f"marked: {name}")
+        typer.echo(f"{len(marked)} marked; now nexgent-db drift" if marked else "nothing to do: all are marked")
 
 
 def _migrator(database: target.Target, progress: Progress) -> Migrator:

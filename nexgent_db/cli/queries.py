@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.syntax import Syntax
 from rich.text import Text
 
+from nexgent_db import sessions
 from nexgent_db.cli import target
 from nexgent_db.cli.explain import explain as explain_query
 from nexgent_db.cli.project import current
@@ -106,7 +107,7 @@ def stats(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
     queries = [source.query for source in sources(current())]
     with target.opened(database_url) as where:
         try:
-            with psycopg.connect(where.settings.conninfo, autocommit=True) as connection:
+            with sessions.connect(where.settings.conninfo) as connection:
                 found = read_statistics(connection, queries)
         except psycopg.Error as error:
             raise translate(error) from error

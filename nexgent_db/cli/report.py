@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-import psycopg
 import typer
 
+from nexgent_db import sessions
 from nexgent_db.cli.check import migrated
 from nexgent_db.cli.project import current
 from nexgent_db.cli.sources import sources
@@ -38,7 +38,7 @@ def run(
     The command ignores DATABASE_URL: it uses a database on a temporary server, freshly migrated and filled so that
     plans are those of large tables, or the one that --database-url names, where it reads only catalog and statistics.
     """
-    with migrated(database_url) as where, psycopg.connect(where.settings.conninfo, autocommit=True) as connection:
+    with migrated(database_url) as where, sessions.connect(where.settings.conninfo) as connection:
         found = check(connection, sources(current()))
         if found.problems:
             raise SchemaNotReady(f"{len(found.problems)} problems with the queries: nexgent-db check shows them")

@@ -16,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 from rich.console import Console
 from rich.text import Text
 
+from nexgent_db import sessions
 from nexgent_db.cli import target
 from nexgent_db.cli.machine import print_error
 from nexgent_db.cli.project import current
@@ -207,7 +208,7 @@ def empty_database(scratch: str | None) -> Iterator[str]:
 def connected(conninfo: str) -> Iterator[psycopg.Connection[Any]]:
     """A connection that raises our errors."""
     try:
-        with psycopg.connect(conninfo, autocommit=True) as conn:
+        with sessions.connect(conninfo) as conn:
             yield conn
     except psycopg.Error as error:
         raise translate(error) from error

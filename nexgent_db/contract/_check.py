@@ -10,6 +10,7 @@ import psycopg
 from nexgent_db.contract._cardinality import RETURNS_ROWS, check_cardinality
 from nexgent_db.contract._catalog import ServerCatalog, read_catalog
 from nexgent_db.contract._checked import CheckedColumn, CheckedQuery, CheckedVariant, Report
+from nexgent_db.contract._collation import COLLATION_RULE, case_word, uses_database_collation
 from nexgent_db.contract._expressions import Parameter
 from nexgent_db.contract._findings import FieldsSeen, Findings
 from nexgent_db.contract._nodes import Node
@@ -137,6 +138,9 @@ class _QueryCheck:
         check_literals(self.findings, statement, tree)
         if self.source.own:
             self.ledger(tree)
+        if uses_database_collation(tree, self.catalog):
+            rule, *said = COLLATION_RULE
+            self.findings.report(rule, self.source.query.location(case_word(statement.text) + 1, statement), *said)
         rows = check_cardinality(self.findings, tree, scope, has_rows=bool(columns))
         bound = self.source.bound
         if bound is not None and self.source.query.cardinality in RETURNS_ROWS and columns:

@@ -9,10 +9,11 @@ from typing import Any, Final
 import psycopg
 
 from nexgent_db.contract._catalog import ServerCatalog, read_catalog
+from nexgent_db.contract._collation import COLLATION_RULE, uses_database_collation
 from nexgent_db.contract._function_places import Places
 from nexgent_db.contract._nodes import parse
 from nexgent_db.contract._plpgsql_check import ExtensionSubject, check_with_extension
-from nexgent_db.contract._plpgsql_proof import Proof, ProvenFunction, uses_database_collation
+from nexgent_db.contract._plpgsql_proof import Proof, ProvenFunction
 from nexgent_db.contract._plpgsql_server import PlpgsqlServer, Variable
 from nexgent_db.contract._problem import Problem
 
@@ -74,7 +75,7 @@ def check_functions(connection: psycopg.Connection[Any]) -> FunctionReport:
             _check_head(function, found)
             if function.parsed_body is not None:
                 if uses_database_collation(parse(function.parsed_body), catalog):
-                    found.report_head(*_COLLATION)
+                    found.report_head(*COLLATION_RULE)
             elif function.language == "plpgsql":
                 _prove(function, triggers.get(function.oid, ()), server, catalog, found)
             elif error := server.validate(function.oid, function.language):
@@ -103,12 +104,6 @@ def check_functions(connection: psycopg.Connection[Any]) -> FunctionReport:
 
 
 _TO_DO: Final = "correct the function in a migration"
-_COLLATION: Final = (
-    "database collation",
-    "a result that is the same in every database",
-    "lower, upper, initcap, ILIKE and ~* follow the database's locale",
-    'add COLLATE "C"',
-)
 
 
 class _Findings:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from nexgent_db.contract._catalog import ServerCatalog
+from nexgent_db.contract._collation import COLLATION_RULE, case_word, uses_database_collation
 from nexgent_db.contract._nodes import Node, walk
 from nexgent_db.contract._plpgsql import read_body
 from nexgent_db.contract._plpgsql_flow import flow_of
@@ -33,15 +34,12 @@ from nexgent_db.contract._plpgsql_server import Answer, Asked, PlpgsqlServer, Va
 from nexgent_db.contract._plpgsql_words import identifier
 from nexgent_db.queries.lexer import lexemes
 
-__all__ = ["Proof", "ProvenFunction", "Reporter", "case_rule_words", "uses_database_collation"]
+__all__ = ["Proof", "ProvenFunction", "Reporter"]
 
 Reporter = Callable[[str, int, str, str, str], None]
 """Reports a rule that is broken: rule, offset in the body, declared, actual, advice."""
 
 _TO_DO: Final = "correct the function in a migration"
-_CASE_FUNCTIONS: Final = frozenset(("lower", "upper", "initcap"))
-_CASE_OPERATORS: Final = frozenset(("~~*", "!~~*", "~*", "!~*"))
-_DEFAULT_COLLATION: Final = "100"
 _CONSTANT_NODES: Final = frozenset(
     (
         *("QUERY", "FROMEXPR", "TARGETENTRY", "CONST", "OPEXPR", "DISTINCTEXPR", "SCALARARRAYOPEXPR", "BOOLEXPR"),
@@ -231,10 +229,7 @@ class Proof:
             return answer
         self.trees.append(answer.tree)
         if uses_database_collation(answer.tree, self.catalog):
-            self.report(
-                "database collation", _case_word(piece), "a result that is the same in every database",
-                "lower, upper, initcap, ILIKE and ~* follow the database's locale", 'add COLLATE "C"',
-            )  # fmt: skip
+            self.report(COLLATION_RULE[0], _case_word(piece), *COLLATION_RULE[1:])
         return answer
 
     def _qualifiers(self, piece: Piece) -> list[str]:
@@ -362,30 +357,8 @@ class Proof:
         self._ask(statement.value, expected, is_query=statement.kind == "query")
 
 
-def uses_database_collation(tree: Node, catalog: ServerCatalog) -> bool:
-    """Whether case is changed or ignored as the database's locale has it."""
-    for node in walk(tree):
-        if node.get("inputcollid") != _DEFAULT_COLLATION:
-            continue
-        if node["node"] == "FUNCEXPR":
-            function = catalog.functions.get(int(node["funcid"]))
-            if function is not None and function.builtin and function.name in _CASE_FUNCTIONS:
-                return True
-        elif (
-            node["node"] in ("OPEXPR", "SCALARARRAYOPEXPR")
-            and catalog.operators.get(int(node["opno"])) in _CASE_OPERATORS
-        ):
-            return True
-    return False
-
-
-def case_rule_words(text: str) -> Mapping[int, str]:
-    """Where a text changes or ignores case: offset and word."""
-    return {each.start: each.text for each in lexemes(text) if each.text in (*_CASE_FUNCTIONS, "ilike")}
-
-
 def _case_word(piece: Piece) -> int:
-    return piece.start + next(iter(case_rule_words(piece.text)), 0)
+    return piece.start + case_word(piece.text)
 
 
 def _is_constant(tree: Node) -> bool:

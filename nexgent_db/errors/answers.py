@@ -20,16 +20,19 @@ __all__ = [
 class UnreadableValue(DatabaseError):
     """The database holds a value that Python has no form for: ``infinity``, or a time outside of the years 1 to 9999.
 
-    ``query`` and ``column`` say where; the message does not repeat the value, the driver's error is the ``__cause__``.
+    ``query``, ``table`` and ``column`` say where; ``table`` is None for a value that is computed. The message does not
+    repeat the value, the driver's error is the ``__cause__``.
 
     Nothing was changed; let the error leave the transaction. Repair the value in the database, then retry.
     """
 
-    def __init__(self, query: str, column: str | None, problem: str) -> None:
-        where = problem if column is None else f"column {column} holds a value that Python has no form for"
+    def __init__(self, query: str, column: str | None, problem: str, table: str | None = None) -> None:
+        of = "" if table is None else f" of table {table}"
+        where = problem if column is None else f"column {column}{of} holds a value that Python has no form for"
         super().__init__(f"{query}: {where}")
         self.query = query
         self.column = column
+        self.table = table
 
 
 class CommittedButUnread(NexgentError):

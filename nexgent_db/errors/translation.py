@@ -67,9 +67,10 @@ def translate(
         if isinstance(made, EmailTaken) and (key := _KEY.search(diag.message_detail or "")):
             made.email = key[1]
     elif state in BAD_VALUES:
-        return InvalidInput(query or "value", _one_line(str(diag.message_primary)))
+        hint = f". {diag.message_hint}" if diag.message_hint else ""
+        return InvalidInput(query or "value", _one_line(f"{diag.message_primary}{hint}"))
     else:
-        made = _advised(_kind(state, diag, read_only), message)
+        made = _advised(_kind(state, diag, read_only), message + _STRUCK.get(state, ""))
     made.sqlstate = state
     return made
 
@@ -116,17 +117,21 @@ def _without_sqlstate(error: psycopg.Error, about: str) -> DatabaseError | Inval
         return TransactionAborted(about + text)
     if isinstance(error, psycopg.OperationalError):
         if error.pgconn is not None or _NOT_CONNECTED.search(text):
-            return _not_connected(str(error))
+            return _not_connected(str(error), password_missing=getattr(error.pgconn, "needs_password", False))
         return ConnectionLost(about + text)
     return DatabaseError(about + text)
 
 
-def _not_connected(said: str) -> DatabaseUnavailable:
-    """libpq gives no SQLSTATE while it connects, only the server's message, in the server's language.
+def _not_connected(said: str, *, password_missing: bool) -> DatabaseUnavailable:
+    """libpq gives no SQLSTATE while it connects: only the server's message, in the server's language, and whether the
+    server asked for a password that the client does not have. In a language that is not English most errors are
+    therefore DatabaseUnavailable, which all kinds are.
 
     With several hosts, one that is expected to recover decides: trying again may help.
     """
     text = _one_line(said)
+    if password_missing:
+        return AuthenticationFailed(f"{text}; {_ADVICE[AuthenticationFailed]}")
     for kind, words in _WHILE_CONNECTING.items():
         if words.search(text):
             made = _advised(kind, text)
@@ -228,6 +233,13 @@ BY_STATE: Final[dict[str, type[DatabaseError]]] = {
     "XX001": ServerDamaged,
     "XX002": ServerDamaged,
 }
+
+_STRUCK: Final = {
+    "25P03": "; idle_in_transaction_session_timeout is reached",
+    "25P04": "; transaction_timeout is reached",
+    "57P05": "; idle_session_timeout is reached",
+}
+"""The limits that end a session: the server's own words may be in any language."""
 
 BY_CLASS: Final[dict[str, type[DatabaseError]]] = {
     "08": ConnectionLost,

@@ -15,16 +15,18 @@ import psycopg
 from psycopg import errors as pg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from nexgent_db import sessions
 from nexgent_db.errors import (
-    AuthenticationFailed,
     ConfigurationError,
     ConnectionLost,
+    DatabaseError,
     DatabaseUnavailable,
     MigrationError,
     MigrationLocked,
+    translate,
 )
 from nexgent_db.migrations.files import MigrationScript
-from nexgent_db.settings import describe
+from nexgent_db.settings import describe, libpq_parameters
 
 __all__ = [
     "StatementFailed",
@@ -33,13 +35,12 @@ __all__ = [
     "ensure_lock_held",
     "invalid_indexes",
     "migration_lock",
+    "never_idle",
     "prepared",
     "translated",
     "user_name",
     "value",
 ]
-
-_REFUSED: Final = ("authentication failed", "no password supplied", "no pg_hba.conf entry", "role ", "peer auth")
 
 
 def prepared(conninfo: str) -> str:
@@ -58,18 +59,29 @@ def prepared(conninfo: str) -> str:
     parts["client_encoding"] = "utf8"
     parts.setdefault("fallback_application_name", "nexgent-db migrate")
     if "," in f"{parts.get('host', '')}{parts.get('hostaddr', '')}":  # all connections to the one that can be written
-        parts.setdefault("target_session_attrs", "read-write")
+        asked = libpq_parameters(conninfo).get("target_session_attrs", "any")
+        parts["target_session_attrs"] = "read-write" if asked == "any" else asked
     return make_conninfo("", **parts)
 
 
 def connect(conninfo: str) -> psycopg.Connection[Any]:
-    """A connection without open transactions. Raises AuthenticationFailed or DatabaseUnavailable."""
+    """A connection without open transactions, with the pinned settings.
+
+    Raises AuthenticationFailed, DatabaseUnavailable and its other kinds; PermissionDenied for a role that may not pin a
+    setting.
+    """
     try:
-        return psycopg.connect(conninfo, autocommit=True)
-    except psycopg.OperationalError as e:
-        refused = any(sign in str(e) for sign in _REFUSED)
-        kind = AuthenticationFailed if refused else DatabaseUnavailable
-        raise kind(f"cannot connect as {describe(conninfo)}: {str(e).strip()}") from e
+        return sessions.connect(conninfo)
+    except psycopg.Error as e:
+        ours = translate(e)
+        kind = type(ours) if isinstance(ours, DatabaseError) else DatabaseUnavailable
+        raise kind(f"cannot connect as {describe(conninfo)}: {ours}") from e
+
+
+def never_idle(conn: psycopg.Connection[Any]) -> None:
+    """Lets no idle timeout end the session: it waits while another session works. Raises psycopg.Error."""
+    conn.execute("SET idle_session_timeout = 0")
+    conn.execute("SET idle_in_transaction_session_timeout = 0")
 
 
 def value(conn: psycopg.Connection[Any], query: str, *parameters: object) -> Any:
@@ -103,9 +115,8 @@ def migration_lock(conninfo: str, wait_s: float, report: Callable[[str], None]) 
     """
     me = f"nexgent-db migrate {user_name()}@{socket.gethostname()}:{os.getpid()}"
     with connect(conninfo) as conn, translated(conn):
-        conn.execute(
-            "SELECT set_config('application_name', %s, false), set_config('idle_session_timeout', '0', false)", [me]
-        )
+        conn.execute("SELECT set_config('application_name', %s, false)", [me])
+        never_idle(conn)
         started_at = reported_at = time.monotonic()
         pause, longest = _POLL_S
         while not value(conn, "SELECT pg_try_advisory_lock(%s)", _LOCK_KEY):
@@ -225,6 +236,11 @@ def translated(conn: psycopg.Connection[Any], script: MigrationScript | None = N
 
 
 def _as_ours(error: psycopg.Error, conn: psycopg.Connection[Any], place: str) -> MigrationError | ConnectionLost:
+    if error.sqlstate == "25P04":
+        return MigrationError(
+            f"{place}: transaction_timeout ended the transaction, and nothing of it is applied: '-- statement_timeout:'"
+            " in the head of the file lifts it"
+        )
     if conn.broken or conn.closed or isinstance(error, (pg.AdminShutdown, pg.CrashShutdown)):
         return ConnectionLost(
             f"{place}: the connection ended; the migration under way is applied and marked, or neither"
@@ -233,7 +249,7 @@ def _as_ours(error: psycopg.Error, conn: psycopg.Connection[Any], place: str) ->
     # The details of other errors may show rows: those of RAISE are the file's, and dependent objects are named only.
     named = isinstance(error, pg.DependentObjectsStillExist | pg.FeatureNotSupported)
     own_words = (error.sqlstate or "").startswith("P0") or named
-    if own_words and not named and error.diag.message_hint:
+    if error.diag.message_hint and not named:
         what = f"{what}. {error.diag.message_hint}"
     if isinstance(error, pg.ActiveSqlTransaction):
         what = f"{what}: declare '-- transactional: false' in the head of a file of its own"

@@ -12,8 +12,9 @@ from __future__ import annotations
 import difflib
 import glob
 import re
+from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,7 @@ from yoyo.migrations import topological_sort
 
 from nexgent_db.errors import MigrationError
 from nexgent_db.project import PACKAGE_HISTORY
-from nexgent_db.queries.lexer import StatementSpan, statements
+from nexgent_db.queries.lexer import Kind, StatementSpan, statements, tokens_of_any
 from nexgent_db.schema.migration_text import checksum, read_sql
 
 __all__ = [
@@ -44,18 +45,27 @@ LAST_LEGACY_MIGRATION: Final = "20260211120000_add_user_id_to_trading_signals"
 
 @dataclass(frozen=True, slots=True)
 class MigrationScript:
-    """One file, a migration or its rollback, as it is sent. Its head may set the two timeouts."""
+    """One file, a migration or its rollback, as it is sent. Its head may set the two timeouts.
+
+    ``newlines`` are the offsets of the line ends.
+    """
 
     path: Path
     text: str
     transactional: bool
     statements: tuple[StatementSpan, ...]
+    newlines: tuple[int, ...] = field(repr=False)
     lock_timeout_s: float | None = None
     statement_timeout_s: float | None = None
 
+    @property
+    def limits_itself(self) -> bool:
+        """Does the head set a timeout?"""
+        return self.lock_timeout_s is not None or self.statement_timeout_s is not None
+
     def line(self, offset: int) -> int:
         """The line (from 1) on which the character at ``offset`` (from 0) stands."""
-        return self.text.count("\n", 0, offset) + 1
+        return bisect_left(self.newlines, offset) + 1
 
     def line_of_statement(self, index: int) -> int:
         """The line on which the statement of that index (from 0) begins; the last one's when there are fewer."""
@@ -214,6 +224,7 @@ def _parse(path: Path, text: str, inherited: bool) -> tuple[Mapping[str, str], M
         text,
         {"true": True, "false": False}[head["transactional"]] if "transactional" in head else inherited,
         tuple(statements(text)),
+        tuple(match.start() for match in re.finditer("\n", text)),
         _seconds(head.get("lock_timeout")),
         _seconds(head.get("statement_timeout")),
     )
@@ -241,19 +252,10 @@ def _read_rollback(path: Path, up: MigrationScript, irreversible: str | None) ->
 def _check(script: MigrationScript) -> None:
     if not script.statements:
         raise MigrationError(f"{script.path}: holds no statement")
-    for index, statement in enumerate(script.statements):
-        place = f"{script.path}:{script.line_of_statement(index)}"
-        first = statement.words[:1]
-        if first == ("copy",) and not {"stdin", "stdout"}.isdisjoint(statement.words):
-            raise MigrationError(f"{place}: COPY from or to the client is not possible here: use INSERT or SELECT")
-        if (first and first[0] in _ENDS_THE_TRANSACTION and "to" not in statement.words) or statement.words[:2] == (
-            "prepare",
-            "transaction",
-        ):
-            raise MigrationError(
-                f"{place}: {' '.join(statement.words[:2]).upper()}: the migration and the mark that it is applied are"
-                " one transaction, which the file must neither begin nor end"
-            )
+    for statement in script.statements:
+        if problem := _not_sendable(statement):
+            raise MigrationError(f"{script.path}:{script.line(statement.start)}: {problem}")
+    _ensure_no_psql(script)
     if script.transactional:
         return
     if len(script.statements) != 1:
@@ -266,6 +268,33 @@ def _check(script: MigrationScript) -> None:
             f"{script.path}:{script.line_of_statement(0)}: {problem}: a statement outside of a transaction is"
             " repeated when the process dies before the mark"
         )
+
+
+def _ensure_no_psql(script: MigrationScript) -> None:
+    if "\\" not in script.text:
+        return
+    for token in tokens_of_any(script.text):
+        if token.kind is Kind.CODE and script.text[token.start] == "\\":
+            command = script.text[token.start : token.start + 60].split(maxsplit=1)[0]
+            raise MigrationError(
+                f"{script.path}:{script.line(token.start)}: {command} is a command of psql, which the server does not"
+                " know: leave it out (pg_dump writes \\restrict and \\unrestrict)"
+            )
+
+
+def _not_sendable(statement: StatementSpan) -> str | None:
+    """Why the server could not run the statement within the migration's transaction; None when it may."""
+    words = statement.words
+    first = words[:1]
+    if first == ("copy",) and not {"stdin", "stdout"}.isdisjoint(words):
+        return "COPY from or to the client is not possible here: use INSERT or SELECT"
+    ends = first and first[0] in _ENDS_THE_TRANSACTION and "to" not in words
+    if ends or words[:2] == ("prepare", "transaction"):
+        return (
+            f"{' '.join(words[:2]).upper()}: the migration and the mark that it is applied are one transaction, which"
+            " the file must neither begin nor end"
+        )
+    return None
 
 
 # May run outside of a transaction. DO and CALL commit their own batches: their author makes sure that a second run does

@@ -72,7 +72,12 @@ def _linted(folders: Mapping[str, Path], together: Mapping[str, Path]) -> list[L
                 found.append(_as_finding(error, path))
                 continue
             for script in filter(None, (migration.up, migration.down)):
-                found += [*named_constraints(script), *named_indexes(script)]
+                found += [
+                    *named_constraints(script),
+                    *named_indexes(script),
+                    *database_collation(script),
+                    *unlocked_look(script),
+                ]
                 if history != PACKAGE_HISTORY:
                     found += objects_of_the_package(script)
             if migration.id not in legacy:
@@ -206,6 +211,100 @@ def objects_of_the_package(script: MigrationScript) -> Iterator[LintFinding]:
 @cache
 def _package_objects() -> frozenset[tuple[str, str]]:
     return created(read_folder(data_dir("migrations")))
+
+
+# --- Locks --------------------------------------------------------------------------------------
+
+
+def unlocked_look(script: MigrationScript) -> Iterator[LintFinding]:
+    """A file that looks for rows, to refuse or to count them, and then alters a table, locks the table first.
+
+    Else a row that comes between the two is lost.
+    """
+    looked: StatementSpan | None = None
+    for statement in script.statements:
+        if statement.words[:1] == ("lock",):
+            return
+        if statement.words[:1] == ("do",) and "raise" in script.text[statement.start : statement.end].lower():
+            looked = looked or statement
+        elif looked is not None and statement.words[:2] in (("alter", "table"), ("drop", "table")):
+            text = "it looks for rows, and alters the table later: LOCK TABLE … IN ACCESS EXCLUSIVE MODE first"
+            yield LintFinding(str(script.path), script.line(looked.start), "unlocked-look", text)
+            return
+
+
+# --- Collation ----------------------------------------------------------------------------------
+
+_CASE_FUNCTIONS: Final = {"lower", "upper", "initcap", "casefold"}
+_CASE_OPERATORS: Final = {("~", "*"), ("~", "~", "*")}
+_ENDS_AN_OPERAND: Final = {"and", "or", "then", "when", "else", "end", "where", "order", "group", ",", ";"}
+
+
+def database_collation(script: MigrationScript) -> Iterator[LintFinding]:
+    """Nothing changes or ignores case by the database's locale, where lower('DEPOSIT') may be 'deposıt'.
+
+    Judged by the text, bodies of functions included. An argument whose name ends with ``range`` has no letters.
+    """
+    for start, end in _codes(script.text):
+        pieces = list(lexemes(script.text, start, end))
+        for at, piece in enumerate(pieces):
+            if piece.text in _CASE_FUNCTIONS and piece.kind == "word" and _text(pieces, at + 1) == "(":
+                argument = _in_brackets(pieces, at + 1)
+                if "collate" in argument or any(word.endswith("range") for word in argument):
+                    continue
+            elif piece.text == "ilike" or _is_case_operator(pieces, at):
+                if _text(pieces, at - 2) == "collate" or "collate" in _operand(pieces, at + 1):
+                    continue
+            else:
+                continue
+            text = f'{piece.text} follows the database\'s locale: add COLLATE "C"'
+            yield LintFinding(str(script.path), script.line(piece.start), "database-collation", text)
+
+
+def _codes(text: str) -> Iterator[tuple[int, int]]:
+    """The offsets of the text, and of each function's body in it."""
+    todo = [(0, len(text))]
+    while todo:
+        start, end = todo.pop()
+        yield start, end
+        todo += [
+            (piece.start + tag, piece.start + len(piece.text) - tag)
+            for piece in lexemes(text, start, end)
+            if piece.kind == "dollar" and (tag := piece.text.index("$", 1) + 1) < len(piece.text)
+        ]
+
+
+def _text(pieces: Sequence[Lexeme], at: int) -> str:
+    return pieces[at].text if 0 <= at < len(pieces) else ""
+
+
+def _in_brackets(pieces: Sequence[Lexeme], at: int) -> list[str]:
+    """The pieces between the bracket at ``at`` and the one that closes it."""
+    depth, inside = 0, list[str]()
+    for piece in pieces[at:]:
+        depth += (piece.text == "(") - (piece.text == ")")
+        if depth == 0:
+            break
+        inside.append(piece.text)
+    return inside
+
+
+def _is_case_operator(pieces: Sequence[Lexeme], at: int) -> bool:
+    """Whether ``~*`` or ``~~*`` begins here."""
+    if pieces[at].text != "~" or _text(pieces, at - 1) == "~":
+        return False
+    return any(tuple(_text(pieces, at + n) for n in range(len(each))) == each for each in _CASE_OPERATORS)
+
+
+def _operand(pieces: Sequence[Lexeme], at: int) -> list[str]:
+    """The pieces up to what ends an operand: a closing bracket that it did not open, or a keyword."""
+    depth, inside = 0, list[str]()
+    for piece in pieces[at:]:
+        depth += (piece.text == "(") - (piece.text == ")")
+        if depth < 0 or (depth == 0 and piece.text in _ENDS_AN_OPERAND):
+            break
+        inside.append(piece.text)
+    return inside
 
 
 # --- squawk -------------------------------------------------------------------------------------

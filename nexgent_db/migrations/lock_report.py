@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import psycopg
 
+from nexgent_db import sessions
 from nexgent_db.migrations.connection import connect, translated
 from nexgent_db.migrations.files import Migration
 
@@ -87,7 +88,7 @@ def lock_reports(
                     yield _measure_transaction(conn, migration)
                 else:
                     yield _measure_beside_a_writer(conninfo, conn, migration)
-                conn.execute("RESET ALL")  # settings of a file end with it
+                sessions.reset(conn)  # settings of a file end with it
 
 
 def _measure_transaction(conn: psycopg.Connection[Any], migration: Migration) -> LockReport:

@@ -38,7 +38,14 @@ from nexgent_db.migrations.dependents import broken_by
 from nexgent_db.migrations.files import Migration, history_of, read_folders
 from nexgent_db.migrations.history import MigrationHistory
 from nexgent_db.migrations.lock_report import LockReport, lock_reports
-from nexgent_db.migrations.planner import HistoryProblem, problems, to_apply, to_rollback, unrecorded
+from nexgent_db.migrations.planner import (
+    HistoryProblem,
+    ensure_forgettable,
+    problems,
+    to_apply,
+    to_rollback,
+    unrecorded,
+)
 from nexgent_db.migrations.runner import Limits, MessageCallback, Runner
 from nexgent_db.project import PACKAGE_HISTORY, check_history_name
 from nexgent_db.resources import data_dir
@@ -270,14 +277,26 @@ class Migrator:
             return server.drop_invalid_indexes(lock)
 
     def mark_applied(
-        self, names: Sequence[str], note: str, verify: Callable[[psycopg.Connection[Any]], None] | None = None
+        self,
+        names: Sequence[str],
+        note: str,
+        verify: Callable[[psycopg.Connection[Any]], None] | None = None,
+        *,
+        squashed: bool = False,
+        forget: Collection[str] = (),
     ) -> list[str]:
         """Marks migrations as applied without running them, all or none; returns those that were not marked before.
 
         For a database that got its schema in another way. ``verify`` checks it on the connection, and in the
         transaction, that then marks; an error of it rolls everything back. ``note`` is the reason, recorded in the
-        history. The migration lock is held throughout. Raises MigrationError for an unknown name or marks that would
-        leave a gap; else like ``migrate()``.
+        history. The migration lock is held throughout.
+
+        ``squashed``: these migrations replace those that only the database has, which lose their marks at once. One
+        that is later than all of the folder probably belongs to a newer release, and must be named in ``forget``.
+        ``_nexgent_repair`` records them with their text.
+
+        Raises MigrationError for an unknown name, for such a later migration that is not named, and for marks that
+        would leave a gap; else like ``migrate()``.
         """
         folder, _ = self._read()
         by_name = {m.id: m for m in folder}
@@ -288,6 +307,12 @@ class Migrator:
                 verify(conn)
             runner.ensure_internal_schema_updated()
             recorded = tables.read(conn)
+            if squashed:
+                histories = {by_name[name].history for name in names}
+                replaced = [
+                    p for p in problems(folder, recorded) if p.kind == "missing" and history_of(p.name) in histories
+                ]
+                self._accept_all(replaced, folder, recorded, runner, note, forget)
             todo = [m for m in folder if m.id in names and m.hash not in recorded.applied]
             for migration in todo:
                 runner.mark_one(migration)
@@ -317,11 +342,24 @@ class Migrator:
             with runner.one_transaction() as conn:
                 recorded = tables.read(conn)
                 accepted = problems(folder, recorded)
-                _ensure_forgettable(accepted, folder, forget)
-                notes = [self._accept(problem, folder, recorded, runner) for problem in accepted]
-                who = f"{conn.info.user}, {server.user_name()}@{socket.gethostname()}"
-                tables.note_repair(conn, who, reason.strip(), notes)
+                self._accept_all(accepted, folder, recorded, runner, reason.strip(), forget)
                 return accepted
+
+    def _accept_all(
+        self,
+        accepted: Sequence[HistoryProblem],
+        folder: Sequence[Migration],
+        recorded: MigrationHistory,
+        runner: Runner,
+        reason: str,
+        forget: Collection[str],
+    ) -> None:
+        """Changes the history tables for these problems, and records the repair. Raises MigrationError."""
+        ensure_forgettable(accepted, folder, forget)
+        notes = [self._accept(problem, folder, recorded, runner) for problem in accepted]
+        if notes:
+            who = f"{runner.connection.info.user}, {server.user_name()}@{socket.gethostname()}"
+            tables.note_repair(runner.connection, who, reason, notes)
 
     def _accept(
         self, problem: HistoryProblem, folder: Sequence[Migration], recorded: MigrationHistory, runner: Runner
@@ -397,15 +435,3 @@ class Migrator:
             self._conninfo, self._lock_wait_s, lambda text: self._report_message("lock", text)
         ) as conn:
             yield conn
-
-
-def _ensure_forgettable(found: Sequence[HistoryProblem], folder: Sequence[Migration], forget: Collection[str]) -> None:
-    missing = {p.name for p in found if p.kind == "missing"}
-    newest = {m.history: max(each.id for each in folder if each.history == m.history) for m in folder}
-    if newer := sorted(name for name in missing if name > newest[history_of(name)] and name not in forget):
-        raise MigrationError(
-            f"the database is probably newer than this release: it has {', '.join(newer)}. To forget that all the"
-            f" same, name each: --forget {newer[0]}"
-        )
-    if strangers := sorted(set(forget) - missing):
-        raise MigrationError(f"cannot forget {', '.join(strangers)}: the database does not have it, or the folder does")

@@ -17,7 +17,7 @@ from nexgent_db.errors import MigrationError
 from nexgent_db.migrations.files import Migration, history_of
 from nexgent_db.migrations.history import Applied, MigrationHistory
 
-__all__ = ["HistoryProblem", "Kind", "problems", "to_apply", "to_rollback", "unrecorded"]
+__all__ = ["HistoryProblem", "Kind", "ensure_forgettable", "problems", "to_apply", "to_rollback", "unrecorded"]
 
 Kind = Literal["edited", "renamed", "missing", "out_of_order"]
 
@@ -196,3 +196,17 @@ def _position(folder: Sequence[Migration], name: str) -> int:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise MigrationError(f"no migration is called {name!r}{hint}")
+
+
+def ensure_forgettable(found: Sequence[HistoryProblem], folder: Sequence[Migration], forget: Collection[str]) -> None:
+    """Raises MigrationError for a missing migration that is newer than the folder and not in ``forget``, and for a name
+    in ``forget`` that is not missing."""
+    missing = {p.name for p in found if p.kind == "missing"}
+    newest = {m.history: max(each.id for each in folder if each.history == m.history) for m in folder}
+    if newer := sorted(name for name in missing if name > newest[history_of(name)] and name not in forget):
+        raise MigrationError(
+            f"the database is probably newer than this release: it has {', '.join(newer)}. To forget that all the"
+            f" same, name each: --forget {newer[0]}"
+        )
+    if strangers := sorted(set(forget) - missing):
+        raise MigrationError(f"cannot forget {', '.join(strangers)}: the database does not have it, or the folder does")

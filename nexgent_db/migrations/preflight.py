@@ -45,7 +45,7 @@ class PreflightViolation:
 
 def checked_tables(conn: psycopg.Connection[Any]) -> list[str]:
     """The tables of the current schema that ``preflight_violations`` reads: a pending migration may add others."""
-    return [table for table in _queries() if _is_here(conn, table)]
+    return [table for table in dict.fromkeys(table for table, _ in _queries()) if _is_here(conn, table)]
 
 
 def preflight_violations(conn: psycopg.Connection[Any]) -> Iterator[PreflightViolation]:
@@ -57,7 +57,7 @@ def preflight_violations(conn: psycopg.Connection[Any]) -> Iterator[PreflightVio
     with conn.transaction():
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         conn.execute("SET LOCAL row_security = off")
-        for table, query in _queries().items():
+        for table, query in _queries():
             if _is_here(conn, table):
                 with conn.cursor("preflight_violations", row_factory=class_row(PreflightViolation)) as cursor:
                     cursor.itersize = _ROWS_A_FETCH
@@ -67,7 +67,7 @@ def preflight_violations(conn: psycopg.Connection[Any]) -> Iterator[PreflightVio
 
 def dependent_objects(conn: psycopg.Connection[Any]) -> list[PreflightViolation]:
     """The objects that a later migration stops at, while DEPENDENT_OBJECTS is pending; ``key`` describes the object."""
-    (query,) = _queries(DEPENDENT_OBJECTS).values()
+    ((_, query),) = _queries(DEPENDENT_OBJECTS)
     return [
         PreflightViolation(table, key, column or "", None, rule, what_to_do, refused=True)
         for key, table, column, rule, what_to_do in conn.execute(query.encode())
@@ -87,17 +87,22 @@ FROM (<query>) AS u
 """
 
 
-def _queries(migration: str = MIGRATION) -> dict[str, str]:
-    """The migration's queries by table: they stand in its DO body, each in a dollar quote tagged with the table."""
+def _queries(migration: str = MIGRATION) -> list[tuple[str, str]]:
+    """The migration's queries, each with its table: in its DO body, a table's name and a query in a dollar quote."""
     text = read_sql(data_dir("migrations") / f"{migration}.sql")
-    body = next(_unquoted(lexeme.text)[1] for lexeme in lexemes(text) if lexeme.kind == "dollar")
-    return dict(_unquoted(lexeme.text) for lexeme in lexemes(body) if lexeme.kind == "dollar")
+    body = next(_unquoted(lexeme.text) for lexeme in lexemes(text) if lexeme.kind == "dollar")
+    pieces = list(lexemes(body))
+    return [
+        (name.text.strip("'"), _unquoted(query.text))
+        for name, _, query in zip(pieces, pieces[1:], pieces[2:], strict=False)
+        if query.kind == "dollar"
+    ]
 
 
-def _unquoted(literal: str) -> tuple[str, str]:
-    """The tag of a dollar quote, and what the quote holds."""
+def _unquoted(literal: str) -> str:
+    """What a dollar quote holds."""
     _, tag, rest = literal.split("$", 2)
-    return tag, rest.removesuffix(f"${tag}$")
+    return rest.removesuffix(f"${tag}$")
 
 
 def _is_here(conn: psycopg.Connection[Any], table: str) -> bool:

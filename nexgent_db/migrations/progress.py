@@ -11,6 +11,9 @@ from typing import Any, Final
 
 import psycopg
 
+from nexgent_db import sessions
+from nexgent_db.errors import DatabaseUnavailable
+
 __all__ = ["monitored"]
 
 _FIRST_S: Final = 1.0  # most migrations end before this, and cost no connection
@@ -42,7 +45,7 @@ def _monitor(conninfo: str, pid: int, report: Callable[[str], None], stop: threa
         return
     last, reported_at = "", started_at
     try:
-        with psycopg.connect(conninfo, autocommit=True) as conn:
+        with sessions.connect(conninfo) as conn:
             while True:
                 activity, percent = _activity(conn, pid)
                 now = time.monotonic()
@@ -51,7 +54,7 @@ def _monitor(conninfo: str, pid: int, report: Callable[[str], None], stop: threa
                     last, reported_at = activity, now
                 if stop.wait(_PAUSE_S):
                     return
-    except psycopg.Error:
+    except (psycopg.Error, DatabaseUnavailable):
         return
 
 

@@ -25,9 +25,18 @@ from yoyo import internalmigrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.migrations import default_migration_table
 
-from nexgent_db.errors import MigrationError, MigrationLocked
+from nexgent_db import sessions
+from nexgent_db.errors import ConnectionLost, MigrationError, MigrationLocked
 from nexgent_db.migrations import history
-from nexgent_db.migrations.connection import StatementFailed, connect, invalid_indexes, translated, user_name, value
+from nexgent_db.migrations.connection import (
+    StatementFailed,
+    connect,
+    invalid_indexes,
+    never_idle,
+    translated,
+    user_name,
+    value,
+)
 from nexgent_db.migrations.files import Migration, MigrationScript
 from nexgent_db.migrations.progress import monitored
 
@@ -84,7 +93,9 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
     def connect(self, dburi: str) -> psycopg.Connection[Any]:
         """A connection of ours: yoyo asks for one."""
         del dburi
-        return connect(self._conninfo)
+        conn = connect(self._conninfo)
+        never_idle(conn)
+        return conn
 
     def copy(self) -> Runner:
         """A second runner for the same database: yoyo asks for one."""
@@ -186,7 +197,8 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
         _log.log(logging.DEBUG if operation == "preflight" else logging.INFO, "%s %s", operation, migration.id)
         if not script.transactional:
             with self._session(migration, script) as session:
-                session._run_outside_transaction(migration, script, operation)
+                session._run_outside_transaction(script)
+            self._mark_outside_transaction(migration, script, operation)
             return
         pause, longest = _RETRY_PAUSE_S
         for attempt in range(1, self._limits.attempts + 1):
@@ -226,6 +238,8 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
             for name, seconds in self._limits.of(script).items():
                 if seconds is not None:
                     conn.execute("SELECT set_config(%s, %s, false)", [name, f"{round(seconds * 1000)}ms"])
+            if script.limits_itself or self._limits.statement_timeout_s is not None:
+                _lift_transaction_timeout(conn)
             with suppress(psycopg.Error):  # not on every platform: there the server runs on for a killed client
                 conn.execute("SET client_connection_check_interval = '1s'")
             pid = conn.info.backend_pid
@@ -236,7 +250,7 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
                 yield session
             conn.remove_notice_handler(report_notice)
             with suppress(psycopg.Error):  # the file is applied, even if the session ends here
-                conn.execute("DISCARD ALL")
+                sessions.reset(conn)
                 self._spare = session
         finally:
             if self._spare is not session:
@@ -267,13 +281,27 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
         self._send(script)
         self.connection.rollback()
 
-    def _run_outside_transaction(self, migration: Migration, script: MigrationScript, operation: _Operation) -> None:
-        """Sends the one statement outside of any transaction, then writes its log entry and its mark."""
+    def _run_outside_transaction(self, script: MigrationScript) -> None:
+        """Sends the one statement outside of any transaction."""
         self._ensure_no_invalid_indexes(f"{script.path}: not run")
         self._send(script)
-        self._ensure_no_invalid_indexes(f"{script.path}: run, but not marked")
-        with self.transaction():
-            self._record(migration, operation)
+
+    def _mark_outside_transaction(self, migration: Migration, script: MigrationScript, operation: _Operation) -> None:
+        """Writes the log entry and the mark of a statement that was run.
+
+        On this runner's own session, not on the statement's: that may have another search path or role by now.
+        """
+        try:
+            self._ensure_no_invalid_indexes(f"{script.path}: run")
+            with self.one_transaction():
+                self._record(migration, operation)
+        except (MigrationError, ConnectionLost) as e:
+            again = "migrate" if operation == "apply" else "rollback"
+            e.args = (
+                f"{script.path}: its statement was run, but is not marked: {e}. Run nexgent-db {again}"
+                " again: it repeats the statement, then writes the mark",
+            )
+            raise
 
     def _record(self, migration: Migration, operation: _Operation) -> None:
         if operation == "apply":
@@ -308,6 +336,14 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
                 f"{what}: INVALID index {', '.join(names)}, left by an interrupted or failed CREATE INDEX CONCURRENTLY."
                 " Repair the cause, then run nexgent-db migrate --drop-invalid"
             )
+
+
+def _lift_transaction_timeout(conn: psycopg.Connection[Any]) -> None:
+    if conn.info.server_version >= _FIRST_WITH_TRANSACTION_TIMEOUT:
+        conn.execute("SET transaction_timeout = 0")
+
+
+_FIRST_WITH_TRANSACTION_TIMEOUT: Final = 170000
 
 
 def _line_of(error: psycopg.Error, script: MigrationScript, succeeded: int) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -36,15 +36,15 @@ READ_FAILURES: Final = (
 
 
 def read_failure(
-    bound: BoundQuery, connection: BaseConnection[Any], result: PGresult | None, error: Exception, *, committed: bool
+    bound: BoundQuery, result: PGresult | None, error: Exception, place: Place, *, committed: bool
 ) -> NexgentError:
-    """The error to raise when an answer was received whole and cannot be read.
+    """The error to raise when an answer was received whole and cannot be read; ``place`` is that of the value at fault.
 
     ``committed``: the statement was alone, so what it did is committed. Then this is CommittedButUnread, unless the
     statement writes nothing. In a transaction, and for what only reads, it is the error itself if it is one of this
     package, else UnreadableValue.
     """
-    failure = error if isinstance(error, NexgentError) else _unreadable(bound.name, connection, result, error)
+    failure = error if isinstance(error, NexgentError) else _unreadable(bound.name, error, place)
     if not committed or not may_write(bound.query) or _wrote_nothing(bound.query, result, failure):
         return failure
     return committed_but_unread(bound.name, None, failure)
@@ -57,17 +57,24 @@ def committed_but_unread(query: str, request_id: UUID | None, failure: BaseExcep
     return unread
 
 
-def _unreadable(
-    name: str, connection: BaseConnection[Any], result: PGresult | None, error: Exception
-) -> UnreadableValue:
-    column = None if result is None or connection.closed else _column_at_fault(connection, result)
-    unreadable = UnreadableValue(name, column, f"{type(error).__name__} while reading its rows")
+def _unreadable(name: str, error: Exception, place: Place) -> UnreadableValue:
+    unreadable = UnreadableValue(name, place.column, f"{type(error).__name__} while reading its rows", place.table)
     unreadable.__cause__ = error
     return unreadable
 
 
-def _column_at_fault(connection: BaseConnection[Any], result: PGresult) -> str | None:
-    """The first column with a value that the driver cannot read; None when it can read each of them."""
+class Place(NamedTuple):
+    """Where a value stands: the column of the answer, and its table, as far as they are known."""
+
+    column: str | None
+    table: str | None
+
+
+def place_at_fault(connection: BaseConnection[Any], result: PGresult | None) -> tuple[str | None, int]:
+    """The first column with a value that the driver cannot read, and the oid of its table; None and 0 when it can read
+    each of them, and 0 for a column that is computed."""
+    if result is None or connection.closed:
+        return None, 0
     transformer = Transformer.from_context(connection)
     for column in range(result.nfields):
         loader = transformer.get_loader(result.ftype(column), Format(result.fformat(column)))
@@ -77,8 +84,8 @@ def _column_at_fault(connection: BaseConnection[Any], result: PGresult) -> str |
                 if value is not None:
                     loader.load(value)
         except READ_FAILURES:
-            return (result.fname(column) or b"?").decode(errors="replace")
-    return None
+            return (result.fname(column) or b"?").decode(errors="replace"), result.ftable(column)
+    return None, 0
 
 
 # --- Which statements write -----------------------------------------------------------------------

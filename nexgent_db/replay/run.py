@@ -24,10 +24,12 @@ from uuid import UUID
 
 import psycopg
 
+from nexgent_db import sessions
 from nexgent_db.errors import (
     CheckViolation,
     ConnectionLost,
     DatabaseError,
+    DatabaseUnavailable,
     IdempotencyConflict,
     InvalidInput,
     TradeRefused,
@@ -256,7 +258,7 @@ class _Run:
     def _analyze(self) -> None:
         """Update the planner's statistics. Autovacuum runs a minute later; until then every trade would use plans
         for empty tables, which read all of a wallet's rows. This affects only speed, so it may fail."""
-        with suppress(psycopg.Error), psycopg.connect(self._db.settings.conninfo, autocommit=True) as connection:
+        with suppress(psycopg.Error, DatabaseUnavailable), sessions.connect(self._db.settings.conninfo) as connection:
             connection.execute("SET lock_timeout = '1s'")
             connection.execute("ANALYZE " + ", ".join(_TRADED_TABLES))
 

@@ -10,6 +10,7 @@ import psycopg
 
 from nexgent_db.errors import ConfigurationError
 from nexgent_db.schema.catalog import Catalog, Column, Index, Sequence, Table, Trigger, unpinned
+from nexgent_db.sessions import PINNED_VALUES
 
 __all__ = ["read_catalog"]
 
@@ -58,17 +59,8 @@ def _print_alike(conn: psycopg.Connection[Any]) -> str:
     schema, quoted, path = row.fetchone() or (None, None, None)
     if schema is None:
         raise ConfigurationError(f"no schema of the search path ({path}) exists: CREATE SCHEMA first")
-    settings = {
-        "search_path": quoted,
-        "quote_all_identifiers": "off",
-        "DateStyle": "ISO",
-        "IntervalStyle": "postgres",
-        "TimeZone": "UTC",
-        "bytea_output": "hex",
-        "extra_float_digits": "1",
-    }
-    for name, value in settings.items():
-        conn.execute("SELECT set_config(%s, %s, true)", [name, value])
+    conn.execute("SELECT set_config('search_path', %s, true)", [quoted])
+    conn.execute(f"SELECT set_config(name, value, true) FROM {PINNED_VALUES}".encode())  # noqa: S608
     return str(schema)
 
 

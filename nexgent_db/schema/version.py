@@ -20,7 +20,8 @@ from nexgent_db.schema.migration_text import checksum, read_sql
 __all__ = ["ensure_release_schema", "naming_migration"]
 
 _NAMED: Final = 5
-_MISSING_FUNCTION: Final = re.compile(r"\bfunction (\w+)\(")
+_UNDEFINED_FUNCTION: Final = "42883"
+_NAME_AND_BRACKET: Final = re.compile(r"(\w+)\(")
 
 
 def ensure_release_schema(
@@ -69,14 +70,16 @@ def _ensure_equal(here: Mapping[str, str], there: Mapping[str, str | None], *, m
 
 def naming_migration(error: SchemaNotReady) -> SchemaNotReady:
     """The error, naming the migration of the function that is missing; the error itself when it is none of ours."""
-    missing = _MISSING_FUNCTION.search(str(error))
-    if missing is None:
+    if error.sqlstate != _UNDEFINED_FUNCTION:
         return error
+    names = _NAME_AND_BRACKET.findall(str(error))  # the message around the function's name is in any language
     for path in sorted(data_dir("migrations").glob("*.sql")):
-        if f"CREATE FUNCTION {missing[1]}(" in read_sql(path):
-            named = SchemaNotReady(f"function {missing[1]} is missing, or another version: apply migration {path.stem}")
-            named.sqlstate = error.sqlstate
-            return named
+        text = read_sql(path)
+        for name in names:
+            if f"CREATE FUNCTION {name}(" in text:
+                named = SchemaNotReady(f"function {name} is missing, or another version: apply migration {path.stem}")
+                named.sqlstate = error.sqlstate
+                return named
     return error
 
 

@@ -18,7 +18,7 @@ from nexgent_db.errors import BlockMisuse, InvalidInput, SchemaChanged, translat
 from nexgent_db.models.positions import AgentPosition
 from nexgent_db.models.trades import ResetResult, TradeResult
 from nexgent_db.queries.binding import BoundQuery, Call
-from nexgent_db.queries.unreadable import READ_FAILURES, read_failure
+from nexgent_db.queries.unreadable import READ_FAILURES, Place, place_at_fault, read_failure
 from nexgent_db.sync.connection import PooledConnection
 from nexgent_db.sync.cursors import Cursor, acquire_cursor, release_cursor
 from nexgent_db.sync.pool import Lease
@@ -305,10 +305,22 @@ def _read(
         cursor.row_factory = call.row_factory
         return shape(cursor.fetchall(), bound.name)
     except READ_FAILURES as error:
-        failure = read_failure(bound, cursor.connection, cursor.pgresult, error, committed=alone)
+        place = _place_at_fault(cursor)
+        failure = read_failure(bound, cursor.pgresult, error, place, committed=alone)
         if failure is error:
             raise
         raise failure from failure.__cause__
+
+
+def _place_at_fault(cursor: Cursor) -> Place:
+    """Where the value at fault stands. Asks the server for the table's name, unless the transaction has failed."""
+    connection = cursor.connection
+    column, table = place_at_fault(connection, cursor.pgresult)
+    if table and connection.pgconn.transaction_status in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
+        with suppress(psycopg.Error):
+            answer = connection.execute(b"SELECT relname::text FROM pg_class WHERE oid = %d" % table)
+            return Place(column, (answer.fetchone() or (None,))[0])
+    return Place(column, None)
 
 
 def _send(cursor: Cursor, bound: BoundQuery, call: Call, *, alone: bool = False, prepare: bool | None = None) -> None:

@@ -172,6 +172,9 @@ CASES = [
     Case("refused", (2, 16), f"{OPTIONAL}SELECT id FROM nowhere LIMIT 1;", {}, UUID | None, "a statement", 'relation "nowhere" does not exist'),
     Case("refused", (3, 5), f"{OPTIONAL}SELECT\n    nothing\n{BY_ID}", AGENT, UUID | None, "a statement", 'column "nothing" does not exist'),
     Case("refused", (4, 11), f"{MANY}SELECT id FROM agents\nWHERE id = :agent_id -- if given\n  AND 1 = 'x'\nORDER BY id LIMIT 1;", {"agent_id=": UUID | None}, list[UUID], "a statement", "invalid input syntax for type integer"),
+    Case("database collation", (2, 29), f"{OPTIONAL}SELECT id FROM agents WHERE lower(name) = :name AND id = :agent_id;", {"name": str, **AGENT}, UUID | None, "a result that is the same in every database", "follow the database's locale"),
+    Case("database collation", (2, 8), f"{OPTIONAL}SELECT upper(name) {BY_ID}", AGENT, str | None, "a result that is the same in every database", "follow the database's locale"),
+    Case("database collation", (2, 34), f"{OPTIONAL}SELECT id FROM agents WHERE name ILIKE :name AND id = :agent_id;", {"name": str, **AGENT}, UUID | None, "a result that is the same in every database", "follow the database's locale"),
     # comments
     Case("needless override", (2, 1), f"{OPTIONAL}-- check: one: it is one\nSELECT name {BY_ID}", AGENT, str | None, "-- check: one", "that this holds anyway"),
     Case("needless override", (2, 1), f"{OPTIONAL}-- check: not null nothing: I say so\nSELECT name {BY_ID}", AGENT, str | None, "-- check: not null nothing", "or is about no column"),

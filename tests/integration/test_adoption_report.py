@@ -78,7 +78,7 @@ def test_object_that_stops_later_migration_is_reported_before_first(prisma: Pris
         MigrationError, match="objects that a later migration stops at: 1; nothing was changed"
     ) as caught:
         migrator.migrate()
-    assert found["key"] in caught.value.details
+    assert found["key"] in caught.value.explanation
     assert content(url) == before
     # It is no false alarm: without the preflight a later migration fails.
     migrator.mark_applied([*HISTORY, *preflights()], "the preflight is left out")

@@ -87,6 +87,9 @@ def test_missing_or_empty_folder_is_error(empty_database: str, tmp_path: Path, f
         ("START TRANSACTION;", "SELECT 1;", r"0002_x\.sql:1: START TRANSACTION"),
         ("SELECT ';';\n\nROLLBACK;", "SELECT 1;", r"0002_x\.sql:3: ROLLBACK"),
         ("COPY t (n) FROM STDIN;\n1\n\\.\n", "SELECT 1;", r"0002_x\.sql:1: COPY"),
+        ("\\restrict x7\nSELECT 1;", "SELECT 1;", r"0002_x\.sql:1: \\restrict is a command of psql"),
+        ("SELECT 1;\n\\connect other\n", "SELECT 1;", r"0002_x\.sql:2: \\connect is a command of psql"),
+        ("SELECT 1 \\gset\n;", "SELECT 1;", r"0002_x\.sql:1: \\gset is a command of psql"),
         ("COPY (SELECT 1) TO stdout;", "SELECT 1;", r"0002_x\.sql:1: COPY"),
         ("-- transactional: no\nSELECT 1;", "SELECT 1;", "should say true or false"),
         ("-- Transactional: false\nSELECT 1;", "SELECT 1;", r"0002_x\.sql:1: 'Transactional' is no directive"),
@@ -139,6 +142,11 @@ def test_other_files_in_folder_are_refused(empty_database: str, three: Path) -> 
         (three / name).unlink()
     (three / "README.md").write_text("for DBAs")
     assert len(migrator.migrate()) == 3
+
+
+def test_backslash_inside_literal_or_comment_is_accepted(empty_database: str, write: Write, folder: Path) -> None:
+    write("0001_a", "-- \\restrict x7\nCREATE TABLE a AS SELECT '\\connect' AS n, E'\\n' AS m, $$\\.$$ AS o;")
+    assert Migrator(empty_database, folder).migrate() == ["0001_a"]
 
 
 def test_file_that_is_not_utf8_is_refused_with_its_line(empty_database: str, three: Path) -> None:

@@ -131,3 +131,25 @@ async def test_async_calls_work_behind_pooler(service: Settings) -> None:
         balance = await db.balances.find_by_wallet_and_token(owner.wallet_address, SOL_MINT)
         assert balance is not None
         assert balance.balance == 1
+
+
+def test_settings_of_role_do_not_reach_answers(roled: RoledDatabase) -> None:
+    """The pooler drops start-up options, and keeps the settings that the server reports for each client."""
+    role = sql.Identifier(roled.name_of("worker"))
+    with psycopg.connect(roled.url, autocommit=True) as connection:
+        for name, value in {"DateStyle": "German", "TimeZone": "Asia/Tokyo", "IntervalStyle": "sql_standard"}.items():
+            setting = sql.SQL("ALTER ROLE {} SET {} = {}").format(role, sql.Identifier(name), sql.Literal(value))
+            connection.execute(setting)
+    try:
+        with pgbouncer([roled.url_of("worker")], server_sessions=SERVER_SESSIONS) as (url,):
+            settings = replace(Settings.from_url(url, {}), prepare_threshold=None, pool_max_size=CALLERS)
+            with Database(settings) as db, ThreadPoolExecutor(CALLERS) as threads:
+                asked = list(threads.map(lambda _: db.transactions.list_by_ids([uuid4()]), range(5 * CALLERS)))
+                assert asked == [[]] * (5 * CALLERS)
+                with db.transaction() as tx:
+                    row = tx._plain_session._connection.execute("SELECT now(), current_setting('DateStyle')").fetchone()
+                assert row is not None
+                assert (row[0].utcoffset().total_seconds(), row[1]) == (0, "ISO, MDY")
+    finally:
+        with psycopg.connect(roled.url, autocommit=True) as connection:
+            connection.execute(sql.SQL("ALTER ROLE {} RESET ALL").format(role))

@@ -159,12 +159,12 @@ def test_snapshots_without_wallet_are_reported_before_deletion(prisma: Prisma) -
     url = prisma(8)
     fill(url, 8)
     (reported,) = [row for row in report(url) if not row.refused]
-    assert (reported.table, reported.key, reported.value) == ("agent_balance_snapshots", None, "2 rows")
+    assert (reported.table, reported.key, reported.value) == ("agent_balance_snapshots", None, "3 rows")
     assert reported.rule in HISTORY
     notices = list[str]()
     with pytest.raises(MigrationError):
         Migrator(url, on_message=lambda name, text: notices.append(text)).migrate()
-    assert any("2 rows" in text and reported.what_to_do in text for text in notices)
+    assert any("3 rows" in text and reported.what_to_do in text for text in notices)
 
 
 def test_preflight_report_lists_checks_and_exits_with_1_on_violation(prisma: Prisma) -> None:
@@ -210,7 +210,7 @@ def test_long_list_is_cut_in_error_and_complete_in_report(prisma: Prisma) -> Non
     with pytest.raises(MigrationError, match=f"refuses: {len(whole)};") as caught:
         Migrator(url).migrate()
     assert len(caught.value.explanation.splitlines()) == 101
-    assert caught.value.explanation.endswith("\n…")
+    assert caught.value.explanation.endswith("\n...")
     shown = run("adopt", url, "--report")
     assert f"values that a migration would refuse: {len(whole)}" in shown.stdout
     assert shown.stdout.count("-1") >= 1100
@@ -229,8 +229,9 @@ def test_each_preflight_query_scans_its_table_once(prisma: Prisma) -> None:
     )
     execute(url, "ANALYZE")
     text = (data_dir("migrations") / f"{MIGRATION}.sql").read_text(encoding="utf-8")
-    for table in ("agent_transactions", "agent_historical_swaps", "agent_positions", "agent_balances"):
-        query = text.split(f"${table}$")[1]
+    tables = ("agent_transactions", "agent_historical_swaps", "agent_positions", "agent_balances")
+    for table, tag in ((table, table + suffix) for table in tables for suffix in ("", "_times")):
+        query = text.split(f"${tag}$")[1]
         with psycopg.connect(url, autocommit=True) as conn:
             conn.execute("SET max_parallel_workers_per_gather = 0")  # as for a cursor
             plan = "\n".join(line for (line,) in conn.execute(f"EXPLAIN {query}".encode()))

@@ -343,7 +343,7 @@ DAMAGES = {
         "CREATE TYPE mine AS ENUM ('a');\nCREATE TABLE mine_too (m mine)",
         [
             *("enum mine", "function protect_ledger()", "table signal_executions", "table mine_too"),
-            "column users.locked_until",
+            *("column users.locked_until", "constraint users.users_times_check"),
             *(f"trigger {table}.{table}_append_only" for table in ("agent_transactions", "agent_historical_swaps")),
         ],
     ),

@@ -19,6 +19,7 @@ LIBRARY = {
     *BASE,
     "_concurrency",
     "project",
+    "sessions",
     "settings",
     "models",
     "queries",
@@ -38,14 +39,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "keyring": BASE,
     "_foreign_dsn": BASE,
     "settings": {*BASE, "_foreign_dsn"},
+    "sessions": BASE,
     "observe": BASE,
     "embedded": BASE,
     "models": BASE,
     "queries": {*BASE, "resources", "models", "queries.lexer"},
     "queries.lexer": set(),  # splits any SQL, that of migrations too: schema and migrations have it without models
     "contract": {*BASE, "resources", "project", "models", "queries", "queries.lexer"},
-    "schema": {*BASE, "resources", "models", "queries.lexer"},
-    "migrations": {*BASE, "resources", "project", "settings", "schema", "queries.lexer"},
+    "schema": {*BASE, "resources", "sessions", "models", "queries.lexer"},
+    "migrations": {*BASE, "resources", "project", "sessions", "settings", "schema", "queries.lexer"},
     "cache": {*BASE, "_concurrency", "models", "queries"},
     "aio": LIBRARY,
     "sync": LIBRARY,
@@ -70,6 +72,7 @@ IO_LIBRARIES = {"psycopg", "psycopg_pool", "redis", "yoyo", "typer", "rich", "as
 MAY_DO: dict[str, set[str]] = {
     "errors.translation": {"psycopg"},  # its errors become ours
     "_foreign_dsn": {"psycopg"},  # the options that libpq knows
+    "sessions": {"psycopg"},  # what it asks of a connection
     "settings": {"psycopg"},  # libpq parses connection strings
     "queries.adhoc": {"psycopg"},  # dict_row, Jsonb
     "queries.binding": {"psycopg"},  # Jsonb

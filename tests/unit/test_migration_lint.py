@@ -112,6 +112,51 @@ def test_index_without_name_is_found(tmp_path: Path, sql: str) -> None:
         assert found(tmp_path, sql.replace("ON", named)) == []
 
 
+# --- Locks --------------------------------------------------------------------------------------
+
+LOOKS = "DO $$ BEGIN IF EXISTS (SELECT FROM t) THEN\n    RAISE EXCEPTION 'rows'; END IF; END $$;\n"
+
+
+def test_look_before_unlocked_alteration_is_found(tmp_path: Path) -> None:
+    for alters in ("ALTER TABLE t DROP COLUMN n;", "DROP TABLE t;"):
+        assert found(tmp_path, f"SELECT 1;\n{LOOKS}{alters}") == [("unlocked-look", 2, "0001_x.sql")]
+        assert found(tmp_path, "SELECT 1;", f"{LOOKS}{alters}") == [("unlocked-look", 1, "0001_x.rollback.sql")]
+        assert found(tmp_path, f"LOCK TABLE t IN ACCESS EXCLUSIVE MODE;\n{LOOKS}{alters}") == []
+        assert found(tmp_path, f"{alters}\n{LOOKS}") == []
+
+
+# --- Collation ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE UNIQUE INDEX i ON t (\n    lower(a));",
+        "CREATE INDEX i ON t (a)\n    WHERE upper(b || 'x') = 'X';",
+        "ALTER TABLE t ADD CONSTRAINT t_a_check\n    CHECK (a ILIKE 'x%');",
+        "ALTER TABLE t ADD CONSTRAINT t_a_check\n    CHECK (a COLLATE \"C\" = 'x' AND a ~* 'x');",
+        'SELECT a COLLATE "C", a\n    !~~* \'x\', b COLLATE "C" FROM t;',
+        "CREATE VIEW v AS SELECT\n    initcap(a) AS a FROM t;",
+        "CREATE TABLE t (a text,\n    b text GENERATED ALWAYS AS (casefold(a)) STORED);",
+        "CREATE FUNCTION f() RETURNS text LANGUAGE plpgsql AS $$ BEGIN\n    RETURN lower('I'); END $$;",
+        "DO $a$ BEGIN EXECUTE $b$ SELECT\n    lower(a) FROM t $b$; END $a$;",
+        "CREATE POLICY p ON t USING (\n    lower(a) = lower(current_setting('x') COLLATE \"C\"));",
+    ],
+)
+def test_folding_by_locale_is_found(tmp_path: Path, sql: str) -> None:
+    assert found(tmp_path, sql) == [("database-collation", 2, "0001_x.sql")]
+
+
+def test_folding_by_letters_of_ascii_is_accepted(tmp_path: Path) -> None:
+    sql = """\
+CREATE INDEX i ON t (lower(a COLLATE "C"), lower((a || b) COLLATE "C"));
+SELECT a COLLATE "C" ILIKE 'x', a ILIKE 'x' COLLATE "C", a ~* ('x' COLLATE "C") FROM t;
+SELECT lower(period_range), upper(tstzrange(a, b)), a AS lower, 'lower(a)', "upper"(a COLLATE "C") FROM t; -- lower(a)
+CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$ SELECT upper('i' COLLATE "C"), a ~ 'x', a ~~ 'x' FROM t $$;
+"""
+    assert found(tmp_path, sql) == []
+
+
 # --- Files that the migrator refuses ------------------------------------------------------------
 
 

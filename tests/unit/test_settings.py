@@ -350,6 +350,14 @@ def test_sentinel_url_has_sentinels_master_and_credentials() -> None:
     assert sentinel_place("redis://h") is None
 
 
+@pytest.mark.parametrize("option", ["decode_responses", "protocol", "encoding", "encoding_errors", "legacy_responses"])
+@pytest.mark.parametrize("url", [f"redis://u:{SECRET}@h/0?db=1&", "unix:///tmp/x.sock?", f"rediss://u:{SECRET}@h?"])
+def test_redis_option_that_changes_answers_is_refused(url: str, option: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^REDIS_URL has the option {option}: leave it out") as refused:
+        check_redis_url(f"{url}{option}=3")
+    assert SECRET not in str(refused.value)
+
+
 def test_redis_may_be_absent() -> None:
     for environ in ({}, {"REDIS_URL": " "}):
         assert Settings.from_env({"DATABASE_URL": URL, **environ}).redis_url is None

@@ -23,7 +23,7 @@ from redis.retry import Retry
 from nexgent_db._concurrency import deadline, socket_timeout_s
 from nexgent_db.cache.sockets import connection_class, disown
 from nexgent_db.errors import ConfigurationError
-from nexgent_db.settings import SentinelPlace, sentinel_place
+from nexgent_db.settings import SentinelPlace, check_redis_url, sentinel_place
 
 TIMEOUT_S: Final = 0.25
 FAILURES: Final = (RedisError, OSError, TimeoutError, ValueError, TypeError, IndexError, KeyError, UnicodeError)
@@ -35,10 +35,12 @@ MAX_IDLE: Final = 32
 class RedisServers:
     """Opens connections to the current server, and calls ``handshake`` with each before its use.
 
-    Raises ConfigurationError for a URL whose options are wrong.
+    Options of the URL never replace the cache's own, such as its timeouts. Raises ConfigurationError for a URL whose
+    options are wrong.
     """
 
     def __init__(self, url: str, handshake: Any) -> None:
+        check_redis_url(url)
         self._sentinel = sentinel_place(url)
         self._address: dict[str, Any] = {}
         self._made: WeakSet[Any] = WeakSet()
@@ -52,6 +54,7 @@ class RedisServers:
         try:
             if place is None:
                 self._client: Any = Redis.from_url(url, **options)
+                self._client.connection_pool.connection_kwargs.update(options)  # the URL's would win
             else:
                 login: dict[str, Any] = {"username": place.username, "password": place.password}
                 self._client = Redis(db=place.database, ssl=place.tls, **login, **options)

@@ -25,7 +25,7 @@ class UserRepository(Repository, sql="users"):
 
     @query
     def find_by_email(self, email: ShortText) -> User | None:
-        """The user of this e-mail address; upper and lower case are the same."""
+        """The user of this e-mail address; upper and lower case of A to Z are the same."""
         ...
 
     @query

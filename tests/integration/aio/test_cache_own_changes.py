@@ -18,6 +18,7 @@ from nexgent_db.errors import DatabaseError
 from nexgent_db.models import SOL_MINT
 from nexgent_db.settings import Settings
 from tests.integration.aio.factories import Owner, funded_owner
+from tests.support.faults.unreadable import times_unchecked
 from tests.support.servers.valkey_server import ValkeyServer
 
 LOCK_TIMEOUT_S: Final = 20.0
@@ -176,7 +177,10 @@ async def test_aborted_transaction_is_not_taken_for_committed(
 
 
 async def test_unreadable_row_does_not_block_other_rows(db: AsyncDatabase, owner: Owner) -> None:
-    with psycopg.connect(db.settings.conninfo, autocommit=True) as psql:
+    with (
+        psycopg.connect(db.settings.conninfo, autocommit=True) as psql,
+        times_unchecked(psql, "agent_positions"),
+    ):
         psql.execute("UPDATE agent_positions SET last_dca_time = 'infinity'")
         await db.trades.deposit(owner.deposit("5"))
         while await db.cache.maintenance.run_once():

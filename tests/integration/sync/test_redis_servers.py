@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from nexgent_db.errors import ConfigurationError
 from nexgent_db.sync.cache import servers as servers_module
-from nexgent_db.sync.cache.servers import RedisServers
+from nexgent_db.sync.cache.servers import TIMEOUT_S, RedisServers
 from tests.support.servers.tls_proxy import tls_proxy
 from tests.support.servers.valkey_server import valkey_server
 
@@ -34,3 +35,19 @@ def test_system_certificates_are_read_once(tmp_path: Path, monkeypatch: pytest.M
         for connection in connections:
             connection.disconnect()
     assert (len(connections), len(made)) == (3, 1)
+
+
+def test_options_of_url_do_not_replace_own(tmp_path: Path) -> None:
+    """A server that hangs would hold each call for a minute."""
+
+    def greet(connection: Any) -> None:
+        connection.on_connect()
+
+    with valkey_server() as server:
+        servers = RedisServers(f"unix://{server.socket}?socket_timeout=60&retry_on_timeout=yes&db=3", greet)
+        connection = servers.connect()
+        assert connection.socket_timeout in (None, TIMEOUT_S)  # synchronous calls have a deadline of their own
+        assert (connection.retry.get_retries(), connection.db) == (0, 3)
+        connection.disconnect()
+    with pytest.raises(ConfigurationError, match="REDIS_URL has the option decode_responses"):
+        RedisServers(f"unix://{tmp_path}/x.sock?decode_responses=yes", greet)

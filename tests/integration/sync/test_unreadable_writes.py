@@ -123,7 +123,7 @@ def test_unreadable_committed_write_raises(db: Database, fresh_database_url: str
     assert (caught.value.query, caught.value.request_id) == (write.name, None)
     assert str(caught.value) == (
         f"{write.name} was committed, but its result could not be read:"
-        f" column {write.column} holds a value that Python has no form for"
+        f" column {write.column} of table {write.table} holds a value that Python has no form for"
     )
     cause = caught.value.__cause__
     assert isinstance(cause, UnreadableValue)

@@ -21,6 +21,8 @@ from tests.support.servers.prisma import Rows, columns
 Values = dict[str, str | None]
 
 _TIME: Final = "2025-12-01 00:00:00+00"
+_FIRST: Final = "0001-01-02 00:00:00+00"
+_LAST: Final = "9998-12-31 23:59:59.999999+00"
 
 
 def id_of(number: int) -> str:
@@ -184,7 +186,7 @@ _HASHES: Final = [
 _WIDE: Final = "999999999999.999999999999999999"
 
 FIT: Final = [
-    user(1, "Ada@Example.org", password_hash="x" * 60, locked_until="infinity"),
+    user(1, "Ada@Example.org", password_hash="x" * 60, locked_until=_LAST),
     user(2, "bob@example.org", failed_login_attempts="-1"),
     user(3, ""),
     agent(11, trading_config=None, automated_trading="false"),
@@ -223,7 +225,7 @@ FIT: Final = [
         protocol_fee_sol="0.00000001",
     ),
     transaction(231, since=6, input_amount=_WIDE, output_price="0.000000000000000001", wallet_address=None),
-    *(transaction(number + 1000) for number in range(301, 350)),
+    *(transaction(number + 1000) for number in [*range(301, 350), 391, 392, 393]),
     position(301, peak_price="NaN", current_stop_loss_percentage="-999.99", dca_transaction_ids=None),
     position(302, purchase_price="0.00000005", purchase_amount="0.1", dca_transaction_ids=f"{{NULL,{id_of(205)}}}"),
     position(303, purchase_price="0", dca_transaction_ids="{}", take_profit_transaction_ids="{NULL}"),
@@ -235,7 +237,13 @@ FIT: Final = [
     position(306, since=14, remaining_amount="0", total_invested_sol="0.3", realized_profit_sol="-0.1"),
     position(307, since=14, remaining_amount=None, realized_profit_sol="NaN", moon_bag_amount="1000.5"),
     swap(401, close_reason=None),
-    swap(402, purchase_time="-infinity", sale_time="infinity", wallet_address=None, close_reason="stale_trade"),
+    swap(
+        402,
+        purchase_time="0001-01-02 00:00:00+00",
+        sale_time="9998-12-31 23:59:59.999999+00",
+        wallet_address=None,
+        close_reason="stale_trade",
+    ),
     execution(501, "1", "PENDING"),
     snapshot(601, AGENTS[0], "w1", "2025-12-01 00:00:00+00"),
     snapshot(602, AGENTS[0], "w2", "2025-12-01 01:00:00+00"),
@@ -266,6 +274,38 @@ def _balances() -> Iterator[Violation]:
     yield Violation(balance(170, "-1e-18"), "balance", "agent_balances_balance_check", "0")
 
 
+_BEYOND: Final = [
+    "infinity",
+    "-infinity",
+    "0044-03-15 00:00:00+00 BC",
+    "0001-01-01 23:59:59+00",
+    "9999-01-01 00:00:00+00",
+]
+
+
+def _times() -> Iterator[Violation]:
+    """Times that Python's calendar does not have, in each table."""
+    for n, time in enumerate(_BEYOND):
+        yield Violation(
+            user(21 + n, f"{n}@beyond.example", locked_until=time), "locked_until", "users_times_check", None
+        )
+    rows = [
+        (agent(31, updated_at=_BEYOND[1]), "updated_at"),
+        (balance(791, "1", last_updated=_BEYOND[0]), "last_updated"),
+        (signal(91, created_at=_BEYOND[2]), "created_at"),
+        (transaction(391, transaction_time=_BEYOND[0]), "transaction_time"),
+        (swap(491, purchase_time=_BEYOND[1]), "purchase_time"),
+        (snapshot(691, AGENTS[0], "w1", _BEYOND[0]), "snapshot_timestamp"),
+        (position(391, last_stop_loss_update=_BEYOND[0]), "last_stop_loss_update"),
+        (position(392, since=7, last_dca_time=_BEYOND[1]), "last_dca_time"),
+        (position(393, since=13, last_take_profit_time=_BEYOND[2]), "last_take_profit_time"),
+    ]
+    for row, column in rows:
+        key = f"id = {row.values['id']}" if row.table == "trading_signals" else ""
+        repair = "2025-12-03 00:00:00+00" if row.table == "agent_balance_snapshots" else _TIME
+        yield Violation(row, column, f"{row.table}_times_check", repair, key)
+
+
 def _columns(
     make: Any, first: int, rule: str, values: dict[str, list[str]], repair: str, **given: Any
 ) -> Iterator[Violation]:
@@ -287,6 +327,7 @@ _NO_UUIDS: Final = [
 _MORE_THAN_REMAINS: Final = {"moon_bag_amount": ["-0.1", "8", "NaN"]}
 
 VIOLATIONS: Final = [
+    *_times(),
     Violation(user(1, "Ada@Example.org"), "email", "users_lower_email_key", "ADA@example.com"),
     Violation(user(4, "ADA@EXAMPLE.ORG"), "email", "users_lower_email_key", None),
     Violation(user(5, "ada@example.org"), "email", "users_lower_email_key", "ada@example.org"),
@@ -382,7 +423,7 @@ VIOLATIONS: Final = [
         swap(405, sale_time="2025-11-30 00:00:00+00"),
         "sale_time",
         "agent_historical_swaps_sale_time_check",
-        "infinity",
+        _TIME,
     ),
     Violation(
         Row("agent_historical_swaps", swap(406, close_reason="").values, since=8),

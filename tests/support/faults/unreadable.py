@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 
@@ -21,10 +21,27 @@ _FUNCTION: Final = """
 
 
 @contextmanager
+def times_unchecked(connection: psycopg.Connection[Any], *tables: str) -> Iterator[None]:
+    """While it is open, these tables accept such times, as a table without their check would."""
+    found = {}
+    for table in tables:
+        query = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = %s"
+        found[table] = connection.execute(query, [f"{table}_times_check"]).fetchone()
+        connection.execute(f"ALTER TABLE {table} DROP CONSTRAINT {table}_times_check")
+    try:
+        yield
+    finally:
+        for table, definition in found.items():
+            assert definition is not None
+            check = definition[0].removesuffix(" NOT VALID")
+            connection.execute(f"ALTER TABLE {table} ADD CONSTRAINT {table}_times_check {check} NOT VALID")
+
+
+@contextmanager
 def unreadable(database_url: str, table: str, column: str, value: str = "infinity") -> Iterator[None]:
     """While it is open, every row written to the table gets the time ``value`` in the column. On exit these rows, and
     the results that trades have stored meanwhile, get a readable time of the year 2999 instead."""
-    with psycopg.connect(database_url, autocommit=True) as connection:
+    with psycopg.connect(database_url, autocommit=True) as connection, times_unchecked(connection, table):
         connection.execute(_FUNCTION.format(table=table))
         connection.execute(
             f"CREATE TRIGGER zz_beyond BEFORE INSERT OR UPDATE ON {table}"
