@@ -35,9 +35,10 @@ LEDGER_TABLES: Final = frozenset(
         "agent_historical_swaps",
         "trade_requests",
         "ledger_purges",
+        "adopted_deviations",
     }
 )
-"""The tables that only trades write: the roles of services have no right to."""
+"""The tables that only trades and this package's migrations write: the roles of services have no right to."""
 
 _SECTION: Final = "[tool.nexgent-db]"
 _KEYS: Final = ("modules", "sql", "contract", "migrations", "ignore-drift")
