@@ -283,7 +283,7 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
 
     def _run_outside_transaction(self, script: MigrationScript) -> None:
         """Sends the one statement outside of any transaction."""
-        self._ensure_no_invalid_indexes(f"{script.path}: not run")
+        _ensure_no_invalid_indexes(self.connection, f"{script.path}: not run")
         self._send(script)
 
     def _mark_outside_transaction(self, migration: Migration, script: MigrationScript, operation: _Operation) -> None:
@@ -292,7 +292,7 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
         On this runner's own session, not on the statement's: that may have another search path or role by now.
         """
         try:
-            self._ensure_no_invalid_indexes(f"{script.path}: run")
+            _ensure_no_invalid_indexes(self.connection, f"{script.path}: run")
             with self.one_transaction():
                 self._record(migration, operation)
         except (MigrationError, ConnectionLost) as e:
@@ -330,12 +330,13 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
             error = pg.error_from_result(last)
             raise StatementFailed(error, _line_of(error, script, len(done))) from error
 
-    def _ensure_no_invalid_indexes(self, what: str) -> None:
-        if names := invalid_indexes(self.connection):
-            raise MigrationError(
-                f"{what}: INVALID index {', '.join(names)}, left by an interrupted or failed CREATE INDEX CONCURRENTLY."
-                " Repair the cause, then run nexgent-db migrate --drop-invalid"
-            )
+
+def _ensure_no_invalid_indexes(conn: psycopg.Connection[Any], what: str) -> None:
+    if names := invalid_indexes(conn):
+        raise MigrationError(
+            f"{what}: INVALID index {', '.join(names)}, left by an interrupted or failed CREATE INDEX CONCURRENTLY."
+            " Repair the cause, then run nexgent-db migrate --drop-invalid"
+        )
 
 
 def _lift_transaction_timeout(conn: psycopg.Connection[Any]) -> None:
