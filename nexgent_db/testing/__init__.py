@@ -32,7 +32,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from nexgent_db import Database, Settings, Transaction
+    from nexgent_db.settings import Settings
+    from nexgent_db.sync.database import Database, Transaction
     from nexgent_db.testing.databases import Databases
 
 
@@ -137,7 +138,7 @@ def nexgent_cached_settings(nexgent_settings: Settings, nexgent_redis_url: str) 
 @pytest.fixture
 def nexgent_database(nexgent_settings: Settings) -> Iterator[Database]:
     """An open database of the test's own, without a cache."""
-    from nexgent_db import Database
+    from nexgent_db.sync.database import Database
 
     with Database(nexgent_settings) as database:
         yield database
@@ -146,7 +147,7 @@ def nexgent_database(nexgent_settings: Settings) -> Iterator[Database]:
 @pytest.fixture
 def nexgent_cached_database(nexgent_cached_settings: Settings) -> Iterator[Database]:
     """An open database of the test's own, with a cache."""
-    from nexgent_db import Database
+    from nexgent_db.sync.database import Database
 
     with Database(nexgent_cached_settings) as database:
         yield database
@@ -155,7 +156,8 @@ def nexgent_cached_database(nexgent_cached_settings: Settings) -> Iterator[Datab
 @pytest.fixture
 def nexgent_transaction(nexgent_shared_database_url: str) -> Iterator[Transaction]:
     """A transaction on the shared database, rolled back after the test. The fastest: nothing is copied."""
-    from nexgent_db import Database, Settings
+    from nexgent_db.settings import Settings
+    from nexgent_db.sync.database import Database
 
     settings = Settings.from_url(nexgent_shared_database_url, {})
     with Database(settings) as database, suppress(RolledBack), database.transaction() as transaction:

@@ -17,13 +17,14 @@ else:
     fixture = pytest.fixture
 
 if TYPE_CHECKING:
-    from nexgent_db import AsyncDatabase, AsyncTransaction, Settings
+    from nexgent_db.aio.database import AsyncDatabase, AsyncTransaction
+    from nexgent_db.settings import Settings
 
 
 @fixture
 async def nexgent_async_database(nexgent_settings: Settings) -> AsyncIterator[AsyncDatabase]:
     """An open database of the test's own, without a cache."""
-    from nexgent_db import AsyncDatabase
+    from nexgent_db.aio.database import AsyncDatabase
 
     async with AsyncDatabase(nexgent_settings) as database:
         yield database
@@ -32,7 +33,7 @@ async def nexgent_async_database(nexgent_settings: Settings) -> AsyncIterator[As
 @fixture
 async def nexgent_cached_async_database(nexgent_cached_settings: Settings) -> AsyncIterator[AsyncDatabase]:
     """An open database of the test's own, with a cache."""
-    from nexgent_db import AsyncDatabase
+    from nexgent_db.aio.database import AsyncDatabase
 
     async with AsyncDatabase(nexgent_cached_settings) as database:
         yield database
@@ -41,7 +42,8 @@ async def nexgent_cached_async_database(nexgent_cached_settings: Settings) -> As
 @fixture
 async def nexgent_async_transaction(nexgent_shared_database_url: str) -> AsyncIterator[AsyncTransaction]:
     """A transaction on the shared database, rolled back after the test. The fastest: nothing is copied."""
-    from nexgent_db import AsyncDatabase, Settings
+    from nexgent_db.aio.database import AsyncDatabase
+    from nexgent_db.settings import Settings
 
     settings = Settings.from_url(nexgent_shared_database_url, {})
     async with AsyncDatabase(settings) as database:

@@ -18,6 +18,7 @@ from redis import Redis
 
 from nexgent_db.errors import ConfigurationError, translate
 from nexgent_db.migrations import Migrator
+from nexgent_db.project import Project
 from nexgent_db.settings import Settings, check_redis_url, parse_database_url, sentinel_place
 
 __all__ = ["Databases", "cached", "migrate"]
@@ -75,8 +76,8 @@ class Databases:
 
 
 def migrate(url: str, folder: Path) -> None:
-    """Apply this package's migrations and those of the project that ``folder`` belongs to. Raises as Migrator does."""
-    Migrator(url).migrate()
+    """Apply this package's migrations and those of the project of ``folder``. Raises as Project and Migrator do."""
+    Migrator(url, migrations=Project.find(folder).migrations).migrate()
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def test_each_test_has_its_own_database(nexgent_database: Database) -> None:
     nexgent_database.users.create("same@example.org")
 
 
-def test_the_same_again(nexgent_database: Database) -> None:
+def test_same_email_again(nexgent_database: Database) -> None:
     assert nexgent_database.users.list() == []
     nexgent_database.users.create("same@example.org")
 
@@ -147,6 +147,69 @@ def test_asynchronous_fixtures_without_pytest_asyncio(project: Path) -> None:
     (project / "test_async.py").write_text(ASYNC_TESTS.format(marker="anyio"))
     (project / "conftest.py").write_text("import pytest\n\n@pytest.fixture\ndef anyio_backend(): return 'asyncio'\n")
     assert "4 passed" in run_pytest(project, "-p", "no:asyncio")
+
+
+OWN_SQL = """
+-- Things. Model: Thing.
+
+-- name: create :one
+-- Creates a thing.
+INSERT INTO things (name)
+VALUES (:name)
+RETURNING
+    name;
+"""
+
+OWN_TESTS = """
+from pathlib import Path
+
+from nexgent_db import Database
+from nexgent_db.models.base import Row
+from nexgent_db.sync import Repository, query
+
+
+class Thing(Row):
+    name: str
+
+
+class Things(Repository, sql=Path(__file__).with_name("things.sql")):
+    @query
+    def create(self, name: str) -> Thing: ...
+
+
+def test_own_migration(nexgent_database: Database) -> None:
+    assert nexgent_database.use(Things).create("a").name == "a"
+
+
+def test_own_migration_in_transaction(nexgent_transaction: Database) -> None:
+    assert nexgent_transaction.use(Things).create("a").name == "a"
+"""
+
+
+def with_own_migration(project: Path) -> None:
+    (project / "migrations").mkdir()
+    (project / "migrations" / "0001_things.sql").write_text("CREATE TABLE things (name text PRIMARY KEY);")
+    (project / "migrations" / "0001_things.rollback.sql").write_text("DROP TABLE things;")
+    (project / "pyproject.toml").write_text(f'{PYPROJECT}\n[tool.nexgent-db]\nmigrations = {{things = "migrations"}}\n')
+    (project / "things.sql").write_text(OWN_SQL)
+    (project / "test_it.py").write_text(OWN_TESTS)
+
+
+def test_template_has_the_migrations_of_the_project(project: Path) -> None:
+    with_own_migration(project)
+    assert "2 passed" in run_pytest(project)
+
+
+def test_faulty_migration_of_the_project_is_named(project: Path) -> None:
+    with_own_migration(project)
+    (project / "migrations" / "0001_things.sql").write_text("CREATE TABLE things (name text PRIMARY KEYS);")
+    assert "0001_things" in run_pytest(project, fails=True)
+
+
+def test_unknown_key_of_the_project_is_named(project: Path) -> None:
+    with_own_migration(project)
+    (project / "pyproject.toml").write_text("[tool.nexgent-db]\nmigration = 1\n")
+    assert "unknown key 'migration': did you mean 'migrations'?" in run_pytest(project, fails=True)
 
 
 def test_fixtures_can_be_overridden(project: Path) -> None:

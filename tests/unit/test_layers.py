@@ -53,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sync": LIBRARY,
     "replay": {*LIBRARY, *FLAVOURS},
     "report": {*BASE, "schema", "contract", "queries.lexer"},
-    "testing": {*LIBRARY, *FLAVOURS, "embedded", "migrations", "project", "__init__"},
+    "testing": {*LIBRARY, *FLAVOURS, "embedded", "migrations", "project"},
     "cli": {
         *LIBRARY,
         *FLAVOURS,
