@@ -33,6 +33,7 @@ for _name in ("DATABASE_URL", "REDIS_URL"):
 if "TESTS_POSTGRES_BIN" in os.environ:
     _PROGRAMS = [Path(os.environ["TESTS_POSTGRES_BIN"])]
     _binaries._postgres_candidates = lambda: iter(_PROGRAMS)
+collect_ignore = ["examples/service"]  # a project of its own: tests/integration/test_service_example.py runs its tests
 _LONGEST = (
     "test_cache_properties.py",
     "test_forks.py",
