@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from nexgent_db.embedded import _binaries
 from nexgent_db.testing.databases import Databases
@@ -71,7 +72,11 @@ def temporary_directories_in_memory(tmp_path_factory: pytest.TempPathFactory) ->
         yield
 
 
-# --- Short names of the plugin's fixtures, nexgent_db.testing --------------------------------------
+# --- The plugin's fixtures under short names, with URLs as libpq keywords, to which a test adds more ----
+
+
+def _keywords(url: str) -> str:
+    return make_conninfo("", **conninfo_to_dict(url))
 
 
 @pytest.fixture(scope="session")
@@ -83,13 +88,13 @@ def server_url(nexgent_server_url: str) -> str:
 @pytest.fixture(scope="session")
 def database_url(nexgent_shared_database_url: str) -> str:
     """A migrated database shared by the session: make your own user, agent and wallet in it."""
-    return nexgent_shared_database_url
+    return _keywords(nexgent_shared_database_url)
 
 
 @pytest.fixture
 def fresh_database_url(nexgent_database_url: str) -> str:
     """A migrated database of the test's own."""
-    return nexgent_database_url
+    return _keywords(nexgent_database_url)
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +110,7 @@ def redis_url(nexgent_redis_url: str) -> str:
 def empty_database(nexgent_databases: Databases) -> Iterator[str]:
     """A database of the test's own with nothing in it."""
     with nexgent_databases.empty() as url:
-        yield url
+        yield _keywords(url)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from typing import Final
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
 from nexgent_db.errors import ConnectionLost
 from nexgent_db.migrations import Migrator
@@ -46,10 +45,10 @@ def ours() -> list[Migration]:
 
 @pytest.fixture(scope="module")
 def filled_template(nexgent_databases: Databases) -> Iterator[str]:
-    """The name of a database after the legacy migrations, with rows in every table."""
+    """A database after the legacy migrations, with rows in every table."""
     with nexgent_databases.empty() as url:
         assert len(list(fill(url, Size(5_000, 1_000)))) == 11
-        yield str(conninfo_to_dict(url)["dbname"])
+        yield url
 
 
 @pytest.fixture
