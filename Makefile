@@ -93,6 +93,7 @@ format: $(STAMP)  ## format the code
 
 contract: $(STAMP)  ## prove every query against PostgreSQL and write sql/contract.json
 	$(BIN)/nexgent-db check --plans --write
+	$(BIN)/nexgent-db --project tests/examples/service check --plans --write
 
 schema: $(STAMP)  ## write sql/schema.sql: what all migrations make, in one file to read
 	$(BIN)/nexgent-db schema --out sql/schema.sql
