@@ -40,6 +40,8 @@ _LONGEST = (
     "test_forks.py",
     "test_concurrent_trades.py",
     "test_replay.py",
+    "test_service_example.py",
+    "test_testing_plugin.py",
     "test_chaos.py",
     "test_outages.py",
     "test_forks_multiprocessing.py",

@@ -33,6 +33,7 @@ from tests.support.servers.valkey_server import ValkeyServer
 
 SOURCE: Final = Path(__file__).resolve().parents[1] / "examples" / "service"
 WORKERS: Final = 2
+POOL: Final = 3
 CLIENTS: Final = 8
 LOAD_S: Final = 3.0
 PATIENCE_S: Final = 60.0
@@ -115,6 +116,7 @@ class Deployed:
             "DATABASE_URL": self.database.url_of("app"),
             "REDIS_URL": self.redis_url,
             "NEXGENT_DB_CACHE_PREFIX": f"{{{self.database.prefix}}}:",
+            "NEXGENT_DB_POOL_MAX_SIZE": str(POOL),
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
         }
 
@@ -182,11 +184,17 @@ def both_answer(process: subprocess.Popen[bytes], deployed: Deployed) -> bool:
             ready = client.get("/ready").status_code == 200
     except httpx.TransportError:
         return False
+    return ready and sessions_of(deployed) >= WORKERS
+
+
+def sessions_of(deployed: Deployed) -> int:
+    """The service's connections to the database."""
     with psycopg.connect(deployed.database.url) as connection:
-        sessions = connection.execute(
+        found = connection.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE usename = %s", [deployed.database.name_of("app")]
         ).fetchone()
-    return ready and sessions is not None and sessions[0] >= WORKERS
+    assert found is not None
+    return int(found[0])
 
 
 @dataclass
@@ -260,6 +268,7 @@ def test_sigterm_under_load_loses_nothing_that_was_acknowledged(deployed: Deploy
         for thread in threads:
             thread.start()
         time.sleep(LOAD_S)
+        assert WORKERS <= sessions_of(deployed) <= WORKERS * POOL
         process.terminate()
         code = process.wait(PATIENCE_S)
         over.set()
@@ -267,7 +276,6 @@ def test_sigterm_under_load_loses_nothing_that_was_acknowledged(deployed: Deploy
             thread.join(PATIENCE_S)
         assert code in (0, -signal.SIGTERM), deployed.log.read_text()
         assert psutil.wait_procs(workers, timeout=10)[1] == []
-    print([(len(each.acknowledged), len(each.unanswered)) for each in outcomes])
     for owner, outcome in zip(owners, outcomes, strict=True):
         ledger = ledger_of(url, owner.wallet.wallet_address)
         assert outcome.refused == []
