@@ -81,6 +81,7 @@ proofs: $(STAMP)  ## generated files are fresh, and every query is right
 	$(BIN)/python -m tests.codegen.error_table --check
 	$(BIN)/nexgent-db check --plans
 	$(BIN)/nexgent-db check --offline
+	$(BIN)/nexgent-db --project tests/examples/service check --offline
 	$(BIN)/nexgent-db schema --check
 
 docs: $(DOCS)  ## build the site into build/site; a warning or a broken link is an error
