@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from nexgent_db import AsyncDatabase
 from nexgent_db.errors import NexgentError
 from price_alerts import operations, routes
 
+_LOG = logging.getLogger("price_alerts")
 MIGRATIONS = {"price_alerts": Path(__file__).with_name("migrations")}
 
 
@@ -43,10 +45,9 @@ app.include_router(operations.router)
 
 @app.exception_handler(NexgentError)
 async def answer_error(request: Request, error: NexgentError) -> JSONResponse:
-    """Every error of nexgent-db has a code to branch on and a status; what is our fault shows no details."""
+    """A fault of the request is answered with its figures; a fault of ours with its code, and it goes to the log."""
     status = error.http_status
-    content: dict[str, object] = {"code": error.code}
     if status < 500:
-        content |= {"message": str(error), "details": error.details}
-    headers = {"Retry-After": "1"} if status == 503 else None
-    return JSONResponse(content, status, headers)
+        return JSONResponse(error.to_json(), status)
+    _LOG.error("%s %s: %s", request.method, request.url.path, error)
+    return JSONResponse({"code": error.code}, status, {"Retry-After": "1"} if status == 503 else None)

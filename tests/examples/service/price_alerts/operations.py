@@ -33,6 +33,8 @@ async def ready(database: ServiceDatabase, response: Response) -> dict[str, obje
         "problem": health.problem,
         "pool_size": health.pool_size,
         "requests_waiting": health.requests_waiting,
+        "outbox_lag_s": health.outbox_lag_s,
+        "warnings": health.warnings,
         "cache": database.cache.metrics().state,
     }
 

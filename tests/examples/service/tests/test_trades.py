@@ -37,7 +37,8 @@ async def test_buy_above_the_balance_is_refused_with_the_figures(client: httpx.A
     answer = await client.post("/trades/buy", json=body, headers=caller.headers)
     assert answer.status_code == 409
     assert answer.json()["code"] == "insufficient_balance"
-    assert "100" in answer.json()["message"]
+    details = answer.json()["details"]
+    assert (Decimal(details["balance"]), Decimal(details["required"])) == (Decimal(100), Decimal(101))
 
 
 async def test_ledger_is_listed_newest_first(client: httpx.AsyncClient, caller: Caller) -> None:
