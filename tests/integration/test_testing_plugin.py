@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+from redis import Redis
 
 from nexgent_db import Settings
 from nexgent_db.errors import ConfigurationError, DatabaseError, PermissionDenied
@@ -119,8 +120,8 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def run_pytest(project: Path, *arguments: str, fails: bool = False) -> str:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+def run_pytest(project: Path, *arguments: str, fails: bool = False, **environ: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | environ
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *arguments],
         cwd=project,
@@ -139,6 +140,33 @@ def test_project_of_stranger(project: Path, workers: tuple[str, ...]) -> None:
     (project / "test_sync.py").write_text(SYNC_TESTS)
     (project / "test_async.py").write_text(ASYNC_TESTS.format(marker="asyncio"))
     assert "11 passed" in run_pytest(project, *workers)
+
+
+@pytest.mark.parametrize("prefix", ["", "TESTS_"])
+def test_given_servers_are_used_and_left_as_they_were(
+    project: Path, server_url: str, redis_url: str, prefix: str
+) -> None:
+    (project / "test_it.py").write_text("""
+import os
+
+def test_it(nexgent_server_url, nexgent_redis_url, nexgent_cached_database):
+    assert nexgent_server_url == os.environ["EXPECTED_URL"]
+    assert nexgent_redis_url == os.environ["EXPECTED_REDIS_URL"]
+    nexgent_cached_database.users.create("a@example.org")
+""")
+
+    def left() -> set[str]:
+        with psycopg.connect(server_url) as connection:
+            names = {str(name) for (name,) in connection.execute("SELECT datname FROM pg_database")}
+        with Redis.from_url(redis_url) as client:
+            return names | {key.decode() for key in client.scan_iter("{nexgent_test_*")}
+
+    given = {f"{prefix}DATABASE_URL": server_url, f"{prefix}REDIS_URL": redis_url}
+    others = {"TESTS_DATABASE_URL": "", "TESTS_REDIS_URL": "", "DATABASE_URL": "none", "REDIS_URL": "none"}
+    before = left()
+    passed = run_pytest(project, **others | given, EXPECTED_URL=server_url, EXPECTED_REDIS_URL=redis_url)
+    assert "1 passed" in passed
+    assert left() == before
 
 
 def test_asynchronous_fixtures_without_pytest_asyncio(project: Path) -> None:
@@ -364,8 +392,6 @@ def test_urls_keep_every_part(conninfo: str) -> None:
 
 
 def test_cached_settings_leave_no_key(nexgent_settings: Settings, nexgent_redis_url: str) -> None:
-    from redis import Redis
-
     with Redis.from_url(nexgent_redis_url) as client:
         with plugin_databases.cached(nexgent_settings, nexgent_redis_url) as settings:
             keys = [f"{settings.cache_prefix}{number}" for number in range(3)]
