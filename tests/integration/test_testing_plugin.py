@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from importlib.metadata import requires
 from pathlib import Path
+from types import MappingProxyType
 
 import psycopg
 import pytest
@@ -20,6 +22,7 @@ from nexgent_db.errors import ConfigurationError, DatabaseError, PermissionDenie
 from nexgent_db.testing import databases as plugin_databases
 from nexgent_db.testing.databases import Databases
 
+_UNCHANGED: Mapping[str, str] = MappingProxyType({})
 PYPROJECT = """
 [tool.pytest.ini_options]
 filterwarnings = ["error"]
@@ -120,8 +123,9 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def run_pytest(project: Path, *arguments: str, fails: bool = False, **environ: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | environ
+def run_pytest(project: Path, *arguments: str, fails: bool = False, environ: Mapping[str, str] = _UNCHANGED) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment.update(environ)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *arguments],
         cwd=project,
@@ -161,11 +165,11 @@ def test_it(nexgent_server_url, nexgent_redis_url, nexgent_cached_database):
         with Redis.from_url(redis_url) as client:
             return names | {key.decode() for key in client.scan_iter("{nexgent_test_*")}
 
-    given = {f"{prefix}DATABASE_URL": server_url, f"{prefix}REDIS_URL": redis_url}
-    others = {"TESTS_DATABASE_URL": "", "TESTS_REDIS_URL": "", "DATABASE_URL": "none", "REDIS_URL": "none"}
+    environ = {"TESTS_DATABASE_URL": "", "TESTS_REDIS_URL": "", "DATABASE_URL": "none", "REDIS_URL": "none"}
+    environ |= {f"{prefix}DATABASE_URL": server_url, f"{prefix}REDIS_URL": redis_url}
+    environ |= {"EXPECTED_URL": server_url, "EXPECTED_REDIS_URL": redis_url}
     before = left()
-    passed = run_pytest(project, **others | given, EXPECTED_URL=server_url, EXPECTED_REDIS_URL=redis_url)
-    assert "1 passed" in passed
+    assert "1 passed" in run_pytest(project, environ=environ)
     assert left() == before
 
 
