@@ -81,6 +81,7 @@ proofs: $(STAMP)  ## generated files are fresh, and every query is right
 	$(BIN)/python -m tests.codegen.error_table --check
 	$(BIN)/nexgent-db check --plans
 	$(BIN)/nexgent-db check --offline
+	$(BIN)/nexgent-db --project tests/examples/service check --offline
 	$(BIN)/nexgent-db schema --check
 
 docs: $(DOCS)  ## build the site into build/site; a warning or a broken link is an error
@@ -93,6 +94,7 @@ format: $(STAMP)  ## format the code
 
 contract: $(STAMP)  ## prove every query against PostgreSQL and write sql/contract.json
 	$(BIN)/nexgent-db check --plans --write
+	$(BIN)/nexgent-db --project tests/examples/service check --plans --write
 
 schema: $(STAMP)  ## write sql/schema.sql: what all migrations make, in one file to read
 	$(BIN)/nexgent-db schema --out sql/schema.sql

@@ -5,45 +5,43 @@ TESTS_POSTGRES_BIN names a directory of PostgreSQL programs that the embedded se
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from pytest_postgresql import factories
-from pytest_postgresql.executors import NoopExecutor
-from pytest_postgresql.janitor import DatabaseJanitor
 
-from nexgent_db.embedded import _binaries, postgres, valkey
-from nexgent_db.migrations import Migrator
-from tests.support.servers.in_memory import in_memory
+from nexgent_db.embedded import _binaries
+from nexgent_db.testing.databases import Databases
+from nexgent_db.testing.in_memory import in_memory
 from tests.support.servers.roles import RoledDatabase, new_prefix, roles_dropped
 
 
-def _set_aside(name: str) -> str | None:
-    """Move a server's URL to a variable that no test reads and that xdist's workers inherit, since they start later."""
+def _set_aside(name: str) -> None:
+    """Move a server's URL to the variable that the plugin reads first and the code under test does not read.
+
+    xdist's workers inherit it, since they start later.
+    """
     url = os.environ.pop(name, None)
     if url is not None:
         os.environ[f"TESTS_{name}"] = url
-    return os.environ.get(f"TESTS_{name}")
 
 
 os.environ.pop("CI", None)  # where it is set, commands that write refuse embedded servers
-_SERVERS = {name: _set_aside(name) for name in ("DATABASE_URL", "REDIS_URL")}
+for _name in ("DATABASE_URL", "REDIS_URL"):
+    _set_aside(_name)
 if "TESTS_POSTGRES_BIN" in os.environ:
     _PROGRAMS = [Path(os.environ["TESTS_POSTGRES_BIN"])]
     _binaries._postgres_candidates = lambda: iter(_PROGRAMS)
-_NUMBERS = itertools.count(1)
+collect_ignore = ["examples/service"]  # a project of its own: tests/integration/test_service_example.py runs its tests
 _LONGEST = (
     "test_cache_properties.py",
     "test_forks.py",
     "test_concurrent_trades.py",
     "test_replay.py",
+    "test_service_example.py",
+    "test_testing_plugin.py",
     "test_chaos.py",
     "test_outages.py",
     "test_forks_multiprocessing.py",
@@ -76,97 +74,55 @@ def temporary_directories_in_memory(tmp_path_factory: pytest.TempPathFactory) ->
         yield
 
 
+# --- The plugin's fixtures under short names, with URLs as libpq keywords, to which a test adds more ----
+
+
+def _keywords(url: str) -> str:
+    return make_conninfo("", **conninfo_to_dict(url))
+
+
 @pytest.fixture(scope="session")
-def server_url() -> Iterator[str]:
+def server_url(nexgent_server_url: str) -> str:
     """A PostgreSQL server on which databases can be made."""
-    if url := _SERVERS["DATABASE_URL"]:
-        yield url
-    else:
-        with postgres() as url:
-            yield url
+    return nexgent_server_url
 
 
 @pytest.fixture(scope="session")
-def pg_server(server_url: str) -> SimpleNamespace:
-    """The same server in the form that pytest-postgresql expects."""
-    parts = conninfo_to_dict(server_url)
-    return SimpleNamespace(
-        host=parts.get("host", "127.0.0.1"),
-        port=int(parts.get("port") or 5432),
-        user=parts.get("user", "postgres"),
-        password=parts.get("password"),
-        options="",
-        maintenance_dbname=parts.get("dbname", "postgres"),
-        template_dbname=None,
-    )
-
-
-def _migrate(**connection: Any) -> None:
-    connection.pop("autocommit", None)
-    Migrator(make_conninfo("", **connection)).migrate()
-
-
-migrated_template = factories.postgresql_noproc(depends_on="pg_server", load=[_migrate])
-
-
-@contextmanager
-def new_database(server: SimpleNamespace | NoopExecutor, template: str | None) -> Iterator[str]:
-    """The URL of a database that exists until the ``with`` ends, created from ``template`` when it is given."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    name = f"nexgent_test_{worker}_{os.getpid()}_{next(_NUMBERS)}"
-    with DatabaseJanitor(
-        user=server.user,
-        host=server.host,
-        port=server.port,
-        password=server.password,
-        maintenance_dbname=server.maintenance_dbname,
-        dbname=name,
-        template_dbname=template,
-    ):
-        yield make_conninfo(
-            "", host=server.host, port=server.port, user=server.user, password=server.password, dbname=name
-        )
-
-
-@pytest.fixture(scope="session")
-def database_url(migrated_template: NoopExecutor) -> Iterator[str]:
+def database_url(nexgent_shared_database_url: str) -> str:
     """A migrated database shared by the session: make your own user, agent and wallet in it."""
-    with new_database(migrated_template, migrated_template.template_dbname) as url:
-        yield url
+    return _keywords(nexgent_shared_database_url)
 
 
 @pytest.fixture
-def fresh_database_url(migrated_template: NoopExecutor) -> Iterator[str]:
+def fresh_database_url(nexgent_database_url: str) -> str:
     """A migrated database of the test's own."""
-    with new_database(migrated_template, migrated_template.template_dbname) as url:
-        yield url
-
-
-@pytest.fixture
-def empty_database(pg_server: SimpleNamespace) -> Iterator[str]:
-    """A database of the test's own with nothing in it."""
-    with new_database(pg_server, None) as url:
-        yield url
+    return _keywords(nexgent_database_url)
 
 
 @pytest.fixture(scope="session")
-def roled(server_url: str, migrated_template: NoopExecutor) -> Iterator[RoledDatabase]:
+def redis_url(nexgent_redis_url: str) -> str:
+    """A Valkey or Redis server."""
+    return nexgent_redis_url
+
+
+# --- What the plugin does not offer ------------------------------------------------------------------
+
+
+@pytest.fixture
+def empty_database(nexgent_databases: Databases) -> Iterator[str]:
+    """A database of the test's own with nothing in it."""
+    with nexgent_databases.empty() as url:
+        yield _keywords(url)
+
+
+@pytest.fixture(scope="session")
+def roled(server_url: str, nexgent_databases: Databases, nexgent_template_url: str) -> Iterator[RoledDatabase]:
     """A migrated database with the roles of sql/roles.sql, shared by the session: make your own users in it."""
     prefix = new_prefix()
     with (
         roles_dropped(server_url, prefix),
-        new_database(migrated_template, migrated_template.template_dbname) as url,
+        nexgent_databases.copy(nexgent_template_url) as url,
     ):
         database = RoledDatabase(url, prefix)
         database.apply()
         yield database
-
-
-@pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
-    """A Valkey or Redis server."""
-    if url := _SERVERS["REDIS_URL"]:
-        yield url
-    else:
-        with valkey() as url:
-            yield url

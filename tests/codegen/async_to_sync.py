@@ -29,7 +29,11 @@ from ruff import find_ruff_bin  # type: ignore[import-untyped]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 COMMAND: Final = "python -m tests.codegen.async_to_sync"
-TREES: Final = {"nexgent_db/aio": "nexgent_db/sync", "tests/integration/aio": "tests/integration/sync"}
+TREES: Final = {
+    "nexgent_db/aio": "nexgent_db/sync",
+    "nexgent_db/testing/aio": "nexgent_db/testing/sync",
+    "tests/integration/aio": "tests/integration/sync",
+}
 FIXES: Final = "I001,F401,RUF100,SIM117"  # sorted imports; none unused; no idle noqa; one with for two
 FIRST_PARTY: Final = "lint.isort.known-first-party = ['nexgent_db', 'tests']"  # though not written yet
 DIFF_LINES: Final = 60
@@ -93,6 +97,7 @@ DOTTED: Final = {
     "asyncio.current_task": "threading.get_ident",
     "asyncio.sleep": "time.sleep",
     "nexgent_db.aio": "nexgent_db.sync",
+    "nexgent_db.testing.aio": "nexgent_db.testing.sync",
     "pytest_asyncio.fixture": "pytest.fixture",
     "redis.asyncio": "redis",
     "tests.integration.aio": "tests.integration.sync",

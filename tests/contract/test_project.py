@@ -9,7 +9,6 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from pytest_postgresql.executors import NoopExecutor
 from typer.testing import CliRunner
 
 from nexgent_db.aio.repositories.base import Repository
@@ -29,7 +28,7 @@ from nexgent_db.contract import (
     seed,
 )
 from nexgent_db.schema.roles import apply_roles
-from tests.conftest import new_database
+from nexgent_db.testing.databases import Databases
 from tests.contract.support import made_up
 from tests.support.servers.roles import NOT_THE_TENANTS, new_prefix
 
@@ -44,9 +43,9 @@ def test_every_query_matches_its_method_and_schema(database_url: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def seeded(migrated_template: NoopExecutor) -> Iterator[psycopg.Connection[Any]]:
+def seeded(nexgent_databases: Databases, nexgent_template_url: str) -> Iterator[psycopg.Connection[Any]]:
     """Tables large enough that their indexes matter."""
-    with new_database(migrated_template, migrated_template.template_dbname) as url, psycopg.connect(url) as connection:
+    with nexgent_databases.copy(nexgent_template_url) as url, psycopg.connect(url) as connection:
         connection.autocommit = True
         seed(connection)
         yield connection

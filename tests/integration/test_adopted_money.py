@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from types import SimpleNamespace
 from typing import Any, Final
 
 import psycopg
@@ -20,7 +19,7 @@ from nexgent_db import Database
 from nexgent_db.cli.app import app
 from nexgent_db.migrations import Migrator
 from nexgent_db.models import SOL_MINT, SellOrder
-from tests.conftest import new_database
+from nexgent_db.testing.databases import Databases
 from tests.support.builders.public_system import fill_as_public_system
 from tests.support.oracles.state import broken_rules
 from tests.support.servers.prisma import Rows, content, make_as_prisma_does
@@ -40,8 +39,8 @@ class Adopted:
 
 
 @pytest.fixture(scope="module")
-def adopted(pg_server: SimpleNamespace, server_url: str) -> Iterator[Adopted]:
-    with new_database(pg_server, None) as url:
+def adopted(nexgent_databases: Databases, server_url: str) -> Iterator[Adopted]:
+    with nexgent_databases.empty() as url:
         make_as_prisma_does(url, 18)
         fill_as_public_system(url, agents=AGENTS, positions_of_each=POSITIONS)
         before = content(url)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from pytest_postgresql.executors import NoopExecutor
 
+from nexgent_db.testing.databases import Databases
 from tests.chaos.accounting import Place
 from tests.chaos.commandline import interrupt
 from tests.chaos.processes import Chaos
 from tests.chaos.threads import Threads
-from tests.conftest import new_database
 from tests.support.servers.postgres_server import postgres_server
 from tests.support.servers.roles import RoledDatabase, new_prefix, roles_dropped
 from tests.support.servers.valkey_server import valkey_server
@@ -33,12 +32,14 @@ INTERRUPTIONS = 25
 
 
 @pytest.fixture
-def database_with_roles(server_url: str, migrated_template: NoopExecutor) -> Iterator[RoledDatabase]:
+def database_with_roles(
+    server_url: str, nexgent_databases: Databases, nexgent_template_url: str
+) -> Iterator[RoledDatabase]:
     """A migrated database of the test's own, with roles."""
     prefix = new_prefix()
     with (
         roles_dropped(server_url, prefix),
-        new_database(migrated_template, migrated_template.template_dbname) as url,
+        nexgent_databases.copy(nexgent_template_url) as url,
     ):
         database = RoledDatabase(url, prefix)
         database.apply()

@@ -53,9 +53,10 @@ class Page:
                 done = in_own_process("--project", self._folder, *arguments, **self._environ, COLUMNS="100")
             case ("nexgent-db", *arguments):
                 done = nexgent_db(*arguments, **self._environ, COLUMNS="100")
-            case ("python", name):
+            case ("python", *arguments):
+                strict = [] if arguments[0] == "-m" else ["-W", "error"]  # programs of others warn
                 done = subprocess.run(
-                    [sys.executable, "-W", "error", name],
+                    [sys.executable, *strict, *arguments],
                     cwd=self._folder,
                     env=os.environ | self._environ | {"PYTHONPATH": str(ROOT)},
                     capture_output=True,

@@ -12,13 +12,12 @@ from uuid import UUID
 import psycopg
 import pytest
 from psycopg import RawCursor
-from pytest_postgresql.executors import NoopExecutor
 
 from nexgent_db import Database
 from nexgent_db.models import PositionFilter, SignalFilter, SwapFilter, TransactionFilter
 from nexgent_db.models.pages import AfterToken, AfterUuid, BeforeNumber, BeforeUuid
 from nexgent_db.sync.session import FETCH_BATCH_SIZE
-from tests.conftest import new_database
+from nexgent_db.testing.databases import Databases
 from tests.integration.sync.factories import Owner, new_owner
 from tests.support.oracles.round_trips import pooled_connection
 
@@ -55,9 +54,9 @@ ANALYZE agent_transactions, agent_historical_swaps, trading_signals, agent_posit
 
 
 @pytest.fixture(scope="module")
-def filled(migrated_template: NoopExecutor) -> Iterator[tuple[Database, Owner]]:
+def filled(nexgent_databases: Databases, nexgent_template_url: str) -> Iterator[tuple[Database, Owner]]:
     """An owner with a long history of everything."""
-    with new_database(migrated_template, migrated_template.template_dbname) as url, Database(url) as db:
+    with nexgent_databases.copy(nexgent_template_url) as url, Database(url) as db:
         owner = new_owner(db)
         with psycopg.connect(url) as connection:
             connection.execute("SET session_replication_role = replica")  # no triggers, which take most of the time

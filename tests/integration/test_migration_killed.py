@@ -8,12 +8,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from nexgent_db.migrations import Migrator
-from tests.conftest import new_database
+from nexgent_db.testing.databases import Databases
 from tests.support.builders.migrating import (
     CHECKOUT,
     Write,
@@ -28,9 +27,9 @@ from tests.support.builders.migrating import (
 
 
 @pytest.fixture
-def another_database(pg_server: SimpleNamespace) -> Iterator[str]:
+def another_database(nexgent_databases: Databases) -> Iterator[str]:
     """As empty as ``empty_database``."""
-    with new_database(pg_server, None) as url:
+    with nexgent_databases.empty() as url:
         yield url
 
 

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from pytest_postgresql.executors import NoopExecutor
 
 from nexgent_db import AsyncDatabase, Database, aio, sync
 from nexgent_db.errors import DatabaseError, InvalidInput, TenantNotIsolated
 from nexgent_db.migrations import Migrator
 from nexgent_db.project import LEDGER_TABLES
 from nexgent_db.queries.binding import query
-from tests.conftest import new_database
+from nexgent_db.testing.databases import Databases
 from tests.integration.sync.factories import funded_owner
 from tests.support.servers.roles import RoledDatabase, new_prefix, roles_dropped
 
@@ -114,12 +113,12 @@ def test_file_is_a_resource_of_a_package(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.fixture(scope="module")
-def own_roles(server_url: str, migrated_template: NoopExecutor) -> Iterator[RoledDatabase]:
+def own_roles(server_url: str, nexgent_databases: Databases, nexgent_template_url: str) -> Iterator[RoledDatabase]:
     """A database with roles of its own: other tests' tenants must not meet the tables of these."""
     prefix = new_prefix()
     with (
         roles_dropped(server_url, prefix),
-        new_database(migrated_template, migrated_template.template_dbname) as url,
+        nexgent_databases.copy(nexgent_template_url) as url,
     ):
         database = RoledDatabase(url, prefix)
         database.apply()

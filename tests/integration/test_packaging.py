@@ -37,6 +37,13 @@ def test_wheel_carries_every_sql_file_inside_package(wheel: Path) -> None:
     assert {name.split("/")[0].split("-")[0] for name in packed} == {"nexgent_db"}
 
 
+def test_wheel_has_the_pytest_plugin(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as packed:
+        (entry_points,) = (name for name in packed.namelist() if name.endswith("entry_points.txt"))
+        assert "[pytest11]\nnexgent_db = nexgent_db.testing\n" in packed.read(entry_points).decode()
+        assert {"nexgent_db/testing/__init__.py", "nexgent_db/testing/sync/__init__.py"} <= set(packed.namelist())
+
+
 def test_installed_wheel_migrates_from_empty_directory(wheel: Path, empty_database: str, tmp_path: Path) -> None:
     venv, elsewhere = tmp_path / "venv", tmp_path / "elsewhere"
     elsewhere.mkdir()

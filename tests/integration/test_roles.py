@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Final
 from uuid import uuid4
 
@@ -17,7 +16,6 @@ import pytest
 from psycopg import errors as pg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
-from pytest_postgresql.executors import NoopExecutor
 from typer.testing import CliRunner
 
 from nexgent_db import Database
@@ -31,7 +29,7 @@ from nexgent_db.schema.diff import differences
 from nexgent_db.schema.introspect import read_catalog
 from nexgent_db.schema.roles import ROLES, apply_roles, roles_sql
 from nexgent_db.settings import Settings
-from tests.conftest import new_database
+from nexgent_db.testing.databases import Databases
 from tests.integration.sync.factories import new_owner
 from tests.support.oracles.state import broken_rules
 from tests.support.servers.roles import NOT_THE_TENANTS, RoledDatabase, new_prefix, roles_dropped
@@ -41,11 +39,11 @@ SERVICES: Final = ("app", "tenant", "worker")
 
 
 @contextmanager
-def _roled(server_url: str, migrated_template: NoopExecutor) -> Iterator[RoledDatabase]:
+def _roled(server_url: str, nexgent_databases: Databases, nexgent_template_url: str) -> Iterator[RoledDatabase]:
     prefix = new_prefix()
     with (
         roles_dropped(server_url, prefix),
-        new_database(migrated_template, migrated_template.template_dbname) as url,
+        nexgent_databases.copy(nexgent_template_url) as url,
     ):
         database = RoledDatabase(url, prefix)
         database.apply()
@@ -53,16 +51,16 @@ def _roled(server_url: str, migrated_template: NoopExecutor) -> Iterator[RoledDa
 
 
 @pytest.fixture
-def fresh(server_url: str, migrated_template: NoopExecutor) -> Iterator[RoledDatabase]:
+def fresh(server_url: str, nexgent_databases: Databases, nexgent_template_url: str) -> Iterator[RoledDatabase]:
     """A migrated database of the test's own, with roles of its own."""
-    with _roled(server_url, migrated_template) as database:
+    with _roled(server_url, nexgent_databases, nexgent_template_url) as database:
         yield database
 
 
 @pytest.fixture(scope="module")
-def restored(server_url: str, migrated_template: NoopExecutor) -> Iterator[RoledDatabase]:
+def restored(server_url: str, nexgent_databases: Databases, nexgent_template_url: str) -> Iterator[RoledDatabase]:
     """A database with roles for tests that restore what they change."""
-    with _roled(server_url, migrated_template) as database:
+    with _roled(server_url, nexgent_databases, nexgent_template_url) as database:
         yield database
 
 
@@ -451,13 +449,13 @@ def test_manual_changes_are_reported_and_corrected(restored: RoledDatabase, stat
     assert apply(restored, "--check")[0] == 0
 
 
-def test_owner_without_superuser_can_apply(server_url: str, pg_server: SimpleNamespace) -> None:
+def test_owner_without_superuser_can_apply(server_url: str, nexgent_databases: Databases) -> None:
     prefix = new_prefix()
     dba = f"{prefix}_dba"
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {dba} LOGIN CREATEROLE PASSWORD 'secret'".encode())
     try:
-        with roles_dropped(server_url, prefix), new_database(pg_server, None) as url:
+        with roles_dropped(server_url, prefix), nexgent_databases.empty() as url:
             name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
             with psycopg.connect(server_url, autocommit=True) as connection:
                 connection.execute(f"ALTER DATABASE {name} OWNER TO {dba}".encode())
@@ -471,9 +469,9 @@ def test_owner_without_superuser_can_apply(server_url: str, pg_server: SimpleNam
             connection.execute(f"DROP ROLE {dba}".encode())
 
 
-def test_roles_apply_to_schema_of_any_name(server_url: str, pg_server: SimpleNamespace) -> None:
+def test_roles_apply_to_schema_of_any_name(server_url: str, nexgent_databases: Databases) -> None:
     prefix = new_prefix()
-    with roles_dropped(server_url, prefix), new_database(pg_server, None) as url:
+    with roles_dropped(server_url, prefix), nexgent_databases.empty() as url:
         with psycopg.connect(url) as connection:
             connection.execute('CREATE SCHEMA "Odd ""name"')
         database = RoledDatabase(make_conninfo(url, options='-csearch_path="Odd\\ ""name"'), prefix)

@@ -15,11 +15,10 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from pytest_postgresql.executors import NoopExecutor
 
 from nexgent_db import Database, errors
 from nexgent_db.models import PriceUpdate, RecordedPrices
-from tests.conftest import new_database
+from nexgent_db.testing.databases import Databases
 from tests.integration.sync.factories import TOKEN, Owner, funded_owner, new_owner
 from tests.support.oracles.branch_coverage import instrument, take_reached
 
@@ -564,10 +563,10 @@ def entry_moved_while_its_wallet_stays(db: Database, sql: psycopg.Connection[Any
 
 
 @pytest.fixture(scope="module")
-def reached(migrated_template: NoopExecutor) -> tuple[set[str], dict[str, set[str]]]:
+def reached(nexgent_databases: Databases, nexgent_template_url: str) -> tuple[set[str], dict[str, set[str]]]:
     """All branches, and those that each step reaches."""
     with (
-        new_database(migrated_template, migrated_template.template_dbname) as url,
+        nexgent_databases.copy(nexgent_template_url) as url,
         psycopg.connect(url, autocommit=True) as sql,
         Database(url) as db,
     ):

@@ -12,12 +12,11 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 from psycopg.rows import tuple_row
-from pytest_postgresql.executors import NoopExecutor
 
 from nexgent_db import Database, Transaction
 from nexgent_db.models import SOL_MINT
 from nexgent_db.models.base import Input
-from tests.conftest import new_database
+from nexgent_db.testing.databases import Databases
 from tests.integration.sync.factories import Owner, new_owner
 
 MANY = 1000
@@ -62,9 +61,11 @@ _READ = "SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_
 
 
 @pytest.fixture(scope="module", params=["nothing is known", "all is known"])
-def trader(request: pytest.FixtureRequest, migrated_template: NoopExecutor) -> Iterator[tuple[Database, Owner]]:
+def trader(
+    request: pytest.FixtureRequest, nexgent_databases: Databases, nexgent_template_url: str
+) -> Iterator[tuple[Database, Owner]]:
     """An agent with many tokens among many agents, with and without the planner's statistics."""
-    with new_database(migrated_template, migrated_template.template_dbname) as url, Database(url) as db:
+    with nexgent_databases.copy(nexgent_template_url) as url, Database(url) as db:
         owner = new_owner(db)
         db.trades.deposit(owner.deposit("100000"))
         with psycopg.connect(url, autocommit=True) as connection:

@@ -11,19 +11,17 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Final
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
 from nexgent_db.errors import ConnectionLost
 from nexgent_db.migrations import Migrator
 from nexgent_db.migrations.files import LAST_LEGACY_MIGRATION, Migration, read_folder
 from nexgent_db.migrations.lock_report import LockReport, lock_reports
 from nexgent_db.resources import data_dir
-from tests.conftest import new_database
+from nexgent_db.testing.databases import Databases
 from tests.support.builders.many_rows import REWRITING, Size, digest, fill, user_id
 from tests.support.faults.old_client import OldClients
 
@@ -46,24 +44,24 @@ def ours() -> list[Migration]:
 
 
 @pytest.fixture(scope="module")
-def filled_template(pg_server: SimpleNamespace) -> Iterator[str]:
-    """The name of a database after the legacy migrations, with rows in every table."""
-    with new_database(pg_server, None) as url:
+def filled_template(nexgent_databases: Databases) -> Iterator[str]:
+    """A database after the legacy migrations, with rows in every table."""
+    with nexgent_databases.empty() as url:
         assert len(list(fill(url, Size(5_000, 1_000)))) == 11
-        yield str(conninfo_to_dict(url)["dbname"])
+        yield url
 
 
 @pytest.fixture
-def filled_database(pg_server: SimpleNamespace, filled_template: str) -> Iterator[str]:
+def filled_database(nexgent_databases: Databases, filled_template: str) -> Iterator[str]:
     """A copy of it that is the test's own."""
-    with new_database(pg_server, filled_template) as url:
+    with nexgent_databases.copy(filled_template) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def observed(pg_server: SimpleNamespace, filled_template: str) -> list[LockReport]:
+def observed(nexgent_databases: Databases, filled_template: str) -> list[LockReport]:
     """The lock reports of all our migrations, applied one after another to another copy."""
-    with new_database(pg_server, filled_template) as url:
+    with nexgent_databases.copy(filled_template) as url:
         return list(lock_reports(url, ours()))
 
 

@@ -53,6 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sync": LIBRARY,
     "replay": {*LIBRARY, *FLAVOURS},
     "report": {*BASE, "schema", "contract", "queries.lexer"},
+    "testing": {*LIBRARY, *FLAVOURS, "embedded", "migrations", "project"},
     "cli": {
         *LIBRARY,
         *FLAVOURS,
@@ -87,6 +88,7 @@ MAY_DO: dict[str, set[str]] = {
     "migrations": {"psycopg", "yoyo", "socket", "subprocess"},
     "embedded": {"psycopg", "socket", "subprocess"},
     "replay": {"psycopg", "rich"},
+    "testing": {"psycopg", "redis"},
     "cli": IO_LIBRARIES,
 }
 

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterable
 from typing import Final
 
+from nexgent_db.testing.in_memory import in_memory
 from tests.chaos.outages.rows import Row, rows
 from tests.chaos.outages.run import Options, run_row
 from tests.chaos.outages.verdict import MARGIN_S, Verdict
-from tests.support.servers.in_memory import in_memory
 from tests.support.servers.postgres_process import migrated_cluster
 
 _HEAD: Final = (

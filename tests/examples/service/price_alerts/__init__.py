@@ -1,0 +1,1 @@
+"""A service with price alerts: the worked example of nexgent-db."""

@@ -1,0 +1,3 @@
+-- Deletes every alert.
+
+DROP TABLE price_alerts;
