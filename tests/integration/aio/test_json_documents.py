@@ -28,7 +28,7 @@ async def test_whole_numbers_of_27_digits_stay(db: AsyncDatabase) -> None:
 
 
 async def test_fraction_of_27_digits_is_a_float_and_exact_as_text(db: AsyncDatabase, database_url: str) -> None:
-    """PostgreSQL keeps every digit, whoever wrote them; JSON has no other fractions than floats in Python."""
+    """PostgreSQL keeps every digit that any client wrote; JSON has no other fractions than floats in Python."""
     owner = await funded_owner(db)
     made = await db.trades.buy(owner.buy("1", "1", "token", swap_payload={"n": 1}))
     with psycopg.connect(database_url, autocommit=True) as connection:
