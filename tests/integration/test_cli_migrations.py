@@ -173,7 +173,7 @@ def test_plan_says_what_a_migration_would_break(empty_database: str, package: Pa
     assert document(run(empty_database, "plan", "--json"))["migrations"][0]["breaks"] == [breaks]
     done = run(empty_database, "migrate")
     assert isinstance(done.exception, MigrationError)
-    assert done.exception.details["explanation"] == "view w depends on column n of table a"
+    assert done.exception.explanation == "view w depends on column n of table a"
     assert "cannot drop column n of table a because other objects depend on it" in str(done.exception)
 
 

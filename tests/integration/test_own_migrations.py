@@ -210,4 +210,4 @@ def test_plan_names_what_a_migration_would_break(empty_database: str, three: Pat
     ]
     with pytest.raises(MigrationError, match="0005_x.sql:1: cannot alter type of a column used by a view") as caught:
         both.migrate()
-    assert "view w" in str(caught.value.details["explanation"])
+    assert "view w" in caught.value.explanation
