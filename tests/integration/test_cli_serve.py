@@ -88,8 +88,8 @@ def test_json_and_limited_time(home: Path) -> None:
 def test_unusable_home_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = nexgent_db("serve", "--json", NEXGENT_DB_HOME=str(tmp_path / "file"))
-    assert done.returncode == 1
-    assert json.loads(done.stdout)["error"]["kind"] == "EmbeddedServerError"
+    assert done.returncode == 4
+    assert json.loads(done.stdout)["error"]["code"] == "embedded_server_error"
     assert done.stderr.startswith("nexgent-db: cannot keep a server in ")
 
 
