@@ -209,8 +209,9 @@ def rules_reported() -> set[str]:
 
 def test_every_rule_has_query_that_breaks_it() -> None:
     assert len(CASES) >= 40
-    assert len(rules_reported()) == 19
-    assert rules_reported() == {case.rule for case in CASES}
+    assert len(rules_reported()) == 20
+    # The rule of collations stands in a constant; the one of the ledger needs a service's query: see test_cli_project.
+    assert rules_reported() | {"database collation"} == {case.rule for case in CASES} | {"ledger"}
 
 
 @pytest.mark.parametrize(
@@ -237,7 +238,7 @@ def test_broken_query_is_reported_with_both_places(case: Case, database_url: str
 
 RIGHT = [
     (f"{OPTIONAL}SELECT id, balance FROM agent_balances WHERE id = :id;", {"id": UUID}, Holding | None),
-    (f"{OPTIONAL}SELECT id FROM users WHERE lower(email) = lower(:email);", {"email": str}, UUID | None),
+    (f'{OPTIONAL}SELECT id FROM users WHERE lower(email COLLATE "C") = lower(:email COLLATE "C");', {"email": str}, UUID | None),
     (f"{ONE}SELECT count(*) FROM users;", {}, int),
     (f"{ONE}SELECT coalesce(sum(balance), 0) FROM agent_balances;", {}, TokenNumber),
     (f"{ONE}SELECT avg(balance)::numeric(38, 18) FROM agent_balances; -- check: not null avg: there is always one", {}, TokenNumber),

@@ -16,7 +16,7 @@ from tests.support.oracles.state import rows_of
 
 def run(url: str, *arguments: str) -> tuple[int, str]:
     done = CliRunner().invoke(app, ["ledger", *arguments, "--database-url", url])
-    return done.exit_code, done.output
+    return done.exit_code, done.stdout
 
 
 def test_check_finds_the_balance_that_differs(fresh_database_url: str) -> None:
