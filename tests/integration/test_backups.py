@@ -155,6 +155,10 @@ def test_dump_of_an_older_server_restores_into_a_newer_one(tmp_path: Path, monke
         source = servers.enter_context(postgres())
         monkeypatch.undo()
         Migrator(source).migrate()
+        with psycopg.connect(source) as connection:
+            query = "SELECT DISTINCT attoptions::text FROM pg_attribute WHERE attoptions IS NOT NULL"
+            if options := connection.execute(query).fetchall():  # none of our migrations sets any
+                pytest.skip(f"this build of PostgreSQL 15 marks columns with {options}, which no other server knows")
         with Database(source) as db:
             owner = funded_owner(db)
             db.trades.buy(owner.buy("10", "1000"))

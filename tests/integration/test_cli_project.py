@@ -104,7 +104,9 @@ def test_offline_check_needs_no_server_and_sees_new_migrations(service: Service,
     assert run("check", "--write", "--database-url", migrated).exit_code == 0
     unreachable = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
     done = in_own_process("--project", service.root, "check", "--offline", **unreachable)
-    assert (done.returncode, done.stdout.count(f"{QUERIES} queries are as in contract.json and ")) == (0, 1), done.stderr
+    assert (done.returncode, done.stdout.count(f"{QUERIES} queries are as in contract.json and ")) == (0, 1), (
+        done.stderr
+    )
     service.migration("20270102000000_more", "SELECT 1;")
     done = in_own_process("--project", service.root, "check", "--offline", **unreachable)
     assert done.returncode == 1
