@@ -153,6 +153,7 @@ def test_locale_that_is_not_utf8_changes_nothing(
     """Characters that the stream cannot encode are escaped."""
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "_migrations").symlink_to(folder)
+    (tmp_path / "package" / "_sql").symlink_to(CHECKOUT / "sql")
     write("0001_a", "CREATE TABLE a AS SELECT 'Zoë €'::text AS n;\nDO $$ BEGIN RAISE NOTICE 'größer'; END $$;")
 
     def run(command: str, **environ: str) -> str:
