@@ -59,7 +59,9 @@ def connect(conninfo: str, *, autocommit: bool = True) -> psycopg.Connection[Any
 
     Raises psycopg.Error, and DatabaseUnavailable for a server or database that is not supported.
     """
-    connection = psycopg.connect(make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True)
+    connection = psycopg.connect(
+        make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True, prepare_threshold=None
+    )  # ``reset`` forgets prepared statements
     try:
         ensure_supported(connection)
         connection.execute(_PIN)
