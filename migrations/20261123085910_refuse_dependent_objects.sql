@@ -6,7 +6,8 @@
 --
 -- It only reads, and can be run on its own at any time before the migrations after it. `nexgent-db migrate` runs it before
 -- whatever else is pending; `nexgent-db adopt --report` runs its query.
--- Stored as they are, text and arrays of text become numbers and arrays of uuid, so no index may need their text.
+-- A column of text that becomes numeric or uuid[] (is_text) also stops at an index with an expression, a condition or an
+-- operator class of its own.
 
 DO $$
 DECLARE

@@ -35,7 +35,8 @@ ORDER BY wallet_address, token_address
 LIMIT 100;
 
 -- name: positions_have_something_left :many
--- Each position has a remaining amount above zero; the trade that sells the rest deletes the position.
+-- Each position has a remaining amount above zero; the trade that sells the rest deletes the position. Positions that were
+-- adopted with nothing left are recorded, and do not count.
 -- check: seq scan agent_positions: the check reads every position
 SELECT
     id,
@@ -50,7 +51,7 @@ ORDER BY id
 LIMIT 100;
 
 -- name: positions_equal_their_transactions :many
--- A position's amounts equal the sums over its purchase, its DCA buys and its take-profits.
+-- A position's amounts equal the sums over its purchase, its DCA buys and its take-profits, plus its recorded deviations.
 SELECT
     p.id,
     p.purchase_amount,
