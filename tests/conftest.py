@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from nexgent_db.embedded import _binaries
 from nexgent_db.testing.databases import Databases
 from nexgent_db.testing.in_memory import in_memory
-from tests.support.servers.roles import RoledDatabase, new_prefix, roles_dropped
+from tests.support.servers.roles import RoledDatabase, roled_copy
 
 
 def _set_aside(name: str) -> None:
@@ -118,11 +118,5 @@ def empty_database(nexgent_databases: Databases) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def roled(server_url: str, nexgent_databases: Databases, nexgent_template_url: str) -> Iterator[RoledDatabase]:
     """A migrated database with the roles of sql/roles.sql, shared by the session: make your own users in it."""
-    prefix = new_prefix()
-    with (
-        roles_dropped(server_url, prefix),
-        nexgent_databases.copy(nexgent_template_url) as url,
-    ):
-        database = RoledDatabase(url, prefix)
-        database.apply()
+    with roled_copy(server_url, nexgent_databases, nexgent_template_url) as database:
         yield database

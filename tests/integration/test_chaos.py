@@ -12,7 +12,7 @@ from tests.chaos.commandline import interrupt
 from tests.chaos.processes import Chaos
 from tests.chaos.threads import Threads
 from tests.support.servers.postgres_server import postgres_server
-from tests.support.servers.roles import RoledDatabase, new_prefix, roles_dropped
+from tests.support.servers.roles import RoledDatabase, roled_copy
 from tests.support.servers.valkey_server import valkey_server
 
 DISTURBANCES = (
@@ -36,13 +36,7 @@ def database_with_roles(
     server_url: str, nexgent_databases: Databases, nexgent_template_url: str
 ) -> Iterator[RoledDatabase]:
     """A migrated database of the test's own, with roles."""
-    prefix = new_prefix()
-    with (
-        roles_dropped(server_url, prefix),
-        nexgent_databases.copy(nexgent_template_url) as url,
-    ):
-        database = RoledDatabase(url, prefix)
-        database.apply()
+    with roled_copy(server_url, nexgent_databases, nexgent_template_url) as database:
         yield database
 
 

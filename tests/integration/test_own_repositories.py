@@ -18,7 +18,7 @@ from nexgent_db.project import LEDGER_TABLES
 from nexgent_db.queries.binding import query
 from nexgent_db.testing.databases import Databases
 from tests.integration.sync.factories import funded_owner
-from tests.support.servers.roles import RoledDatabase, new_prefix, roles_dropped
+from tests.support.servers.roles import RoledDatabase, roled_copy
 
 POLICIES = """
 ALTER TABLE notes ENABLE ROW LEVEL SECURITY;
@@ -115,13 +115,7 @@ def test_file_is_a_resource_of_a_package(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.fixture(scope="module")
 def own_roles(server_url: str, nexgent_databases: Databases, nexgent_template_url: str) -> Iterator[RoledDatabase]:
     """A database with roles of its own: other tests' tenants must not meet the tables of these."""
-    prefix = new_prefix()
-    with (
-        roles_dropped(server_url, prefix),
-        nexgent_databases.copy(nexgent_template_url) as url,
-    ):
-        database = RoledDatabase(url, prefix)
-        database.apply()
+    with roled_copy(server_url, nexgent_databases, nexgent_template_url) as database:
         yield database
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -32,35 +31,23 @@ from nexgent_db.settings import Settings
 from nexgent_db.testing.databases import Databases
 from tests.integration.sync.factories import new_owner
 from tests.support.oracles.state import broken_rules
-from tests.support.servers.roles import NOT_THE_TENANTS, RoledDatabase, new_prefix, roles_dropped
+from tests.support.servers.roles import NOT_THE_TENANTS, RoledDatabase, new_prefix, roled_copy, roles_dropped
 
 RUN: Final = CliRunner()
 SERVICES: Final = ("app", "tenant", "worker")
 
 
-@contextmanager
-def _roled(server_url: str, nexgent_databases: Databases, nexgent_template_url: str) -> Iterator[RoledDatabase]:
-    prefix = new_prefix()
-    with (
-        roles_dropped(server_url, prefix),
-        nexgent_databases.copy(nexgent_template_url) as url,
-    ):
-        database = RoledDatabase(url, prefix)
-        database.apply()
-        yield database
-
-
 @pytest.fixture
 def fresh(server_url: str, nexgent_databases: Databases, nexgent_template_url: str) -> Iterator[RoledDatabase]:
     """A migrated database of the test's own, with roles of its own."""
-    with _roled(server_url, nexgent_databases, nexgent_template_url) as database:
+    with roled_copy(server_url, nexgent_databases, nexgent_template_url) as database:
         yield database
 
 
 @pytest.fixture(scope="module")
 def restored(server_url: str, nexgent_databases: Databases, nexgent_template_url: str) -> Iterator[RoledDatabase]:
     """A database with roles for tests that restore what they change."""
-    with _roled(server_url, nexgent_databases, nexgent_template_url) as database:
+    with roled_copy(server_url, nexgent_databases, nexgent_template_url) as database:
         yield database
 
 

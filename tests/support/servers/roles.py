@@ -14,6 +14,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from nexgent_db.schema.roles import ROLES, apply_roles
+from nexgent_db.testing.databases import Databases
 
 NOT_THE_TENANTS: Final = {"cache.take_changes", "cache.compact_outbox", "trade_requests.prune"}
 """The queries that a tenant may not run: the queue of changes and the retention of requests concern all users."""
@@ -57,3 +58,13 @@ def roles_dropped(server_url: str, prefix: str) -> Iterator[None]:
         with psycopg.connect(server_url, autocommit=True) as connection:
             for role in ROLES:
                 connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(f"{prefix}_{role}")))
+
+
+@contextmanager
+def roled_copy(server_url: str, databases: Databases, template_url: str) -> Iterator[RoledDatabase]:
+    """A copy of the template with roles of its own; both are dropped afterwards."""
+    prefix = new_prefix()
+    with roles_dropped(server_url, prefix), databases.copy(template_url) as url:
+        database = RoledDatabase(url, prefix)
+        database.apply()
+        yield database
