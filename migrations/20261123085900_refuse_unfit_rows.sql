@@ -545,7 +545,7 @@ DECLARE
             'set it to a time from 0001-01-02 to 9998-12-31 in UTC' AS what_to_do,
             true AS refused
         FROM agent_transactions AS t
-        CROSS JOIN LATERAL (VALUES 
+        CROSS JOIN LATERAL (VALUES
             ('transaction_time', t.transaction_time),
             ('created_at', t.created_at),
             ('updated_at', t.updated_at)
@@ -566,7 +566,7 @@ DECLARE
             SELECT id, last_stop_loss_update, created_at, updated_at, last_dca_time, last_take_profit_time
             FROM agent_positions
         ) AS t
-        CROSS JOIN LATERAL (VALUES 
+        CROSS JOIN LATERAL (VALUES
             ('last_stop_loss_update', t.last_stop_loss_update),
             ('created_at', t.created_at),
             ('updated_at', t.updated_at),
@@ -585,7 +585,7 @@ DECLARE
             'set it to a time from 0001-01-02 to 9998-12-31 in UTC' AS what_to_do,
             true AS refused
         FROM agent_historical_swaps AS t
-        CROSS JOIN LATERAL (VALUES 
+        CROSS JOIN LATERAL (VALUES
             ('purchase_time', t.purchase_time),
             ('sale_time', t.sale_time),
             ('created_at', t.created_at)
@@ -602,7 +602,7 @@ DECLARE
             'set it to a time from 0001-01-02 to 9998-12-31 in UTC' AS what_to_do,
             true AS refused
         FROM agent_balance_snapshots AS t
-        CROSS JOIN LATERAL (VALUES 
+        CROSS JOIN LATERAL (VALUES
             ('snapshot_timestamp', t.snapshot_timestamp),
             ('created_at', t.created_at),
             ('updated_at', t.updated_at)

@@ -197,7 +197,7 @@ class PooledConnection(AsyncConnection[Any]):
         return self.state is _ACQUIRED and self.has_first_settings()
 
     def has_first_settings(self) -> bool:
-        """Has nobody changed what the meaning of SQL and of answers depends on?"""
+        """Are the settings on which the meaning of SQL and of answers depends still the first ones?"""
         return self._reported() == self._settings
 
     def release(self) -> None:
