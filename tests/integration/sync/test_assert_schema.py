@@ -84,6 +84,18 @@ def test_newer_database_is_reported(fresh_database_url: str) -> None:
     )
     said = refusal(fresh_database_url)
     assert said == "the database is newer than this release, which does not know: 29991231000000_later"
+    with Database(fresh_database_url) as db:
+        db.assert_schema(may_be_newer=True)
+
+
+def test_newer_database_with_a_pending_migration_is_refused_all_the_same(fresh_database_url: str) -> None:
+    change_history_tables(
+        fresh_database_url,
+        "UPDATE _yoyo_migration SET migration_id = '29991231000000_later' WHERE migration_id = '20251211112932_init'",
+    )
+    with Database(fresh_database_url) as db:
+        with pytest.raises(SchemaNotReady, match="^1 of [0-9]+ migrations are missing, from 20251211112932_init on"):
+            db.assert_schema(may_be_newer=True)
 
 
 def test_migration_missing_in_release_is_reported(fresh_database_url: str) -> None:
