@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -15,9 +16,9 @@ from nexgent_db.migrations import Migrator
 from tests.support.builders.migrating import CHECKOUT, connected
 
 
-def refusal(database_url: str) -> str:
+def refusal(database_url: str, *, may_be_newer: bool = False) -> str:
     with Database(database_url) as db, pytest.raises(SchemaNotReady) as refused:
-        db.assert_schema()
+        db.assert_schema(may_be_newer=may_be_newer)
     return str(refused.value)
 
 
@@ -93,9 +94,8 @@ def test_newer_database_with_a_pending_migration_is_refused_all_the_same(fresh_d
         fresh_database_url,
         "UPDATE _yoyo_migration SET migration_id = '29991231000000_later' WHERE migration_id = '20251211112932_init'",
     )
-    with Database(fresh_database_url) as db:
-        with pytest.raises(SchemaNotReady, match="^1 of [0-9]+ migrations are missing, from 20251211112932_init on"):
-            db.assert_schema(may_be_newer=True)
+    said = refusal(fresh_database_url, may_be_newer=True)
+    assert re.match(r"1 of \d+ migrations are missing, from 20251211112932_init on", said)
 
 
 def test_migration_missing_in_release_is_reported(fresh_database_url: str) -> None:
