@@ -92,8 +92,7 @@ async def test_newer_database_is_reported(fresh_database_url: str) -> None:
 async def test_newer_database_with_a_pending_migration_is_refused_all_the_same(fresh_database_url: str) -> None:
     change_history_tables(
         fresh_database_url,
-        "UPDATE _yoyo_migration SET migration_id = '29991231000000_later'"
-        " WHERE migration_id = '20251211112932_init'",
+        "UPDATE _yoyo_migration SET migration_id = '29991231000000_later' WHERE migration_id = '20251211112932_init'",
     )
     said = await refusal(fresh_database_url, may_be_newer=True)
     assert re.match(r"1 of \d+ migrations are missing, from 20251211112932_init on", said)
