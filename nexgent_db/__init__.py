@@ -9,21 +9,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nexgent_db._version import __version__ as __version__
     from nexgent_db.aio.database import AsyncDatabase, AsyncTransaction
+    from nexgent_db.aio.reader import AsyncReader
     from nexgent_db.errors import NexgentError
     from nexgent_db.keyring import WalletKeyring
     from nexgent_db.models.health import Health
     from nexgent_db.queries.binding import NOT_GIVEN, NotGiven
     from nexgent_db.settings import Settings
     from nexgent_db.sync.database import Database, Transaction
+    from nexgent_db.sync.reader import Reader
 else:
     _MODULES = {
         "AsyncDatabase": "aio.database",
+        "AsyncReader": "aio.reader",
         "AsyncTransaction": "aio.database",
         "Database": "sync.database",
         "Health": "models.health",
         "NOT_GIVEN": "queries.binding",
         "NexgentError": "errors",
         "NotGiven": "queries.binding",
+        "Reader": "sync.reader",
         "Settings": "settings",
         "Transaction": "sync.database",
         "WalletKeyring": "keyring",
@@ -47,11 +51,13 @@ else:
 __all__ = [
     "NOT_GIVEN",
     "AsyncDatabase",
+    "AsyncReader",
     "AsyncTransaction",
     "Database",
     "Health",
     "NexgentError",
     "NotGiven",
+    "Reader",
     "Settings",
     "Transaction",
     "WalletKeyring",

@@ -41,7 +41,7 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, AsyncPipeline, AsyncTransaction, IsolationLevel, capabilities, waiting
+from psycopg import AsyncPipeline, AsyncTransaction, IsolationLevel, capabilities, waiting
 from psycopg.abc import PQGen
 from psycopg.adapt import AdaptersMap
 from psycopg.pq import PipelineStatus, TransactionStatus
@@ -49,6 +49,7 @@ from psycopg.types.numeric import Int8Dumper
 
 from nexgent_db._concurrency import async_caller, async_deadline, replace_inherited_socket
 from nexgent_db.aio.cursors import CursorCache
+from nexgent_db.aio.wal import TrackedConnection
 from nexgent_db.errors import BlockMisuse, translate
 from nexgent_db.sessions import PINNED_VALUES, ensure_supported
 from nexgent_db.settings import Settings, session_conninfo
@@ -152,7 +153,7 @@ class _Pipeline(AsyncPipeline):
             self._exit(left_by)
 
 
-class PooledConnection(AsyncConnection[Any]):
+class PooledConnection(TrackedConnection):
     """A connection whose every wait ends: with the answer, an error, or ConnectionLost from a silent server."""
 
     _pool = None  # so the driver does not warn when the program ends before the connection is closed

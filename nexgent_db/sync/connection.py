@@ -41,7 +41,7 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 import psycopg
-from psycopg import Connection, IsolationLevel, Pipeline, Transaction, capabilities, waiting
+from psycopg import IsolationLevel, Pipeline, Transaction, capabilities, waiting
 from psycopg.abc import PQGen
 from psycopg.adapt import AdaptersMap
 from psycopg.pq import PipelineStatus, TransactionStatus
@@ -52,6 +52,7 @@ from nexgent_db.errors import BlockMisuse, translate
 from nexgent_db.sessions import PINNED_VALUES, ensure_supported
 from nexgent_db.settings import Settings, session_conninfo
 from nexgent_db.sync.cursors import CursorCache
+from nexgent_db.sync.wal import TrackedConnection
 
 T = TypeVar("T")
 
@@ -152,7 +153,7 @@ class _Pipeline(Pipeline):
             self._exit(left_by)
 
 
-class PooledConnection(Connection[Any]):
+class PooledConnection(TrackedConnection):
     """A connection whose every wait ends: with the answer, an error, or ConnectionLost from a silent server."""
 
     _pool = None  # so the driver does not warn when the program ends before the connection is closed

@@ -1,0 +1,356 @@
+"""Reads on replicas, never older than what the caller has written or read; the primary answers when none has it.
+
+A read is one round trip: a gate, the statement and the position that it has seen, in one pipeline. The gate waits, on
+the replica, until that has applied the log up to the needed position; after the bound it fails, and with it the
+statement, which is not executed. A standby makes a commit visible before it counts it as applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
+from typing import Any, Final, NamedTuple
+
+import psycopg
+from psycopg import AsyncRawCursor, IsolationLevel, generators
+from psycopg.abc import PQGen
+
+from nexgent_db._wal import HighWaterMark, WalPosition, lsn_of, lsn_text
+from nexgent_db.aio.connection import PooledConnection
+from nexgent_db.aio.cursors import Cursor, acquire_cursor, release_cursor
+from nexgent_db.aio.pool import Lease
+from nexgent_db.aio.replicas import PROBE_LIMIT_S, Replica, ReplicaSet, Unfit, locate
+from nexgent_db.aio.session import NOT_UNICODE, Session, TransactionSession, read_answer
+from nexgent_db.aio.tenant import SET_TENANT, Tenant, TenantSettings
+from nexgent_db.aio.wal import PRIMARY_POSITION, REPLICA_POSITION, replica_position
+from nexgent_db.errors import (
+    DatabaseUnavailable,
+    InvalidInput,
+    PoolExhausted,
+    ReadOnlyBlock,
+    SchemaChanged,
+    SchemaNotReady,
+    ServerNotReady,
+    TooManyConnections,
+    TransactionConflict,
+    translate,
+)
+from nexgent_db.queries.binding import BoundQuery, Call
+from nexgent_db.queries.reading import ensure_reads
+
+_GATE: Final = b"""
+WITH RECURSIVE waited (lsn) AS (
+    SELECT pg_last_wal_replay_lsn()
+    UNION ALL
+    SELECT pg_last_wal_replay_lsn()
+    FROM waited
+    WHERE CASE
+        WHEN waited.lsn < $1::pg_lsn AND clock_timestamp() < statement_timestamp() + make_interval(secs => $2)
+            THEN pg_sleep(0.001) IS NOT NULL
+        ELSE false
+    END
+)
+SELECT
+    CASE
+        WHEN NOT pg_is_in_recovery() THEN ('no standby: ' || coalesce(max(lsn)::text, 'a primary'))::boolean
+        WHEN max(lsn) < $1::pg_lsn THEN ('behind ' || $1::pg_lsn::text || ', at ' || max(lsn)::text)::boolean
+        ELSE true
+    END,
+    max(lsn)::text,
+    set_config('transaction_read_only', 'on', true)
+FROM waited
+"""
+"""Fails with a boolean that is none, which the server's log shows; the aggregate in it keeps the planner from trying. A
+standby that is promoted meanwhile still only reads."""
+
+_READ_ONLY: Final = b"SELECT set_config('transaction_read_only', 'on', true)"
+"""The gate of the primary."""
+_NOT_A_BOOLEAN: Final = "22P02"
+_NO_STANDBY: Final = "no standby: "
+
+
+class ReadingSession(Session):
+    """Runs each query on a replica that has what the caller has written or read, else on the primary, read-only.
+
+    ``mark`` is the caller's. It rises by what is read here, and so does that of the whole database object.
+    """
+
+    def __init__(
+        self,
+        replicas: ReplicaSet,
+        lease: Callable[[], Lease],
+        mark: HighWaterMark,
+        tenant: Tenant | None,
+    ) -> None:
+        self.replicas = replicas
+        self._lease = lease
+        self.mark = mark
+        self._tenant = tenant
+
+    async def run(self, bound: BoundQuery, call: Call) -> Any:
+        """Send one query. Raises ReadOnlyBlock before anything is sent, DatabaseError, RowCountError."""
+        ensure_reads(bound)
+        lease = self._lease()
+        needed, behind = await self._needed(), False
+        for replica in self.replicas.candidates(needed):
+            held = replica.pool.lease()
+            try:
+                return await self._run_on(replica, held, bound, call, needed)
+            except Unfit as unfit:
+                if behind := unfit.behind:
+                    break  # the bound is reached
+            finally:
+                held.over = True
+                held.release()
+        self.replicas.count_primary(behind=behind)
+        try:
+            return await self._run_on_primary(lease, bound, call)
+        finally:
+            lease.over = True
+            lease.release()
+
+    async def _run_on(self, replica: Replica, held: Lease, bound: BoundQuery, call: Call, needed: WalPosition) -> Any:
+        """Raises Unfit when the replica does not answer this read."""
+        with self._failures_of(replica, needed, bound.name):
+            connection = await held.acquire()
+            tenant = await self._settings(connection, replica)
+            gate = self._gate(needed)
+            answer, opened, closed = await _run(connection, bound, call, tenant, gate, REPLICA_POSITION)
+            self._note(replica, lsn_of(opened[1]), closed)
+        return answer
+
+    async def _run_on_primary(self, lease: Lease, bound: BoundQuery, call: Call) -> Any:
+        try:
+            connection = await lease.acquire()
+            tenant = await self._settings(connection, None)
+            try:
+                answer, _, closed = await _run(connection, bound, call, tenant, _PRIMARY_GATE, PRIMARY_POSITION)
+            except psycopg.Error as error:
+                if not isinstance(translate(error, bound.name), SchemaChanged):
+                    raise
+                await connection.execute("DEALLOCATE ALL")
+                answer, _, closed = await _run(connection, bound, call, tenant, _PRIMARY_GATE, PRIMARY_POSITION)
+        except psycopg.Error as error:
+            raise translate(error, bound.name, read_only=True) from error
+        self._note_primary(closed)
+        return answer
+
+    async def stream(self, bound: BoundQuery, call: Call) -> AsyncGenerator[Any, None]:
+        """Fetch rows in a transaction of their own, on one server. Raises as ``run``; DatabaseError at any row."""
+        ensure_reads(bound)
+        async with (
+            self.connection(bound.name) as connection,
+            aclosing(TransactionSession(connection).stream(bound, call)) as stream,
+        ):
+            async for row in stream:
+                yield row
+
+    def transaction(self) -> AbstractAsyncContextManager[Session]:
+        """Only methods that write need one of their own. Raises ReadOnlyBlock."""
+        raise ReadOnlyBlock("it changes rows, and replicas only read: call it on the database")
+
+    @asynccontextmanager
+    async def connection(
+        self, name: str | None = None, statement_timeout_s: float | None = None
+    ) -> AsyncIterator[PooledConnection]:
+        """A connection in a read-only transaction of one snapshot, which has what the caller has written or read.
+
+        Raises DatabaseError.
+        """
+        held, connection, replica = await self._ready(name)
+        try:
+            tenant = await self._settings(connection, replica)
+            connection.set_transaction_options(IsolationLevel.REPEATABLE_READ, True, False, statement_timeout_s)
+            async with connection.transaction():
+                if tenant is not None:
+                    await connection.execute(tenant.statement)
+                # The first query of the transaction takes the snapshot, and so comes before this position.
+                position = PRIMARY_POSITION if replica is None else REPLICA_POSITION
+                closed = await (await connection.execute(position)).fetchone()
+                if replica is None:
+                    self._note_primary(closed)
+                else:
+                    self._note(replica, replica.lsn, closed)
+                if statement_timeout_s is not None:
+                    await connection.execute(
+                        f"SET LOCAL statement_timeout = {max(1, round(statement_timeout_s * 1000))}"
+                    )
+                yield connection
+        except Unfit as unfit:  # it was promoted within this call
+            raise ServerNotReady(str(unfit)) from None
+        except psycopg.Error as error:
+            raise translate(error, name, read_only=True) from error
+        finally:
+            held.over = True
+            held.release()
+
+    # --- One server -------------------------------------------------------------------------------
+
+    async def _ready(self, name: str | None) -> tuple[Lease, PooledConnection, Replica | None]:
+        """A connection to a replica that is up to date, else to the primary (None); its lease is to be released."""
+        primary = self._lease()
+        needed, behind = await self._needed(), False
+        for replica in self.replicas.candidates(needed):
+            held = replica.pool.lease()
+            try:
+                with self._failures_of(replica, needed, name):
+                    connection = await held.acquire()
+                    await _pass(self._gate(needed), connection)
+                    return held, connection, replica
+            except Unfit as unfit:
+                held.over = True
+                held.release()
+                if behind := unfit.behind:
+                    break
+            except BaseException:
+                held.over = True
+                held.release()
+                raise
+        self.replicas.count_primary(behind=behind)
+        return primary, await primary.acquire(), None
+
+    @contextmanager
+    def _failures_of(self, replica: Replica, needed: WalPosition, name: str | None) -> Iterator[None]:
+        """Turn what only concerns this replica into Unfit, and leave it out. Raises Unfit, DatabaseError."""
+        try:
+            yield
+        except _GateClosed as closed:
+            if _NO_STANDBY in str(closed):
+                replica.leave_out("promoted", "it is no standby any more")
+                raise Unfit("promoted") from None
+            replica.leave_out("lagging", f"a read waited for {lsn_text(needed.lsn)} in vain", unreached=needed.lsn)
+            raise Unfit("behind") from None
+        except (PoolExhausted, TooManyConnections):
+            raise Unfit("busy") from None
+        except DatabaseUnavailable as error:
+            if replica.state in ("ok", "lagging"):
+                replica.leave_out("gone", str(error))
+            raise Unfit("gone") from None
+        except psycopg.Error as error:
+            translated = translate(error, name, read_only=True)
+            if isinstance(translated, DatabaseUnavailable):
+                replica.leave_out("gone", str(translated))
+                raise Unfit("gone") from None
+            if isinstance(translated, TransactionConflict | SchemaNotReady):  # it applies a migration, or did not yet
+                self.replicas.conflicts += 1
+                raise Unfit("conflict") from None
+            raise translated from error
+
+    def _gate(self, needed: WalPosition) -> _Gate:
+        wait_s = self.replicas.wait_s
+        return _Gate(_GATE, (lsn_text(needed.lsn), wait_s), wait_s + PROBE_LIMIT_S)
+
+    async def _settings(self, connection: PooledConnection, replica: Replica | None) -> TenantSettings | None:
+        if self._tenant is None:
+            return None
+        tenant = self._tenant if replica is None else Tenant(self._tenant.user_id, replica.tenant_role)
+        return await tenant.settings(connection)
+
+    # --- Positions --------------------------------------------------------------------------------
+
+    async def _needed(self) -> WalPosition:
+        """What the answer must have. Asks the primary when the position of a call there did not arrive."""
+        if self.mark.unknown:
+            await locate(self._lease(), self.mark)
+        return self.mark.position
+
+    def _note(self, replica: Replica, applied: int, closed: Any) -> None:
+        """Count a read on a replica, and raise the marks to what it has seen. Raises Unfit after a promotion."""
+        seen = replica_position(closed, replica.timeline)
+        if seen is None:
+            replica.leave_out("promoted", "it is no standby any more")
+            raise Unfit("promoted")
+        replica.seen_at(applied)
+        replica.reads += 1
+        self.replicas.replica_reads += 1
+        self._raise_to(seen)
+
+    def _note_primary(self, closed: Any) -> None:
+        if closed[0] is not None:
+            self._raise_to(WalPosition.of_primary(closed[0]))
+
+    def _raise_to(self, position: WalPosition) -> None:
+        self.mark.raise_to(position)
+        self.replicas.mark.raise_to(position)
+
+
+class _Gate(NamedTuple):
+    """The first statement of a read; ``limit_s`` is how long its answer may take, None for the usual limit."""
+
+    text: bytes
+    parameters: tuple[Any, ...]
+    limit_s: float | None
+
+
+class _GateClosed(Exception):
+    """The server is no standby, or was not up to date in time; its message says which."""
+
+
+_PRIMARY_GATE: Final = _Gate(_READ_ONLY, (), None)
+
+
+async def _run(
+    connection: PooledConnection,
+    bound: BoundQuery,
+    call: Call,
+    tenant: TenantSettings | None,
+    gate: _Gate,
+    position: bytes,
+) -> tuple[Any, Any, Any]:
+    """Run one read in one pipeline: what it returns, the row of the gate, and that of the position after it.
+
+    Raises psycopg.Error, InvalidInput, UnreadableValue, RowCountError.
+    """
+    before = acquire_cursor(connection, gate.text, alone=True)
+    cursor = acquire_cursor(connection, call.text, alone=True)
+    after = acquire_cursor(connection, position, alone=True)
+    try:
+        async with connection.pipeline() as pipeline:
+            await before.execute(gate.text, gate.parameters)
+            if gate.limit_s is not None:
+                pipeline.command_queue.append(connection.pgconn.send_flush_request)
+            if tenant is not None:
+                await AsyncRawCursor(connection).execute(SET_TENANT, tenant.parameters)
+            await cursor.execute(call.text, call.values)
+            await after.execute(position)
+            if gate.limit_s is not None:
+                await _wait_for(before, connection, pipeline, gate.limit_s)
+    except UnicodeEncodeError:
+        raise InvalidInput(bound.name, NOT_UNICODE) from None
+    except psycopg.Error as error:
+        if before.pgresult is None and error.sqlstate == _NOT_A_BOOLEAN:
+            raise _GateClosed(str(error)) from None
+        raise
+    opened, closed = await before.fetchone(), await after.fetchone()
+    answer = await read_answer(cursor, bound, call, alone=False)
+    for each, text in ((before, gate.text), (cursor, call.text), (after, position)):
+        release_cursor(each, text, alone=True)
+    return answer, opened, closed
+
+
+async def _pass(gate: _Gate, connection: PooledConnection) -> None:
+    """The gate alone, before a transaction: that has its snapshot from its first query. Raises as :func:`_run`."""
+    limit_s, connection.limit_s = connection.limit_s, gate.limit_s
+    try:
+        await AsyncRawCursor(connection).execute(gate.text, gate.parameters)
+    except psycopg.Error as error:
+        raise (_GateClosed(str(error)) if error.sqlstate == _NOT_A_BOOLEAN else error) from None
+    connection.limit_s = limit_s
+
+
+async def _wait_for(cursor: Cursor, connection: PooledConnection, pipeline: Any, limit_s: float) -> None:
+    """Receive the answers up to this cursor's. Closes the connection and raises OperationalError after ``limit_s``."""
+    if cursor.pgresult is not None:
+        return
+    try:
+        await connection.wait(_receive(cursor, pipeline), timeout=limit_s)
+    except psycopg.errors._WaitTimeout:
+        connection.silent = True
+        connection.finish()
+        raise psycopg.OperationalError(f"the replica did not answer within {limit_s} s: connection closed") from None
+
+
+def _receive(cursor: Cursor, pipeline: Any) -> PQGen[None]:
+    while cursor.pgresult is None and pipeline.result_queue:
+        results = yield from generators.fetch_many(pipeline.pgconn)
+        pipeline._process_results(pipeline.result_queue.popleft(), results)
