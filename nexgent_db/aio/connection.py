@@ -41,7 +41,7 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 import psycopg
-from psycopg import AsyncPipeline, AsyncTransaction, IsolationLevel, capabilities, waiting
+from psycopg import AsyncTransaction, IsolationLevel, capabilities, waiting
 from psycopg.abc import PQGen
 from psycopg.adapt import AdaptersMap
 from psycopg.pq import PipelineStatus, TransactionStatus
@@ -49,7 +49,7 @@ from psycopg.types.numeric import Int8Dumper
 
 from nexgent_db._concurrency import async_caller, async_deadline, replace_inherited_socket
 from nexgent_db.aio.cursors import CursorCache
-from nexgent_db.aio.wal import TrackedConnection
+from nexgent_db.aio.wal import SynchronizedPipeline, TrackedConnection
 from nexgent_db.errors import BlockMisuse, translate
 from nexgent_db.sessions import PINNED_VALUES, ensure_supported
 from nexgent_db.settings import Settings, session_conninfo
@@ -127,7 +127,7 @@ class _Transaction(AsyncTransaction):
         return handled
 
 
-class _Pipeline(AsyncPipeline):
+class _Pipeline(SynchronizedPipeline):
     """The driver's pipeline, but an interrupted end closes the connection: the next caller would get its answers.
 
     The driver only logs an interruption, a signal's exception too, when another exception leaves the pipeline.

@@ -12,8 +12,7 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from typing import Any, Final, NamedTuple
 
 import psycopg
-from psycopg import AsyncRawCursor, IsolationLevel, generators
-from psycopg.abc import PQGen
+from psycopg import AsyncRawCursor, IsolationLevel
 
 from nexgent_db._wal import HighWaterMark, WalPosition, lsn_of, lsn_text
 from nexgent_db.aio.connection import PooledConnection
@@ -22,7 +21,7 @@ from nexgent_db.aio.pool import Lease
 from nexgent_db.aio.replicas import PROBE_LIMIT_S, Replica, ReplicaSet, Unfit, locate
 from nexgent_db.aio.session import NOT_UNICODE, Session, TransactionSession, read_answer
 from nexgent_db.aio.tenant import SET_TENANT, Tenant, TenantSettings
-from nexgent_db.aio.wal import PRIMARY_POSITION, REPLICA_POSITION, replica_position
+from nexgent_db.aio.wal import PRIMARY_POSITION, REPLICA_POSITION, SynchronizedPipeline, replica_position
 from nexgent_db.errors import (
     DatabaseUnavailable,
     InvalidInput,
@@ -338,19 +337,13 @@ async def _pass(gate: _Gate, connection: PooledConnection) -> None:
     connection.limit_s = limit_s
 
 
-async def _wait_for(cursor: Cursor, connection: PooledConnection, pipeline: Any, limit_s: float) -> None:
-    """Receive the answers up to this cursor's. Closes the connection and raises OperationalError after ``limit_s``."""
-    if cursor.pgresult is not None:
-        return
+async def _wait_for(
+    cursor: Cursor, connection: PooledConnection, pipeline: SynchronizedPipeline, limit_s: float
+) -> None:
+    """Receive the first answer. Closes the connection and raises OperationalError after ``limit_s``."""
     try:
-        await connection.wait(_receive(cursor, pipeline), timeout=limit_s)
+        await connection.wait(pipeline.receive_first(cursor), timeout=limit_s)
     except psycopg.errors._WaitTimeout:
         connection.silent = True
         connection.finish()
         raise psycopg.OperationalError(f"the replica did not answer within {limit_s} s: connection closed") from None
-
-
-def _receive(cursor: Cursor, pipeline: Any) -> PQGen[None]:
-    while cursor.pgresult is None and pipeline.result_queue:
-        results = yield from generators.fetch_many(pipeline.pgconn)
-        pipeline._process_results(pipeline.result_queue.popleft(), results)

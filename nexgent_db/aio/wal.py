@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
-from psycopg import AsyncConnection, generators
+from psycopg import AsyncConnection, AsyncPipeline, generators
 from psycopg.abc import PQGen
 from psycopg.pq import ExecStatus, Format
 
@@ -78,6 +78,28 @@ class PrimaryTracker:
     def _note_result(self, result: Any) -> None:
         if (answer := result.get_value(0, 0)) is not None:
             self.mark.raise_to(WalPosition.of_primary(answer.decode()))
+
+
+class SynchronizedPipeline(AsyncPipeline):
+    """The driver's pipeline, which sends no second Sync at its end."""
+
+    synchronized = False
+    """Was the last statement followed by a Sync?"""
+
+    def receive_first(self, cursor: Cursor) -> PQGen[None]:
+        """Send a Sync, and receive the answers up to this cursor's: the server was asked to flush it."""
+        self._enqueue_sync()
+        self.synchronized = True
+        yield from self._communicate_gen()
+        while cursor.pgresult is None and self.result_queue:
+            results = yield from generators.fetch_many(self.pgconn)
+            self._process_results(self.result_queue.popleft(), results)
+
+    def _exit_gen(self) -> PQGen[None]:
+        if self.synchronized:
+            self.synchronized = False  # a connection uses its pipeline again
+            return (yield from self._fetch_gen(flush=False))
+        return (yield from super()._exit_gen())
 
 
 class TrackedConnection(AsyncConnection[Any]):

@@ -41,7 +41,7 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 import psycopg
-from psycopg import IsolationLevel, Pipeline, Transaction, capabilities, waiting
+from psycopg import IsolationLevel, Transaction, capabilities, waiting
 from psycopg.abc import PQGen
 from psycopg.adapt import AdaptersMap
 from psycopg.pq import PipelineStatus, TransactionStatus
@@ -52,7 +52,7 @@ from nexgent_db.errors import BlockMisuse, translate
 from nexgent_db.sessions import PINNED_VALUES, ensure_supported
 from nexgent_db.settings import Settings, session_conninfo
 from nexgent_db.sync.cursors import CursorCache
-from nexgent_db.sync.wal import TrackedConnection
+from nexgent_db.sync.wal import SynchronizedPipeline, TrackedConnection
 
 T = TypeVar("T")
 
@@ -127,7 +127,7 @@ class _Transaction(Transaction):
         return handled
 
 
-class _Pipeline(Pipeline):
+class _Pipeline(SynchronizedPipeline):
     """The driver's pipeline, but an interrupted end closes the connection: the next caller would get its answers.
 
     The driver only logs an interruption, a signal's exception too, when another exception leaves the pipeline.

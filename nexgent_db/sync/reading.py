@@ -13,8 +13,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any, Final, NamedTuple
 
 import psycopg
-from psycopg import IsolationLevel, RawCursor, generators
-from psycopg.abc import PQGen
+from psycopg import IsolationLevel, RawCursor
 
 from nexgent_db._wal import HighWaterMark, WalPosition, lsn_of, lsn_text
 from nexgent_db.errors import (
@@ -37,7 +36,7 @@ from nexgent_db.sync.pool import Lease
 from nexgent_db.sync.replicas import PROBE_LIMIT_S, Replica, ReplicaSet, Unfit, locate
 from nexgent_db.sync.session import NOT_UNICODE, Session, TransactionSession, read_answer
 from nexgent_db.sync.tenant import SET_TENANT, Tenant, TenantSettings
-from nexgent_db.sync.wal import PRIMARY_POSITION, REPLICA_POSITION, replica_position
+from nexgent_db.sync.wal import PRIMARY_POSITION, REPLICA_POSITION, SynchronizedPipeline, replica_position
 
 _GATE: Final = b"""
 WITH RECURSIVE waited (lsn) AS (
@@ -337,19 +336,11 @@ def _pass(gate: _Gate, connection: PooledConnection) -> None:
     connection.limit_s = limit_s
 
 
-def _wait_for(cursor: Cursor, connection: PooledConnection, pipeline: Any, limit_s: float) -> None:
-    """Receive the answers up to this cursor's. Closes the connection and raises OperationalError after ``limit_s``."""
-    if cursor.pgresult is not None:
-        return
+def _wait_for(cursor: Cursor, connection: PooledConnection, pipeline: SynchronizedPipeline, limit_s: float) -> None:
+    """Receive the first answer. Closes the connection and raises OperationalError after ``limit_s``."""
     try:
-        connection.wait(_receive(cursor, pipeline), timeout=limit_s)
+        connection.wait(pipeline.receive_first(cursor), timeout=limit_s)
     except psycopg.errors._WaitTimeout:
         connection.silent = True
         connection.finish()
         raise psycopg.OperationalError(f"the replica did not answer within {limit_s} s: connection closed") from None
-
-
-def _receive(cursor: Cursor, pipeline: Any) -> PQGen[None]:
-    while cursor.pgresult is None and pipeline.result_queue:
-        results = yield from generators.fetch_many(pipeline.pgconn)
-        pipeline._process_results(pipeline.result_queue.popleft(), results)

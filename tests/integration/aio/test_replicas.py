@@ -41,6 +41,7 @@ from tests.support.servers.standby import (
 Servers = tuple[PostgresServer, PostgresServer, PostgresServer]
 WITHIN_S: Final = 10.0
 DELAY_S: Final = 0.05
+_UNTIL_PREPARED: Final = 4
 
 
 @pytest.fixture(scope="module")
@@ -202,8 +203,9 @@ async def test_token_does_not_wait_for_other_writes(db: AsyncDatabase, servers: 
 async def test_reader_is_never_older_than_what_it_has_read(db: AsyncDatabase, servers: Servers) -> None:
     owner = await new_owner(db)
     reader = db.reads(at_least=await db.wal_position())
-    async with AsyncDatabase(replace(settings_of(servers), replica_conninfos=(servers[2].url,))) as second:
-        with applying_nothing(servers[1]):
+    second = AsyncDatabase(replace(settings_of(servers), replica_conninfos=(servers[2].url,)))
+    with applying_nothing(servers[1]):
+        async with second:
             await db.agents.update(owner.agent_id, name="new")
             token = second.reads(at_least=await db.wal_position())
             assert (await token.agents.find_by_id(owner.agent_id)).agent.name == "new"  # type: ignore[union-attr]
@@ -235,23 +237,25 @@ async def test_position_without_replicas_asks_the_primary(servers: Servers, db: 
 async def test_read_and_write_are_one_round_trip(servers: Servers, db: AsyncDatabase) -> None:
     owner = await funded_owner(db)
     with distant(servers[0].url, DELAY_S) as primary, distant(servers[1].url, DELAY_S) as replica:
-        async with AsyncDatabase(Settings.from_url(primary, {}, replica_urls=[replica])) as far:
+        far = AsyncDatabase(Settings.from_url(primary, {}, replica_urls=[replica]))
 
-            async def transact() -> None:
-                async with far.transaction() as tx:
-                    await tx.agents.find_by_id(owner.agent_id)
+        async def transact() -> None:
+            async with far.transaction() as tx:
+                await tx.agents.find_by_id(owner.agent_id)
 
-            for call, trips in (
-                (lambda: far.trades.deposit(owner.deposit("1")), 1),
-                (lambda: far.replica.agents.find_by_id(owner.agent_id), 1),
-                (lambda: far.agents.find_by_id(owner.agent_id), 1),
-                (transact, 3),
-            ):
-                await call()
-                await call()
+        calls: list[tuple[Callable[[], Awaitable[object]], int]] = [
+            (lambda: far.trades.deposit(owner.deposit("1")), 1),
+            (lambda: far.replica.agents.find_by_id(owner.agent_id), 1),
+            (lambda: far.agents.find_by_id(owner.agent_id), 1),
+            (transact, 3),
+        ]
+        async with far:
+            for call, trips in calls:
+                for _ in range(_UNTIL_PREPARED):
+                    await call()
                 started = time.monotonic()
                 await call()
-                assert (time.monotonic() - started) / (2 * DELAY_S) < trips + 0.9
+                assert trips <= (time.monotonic() - started) / (2 * DELAY_S) < trips + 0.9
             assert far.replica.metrics().primary_reads == 0
 
 
@@ -267,7 +271,7 @@ async def test_lists_pages_reports_and_streams_are_of_replicas(db: AsyncDatabase
     assert len(await replica.positions.list_by_agent(owner.agent_id)) == 5
     page = await replica.transactions.page_by_agent(owner.agent_id, limit=4)
     assert len(page.items) == 4
-    rest = await replica.transactions.page_by_agent(owner.agent_id, limit=4, cursor=page.next_cursor)
+    rest = await replica.transactions.page_by_agent(owner.agent_id, limit=4, cursor=page.next)
     assert len(rest.items) == 2
     assert (await replica.performance.summarise(owner.agent_id)).open_positions == 5
     assert [row.agent_id async for row in replica.transactions.stream_by_agent(owner.agent_id)] == [owner.agent_id] * 6
@@ -327,7 +331,7 @@ async def test_writes_are_refused_before_anything_is_sent(db: AsyncDatabase) -> 
         lambda: db.replica.agents.update_config(owner.agent_id, {}),
         lambda: db.replica.agents.lock_config(owner.agent_id),
         lambda: db.replica.agents.delete(owner.agent_id),
-        lambda: db.replica.wallets.change_address(owner.wallet_address, "W"),
+        lambda: db.replica.wallets.change_address(owner.agent_id, owner.wallet_address, "W"),
         lambda: db.replica.execute("DELETE FROM agents"),
         lambda: db.replica.execute("SELECT id FROM agents FOR SHARE"),
         lambda: db.replica.execute("WITH x AS (INSERT INTO users DEFAULT VALUES RETURNING id) SELECT id FROM x"),

@@ -40,6 +40,7 @@ from tests.support.servers.standby import (
 Servers = tuple[PostgresServer, PostgresServer, PostgresServer]
 WITHIN_S: Final = 10.0
 DELAY_S: Final = 0.05
+_UNTIL_PREPARED: Final = 4
 
 
 @pytest.fixture(scope="module")
@@ -199,14 +200,14 @@ def test_token_does_not_wait_for_other_writes(db: Database, servers: Servers) ->
 def test_reader_is_never_older_than_what_it_has_read(db: Database, servers: Servers) -> None:
     owner = new_owner(db)
     reader = db.reads(at_least=db.wal_position())
-    with Database(replace(settings_of(servers), replica_conninfos=(servers[2].url,))) as second:
-        with applying_nothing(servers[1]):
-            db.agents.update(owner.agent_id, name="new")
-            token = second.reads(at_least=db.wal_position())
-            assert token.agents.find_by_id(owner.agent_id).agent.name == "new"  # type: ignore[union-attr]
-            reader = db.reads(at_least=token.position)
-            for _ in range(5):
-                assert reader.agents.find_by_id(owner.agent_id).agent.name == "new"  # type: ignore[union-attr]
+    second = Database(replace(settings_of(servers), replica_conninfos=(servers[2].url,)))
+    with applying_nothing(servers[1]), second:
+        db.agents.update(owner.agent_id, name="new")
+        token = second.reads(at_least=db.wal_position())
+        assert token.agents.find_by_id(owner.agent_id).agent.name == "new"  # type: ignore[union-attr]
+        reader = db.reads(at_least=token.position)
+        for _ in range(5):
+            assert reader.agents.find_by_id(owner.agent_id).agent.name == "new"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -232,23 +233,25 @@ def test_position_without_replicas_asks_the_primary(servers: Servers, db: Databa
 def test_read_and_write_are_one_round_trip(servers: Servers, db: Database) -> None:
     owner = funded_owner(db)
     with distant(servers[0].url, DELAY_S) as primary, distant(servers[1].url, DELAY_S) as replica:
-        with Database(Settings.from_url(primary, {}, replica_urls=[replica])) as far:
+        far = Database(Settings.from_url(primary, {}, replica_urls=[replica]))
 
-            def transact() -> None:
-                with far.transaction() as tx:
-                    tx.agents.find_by_id(owner.agent_id)
+        def transact() -> None:
+            with far.transaction() as tx:
+                tx.agents.find_by_id(owner.agent_id)
 
-            for call, trips in (
-                (lambda: far.trades.deposit(owner.deposit("1")), 1),
-                (lambda: far.replica.agents.find_by_id(owner.agent_id), 1),
-                (lambda: far.agents.find_by_id(owner.agent_id), 1),
-                (transact, 3),
-            ):
-                call()
-                call()
+        calls: list[tuple[Callable[[], object], int]] = [
+            (lambda: far.trades.deposit(owner.deposit("1")), 1),
+            (lambda: far.replica.agents.find_by_id(owner.agent_id), 1),
+            (lambda: far.agents.find_by_id(owner.agent_id), 1),
+            (transact, 3),
+        ]
+        with far:
+            for call, trips in calls:
+                for _ in range(_UNTIL_PREPARED):
+                    call()
                 started = time.monotonic()
                 call()
-                assert (time.monotonic() - started) / (2 * DELAY_S) < trips + 0.9
+                assert trips <= (time.monotonic() - started) / (2 * DELAY_S) < trips + 0.9
             assert far.replica.metrics().primary_reads == 0
 
 
@@ -264,7 +267,7 @@ def test_lists_pages_reports_and_streams_are_of_replicas(db: Database) -> None:
     assert len(replica.positions.list_by_agent(owner.agent_id)) == 5
     page = replica.transactions.page_by_agent(owner.agent_id, limit=4)
     assert len(page.items) == 4
-    rest = replica.transactions.page_by_agent(owner.agent_id, limit=4, cursor=page.next_cursor)
+    rest = replica.transactions.page_by_agent(owner.agent_id, limit=4, cursor=page.next)
     assert len(rest.items) == 2
     assert replica.performance.summarise(owner.agent_id).open_positions == 5
     assert [row.agent_id for row in replica.transactions.stream_by_agent(owner.agent_id)] == [owner.agent_id] * 6
@@ -322,7 +325,7 @@ def test_writes_are_refused_before_anything_is_sent(db: Database) -> None:
         lambda: db.replica.agents.update_config(owner.agent_id, {}),
         lambda: db.replica.agents.lock_config(owner.agent_id),
         lambda: db.replica.agents.delete(owner.agent_id),
-        lambda: db.replica.wallets.change_address(owner.wallet_address, "W"),
+        lambda: db.replica.wallets.change_address(owner.agent_id, owner.wallet_address, "W"),
         lambda: db.replica.execute("DELETE FROM agents"),
         lambda: db.replica.execute("SELECT id FROM agents FOR SHARE"),
         lambda: db.replica.execute("WITH x AS (INSERT INTO users DEFAULT VALUES RETURNING id) SELECT id FROM x"),

@@ -32,6 +32,7 @@ def _serve(listener: socket.socket, host: str, port: int, delay_s: float) -> Non
     with suppress(OSError):  # closed: the end
         while True:
             client, _ = listener.accept()
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if host.startswith("/"):
                 server = socket.socket(socket.AF_UNIX)
                 server.connect(f"{host}/.s.PGSQL.{port}")

@@ -92,7 +92,7 @@ def replicated() -> Iterator[tuple[PostgresServer, PostgresServer, PostgresServe
 
 @contextmanager
 def frozen(server: PostgresServer) -> Iterator[None]:
-    """Every process of the server stops in its tracks (SIGSTOP) until the ``with`` ends; the kernel goes on accepting."""
+    """Every process of the server stops in its tracks (SIGSTOP) until the ``with`` ends; the kernel still accepts."""
     stopped = [server.pid]
     os.kill(server.pid, signal.SIGSTOP)
     children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
