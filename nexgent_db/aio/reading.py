@@ -110,7 +110,7 @@ class ReadingSession(Session):
 
     async def _run_on(self, replica: Replica, held: Lease, bound: BoundQuery, call: Call, needed: WalPosition) -> Any:
         """Raises Unfit when the replica does not answer this read."""
-        with self._failures_of(replica, needed, bound.name):
+        with self._failures_of(replica, held, needed, bound.name):
             connection = await held.acquire()
             tenant = await self._settings(connection, replica)
             gate = self._gate(needed)
@@ -192,7 +192,7 @@ class ReadingSession(Session):
         for replica in self.replicas.candidates(needed):
             held = replica.pool.lease()
             try:
-                with self._failures_of(replica, needed, name):
+                with self._failures_of(replica, held, needed, name):
                     connection = await held.acquire()
                     await _pass(self._gate(needed), connection)
                     return held, connection, replica
@@ -209,7 +209,7 @@ class ReadingSession(Session):
         return primary, await primary.acquire(), None
 
     @contextmanager
-    def _failures_of(self, replica: Replica, needed: WalPosition, name: str | None) -> Iterator[None]:
+    def _failures_of(self, replica: Replica, held: Lease, needed: WalPosition, name: str | None) -> Iterator[None]:
         """Turn what only concerns this replica into Unfit, and leave it out. Raises Unfit, DatabaseError."""
         try:
             yield
@@ -228,8 +228,9 @@ class ReadingSession(Session):
         except psycopg.Error as error:
             translated = translate(error, name, read_only=True)
             if isinstance(translated, DatabaseUnavailable):
-                replica.leave_out("gone", str(translated))
-                raise Unfit("gone") from None
+                if (slot := held.slot) is not None and slot.connection is not None and slot.connection.silent:
+                    replica.leave_out("gone", str(translated))
+                raise Unfit("gone") from None  # a server that has ended is left out by the next attempt to connect
             if isinstance(translated, TransactionConflict | SchemaNotReady):  # it applies a migration, or did not yet
                 self.replicas.conflicts += 1
                 raise Unfit("conflict") from None

@@ -82,10 +82,26 @@ class PrimaryTracker:
 
 
 class SynchronizedPipeline(Pipeline):
-    """The driver's pipeline, which sends no second Sync at its end."""
+    """The driver's pipeline, which sends no second Sync at its end, and counts nothing as prepared that was not.
+
+    When a statement fails, the server skips those behind it. The driver takes one that was to be prepared for prepared
+    nevertheless: its next execution would fail.
+    """
 
     synchronized = False
     """Was the last statement followed by a Sync?"""
+    _prepared_before = 0
+
+    def _enter_gen(self) -> PQGen[None]:
+        if self.level == 0:
+            self._prepared_before = self._conn._prepared._prepared_idx
+        return (yield from super()._enter_gen())
+
+    def _exit(self, exc: BaseException | None) -> None:
+        super()._exit(exc)
+        prepared = self._conn._prepared
+        if exc is not None and prepared._prepared_idx != self._prepared_before:
+            prepared.clear()
 
     def receive_first(self, cursor: Cursor) -> PQGen[None]:
         """Send a Sync, and receive the answers up to this cursor's: the server was asked to flush it."""

@@ -24,6 +24,7 @@ from nexgent_db.errors import (
     TenantNotIsolated,
 )
 from nexgent_db.settings import Settings
+from nexgent_db.sync.access import Repositories
 from tests.integration.sync.factories import TOKEN, Owner, funded_owner, new_owner
 from tests.support.faults.distant_proxy import distant
 from tests.support.servers.postgres_server import PostgresServer, postgres_server
@@ -72,7 +73,7 @@ def states(db: Database) -> list[str]:
     return [replica.state for replica in db.replica.metrics().replicas]
 
 
-def name_of(reader: Database, owner: Owner) -> str:
+def name_of(reader: Repositories, owner: Owner) -> str:
     found = reader.agents.find_by_id(owner.agent_id)
     assert found is not None
     return found.agent.name
@@ -85,9 +86,7 @@ def test_replicas_answer_and_show_what_was_written(db: Database) -> None:
     owner = new_owner(db)
     for number in range(50):
         db.agents.update(owner.agent_id, name=f"agent {number}")
-        found = db.replica.agents.find_by_id(owner.agent_id)
-        assert found is not None
-        assert found.agent.name == f"agent {number}"
+        assert name_of(db.replica, owner) == f"agent {number}"
     metrics = db.replica.metrics()
     assert metrics.replica_reads >= 48
     assert metrics.replica_reads + metrics.primary_reads == 50
@@ -99,9 +98,7 @@ def test_write_in_transaction_is_shown(db: Database) -> None:
     for number in range(20):
         with db.transaction() as tx:
             tx.agents.update(owner.agent_id, name=f"agent {number}")
-        found = db.replica.agents.find_by_id(owner.agent_id)
-        assert found is not None
-        assert found.agent.name == f"agent {number}"
+        assert name_of(db.replica, owner) == f"agent {number}"
     assert not db._replicas.mark.unknown
     assert db.replica.metrics().replica_reads >= 18
 
@@ -112,11 +109,9 @@ def test_read_in_rolled_back_transaction_is_not_undercut(db: Database, servers: 
         with psycopg.connect(servers[0].url) as connection:  # another process
             connection.execute("UPDATE agents SET name = 'new' WHERE id = %s", [owner.agent_id])
         with pytest.raises(ZeroDivisionError), db.transaction() as tx:
-            assert tx.agents.find_by_id(owner.agent_id).agent.name == "new"  # type: ignore[union-attr]
+            assert name_of(tx, owner) == "new"
             raise ZeroDivisionError
-        found = db.replica.agents.find_by_id(owner.agent_id)
-        assert found is not None
-        assert found.agent.name == "new"
+        assert name_of(db.replica, owner) == "new"
 
 
 def test_read_of_primary_is_not_undercut(db: Database, servers: Servers) -> None:
@@ -124,8 +119,8 @@ def test_read_of_primary_is_not_undercut(db: Database, servers: Servers) -> None
     with applying_nothing(servers[1]), applying_nothing(servers[2]):
         with psycopg.connect(servers[0].url) as connection:  # another process
             connection.execute("UPDATE agents SET name = 'new' WHERE id = %s", [owner.agent_id])
-        assert db.agents.find_by_id(owner.agent_id).agent.name == "new"  # type: ignore[union-attr]
-        assert db.replica.agents.find_by_id(owner.agent_id).agent.name == "new"  # type: ignore[union-attr]
+        assert name_of(db, owner) == "new"
+        assert name_of(db.replica, owner) == "new"
 
 
 def test_primary_answers_when_no_replica_is_up_to_date(db: Database, servers: Servers) -> None:
@@ -135,7 +130,7 @@ def test_primary_answers_when_no_replica_is_up_to_date(db: Database, servers: Se
     with applying_nothing(servers[1]), applying_nothing(servers[2]):
         db.agents.update(owner.agent_id, name="late")
         for _ in range(10):
-            assert db.replica.agents.find_by_id(owner.agent_id).agent.name == "late"  # type: ignore[union-attr]
+            assert name_of(db.replica, owner) == "late"
         after = db.replica.metrics()
         assert after.behind - before.behind == 10
         assert "lagging" in states(db)
@@ -163,9 +158,7 @@ def test_replica_that_is_up_to_date_answers_beside_one_that_lags(db: Database, s
     with applying_nothing(servers[1]):
         for number in range(20):
             db.agents.update(owner.agent_id, name=f"agent {number}")
-            found = db.replica.agents.find_by_id(owner.agent_id)
-            assert found is not None
-            assert found.agent.name == f"agent {number}"
+            assert name_of(db.replica, owner) == f"agent {number}"
         assert states(db) == ["lagging", "ok"]
         assert db.replica.metrics().primary_reads <= 2
     eventually(lambda: states(db) == ["ok", "ok"])
@@ -177,7 +170,7 @@ def test_token_of_another_process_is_waited_for(db: Database, servers: Servers) 
         db.agents.update(owner.agent_id, name="by another process")
         token = db.wal_position()
         reader = other.reads(at_least=token)
-        assert reader.agents.find_by_id(owner.agent_id).agent.name == "by another process"  # type: ignore[union-attr]
+        assert name_of(reader, owner) == "by another process"
         assert other.replica.metrics().behind == 1
     assert token == db.replica.position
 
@@ -192,9 +185,9 @@ def test_token_does_not_wait_for_other_writes(db: Database, servers: Servers) ->
         db.agents.update(owner.agent_id, name="newer")
         before = db.replica.metrics()
         reader = db.reads(at_least=token)
-        assert reader.agents.find_by_id(owner.agent_id).agent.name == "tester"  # type: ignore[union-attr]
+        assert name_of(reader, owner) == "tester"
         assert db.replica.metrics().replica_reads == before.replica_reads + 1
-        assert db.replica.agents.find_by_id(owner.agent_id).agent.name == "newer"  # type: ignore[union-attr]
+        assert name_of(db.replica, owner) == "newer"
 
 
 def test_reader_is_never_older_than_what_it_has_read(db: Database, servers: Servers) -> None:
@@ -204,10 +197,27 @@ def test_reader_is_never_older_than_what_it_has_read(db: Database, servers: Serv
     with applying_nothing(servers[1]), second:
         db.agents.update(owner.agent_id, name="new")
         token = second.reads(at_least=db.wal_position())
-        assert token.agents.find_by_id(owner.agent_id).agent.name == "new"  # type: ignore[union-attr]
+        assert name_of(token, owner) == "new"
         reader = db.reads(at_least=token.position)
         for _ in range(5):
-            assert reader.agents.find_by_id(owner.agent_id).agent.name == "new"  # type: ignore[union-attr]
+            assert name_of(reader, owner) == "new"
+
+
+def test_statement_that_was_skipped_while_it_was_prepared_runs_later(servers: Servers) -> None:
+    """The third execution prepares it: after a gate that failed, the server does not know it."""
+    one = replace(settings_of(servers, 0.01), replica_conninfos=(servers[1].url,), pool_max_size=1)
+    with Database(one) as db:
+        owner = new_owner(db)
+        wait_until_replayed(servers[0], servers[1])
+        assert [name_of(db.replica, owner) for _ in range(2)] == ["tester"] * 2
+        for number in range(3):
+            with applying_nothing(servers[1]):
+                db.agents.update(owner.agent_id, name=f"agent {number}")
+                assert name_of(db.replica, owner) == f"agent {number}"
+            eventually(lambda: states(db) == ["ok"])
+            assert name_of(db.replica, owner) == f"agent {number}"
+        metrics = db.replica.metrics()
+        assert (metrics.replica_reads, metrics.behind) == (5, 3)
 
 
 @pytest.mark.parametrize(
@@ -289,11 +299,11 @@ def test_stream_that_ends_early_keeps_no_connection(db: Database) -> None:
 def test_transaction_has_one_snapshot(db: Database) -> None:
     owner = new_owner(db)
     with db.replica.transaction(statement_timeout_s=5) as tx:
-        assert tx.agents.find_by_id(owner.agent_id).agent.name == "tester"  # type: ignore[union-attr]
+        assert name_of(tx, owner) == "tester"
         with psycopg.connect(db.settings.conninfo) as connection:
             connection.execute("UPDATE agents SET name = 'other' WHERE id = %s", [owner.agent_id])
         time.sleep(0.2)
-        assert tx.agents.find_by_id(owner.agent_id).agent.name == "tester"  # type: ignore[union-attr]
+        assert name_of(tx, owner) == "tester"
         with pytest.raises(BlockMisuse):
             db.replica.agents.find_by_id(owner.agent_id)
     with pytest.raises(BlockMisuse):
@@ -403,7 +413,7 @@ def test_tenant_sees_its_own_rows_on_replicas(servers: Servers) -> None:
         with applying_nothing(servers[1]), applying_nothing(servers[2]):
             tenant.agents.update(mine.agent_id, name="by the tenant")
             assert tenant.replica.agents.find_by_id(others.agent_id) is None
-            assert name_of(tenant.replica, mine) == "by the tenant"  # type: ignore[arg-type]
+            assert name_of(tenant.replica, mine) == "by the tenant"
             assert db.replica.metrics().primary_reads == 2
     with Database(settings_of(servers)) as superuser, pytest.raises(TenantNotIsolated):
         superuser.for_tenant(mine.user_id).replica.agents.find_by_id(mine.agent_id)
@@ -521,13 +531,13 @@ def test_promoted_replica_is_left_out_and_gets_no_write() -> None:
             with psycopg.connect(standby.url, autocommit=True) as connection:
                 connection.execute("UPDATE agents SET name = 'of another history'")
             for _ in range(20):
-                assert name_of(db.replica, owner) == "tester"  # type: ignore[arg-type]
+                assert name_of(db.replica, owner) == "tester"
             with pytest.raises(ReadOnlyBlock):
                 db.replica.execute("SELECT id FROM agents FOR UPDATE")
             eventually(lambda: states(db) == ["promoted"])
         with Database(primary.url, replica_urls=[standby.url]) as again:  # a start after the promotion
             assert states(again) == ["promoted"]
-            assert name_of(again.replica, owner) == "tester"  # type: ignore[arg-type]
+            assert name_of(again.replica, owner) == "tester"
 
 
 def test_replicas_answer_while_the_primary_is_gone() -> None:
@@ -554,7 +564,7 @@ def test_replica_of_an_earlier_timeline_does_not_answer() -> None:
         with Database(first.url, replica_urls=[second.url]) as db:
             db.agents.update(owner.agent_id, name="of the new primary")
             for _ in range(5):
-                assert name_of(db.replica, owner) == "of the new primary"  # type: ignore[arg-type]
+                assert name_of(db.replica, owner) == "of the new primary"
             (found,) = db.replica.metrics().replicas
             assert found.state == "lagging"
             assert found.problem == "it follows timeline 1, the primary is on 2"
