@@ -199,8 +199,16 @@ def parse_replica_urls(urls: Sequence[str]) -> tuple[str, ...]:
 
 
 def replica_settings(settings: Settings, conninfo: str) -> Settings:
-    """The settings of the sessions of one replica: those of the primary's, at another place, and without a cache."""
-    return replace(settings, conninfo=conninfo, replica_conninfos=(), redis_url=None)
+    """The settings of the sessions of one replica: the primary's, at another place, without a cache, and with little
+    patience for a connection, since another server can answer."""
+    connect_timeout_s = min(settings.connect_timeout_s, _REPLICA_CONNECT_TIMEOUT_S)
+    return replace(
+        settings, conninfo=conninfo, replica_conninfos=(), redis_url=None, connect_timeout_s=connect_timeout_s
+    )
+
+
+_REPLICA_CONNECT_TIMEOUT_S: Final = 2
+"""The shortest time that libpq allows."""
 
 
 def libpq_parameters(conninfo: str) -> dict[str, str]:

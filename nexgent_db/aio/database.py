@@ -14,10 +14,11 @@ from uuid import UUID
 from weakref import ReferenceType, ref
 
 import psycopg
-from psycopg import AsyncConnection, IsolationLevel
+from psycopg import IsolationLevel
 from psycopg.pq import TransactionStatus
 
 from nexgent_db._concurrency import async_caller
+from nexgent_db._wal import HighWaterMark, WalPosition
 from nexgent_db.aio.access import Repositories
 from nexgent_db.aio.cache import AsyncCache
 from nexgent_db.aio.connection import PooledConnection
@@ -25,10 +26,12 @@ from nexgent_db.aio.health import HealthCheck
 from nexgent_db.aio.observed import ObservedSession, observed_commit
 from nexgent_db.aio.pool import ConnectionPool, Lease
 from nexgent_db.aio.reader import AsyncReader
+from nexgent_db.aio.reading import ReadingSession
 from nexgent_db.aio.replicas import ReplicaSet
 from nexgent_db.aio.schema import assert_schema
 from nexgent_db.aio.session import CachedSession, PoolSession, Session, TransactionSession
 from nexgent_db.aio.tenant import Tenant, TenantRole, TenantSettings
+from nexgent_db.aio.transaction import AsyncTransaction
 from nexgent_db.cache.batch import Change
 from nexgent_db.cache.keys import CacheKeys
 from nexgent_db.errors import (
@@ -52,53 +55,6 @@ _ISOLATION = {
     "repeatable read": IsolationLevel.REPEATABLE_READ,
     "serializable": IsolationLevel.SERIALIZABLE,
 }
-
-
-class AsyncTransaction(Repositories):
-    """An open transaction. Its calls are committed together, or not at all."""
-
-    def __init__(self, connection: PooledConnection, hooks: Hooks, around: TransactionSession | None = None) -> None:
-        self._connection = connection
-        self._hooks = hooks
-        self._plain_session = TransactionSession(connection, around)
-        self._session = (
-            ObservedSession(self._plain_session, hooks, in_transaction=True) if hooks else self._plain_session
-        )
-        self._database: AsyncDatabase | None = None
-        super().__init__(self._session)
-
-    def _is_of(self, database: AsyncDatabase, caller: object) -> bool:
-        """Is this an open transaction of ``database`` that ``caller`` was the last to use?"""
-        return self._database is database and not self._plain_session.ended and self._connection.last_caller is caller
-
-    @property
-    def connection(self) -> AsyncConnection[tuple[object, ...]]:
-        """The transaction's connection, for what psycopg can do besides statements: COPY, a cursor of your own.
-
-        It bypasses names, hooks, checked arguments and this package's errors: its own are psycopg's, until one leaves
-        the transaction. The tenant's row-level security holds, and the cache follows what is written here; for that
-        the transaction's changes are read before its COMMIT. Do not commit, roll back, close or keep it, and leave its
-        settings as they are. Raises BlockMisuse after the end of the transaction.
-        """
-        if self._plain_session.ended:
-            raise BlockMisuse("the transaction has ended")
-        self._plain_session.expect_changes()
-        return self._connection
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncTransaction]:
-        """A savepoint: an error that leaves the inner transaction undoes only the inner transaction."""
-        if self._plain_session.ended:
-            raise BlockMisuse("the transaction has ended")
-        inner = AsyncTransaction(self._connection, self._hooks, self._plain_session)
-        try:
-            async with self._connection.transaction():
-                yield inner
-            self._plain_session.duplicates += inner._plain_session.duplicates
-        except psycopg.Error as error:
-            raise translate(error, read_only=bool(self._connection.read_only)) from error
-        finally:
-            inner._plain_session.ended = True
 
 
 class AsyncDatabase(Repositories):
@@ -157,7 +113,7 @@ class AsyncDatabase(Repositories):
             session = CachedSession(session, self._cache_writer)
         self._session = session
         super().__init__(session)
-        self.replica = AsyncReader(self)
+        self.replica = self._reader(self._replicas.mark)
 
     def _new_cache(self, session: Session) -> AsyncCache:
         if self.settings.redis_url is None:
@@ -388,7 +344,7 @@ class AsyncDatabase(Repositories):
 
         What else this process does is not waited for. Raises InvalidInput for text that is no token.
         """
-        return AsyncReader(self, at_least)
+        return self._reader(HighWaterMark(WalPosition.of_token(at_least, "at_least")))
 
     async def wal_position(self) -> str:
         """A token of what this process has written and read through this database, for :meth:`reads`.
@@ -396,6 +352,10 @@ class AsyncDatabase(Repositories):
         Costs no round trip with replicas, else one to the primary. Raises what queries raise.
         """
         return await self._replicas.token(self._lease())
+
+    def _reader(self, mark: HighWaterMark) -> AsyncReader:
+        reading = ReadingSession(self._replicas, self._lease, mark, self._tenant)
+        return AsyncReader(reading, self._hooks, self._begin)
 
     def _begin(self, connection: PooledConnection) -> AsyncTransaction:
         return _note_open(AsyncTransaction(connection, self._hooks), self._root)

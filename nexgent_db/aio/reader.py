@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
-from nexgent_db._wal import HighWaterMark, WalPosition
 from nexgent_db.aio.access import Repositories
+from nexgent_db.aio.connection import PooledConnection
 from nexgent_db.aio.observed import ObservedSession
 from nexgent_db.aio.reading import ReadingSession
+from nexgent_db.aio.transaction import AsyncTransaction
 from nexgent_db.models.replicas import ReplicaMetrics
-
-if TYPE_CHECKING:
-    from nexgent_db.aio.database import AsyncDatabase, AsyncTransaction
+from nexgent_db.observe._event import Hooks
 
 __all__ = ["AsyncReader"]
 
@@ -33,13 +31,12 @@ class AsyncReader(Repositories):
     whose replica goes away raises ConnectionLost: start it again.
     """
 
-    def __init__(self, database: AsyncDatabase, at_least: str | None = None) -> None:
-        self._database = database
-        replicas = database._replicas
-        mark = replicas.mark if at_least is None else HighWaterMark(WalPosition.of_token(at_least, "at_least"))
-        self._reading = ReadingSession(replicas, database._lease, mark, database._tenant)
-        hooks = database._hooks
-        super().__init__(ObservedSession(self._reading, hooks, in_transaction=False) if hooks else self._reading)
+    def __init__(
+        self, reading: ReadingSession, hooks: Hooks, begin: Callable[[PooledConnection], AsyncTransaction]
+    ) -> None:
+        self._reading = reading
+        self._begin = begin
+        super().__init__(ObservedSession(reading, hooks, in_transaction=False) if hooks else reading)
 
     @property
     def position(self) -> str:
@@ -57,7 +54,7 @@ class AsyncReader(Repositories):
         Raises what queries raise; ReadOnlyBlock for a write, from the server.
         """
         async with self._reading.connection("transaction", statement_timeout_s) as connection:
-            transaction = self._database._begin(connection)
+            transaction = self._begin(connection)
             try:
                 yield transaction
             finally:

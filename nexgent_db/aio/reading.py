@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 import psycopg
 from psycopg import AsyncRawCursor, IsolationLevel
@@ -17,8 +17,9 @@ from psycopg import AsyncRawCursor, IsolationLevel
 from nexgent_db._wal import HighWaterMark, WalPosition, lsn_of, lsn_text
 from nexgent_db.aio.connection import PooledConnection
 from nexgent_db.aio.cursors import Cursor, acquire_cursor, release_cursor
+from nexgent_db.aio.gate import NO_STANDBY, NOT_A_BOOLEAN, PRIMARY_GATE, Gate, GateClosed, pass_gate
 from nexgent_db.aio.pool import Lease
-from nexgent_db.aio.replicas import PROBE_LIMIT_S, Replica, ReplicaSet, Unfit, locate
+from nexgent_db.aio.replicas import Replica, ReplicaSet, Unfit, locate
 from nexgent_db.aio.session import NOT_UNICODE, Session, TransactionSession, read_answer
 from nexgent_db.aio.tenant import SET_TENANT, Tenant, TenantSettings
 from nexgent_db.aio.wal import PRIMARY_POSITION, REPLICA_POSITION, SynchronizedPipeline, replica_position
@@ -36,36 +37,6 @@ from nexgent_db.errors import (
 )
 from nexgent_db.queries.binding import BoundQuery, Call
 from nexgent_db.queries.reading import ensure_reads
-
-_GATE: Final = b"""
-WITH RECURSIVE waited (lsn) AS (
-    SELECT pg_last_wal_replay_lsn()
-    UNION ALL
-    SELECT pg_last_wal_replay_lsn()
-    FROM waited
-    WHERE CASE
-        WHEN waited.lsn < $1::pg_lsn AND clock_timestamp() < statement_timestamp() + make_interval(secs => $2)
-            THEN pg_sleep(0.001) IS NOT NULL
-        ELSE false
-    END
-)
-SELECT
-    CASE
-        WHEN NOT pg_is_in_recovery() THEN ('no standby: ' || coalesce(max(lsn)::text, 'a primary'))::boolean
-        WHEN max(lsn) < $1::pg_lsn THEN ('behind ' || $1::pg_lsn::text || ', at ' || max(lsn)::text)::boolean
-        ELSE true
-    END,
-    max(lsn)::text,
-    set_config('transaction_read_only', 'on', true)
-FROM waited
-"""
-"""Fails with a boolean that is none, which the server's log shows; the aggregate in it keeps the planner from trying. A
-standby that is promoted meanwhile still only reads."""
-
-_READ_ONLY: Final = b"SELECT set_config('transaction_read_only', 'on', true)"
-"""The gate of the primary."""
-_NOT_A_BOOLEAN: Final = "22P02"
-_NO_STANDBY: Final = "no standby: "
 
 
 class ReadingSession(Session):
@@ -113,7 +84,7 @@ class ReadingSession(Session):
         with self._failures_of(replica, held, needed, bound.name):
             connection = await held.acquire()
             tenant = await self._settings(connection, replica)
-            gate = self._gate(needed)
+            gate = Gate.of_replica(needed, self.replicas.wait_s)
             answer, opened, closed = await _run(connection, bound, call, tenant, gate, REPLICA_POSITION)
             self._note(replica, lsn_of(opened[1]), closed)
         return answer
@@ -123,12 +94,12 @@ class ReadingSession(Session):
             connection = await lease.acquire()
             tenant = await self._settings(connection, None)
             try:
-                answer, _, closed = await _run(connection, bound, call, tenant, _PRIMARY_GATE, PRIMARY_POSITION)
+                answer, _, closed = await _run(connection, bound, call, tenant, PRIMARY_GATE, PRIMARY_POSITION)
             except psycopg.Error as error:
                 if not isinstance(translate(error, bound.name), SchemaChanged):
                     raise
                 await connection.execute("DEALLOCATE ALL")
-                answer, _, closed = await _run(connection, bound, call, tenant, _PRIMARY_GATE, PRIMARY_POSITION)
+                answer, _, closed = await _run(connection, bound, call, tenant, PRIMARY_GATE, PRIMARY_POSITION)
         except psycopg.Error as error:
             raise translate(error, bound.name, read_only=True) from error
         self._note_primary(closed)
@@ -194,7 +165,7 @@ class ReadingSession(Session):
             try:
                 with self._failures_of(replica, held, needed, name):
                     connection = await held.acquire()
-                    await _pass(self._gate(needed), connection)
+                    await pass_gate(connection, Gate.of_replica(needed, self.replicas.wait_s))
                     return held, connection, replica
             except Unfit as unfit:
                 held.over = True
@@ -213,11 +184,11 @@ class ReadingSession(Session):
         """Turn what only concerns this replica into Unfit, and leave it out. Raises Unfit, DatabaseError."""
         try:
             yield
-        except _GateClosed as closed:
-            if _NO_STANDBY in str(closed):
+        except GateClosed as closed:
+            if NO_STANDBY in str(closed):
                 replica.leave_out("promoted", "it is no standby any more")
                 raise Unfit("promoted") from None
-            replica.leave_out("lagging", f"a read waited for {lsn_text(needed.lsn)} in vain", unreached=needed.lsn)
+            replica.leave_out("lagging", f"a read waited for {lsn_text(needed.lsn)} in vain")
             raise Unfit("behind") from None
         except (PoolExhausted, TooManyConnections):
             raise Unfit("busy") from None
@@ -235,10 +206,6 @@ class ReadingSession(Session):
                 self.replicas.conflicts += 1
                 raise Unfit("conflict") from None
             raise translated from error
-
-    def _gate(self, needed: WalPosition) -> _Gate:
-        wait_s = self.replicas.wait_s
-        return _Gate(_GATE, (lsn_text(needed.lsn), wait_s), wait_s + PROBE_LIMIT_S)
 
     async def _settings(self, connection: PooledConnection, replica: Replica | None) -> TenantSettings | None:
         if self._tenant is None:
@@ -274,27 +241,12 @@ class ReadingSession(Session):
         self.replicas.mark.raise_to(position)
 
 
-class _Gate(NamedTuple):
-    """The first statement of a read; ``limit_s`` is how long its answer may take, None for the usual limit."""
-
-    text: bytes
-    parameters: tuple[Any, ...]
-    limit_s: float | None
-
-
-class _GateClosed(Exception):
-    """The server is no standby, or was not up to date in time; its message says which."""
-
-
-_PRIMARY_GATE: Final = _Gate(_READ_ONLY, (), None)
-
-
 async def _run(
     connection: PooledConnection,
     bound: BoundQuery,
     call: Call,
     tenant: TenantSettings | None,
-    gate: _Gate,
+    gate: Gate,
     position: bytes,
 ) -> tuple[Any, Any, Any]:
     """Run one read in one pipeline: what it returns, the row of the gate, and that of the position after it.
@@ -318,24 +270,14 @@ async def _run(
     except UnicodeEncodeError:
         raise InvalidInput(bound.name, NOT_UNICODE) from None
     except psycopg.Error as error:
-        if before.pgresult is None and error.sqlstate == _NOT_A_BOOLEAN:
-            raise _GateClosed(str(error)) from None
+        if before.pgresult is None and error.sqlstate == NOT_A_BOOLEAN:
+            raise GateClosed(str(error)) from None
         raise
     opened, closed = await before.fetchone(), await after.fetchone()
     answer = await read_answer(cursor, bound, call, alone=False)
     for each, text in ((before, gate.text), (cursor, call.text), (after, position)):
         release_cursor(each, text, alone=True)
     return answer, opened, closed
-
-
-async def _pass(gate: _Gate, connection: PooledConnection) -> None:
-    """The gate alone, before a transaction: that has its snapshot from its first query. Raises as :func:`_run`."""
-    limit_s, connection.limit_s = connection.limit_s, gate.limit_s
-    try:
-        await AsyncRawCursor(connection).execute(gate.text, gate.parameters)
-    except psycopg.Error as error:
-        raise (_GateClosed(str(error)) if error.sqlstate == _NOT_A_BOOLEAN else error) from None
-    connection.limit_s = limit_s
 
 
 async def _wait_for(

@@ -16,6 +16,7 @@ import psycopg
 from nexgent_db._concurrency import AsyncBackground, reset_after_fork
 from nexgent_db._wal import HighWaterMark, WalPosition, lsn_of
 from nexgent_db.aio.connection import PooledConnection
+from nexgent_db.aio.gate import PROBE_LIMIT_S, applied
 from nexgent_db.aio.pool import ConnectionPool, Lease
 from nexgent_db.aio.tenant import TenantRole
 from nexgent_db.aio.wal import PRIMARY_POSITION, PrimaryTracker
@@ -32,8 +33,6 @@ from nexgent_db.models.replicas import ReplicaHealth, ReplicaMetrics, ReplicaSta
 from nexgent_db.settings import Settings, describe, replica_settings
 
 PROBE_PAUSE_S: Final = 0.5
-PROBE_LIMIT_S: Final = 1.0
-"""How long a replica may take for the answer that shows its state."""
 _LOG: Final = logging.getLogger("nexgent_db")
 
 _IDENTITY: Final = b"""
@@ -78,6 +77,7 @@ class Replica:
     """One replica: its connections and its state."""
 
     def __init__(self, settings: Settings, primary: PrimaryIdentity, mark: HighWaterMark) -> None:
+        self._wait_s = settings.replica_wait_s
         self.name = describe(settings.conninfo)
         self.pool = ConnectionPool(settings, self._verify)
         self.tenant_role = TenantRole()
@@ -90,7 +90,6 @@ class Replica:
         """How far it has applied the log, at its last sign of life."""
         self.reads = 0
         self.left_out = 0
-        self._unreached = 0
         self._primary = primary
         self._mark = mark
         self._background = AsyncBackground()
@@ -112,12 +111,10 @@ class Replica:
     def seen_at(self, lsn: int) -> None:
         """It has answered, and has applied the log up to there."""
         self.lsn = max(self.lsn, lsn)
-        if self.state == "lagging" and lsn >= self._unreached:
-            self._change("ok", None)
 
-    def leave_out(self, state: ReplicaState, problem: str, *, unreached: int = 0) -> None:
+    def leave_out(self, state: ReplicaState, problem: str) -> None:
         """Note why it did not answer a read."""
-        self._unreached = unreached
+        problem = problem.replace("of DATABASE_URL", "of DATABASE_REPLICA_URLS")
         if state in ("gone", "promoted"):
             self.lsn = 0  # a server that has crashed begins at an earlier position
         self._change(state, problem)
@@ -129,7 +126,8 @@ class Replica:
         if before == "ok":
             self.left_out += 1
         said = "answers reads" if state == "ok" else f"is left out, {state}: {problem}"
-        _LOG.log(logging.INFO if state == "ok" else logging.WARNING, "the replica %s %s", self.name, said)
+        usual = state in ("ok", "lagging")  # each time that it needs longer than the bound
+        _LOG.log(logging.INFO if usual else logging.WARNING, "the replica %s %s", self.name, said)
 
     def health(self) -> ReplicaHealth:
         """Its state, without asking it."""
@@ -157,8 +155,10 @@ class Replica:
         lease = self.pool.lease()
         try:
             connection = await lease.acquire()
-            connection.limit_s = PROBE_LIMIT_S
+            connection.limit_s = PROBE_LIMIT_S + self._wait_s
             self._judge(await _identity(connection))
+            if self.state == "lagging" and self.timeline >= self._mark.position.timeline:
+                await self._catch_up(connection)
         except (PoolExhausted, TooManyConnections):
             pass  # it is busy, not gone
         except (psycopg.Error, NexgentError) as error:
@@ -167,6 +167,13 @@ class Replica:
         finally:
             lease.over = True
             lease.release()
+
+    async def _catch_up(self, connection: PooledConnection) -> None:
+        """Answer reads again when it reaches within the bound what this process has written or read by now."""
+        needed = self._mark.position
+        self.seen_at(await applied(connection, needed, self._wait_s))
+        if self.lsn >= needed.lsn:
+            self._change("ok", None)
 
     async def _verify(self, connection: PooledConnection) -> None:
         """For each new connection. Raises ServerNotReady when the server may not answer reads."""

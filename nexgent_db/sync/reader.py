@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-from nexgent_db._wal import HighWaterMark, WalPosition
 from nexgent_db.models.replicas import ReplicaMetrics
+from nexgent_db.observe._event import Hooks
 from nexgent_db.sync.access import Repositories
+from nexgent_db.sync.connection import PooledConnection
 from nexgent_db.sync.observed import ObservedSession
 from nexgent_db.sync.reading import ReadingSession
-
-if TYPE_CHECKING:
-    from nexgent_db.sync.database import Database, Transaction
+from nexgent_db.sync.transaction import Transaction
 
 __all__ = ["Reader"]
 
@@ -34,13 +32,10 @@ class Reader(Repositories):
     whose replica goes away raises ConnectionLost: start it again.
     """
 
-    def __init__(self, database: Database, at_least: str | None = None) -> None:
-        self._database = database
-        replicas = database._replicas
-        mark = replicas.mark if at_least is None else HighWaterMark(WalPosition.of_token(at_least, "at_least"))
-        self._reading = ReadingSession(replicas, database._lease, mark, database._tenant)
-        hooks = database._hooks
-        super().__init__(ObservedSession(self._reading, hooks, in_transaction=False) if hooks else self._reading)
+    def __init__(self, reading: ReadingSession, hooks: Hooks, begin: Callable[[PooledConnection], Transaction]) -> None:
+        self._reading = reading
+        self._begin = begin
+        super().__init__(ObservedSession(reading, hooks, in_transaction=False) if hooks else reading)
 
     @property
     def position(self) -> str:
@@ -58,7 +53,7 @@ class Reader(Repositories):
         Raises what queries raise; ReadOnlyBlock for a write, from the server.
         """
         with self._reading.connection("transaction", statement_timeout_s) as connection:
-            transaction = self._database._begin(connection)
+            transaction = self._begin(connection)
             try:
                 yield transaction
             finally:

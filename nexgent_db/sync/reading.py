@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 import psycopg
 from psycopg import IsolationLevel, RawCursor
@@ -32,41 +32,12 @@ from nexgent_db.queries.binding import BoundQuery, Call
 from nexgent_db.queries.reading import ensure_reads
 from nexgent_db.sync.connection import PooledConnection
 from nexgent_db.sync.cursors import Cursor, acquire_cursor, release_cursor
+from nexgent_db.sync.gate import NO_STANDBY, NOT_A_BOOLEAN, PRIMARY_GATE, Gate, GateClosed, pass_gate
 from nexgent_db.sync.pool import Lease
-from nexgent_db.sync.replicas import PROBE_LIMIT_S, Replica, ReplicaSet, Unfit, locate
+from nexgent_db.sync.replicas import Replica, ReplicaSet, Unfit, locate
 from nexgent_db.sync.session import NOT_UNICODE, Session, TransactionSession, read_answer
 from nexgent_db.sync.tenant import SET_TENANT, Tenant, TenantSettings
 from nexgent_db.sync.wal import PRIMARY_POSITION, REPLICA_POSITION, SynchronizedPipeline, replica_position
-
-_GATE: Final = b"""
-WITH RECURSIVE waited (lsn) AS (
-    SELECT pg_last_wal_replay_lsn()
-    UNION ALL
-    SELECT pg_last_wal_replay_lsn()
-    FROM waited
-    WHERE CASE
-        WHEN waited.lsn < $1::pg_lsn AND clock_timestamp() < statement_timestamp() + make_interval(secs => $2)
-            THEN pg_sleep(0.001) IS NOT NULL
-        ELSE false
-    END
-)
-SELECT
-    CASE
-        WHEN NOT pg_is_in_recovery() THEN ('no standby: ' || coalesce(max(lsn)::text, 'a primary'))::boolean
-        WHEN max(lsn) < $1::pg_lsn THEN ('behind ' || $1::pg_lsn::text || ', at ' || max(lsn)::text)::boolean
-        ELSE true
-    END,
-    max(lsn)::text,
-    set_config('transaction_read_only', 'on', true)
-FROM waited
-"""
-"""Fails with a boolean that is none, which the server's log shows; the aggregate in it keeps the planner from trying. A
-standby that is promoted meanwhile still only reads."""
-
-_READ_ONLY: Final = b"SELECT set_config('transaction_read_only', 'on', true)"
-"""The gate of the primary."""
-_NOT_A_BOOLEAN: Final = "22P02"
-_NO_STANDBY: Final = "no standby: "
 
 
 class ReadingSession(Session):
@@ -114,7 +85,7 @@ class ReadingSession(Session):
         with self._failures_of(replica, held, needed, bound.name):
             connection = held.acquire()
             tenant = self._settings(connection, replica)
-            gate = self._gate(needed)
+            gate = Gate.of_replica(needed, self.replicas.wait_s)
             answer, opened, closed = _run(connection, bound, call, tenant, gate, REPLICA_POSITION)
             self._note(replica, lsn_of(opened[1]), closed)
         return answer
@@ -124,12 +95,12 @@ class ReadingSession(Session):
             connection = lease.acquire()
             tenant = self._settings(connection, None)
             try:
-                answer, _, closed = _run(connection, bound, call, tenant, _PRIMARY_GATE, PRIMARY_POSITION)
+                answer, _, closed = _run(connection, bound, call, tenant, PRIMARY_GATE, PRIMARY_POSITION)
             except psycopg.Error as error:
                 if not isinstance(translate(error, bound.name), SchemaChanged):
                     raise
                 connection.execute("DEALLOCATE ALL")
-                answer, _, closed = _run(connection, bound, call, tenant, _PRIMARY_GATE, PRIMARY_POSITION)
+                answer, _, closed = _run(connection, bound, call, tenant, PRIMARY_GATE, PRIMARY_POSITION)
         except psycopg.Error as error:
             raise translate(error, bound.name, read_only=True) from error
         self._note_primary(closed)
@@ -193,7 +164,7 @@ class ReadingSession(Session):
             try:
                 with self._failures_of(replica, held, needed, name):
                     connection = held.acquire()
-                    _pass(self._gate(needed), connection)
+                    pass_gate(connection, Gate.of_replica(needed, self.replicas.wait_s))
                     return held, connection, replica
             except Unfit as unfit:
                 held.over = True
@@ -212,11 +183,11 @@ class ReadingSession(Session):
         """Turn what only concerns this replica into Unfit, and leave it out. Raises Unfit, DatabaseError."""
         try:
             yield
-        except _GateClosed as closed:
-            if _NO_STANDBY in str(closed):
+        except GateClosed as closed:
+            if NO_STANDBY in str(closed):
                 replica.leave_out("promoted", "it is no standby any more")
                 raise Unfit("promoted") from None
-            replica.leave_out("lagging", f"a read waited for {lsn_text(needed.lsn)} in vain", unreached=needed.lsn)
+            replica.leave_out("lagging", f"a read waited for {lsn_text(needed.lsn)} in vain")
             raise Unfit("behind") from None
         except (PoolExhausted, TooManyConnections):
             raise Unfit("busy") from None
@@ -234,10 +205,6 @@ class ReadingSession(Session):
                 self.replicas.conflicts += 1
                 raise Unfit("conflict") from None
             raise translated from error
-
-    def _gate(self, needed: WalPosition) -> _Gate:
-        wait_s = self.replicas.wait_s
-        return _Gate(_GATE, (lsn_text(needed.lsn), wait_s), wait_s + PROBE_LIMIT_S)
 
     def _settings(self, connection: PooledConnection, replica: Replica | None) -> TenantSettings | None:
         if self._tenant is None:
@@ -273,27 +240,12 @@ class ReadingSession(Session):
         self.replicas.mark.raise_to(position)
 
 
-class _Gate(NamedTuple):
-    """The first statement of a read; ``limit_s`` is how long its answer may take, None for the usual limit."""
-
-    text: bytes
-    parameters: tuple[Any, ...]
-    limit_s: float | None
-
-
-class _GateClosed(Exception):
-    """The server is no standby, or was not up to date in time; its message says which."""
-
-
-_PRIMARY_GATE: Final = _Gate(_READ_ONLY, (), None)
-
-
 def _run(
     connection: PooledConnection,
     bound: BoundQuery,
     call: Call,
     tenant: TenantSettings | None,
-    gate: _Gate,
+    gate: Gate,
     position: bytes,
 ) -> tuple[Any, Any, Any]:
     """Run one read in one pipeline: what it returns, the row of the gate, and that of the position after it.
@@ -317,24 +269,14 @@ def _run(
     except UnicodeEncodeError:
         raise InvalidInput(bound.name, NOT_UNICODE) from None
     except psycopg.Error as error:
-        if before.pgresult is None and error.sqlstate == _NOT_A_BOOLEAN:
-            raise _GateClosed(str(error)) from None
+        if before.pgresult is None and error.sqlstate == NOT_A_BOOLEAN:
+            raise GateClosed(str(error)) from None
         raise
     opened, closed = before.fetchone(), after.fetchone()
     answer = read_answer(cursor, bound, call, alone=False)
     for each, text in ((before, gate.text), (cursor, call.text), (after, position)):
         release_cursor(each, text, alone=True)
     return answer, opened, closed
-
-
-def _pass(gate: _Gate, connection: PooledConnection) -> None:
-    """The gate alone, before a transaction: that has its snapshot from its first query. Raises as :func:`_run`."""
-    limit_s, connection.limit_s = connection.limit_s, gate.limit_s
-    try:
-        RawCursor(connection).execute(gate.text, gate.parameters)
-    except psycopg.Error as error:
-        raise (_GateClosed(str(error)) if error.sqlstate == _NOT_A_BOOLEAN else error) from None
-    connection.limit_s = limit_s
 
 
 def _wait_for(cursor: Cursor, connection: PooledConnection, pipeline: SynchronizedPipeline, limit_s: float) -> None:

@@ -130,7 +130,7 @@ class ReplicaReads:
 
     def _number(self, reader: object, agent: int) -> int:
         found = reader.agents.find_by_id(self._agents[agent])  # type: ignore[attr-defined]
-        return int(found.agent.name)
+        return -1 if found is None else int(found.agent.name)
 
     # --- The disturbances -------------------------------------------------------------------------
 
@@ -148,10 +148,10 @@ class ReplicaReads:
 
     def until(self, reads: int) -> None:
         """Wait for this many reads more."""
-        target, deadline = self.counted["reads"] + reads, time.monotonic() + _PATIENCE_S + reads / 100
-        while self.counted["reads"] < target and not self._stop.is_set():
+        target, deadline = self.counted["reads"] + reads, time.monotonic() + _PATIENCE_S + reads / 20
+        while self.counted["reads"] < target and not self._stop.is_set() and not self.violations:
             if time.monotonic() > deadline:
-                raise AssertionError(f"{reads:,} reads took longer than {_PATIENCE_S + reads / 100:.0f} s")
+                raise AssertionError(f"{reads:,} reads took longer than {_PATIENCE_S + reads / 20:.0f} s")
             time.sleep(0.01)
         self._ensure_well()
 

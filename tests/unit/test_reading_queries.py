@@ -21,7 +21,7 @@ def bound_queries() -> dict[str, BoundQuery]:
     """Every query of every repository and of the trades."""
     held = vars(AsyncDatabase("dbname=nowhere")).values()
     kinds: list[type[Repository]] = [type(each) for each in held if isinstance(each, Repository)]
-    return {bound.name: bound for kind in (*kinds, _Statements) for bound in kind.queries.values()}
+    return {bound.name: bound for kind in [*kinds, _Statements] for bound in kind.queries.values()}
 
 
 BOUND = bound_queries()
