@@ -79,15 +79,30 @@ _GUARD: Final = _Guard()
 class HighWaterMark:
     """The latest position that a caller has written or read. Safe to share between threads."""
 
-    __slots__ = ("position", "unknown")
+    __slots__ = ("_on_replica", "_shown", "position", "unknown")
 
     def __init__(self, position: WalPosition = NOWHERE) -> None:
         self.position = position
         self.unknown = False
         """Was there a call on the primary whose position did not arrive?"""
+        self._on_replica = position  # a token may be of what a replica has shown
+        self._shown = NOWHERE
 
-    def raise_to(self, position: WalPosition) -> None:
-        """Note a position; an earlier one changes nothing."""
-        if position > self.position:
+    def raise_to(self, position: WalPosition, *, on_replica: bool = False) -> None:
+        """Note a position, and whether a replica has shown it; an earlier one changes nothing."""
+        if position > self.position or (on_replica and position > self._on_replica):
             with _GUARD.lock:
                 self.position = max(self.position, position)
+                if on_replica:
+                    self._on_replica = max(self._on_replica, position)
+
+    @property
+    def unconfirmed(self) -> WalPosition | None:
+        """What a replica has shown, while it is not known that the primary shows it: a commit is streamed before it
+        becomes visible on the primary. None when that is known."""
+        return self._on_replica if self._on_replica > self._shown else None
+
+    def confirm(self, position: WalPosition) -> None:
+        """Note that the primary shows everything up to this position."""
+        with _GUARD.lock:
+            self._shown = max(self._shown, position)

@@ -17,7 +17,7 @@ from psycopg import AsyncRawCursor, IsolationLevel
 from nexgent_db._wal import HighWaterMark, WalPosition, lsn_of, lsn_text
 from nexgent_db.aio.connection import PooledConnection
 from nexgent_db.aio.cursors import Cursor, acquire_cursor, release_cursor
-from nexgent_db.aio.gate import NO_STANDBY, NOT_A_BOOLEAN, PRIMARY_GATE, Gate, GateClosed, pass_gate
+from nexgent_db.aio.gate import NO_STANDBY, NOT_A_BOOLEAN, Gate, GateClosed, pass_gate
 from nexgent_db.aio.pool import Lease
 from nexgent_db.aio.replicas import Replica, ReplicaSet, Unfit, locate
 from nexgent_db.aio.session import NOT_UNICODE, Session, TransactionSession, read_answer
@@ -93,16 +93,17 @@ class ReadingSession(Session):
         try:
             connection = await lease.acquire()
             tenant = await self._settings(connection, None)
+            gate = Gate.of_primary(self.mark, self.replicas.wait_s)
             try:
-                answer, _, closed = await _run(connection, bound, call, tenant, PRIMARY_GATE, PRIMARY_POSITION)
+                answer, opened, closed = await _run(connection, bound, call, tenant, gate, PRIMARY_POSITION)
             except psycopg.Error as error:
                 if not isinstance(translate(error, bound.name), SchemaChanged):
                     raise
                 await connection.execute("DEALLOCATE ALL")
-                answer, _, closed = await _run(connection, bound, call, tenant, PRIMARY_GATE, PRIMARY_POSITION)
+                answer, opened, closed = await _run(connection, bound, call, tenant, gate, PRIMARY_POSITION)
         except psycopg.Error as error:
             raise translate(error, bound.name, read_only=True) from error
-        self._note_primary(closed)
+        self._note_primary(gate, opened, closed)
         return answer
 
     async def stream(self, bound: BoundQuery, call: Call) -> AsyncGenerator[Any, None]:
@@ -138,7 +139,7 @@ class ReadingSession(Session):
                 position = PRIMARY_POSITION if replica is None else REPLICA_POSITION
                 closed = await (await connection.execute(position)).fetchone()
                 if replica is None:
-                    self._note_primary(closed)
+                    self._raise_to_primary(closed)
                 else:
                     self._note(replica, replica.lsn, closed)
                 if statement_timeout_s is not None:
@@ -177,7 +178,11 @@ class ReadingSession(Session):
                 held.release()
                 raise
         self.replicas.count_primary(behind=behind)
-        return primary, await primary.acquire(), None
+        connection = await primary.acquire()
+        gate = Gate.of_primary(self.mark, self.replicas.wait_s)
+        if gate.confirms is not None:
+            self._confirm(gate, await pass_gate(connection, gate))
+        return primary, connection, None
 
     @contextmanager
     def _failures_of(self, replica: Replica, held: Lease, needed: WalPosition, name: str | None) -> Iterator[None]:
@@ -230,15 +235,23 @@ class ReadingSession(Session):
         replica.seen_at(applied)
         replica.reads += 1
         self.replicas.replica_reads += 1
-        self._raise_to(seen)
+        self._raise_to(seen, on_replica=True)
 
-    def _note_primary(self, closed: Any) -> None:
+    def _note_primary(self, gate: Gate, opened: Any, closed: Any) -> None:
+        self._confirm(gate, opened)
+        self._raise_to_primary(closed)
+
+    def _raise_to_primary(self, closed: Any) -> None:
         if closed[0] is not None:
             self._raise_to(WalPosition.of_primary(closed[0]))
 
-    def _raise_to(self, position: WalPosition) -> None:
-        self.mark.raise_to(position)
-        self.replicas.mark.raise_to(position)
+    def _confirm(self, gate: Gate, opened: Any) -> None:
+        if gate.confirms is not None and opened[0]:
+            self.mark.confirm(gate.confirms)
+
+    def _raise_to(self, position: WalPosition, *, on_replica: bool = False) -> None:
+        self.mark.raise_to(position, on_replica=on_replica)
+        self.replicas.mark.raise_to(position, on_replica=on_replica)
 
 
 async def _run(

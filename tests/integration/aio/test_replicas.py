@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from typing import Final
 from uuid import uuid4
@@ -38,6 +39,7 @@ from tests.support.servers.standby import (
     standby_of,
     wait_until_replayed,
 )
+from tests.unit.test_reading_queries import BOUND, only_reads_by_name
 
 Servers = tuple[PostgresServer, PostgresServer, PostgresServer]
 WITHIN_S: Final = 10.0
@@ -328,6 +330,20 @@ async def test_error_of_query_is_raised_and_connection_stays(db: AsyncDatabase) 
     assert [(each.state, each.left_out) for each in db.replica.metrics().replicas] == [("ok", 0)] * 2
 
 
+async def test_every_reading_query_runs_on_a_standby(servers: Servers) -> None:
+    """With NULL for each parameter; the ones that write or lock are named in tests/unit/test_reading_queries.py."""
+    number = 0
+    with psycopg.connect(servers[1].url, autocommit=True) as connection:
+        for bound in BOUND.values():
+            if only_reads_by_name(bound.name):
+                for statement in bound.query.variants():
+                    psycopg.RawCursor(connection).execute(
+                        statement.text.encode(), [None] * len(statement.parameters)
+                    ).fetchall()
+                    number += 1
+    assert number > 60
+
+
 # --- Never a write --------------------------------------------------------------------------------
 
 
@@ -549,6 +565,31 @@ async def test_promoted_replica_is_left_out_and_gets_no_write() -> None:
         async with AsyncDatabase(primary.url, replica_urls=[standby.url]) as again:  # a start after the promotion
             assert states(again) == ["promoted"]
             assert await name_of(again.replica, owner) == "tester"
+
+
+async def test_primary_is_not_behind_what_a_replica_has_shown() -> None:
+    """With synchronous replication a commit waits for its standbys: one that is quick shows it before the primary."""
+    with replicated() as (primary, quick, slow):
+        settings = replace(Settings.from_url(primary.url, {}, replica_urls=[quick.url]), replica_wait_s=5.0)
+        async with AsyncDatabase(settings) as db:
+            owner = await new_owner(db)
+            primary.configure(synchronous_standby_names="ANY 2 (*)")
+            with frozen(slow), closing(psycopg.connect(primary.url, autocommit=True)) as connection:
+                connection.pgconn.send_query(f"UPDATE agents SET name = 'new' WHERE id = '{owner.agent_id}'".encode())
+                deadline = time.monotonic() + WITHIN_S
+                while await name_of(db.replica, owner) != "new":
+                    assert time.monotonic() < deadline
+                assert await name_of(db, owner) == "tester"
+                quick.kill()
+                release = threading.Timer(0.5, primary.configure, kwargs={"synchronous_standby_names": ""})
+                release.start()
+                started = time.monotonic()
+                reads = db.reads(at_least=db.replica.position)
+                assert await name_of(db.replica, owner) == "new"
+                assert time.monotonic() - started > 0.3
+                assert await name_of(reads, owner) == "new"
+                release.join()
+            assert db.replica.metrics().unavailable == 2
 
 
 async def test_replicas_answer_while_the_primary_is_gone() -> None:

@@ -95,9 +95,8 @@ def frozen(server: PostgresServer) -> Iterator[None]:
     """Every process of the server stops in its tracks (SIGSTOP) until the ``with`` ends; the kernel still accepts."""
     stopped = [server.pid]
     os.kill(server.pid, signal.SIGSTOP)
-    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
     try:
-        for pid in map(int, children):
+        for pid in server.children():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)
                 stopped.append(pid)
