@@ -8,7 +8,7 @@ statement, which is not executed. A standby makes a commit visible before it cou
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from typing import Any
 
 import psycopg
@@ -30,7 +30,6 @@ from nexgent_db.errors import (
     ReadOnlyBlock,
     SchemaChanged,
     SchemaNotReady,
-    ServerNotReady,
     TooManyConnections,
     TransactionConflict,
     translate,
@@ -128,61 +127,65 @@ class ReadingSession(Session):
 
         Raises DatabaseError.
         """
-        held, connection, replica = await self._ready(name)
+        primary = self._lease()
+        needed, behind = await self._needed(), False
+        connection: PooledConnection | None = None
+        async with AsyncExitStack() as stack:
+            for replica in self.replicas.candidates(needed):
+                begun = self._on_replica(replica, needed, name, statement_timeout_s)
+                try:
+                    connection = await stack.enter_async_context(begun)
+                    break
+                except Unfit as unfit:
+                    if behind := unfit.behind:
+                        break
+            if connection is None:
+                self.replicas.count_primary(behind=behind)
+                connection = await stack.enter_async_context(self._on_primary(primary, name, statement_timeout_s))
+            yield connection
+
+    @asynccontextmanager
+    async def _on_replica(
+        self, replica: Replica, needed: WalPosition, name: str | None, statement_timeout_s: float | None
+    ) -> AsyncIterator[PooledConnection]:
+        """The same on this replica. Raises Unfit when it does not begin."""
+        held = replica.pool.lease()
         try:
-            tenant = await self._settings(connection, replica)
-            connection.set_transaction_options(IsolationLevel.REPEATABLE_READ, True, False, statement_timeout_s)
-            async with connection.transaction():
-                if tenant is not None:
-                    await connection.execute(tenant.statement)
-                # The first query of the transaction takes the snapshot, and so comes before this position.
-                position = PRIMARY_POSITION if replica is None else REPLICA_POSITION
-                closed = await (await connection.execute(position)).fetchone()
-                if replica is None:
-                    self._raise_to_primary(closed)
-                else:
+            async with AsyncExitStack() as stack:
+                with self._failures_of(replica, held, needed, name):
+                    connection = await held.acquire()
+                    tenant = await self._settings(connection, replica)
+                    await pass_gate(connection, Gate.of_replica(needed, self.replicas.wait_s))
+                    await stack.enter_async_context(_one_snapshot(connection, tenant, statement_timeout_s))
+                    closed = await (await connection.execute(REPLICA_POSITION)).fetchone()
                     self._note(replica, replica.lsn, closed)
-                if statement_timeout_s is not None:
-                    await connection.execute(
-                        f"SET LOCAL statement_timeout = {max(1, round(statement_timeout_s * 1000))}"
-                    )
                 yield connection
-        except Unfit as unfit:  # it was promoted within this call
-            raise ServerNotReady(str(unfit)) from None
         except psycopg.Error as error:
             raise translate(error, name, read_only=True) from error
         finally:
             held.over = True
             held.release()
 
-    # --- One server -------------------------------------------------------------------------------
+    @asynccontextmanager
+    async def _on_primary(
+        self, held: Lease, name: str | None, statement_timeout_s: float | None
+    ) -> AsyncIterator[PooledConnection]:
+        try:
+            connection = await held.acquire()
+            tenant = await self._settings(connection, None)
+            gate = Gate.of_primary(self.mark, self.replicas.wait_s)
+            if gate.confirms is not None:
+                self._confirm(gate, await pass_gate(connection, gate))
+            async with _one_snapshot(connection, tenant, statement_timeout_s):
+                self._raise_to_primary(await (await connection.execute(PRIMARY_POSITION)).fetchone())
+                yield connection
+        except psycopg.Error as error:
+            raise translate(error, name, read_only=True) from error
+        finally:
+            held.over = True
+            held.release()
 
-    async def _ready(self, name: str | None) -> tuple[Lease, PooledConnection, Replica | None]:
-        """A connection to a replica that is up to date, else to the primary (None); its lease is to be released."""
-        primary = self._lease()
-        needed, behind = await self._needed(), False
-        for replica in self.replicas.candidates(needed):
-            held = replica.pool.lease()
-            try:
-                with self._failures_of(replica, held, needed, name):
-                    connection = await held.acquire()
-                    await pass_gate(connection, Gate.of_replica(needed, self.replicas.wait_s))
-                    return held, connection, replica
-            except Unfit as unfit:
-                held.over = True
-                held.release()
-                if behind := unfit.behind:
-                    break
-            except BaseException:
-                held.over = True
-                held.release()
-                raise
-        self.replicas.count_primary(behind=behind)
-        connection = await primary.acquire()
-        gate = Gate.of_primary(self.mark, self.replicas.wait_s)
-        if gate.confirms is not None:
-            self._confirm(gate, await pass_gate(connection, gate))
-        return primary, connection, None
+    # --- One replica ------------------------------------------------------------------------------
 
     @contextmanager
     def _failures_of(self, replica: Replica, held: Lease, needed: WalPosition, name: str | None) -> Iterator[None]:
@@ -252,6 +255,21 @@ class ReadingSession(Session):
     def _raise_to(self, position: WalPosition, *, on_replica: bool = False) -> None:
         self.mark.raise_to(position, on_replica=on_replica)
         self.replicas.mark.raise_to(position, on_replica=on_replica)
+
+
+@asynccontextmanager
+async def _one_snapshot(
+    connection: PooledConnection, tenant: TenantSettings | None, statement_timeout_s: float | None
+) -> AsyncIterator[None]:
+    """A read-only transaction, whose first query takes its snapshot: a position that is asked for then is behind it."""
+    connection.set_transaction_options(IsolationLevel.REPEATABLE_READ, True, False, statement_timeout_s)
+    async with connection.transaction():
+        if statement_timeout_s is not None:
+            milliseconds = max(1, round(statement_timeout_s * 1000))
+            await connection.execute(f"SET LOCAL statement_timeout = {milliseconds}")
+        if tenant is not None:
+            await connection.execute(tenant.statement)
+        yield
 
 
 async def _run(

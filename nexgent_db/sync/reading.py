@@ -9,7 +9,7 @@ statement, which is not executed. A standby makes a commit visible before it cou
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from typing import Any
 
 import psycopg
@@ -23,7 +23,6 @@ from nexgent_db.errors import (
     ReadOnlyBlock,
     SchemaChanged,
     SchemaNotReady,
-    ServerNotReady,
     TooManyConnections,
     TransactionConflict,
     translate,
@@ -129,59 +128,65 @@ class ReadingSession(Session):
 
         Raises DatabaseError.
         """
-        held, connection, replica = self._ready(name)
+        primary = self._lease()
+        needed, behind = self._needed(), False
+        connection: PooledConnection | None = None
+        with ExitStack() as stack:
+            for replica in self.replicas.candidates(needed):
+                begun = self._on_replica(replica, needed, name, statement_timeout_s)
+                try:
+                    connection = stack.enter_context(begun)
+                    break
+                except Unfit as unfit:
+                    if behind := unfit.behind:
+                        break
+            if connection is None:
+                self.replicas.count_primary(behind=behind)
+                connection = stack.enter_context(self._on_primary(primary, name, statement_timeout_s))
+            yield connection
+
+    @contextmanager
+    def _on_replica(
+        self, replica: Replica, needed: WalPosition, name: str | None, statement_timeout_s: float | None
+    ) -> Iterator[PooledConnection]:
+        """The same on this replica. Raises Unfit when it does not begin."""
+        held = replica.pool.lease()
         try:
-            tenant = self._settings(connection, replica)
-            connection.set_transaction_options(IsolationLevel.REPEATABLE_READ, True, False, statement_timeout_s)
-            with connection.transaction():
-                if tenant is not None:
-                    connection.execute(tenant.statement)
-                # The first query of the transaction takes the snapshot, and so comes before this position.
-                position = PRIMARY_POSITION if replica is None else REPLICA_POSITION
-                closed = connection.execute(position).fetchone()
-                if replica is None:
-                    self._raise_to_primary(closed)
-                else:
+            with ExitStack() as stack:
+                with self._failures_of(replica, held, needed, name):
+                    connection = held.acquire()
+                    tenant = self._settings(connection, replica)
+                    pass_gate(connection, Gate.of_replica(needed, self.replicas.wait_s))
+                    stack.enter_context(_one_snapshot(connection, tenant, statement_timeout_s))
+                    closed = connection.execute(REPLICA_POSITION).fetchone()
                     self._note(replica, replica.lsn, closed)
-                if statement_timeout_s is not None:
-                    connection.execute(f"SET LOCAL statement_timeout = {max(1, round(statement_timeout_s * 1000))}")
                 yield connection
-        except Unfit as unfit:  # it was promoted within this call
-            raise ServerNotReady(str(unfit)) from None
         except psycopg.Error as error:
             raise translate(error, name, read_only=True) from error
         finally:
             held.over = True
             held.release()
 
-    # --- One server -------------------------------------------------------------------------------
+    @contextmanager
+    def _on_primary(
+        self, held: Lease, name: str | None, statement_timeout_s: float | None
+    ) -> Iterator[PooledConnection]:
+        try:
+            connection = held.acquire()
+            tenant = self._settings(connection, None)
+            gate = Gate.of_primary(self.mark, self.replicas.wait_s)
+            if gate.confirms is not None:
+                self._confirm(gate, pass_gate(connection, gate))
+            with _one_snapshot(connection, tenant, statement_timeout_s):
+                self._raise_to_primary(connection.execute(PRIMARY_POSITION).fetchone())
+                yield connection
+        except psycopg.Error as error:
+            raise translate(error, name, read_only=True) from error
+        finally:
+            held.over = True
+            held.release()
 
-    def _ready(self, name: str | None) -> tuple[Lease, PooledConnection, Replica | None]:
-        """A connection to a replica that is up to date, else to the primary (None); its lease is to be released."""
-        primary = self._lease()
-        needed, behind = self._needed(), False
-        for replica in self.replicas.candidates(needed):
-            held = replica.pool.lease()
-            try:
-                with self._failures_of(replica, held, needed, name):
-                    connection = held.acquire()
-                    pass_gate(connection, Gate.of_replica(needed, self.replicas.wait_s))
-                    return held, connection, replica
-            except Unfit as unfit:
-                held.over = True
-                held.release()
-                if behind := unfit.behind:
-                    break
-            except BaseException:
-                held.over = True
-                held.release()
-                raise
-        self.replicas.count_primary(behind=behind)
-        connection = primary.acquire()
-        gate = Gate.of_primary(self.mark, self.replicas.wait_s)
-        if gate.confirms is not None:
-            self._confirm(gate, pass_gate(connection, gate))
-        return primary, connection, None
+    # --- One replica ------------------------------------------------------------------------------
 
     @contextmanager
     def _failures_of(self, replica: Replica, held: Lease, needed: WalPosition, name: str | None) -> Iterator[None]:
@@ -251,6 +256,21 @@ class ReadingSession(Session):
     def _raise_to(self, position: WalPosition, *, on_replica: bool = False) -> None:
         self.mark.raise_to(position, on_replica=on_replica)
         self.replicas.mark.raise_to(position, on_replica=on_replica)
+
+
+@contextmanager
+def _one_snapshot(
+    connection: PooledConnection, tenant: TenantSettings | None, statement_timeout_s: float | None
+) -> Iterator[None]:
+    """A read-only transaction, whose first query takes its snapshot: a position that is asked for then is behind it."""
+    connection.set_transaction_options(IsolationLevel.REPEATABLE_READ, True, False, statement_timeout_s)
+    with connection.transaction():
+        if statement_timeout_s is not None:
+            milliseconds = max(1, round(statement_timeout_s * 1000))
+            connection.execute(f"SET LOCAL statement_timeout = {milliseconds}")
+        if tenant is not None:
+            connection.execute(tenant.statement)
+        yield
 
 
 def _run(

@@ -26,6 +26,7 @@ from uuid import UUID
 import psycopg
 
 from nexgent_db import Database
+from nexgent_db.errors import ConnectionLost
 from nexgent_db.models.replicas import ReplicaMetrics
 from nexgent_db.settings import Settings
 from tests.support.servers.postgres_server import PostgresServer
@@ -116,8 +117,7 @@ class ReplicaReads:
         elif kind < 0.15:
             found = self._number(self.other.reads(at_least=self.db.replica.position), agent)
         elif kind < 0.17:
-            with self.db.replica.transaction() as tx:
-                found = self._number(tx, agent)
+            found = self._number_in_transaction(agent)
         else:
             found = self._number(self.db.replica, agent)
         with self._lock:
@@ -132,6 +132,14 @@ class ReplicaReads:
     def _saw(self, agent: int, number: int) -> None:
         with self._lock:
             self._seen[agent] = max(self._seen[agent], number)
+
+    def _number_in_transaction(self, agent: int) -> int:
+        while True:
+            try:
+                with self.db.replica.transaction() as tx:
+                    return self._number(tx, agent)
+            except ConnectionLost:  # its replica went away within it: start it again
+                self.counted["transactions lost"] += 1
 
     def _number(self, reader: object, agent: int) -> int:
         found = reader.agents.find_by_id(self._agents[agent])  # type: ignore[attr-defined]
@@ -234,10 +242,10 @@ def run(reads: int) -> ReplicaReads:
         workers = ReplicaReads(primary, (first, second))
         with workers.running():
             workers.disturb(-(-reads // 7))
+            metrics: ReplicaMetrics = workers.db.replica.metrics()
         workers._ensure_well()
-        metrics: ReplicaMetrics = workers.db.replica.metrics()
         print("\n".join(map(str, workers.shares)))
-        print(f"{workers.counted['reads']:,} reads, {len(workers.violations)} violations; {metrics}", flush=True)
+        print(f"{workers.counted}, {len(workers.violations)} violations; {metrics}", flush=True)
         return workers
 
 

@@ -1,4 +1,4 @@
-"""A short run of ``python -m tests.chaos.replicas``: reads through two standbys that lag, freeze, end and are promoted."""
+"""A short run of ``python -m tests.chaos.replicas``: two standbys lag, freeze, end and are promoted."""
 
 from __future__ import annotations
 
