@@ -1,4 +1,5 @@
-"""Streaming replicas: which of them may answer a read. Each is asked for its state twice a second, whatever it is.
+"""Streaming replicas: which of them may answer a read. Each is asked for its state twice a second, and while it lags
+more often.
 
 A replica is verified on every new connection: it is a standby of the primary's cluster, with the same database and
 migrations. A read that it fails leaves it out at once; the next question that it answers brings it back.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -33,6 +35,8 @@ from nexgent_db.models.replicas import ReplicaHealth, ReplicaMetrics, ReplicaSta
 from nexgent_db.settings import Settings, describe, replica_settings
 
 PROBE_PAUSE_S: Final = 0.5
+LAGGING_PAUSE_S: Final = 0.1
+"""The pause between two questions to a replica that lags: one that was late once should not be left out for long."""
 _LOG: Final = logging.getLogger("nexgent_db")
 
 _IDENTITY: Final = b"""
@@ -90,6 +94,7 @@ class Replica:
         """How far it has applied the log, at its last sign of life."""
         self.reads = 0
         self.left_out = 0
+        self._ask_at = 0.0
         self._primary = primary
         self._mark = mark
         self._background = AsyncBackground()
@@ -144,10 +149,13 @@ class Replica:
 
     def start(self) -> None:
         """Ask it in the background, from now on."""
-        self._background.start(self._step, PROBE_PAUSE_S, at_once=False)
+        self._background.start(self._step, LAGGING_PAUSE_S, at_once=False)
 
     async def _step(self) -> bool:
-        await self.probe()
+        now = time.monotonic()
+        if self.state == "lagging" or now >= self._ask_at:
+            self._ask_at = now + PROBE_PAUSE_S
+            await self.probe()
         return False
 
     async def probe(self) -> None:

@@ -1,5 +1,6 @@
 # Generated from nexgent_db/aio/replicas.py by `make sync`: do not edit.
-"""Streaming replicas: which of them may answer a read. Each is asked for its state twice a second, whatever it is.
+"""Streaming replicas: which of them may answer a read. Each is asked for its state twice a second, and while it lags
+more often.
 
 A replica is verified on every new connection: it is a standby of the primary's cluster, with the same database and
 migrations. A read that it fails leaves it out at once; the next question that it answers brings it back.
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -34,6 +36,8 @@ from nexgent_db.sync.tenant import TenantRole
 from nexgent_db.sync.wal import PRIMARY_POSITION, PrimaryTracker
 
 PROBE_PAUSE_S: Final = 0.5
+LAGGING_PAUSE_S: Final = 0.1
+"""The pause between two questions to a replica that lags: one that was late once should not be left out for long."""
 _LOG: Final = logging.getLogger("nexgent_db")
 
 _IDENTITY: Final = b"""
@@ -91,6 +95,7 @@ class Replica:
         """How far it has applied the log, at its last sign of life."""
         self.reads = 0
         self.left_out = 0
+        self._ask_at = 0.0
         self._primary = primary
         self._mark = mark
         self._background = Background()
@@ -145,10 +150,13 @@ class Replica:
 
     def start(self) -> None:
         """Ask it in the background, from now on."""
-        self._background.start(self._step, PROBE_PAUSE_S, at_once=False)
+        self._background.start(self._step, LAGGING_PAUSE_S, at_once=False)
 
     def _step(self) -> bool:
-        self.probe()
+        now = time.monotonic()
+        if self.state == "lagging" or now >= self._ask_at:
+            self._ask_at = now + PROBE_PAUSE_S
+            self.probe()
         return False
 
     def probe(self) -> None:
