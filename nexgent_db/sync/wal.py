@@ -95,7 +95,7 @@ class SynchronizedPipeline(Pipeline):
     def _enter_gen(self) -> PQGen[None]:
         if self.level == 0:
             self._prepared_before = self._conn._prepared._prepared_idx
-        return (yield from super()._enter_gen())
+        return super()._enter_gen()  # no generator around the driver's: one that is interrupted would drop that
 
     def _exit(self, exc: BaseException | None) -> None:
         super()._exit(exc)
@@ -115,8 +115,8 @@ class SynchronizedPipeline(Pipeline):
     def _exit_gen(self) -> PQGen[None]:
         if self.synchronized:
             self.synchronized = False  # a connection uses its pipeline again
-            return (yield from self._fetch_gen(flush=False))
-        return (yield from super()._exit_gen())
+            return self._fetch_gen(flush=False)
+        return super()._exit_gen()
 
 
 class TrackedConnection(Connection[Any]):
@@ -127,8 +127,8 @@ class TrackedConnection(Connection[Any]):
 
     def _exec_command(self, command: Any, result_format: Any = Format.TEXT) -> PQGen[Any]:
         if self.tracker is None or command not in (b"COMMIT", b"ROLLBACK") or self._pipeline is not None:
-            return (yield from super()._exec_command(command, result_format))
-        return (yield from self.tracker.end_transaction(self, command))
+            return super()._exec_command(command, result_format)
+        return self.tracker.end_transaction(self, command)
 
 
 def replica_position(answer: Any, timeline: int) -> WalPosition | None:
