@@ -20,8 +20,8 @@ READING = re.compile(r"(find|list|stream|count|total|summarise|is)(_|$)")
 def bound_queries() -> dict[str, BoundQuery]:
     """Every query of every repository and of the trades."""
     held = vars(AsyncDatabase("dbname=nowhere")).values()
-    kinds: list[type[Repository]] = [type(each) for each in held if isinstance(each, Repository)]
-    return {bound.name: bound for kind in [*kinds, _Statements] for bound in kind.queries.values()}
+    queries = [each.queries for each in held if isinstance(each, Repository)] + [_Statements.queries]
+    return {bound.name: bound for each in queries for bound in each.values()}
 
 
 BOUND = bound_queries()
