@@ -237,7 +237,7 @@ class Database(Repositories):
 
         Three round trips on one connection, which read the history tables and the outbox. Never raises for a server
         that is gone. Returns within the pool's timeout and the connect timeout together. A database that is newer than
-        this release is ready; :meth:`assert_schema` refuses it unless told otherwise.
+        this release is ready; :meth:`assert_schema` refuses it unless it ``may_be_newer``.
         """
         limit_s = float(self.settings.connect_timeout_s)
         replicas = self._replicas.health()

@@ -60,7 +60,7 @@ def test_mark_only_rises_under_threads() -> None:
     assert mark.unconfirmed == WalPosition(1, 19_998)
 
 
-def test_what_a_replica_has_shown_is_unconfirmed_until_the_primary_shows_it() -> None:
+def test_position_shown_by_replica_is_unconfirmed_until_primary_shows_it() -> None:
     mark = HighWaterMark()
     mark.raise_to(WalPosition(1, 10))
     assert mark.unconfirmed is None
