@@ -8,24 +8,30 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nexgent_db._version import __version__ as __version__
-    from nexgent_db.aio.database import AsyncDatabase, AsyncTransaction
+    from nexgent_db.aio.database import AsyncDatabase
+    from nexgent_db.aio.reader import AsyncReader
+    from nexgent_db.aio.transaction import AsyncTransaction
     from nexgent_db.errors import NexgentError
     from nexgent_db.keyring import WalletKeyring
     from nexgent_db.models.health import Health
     from nexgent_db.queries.binding import NOT_GIVEN, NotGiven
     from nexgent_db.settings import Settings
-    from nexgent_db.sync.database import Database, Transaction
+    from nexgent_db.sync.database import Database
+    from nexgent_db.sync.reader import Reader
+    from nexgent_db.sync.transaction import Transaction
 else:
     _MODULES = {
         "AsyncDatabase": "aio.database",
-        "AsyncTransaction": "aio.database",
+        "AsyncReader": "aio.reader",
+        "AsyncTransaction": "aio.transaction",
         "Database": "sync.database",
         "Health": "models.health",
         "NOT_GIVEN": "queries.binding",
         "NexgentError": "errors",
         "NotGiven": "queries.binding",
+        "Reader": "sync.reader",
         "Settings": "settings",
-        "Transaction": "sync.database",
+        "Transaction": "sync.transaction",
         "WalletKeyring": "keyring",
         "__version__": "_version",
     }
@@ -47,11 +53,13 @@ else:
 __all__ = [
     "NOT_GIVEN",
     "AsyncDatabase",
+    "AsyncReader",
     "AsyncTransaction",
     "Database",
     "Health",
     "NexgentError",
     "NotGiven",
+    "Reader",
     "Settings",
     "Transaction",
     "WalletKeyring",

@@ -3,6 +3,8 @@
 | variable | meaning | default |
 |---|---|---|
 | ``DATABASE_URL`` | PostgreSQL, as a URL or libpq keywords; ``?schema=name`` sets the search path | required |
+| ``DATABASE_REPLICA_URLS`` | URLs of streaming replicas, with spaces or commas between them, for ``from_env`` | none |
+| ``NEXGENT_DB_REPLICA_WAIT_S`` | how long a read waits for a replica to catch up; then the primary answers | 0.1 |
 | ``REDIS_URL`` | Redis or Valkey, for ``from_env``; without it everything works, uncached | none |
 | | through Sentinel: ``redis+sentinel://user:password@host1:26379,host2/master-name/0`` | |
 | ``NEXGENT_DB_CACHE_PREFIX`` | start of every Redis key; on a cluster ``{nexgent}:`` | nexgent: |
@@ -28,8 +30,8 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
 
@@ -56,11 +58,13 @@ _LONGEST_IDENTIFIER: Final = 63
 class Settings:
     """All settings of a :class:`~nexgent_db.Database`. Times are seconds.
 
-    ``conninfo`` is a libpq connection string and may hold a password: neither it nor ``redis_url``
-    appears in the repr.
+    ``conninfo`` and ``replica_conninfos`` are libpq connection strings and may hold a password: neither they nor
+    ``redis_url`` appear in the repr.
     """
 
     conninfo: str = field(repr=False)
+    replica_conninfos: tuple[str, ...] = field(default=(), repr=False)
+    replica_wait_s: float = 0.1
     redis_url: str | None = field(default=None, repr=False)
     cache_prefix: str = "nexgent:"
     local_cache_rows: int = 0
@@ -76,7 +80,7 @@ class Settings:
     prepare_threshold: int | None = 2
 
     def __post_init__(self) -> None:
-        if _parsed(self.conninfo) is None:
+        if any(_parsed(conninfo) is None for conninfo in (self.conninfo, *self.replica_conninfos)):
             raise ConfigurationError("conninfo is malformed: Settings.from_url makes it from a URL")
         for item in fields(self):
             value = getattr(self, item.name)
@@ -101,27 +105,40 @@ class Settings:
         url = environ.get("DATABASE_URL", "").strip()
         if not url:
             raise ConfigurationError(f"DATABASE_URL is not set: {_LOOKS_LIKE}")
-        return cls.from_url(url, environ, redis_url=environ.get("REDIS_URL", "").strip() or None)
+        return cls.from_url(
+            url,
+            environ,
+            redis_url=environ.get("REDIS_URL", "").strip() or None,
+            replica_urls=_BETWEEN_URLS.split(environ.get("DATABASE_REPLICA_URLS", "").strip()),
+        )
 
     @classmethod
     def from_url(
-        cls, database_url: str, environ: Mapping[str, str] = os.environ, *, redis_url: str | None = None
+        cls,
+        database_url: str,
+        environ: Mapping[str, str] = os.environ,
+        *,
+        redis_url: str | None = None,
+        replica_urls: Sequence[str] = (),
     ) -> Settings:
-        """Settings with this database, and this cache if one is given; REDIS_URL is not read. All others come from
-        ``environ``. Raises ConfigurationError as above."""
+        """Settings with this database, and this cache and these replicas if they are given; REDIS_URL and
+        DATABASE_REPLICA_URLS are not read. All others come from ``environ``. Raises ConfigurationError as above."""
         given: dict[str, int | float | None] = {}
         for item in fields(cls):
             if (text := environ.get(_PREFIX + item.name.upper(), "").strip()) and item.name not in _TEXTS:
                 given[item.name] = _number(_PREFIX + item.name.upper(), text, whole=item.name in _WHOLE)
         return cls(
             conninfo=parse_database_url(database_url),
+            replica_conninfos=parse_replica_urls(replica_urls),
             redis_url=None if redis_url is None else check_redis_url(redis_url),
             cache_prefix=environ.get(_PREFIX + "CACHE_PREFIX", "").strip() or "nexgent:",
             **given,  # type: ignore[arg-type]  # each name is one of the numeric fields
         )
 
 
-_TEXTS: Final = {"conninfo", "redis_url", "cache_prefix"}
+_TEXTS: Final = {"conninfo", "replica_conninfos", "redis_url", "cache_prefix"}
+_BETWEEN_URLS: Final = re.compile(r"[\s,]+(?=postgres(?:ql)?://)", re.IGNORECASE)
+"""A comma inside a URL stands between its hosts."""
 _WHOLE: Final = {
     "local_cache_rows",
     "pool_min_size",
@@ -164,6 +181,37 @@ def parse_database_url(url: str) -> str:
     if schema is not None:
         parts["options"] = " ".join(filter(None, (libpq_parameters(url).get("options"), _search_path_option(schema))))
     return make_conninfo("", **parts)
+
+
+def parse_replica_urls(urls: Sequence[str]) -> tuple[str, ...]:
+    """The connection strings of the replicas; empty texts are left out.
+
+    Raises ConfigurationError, with the number of the URL, as :func:`parse_database_url`; for two that are the same.
+    """
+    parsed: list[str] = []
+    for number, url in enumerate(filter(None, urls), 1):
+        try:
+            conninfo = parse_database_url(url)
+        except ConfigurationError as error:
+            named = str(error).replace("DATABASE_URL", f"URL {number} of DATABASE_REPLICA_URLS")
+            raise ConfigurationError(named) from None
+        if conninfo in parsed:
+            raise ConfigurationError(f"URL {number} of DATABASE_REPLICA_URLS is given twice")
+        parsed.append(conninfo)
+    return tuple(parsed)
+
+
+def replica_settings(settings: Settings, conninfo: str) -> Settings:
+    """The settings of the sessions of one replica: the primary's, at another place, without a cache, and with little
+    patience for a connection, since another server can answer."""
+    connect_timeout_s = min(settings.connect_timeout_s, _REPLICA_CONNECT_TIMEOUT_S)
+    return replace(
+        settings, conninfo=conninfo, replica_conninfos=(), redis_url=None, connect_timeout_s=connect_timeout_s
+    )
+
+
+_REPLICA_CONNECT_TIMEOUT_S: Final = 2
+"""The shortest time that libpq allows."""
 
 
 def libpq_parameters(conninfo: str) -> dict[str, str]:

@@ -44,6 +44,8 @@ _LONGEST = (
     "test_testing_plugin.py",
     "test_chaos.py",
     "test_outages.py",
+    "test_replica_reads.py",
+    "test_replicas.py",
     "test_forks_multiprocessing.py",
     "test_forks_gunicorn.py",
     "test_event_loops.py",

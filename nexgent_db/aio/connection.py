@@ -39,7 +39,7 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, AsyncPipeline, AsyncTransaction, IsolationLevel, capabilities, waiting
+from psycopg import AsyncTransaction, IsolationLevel, capabilities, waiting
 from psycopg.abc import PQGen
 from psycopg.adapt import AdaptersMap
 from psycopg.pq import PipelineStatus, TransactionStatus
@@ -48,6 +48,7 @@ from psycopg.types.numeric import Int8Dumper
 from nexgent_db._concurrency import async_caller, async_deadline, replace_inherited_socket
 from nexgent_db.aio.cursors import CursorCache
 from nexgent_db.aio.unread import limited, poll
+from nexgent_db.aio.wal import SynchronizedPipeline, TrackedConnection
 from nexgent_db.errors import AnswerTooLong, BlockMisuse, translate
 from nexgent_db.sessions import PINNED_VALUES, ensure_supported
 from nexgent_db.settings import Settings, session_conninfo
@@ -125,7 +126,7 @@ class _Transaction(AsyncTransaction):
         return handled
 
 
-class _Pipeline(AsyncPipeline):
+class _Pipeline(SynchronizedPipeline):
     """The driver's pipeline, but an interrupted end closes the connection: the next caller would get its answers.
 
     The driver only logs an interruption, a signal's exception too, when another exception leaves the pipeline.
@@ -151,7 +152,7 @@ class _Pipeline(AsyncPipeline):
             self._exit(left_by)
 
 
-class PooledConnection(AsyncConnection[Any]):
+class PooledConnection(TrackedConnection):
     """A connection whose every wait ends: with the answer, an error, or ConnectionLost from a silent server."""
 
     _pool = None  # so the driver does not warn when the program ends before the connection is closed

@@ -24,6 +24,7 @@ from nexgent_db.errors import (
     translate,
 )
 from nexgent_db.models.health import Health, HealthState
+from nexgent_db.models.replicas import ReplicaHealth
 
 OUTBOX_LAG_S: Final = 7200.0
 """The age of a change that no process relays, or compacts without Redis: that happens after an hour."""
@@ -38,7 +39,12 @@ class HealthCheck:
         self._warn_at = 0.0
 
     async def run(
-        self, lease: Lease, pool: ConnectionPool | None, limit_s: float, migrations: Mapping[str, Path]
+        self,
+        lease: Lease,
+        pool: ConnectionPool | None,
+        limit_s: float,
+        migrations: Mapping[str, Path],
+        replicas: tuple[ReplicaHealth, ...],
     ) -> Health:
         """The health, each answer within ``limit_s``. Raises BlockMisuse when the pool is closed."""
         started = time.perf_counter()
@@ -72,6 +78,7 @@ class HealthCheck:
             requests_waiting=stats.waiting,
             outbox_lag_s=lag_s,
             warnings=self._warnings(lag_s),
+            replicas=replicas,
         )
 
     def _warnings(self, lag_s: float | None) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from nexgent_db.aio.connection import PooledConnection
 from nexgent_db.aio.cursors import Cursor, acquire_cursor, release_cursor
 from nexgent_db.aio.pool import Lease
 from nexgent_db.aio.tenant import SET_TENANT, Tenant, TenantSettings
+from nexgent_db.aio.wal import PrimaryTracker
 from nexgent_db.cache.batch import CacheTimestamp, changes_cached_rows
 from nexgent_db.errors import BlockMisuse, InvalidInput, SchemaChanged, translate
 from nexgent_db.models.positions import AgentPosition
@@ -27,7 +28,7 @@ FETCH_BATCH_SIZE: Final = 1000
 """How many rows of a stream one round trip fetches; no more are in memory at once."""
 
 _NUMBERS: Final = itertools.count(1)
-_NOT_UNICODE: Final = "text with half of a surrogate pair cannot be stored"
+NOT_UNICODE: Final = "text with half of a surrogate pair cannot be stored"
 
 DuplicateTrade = tuple[TradeResult | ResetResult, str | None]
 """The first result of a trade that this call repeated, and the token of its position."""
@@ -121,7 +122,7 @@ class TransactionSession(Session):
                 for cursor, (bound, call) in zip(cursors, calls, strict=True):
                     await _send(cursor, bound, call)
                 for cursor, (bound, call) in zip(cursors, calls, strict=True):
-                    answers.append(await _answer(cursor, bound, call, alone=False))
+                    answers.append(await read_answer(cursor, bound, call, alone=False))
                     release_cursor(cursor, call.text)
         except psycopg.Error as error:
             name = calls[min(len(answers), len(calls) - 1)][0].name
@@ -276,16 +277,17 @@ async def execute(
     """
     alone = connection.pgconn.transaction_status == TransactionStatus.IDLE
     cursor = acquire_cursor(connection, call.text, alone=alone)
-    if tenant is None:
+    tracker = connection.tracker if alone else None
+    if tenant is None and tracker is None:
         await _send(cursor, bound, call, alone=alone)
     else:
-        await _send_for(tenant, connection, cursor, bound, call)
-    answer = await _answer(cursor, bound, call, alone=alone)
+        await _send_together(connection, cursor, bound, call, tenant, tracker)
+    answer = await read_answer(cursor, bound, call, alone=alone)
     release_cursor(cursor, call.text, alone=alone)
     return answer
 
 
-async def _answer(cursor: Cursor, bound: BoundQuery, call: Call, *, alone: bool) -> Any:
+async def read_answer(cursor: Cursor, bound: BoundQuery, call: Call, *, alone: bool) -> Any:
     """What the query returns, once its answer has arrived; None without waiting for a query that returns nothing."""
     if bound.shape is not None:
         await cursor.wait_for_answer()
@@ -328,7 +330,7 @@ async def _send(
     try:
         await cursor.execute(call.text, call.values, prepare=prepare)
     except UnicodeEncodeError:  # nothing was sent
-        raise InvalidInput(bound.name, _NOT_UNICODE) from None
+        raise InvalidInput(bound.name, NOT_UNICODE) from None
     except psycopg.Error:
         if not alone or cursor.pgresult is None:
             raise
@@ -336,13 +338,29 @@ async def _send(
         await cursor.connection.close()
 
 
-async def _send_for(
-    tenant: TenantSettings, connection: PooledConnection, cursor: Cursor, bound: BoundQuery, call: Call
+async def _send_together(
+    connection: PooledConnection,
+    cursor: Cursor,
+    bound: BoundQuery,
+    call: Call,
+    tenant: TenantSettings | None,
+    tracker: PrimaryTracker | None,
 ) -> None:
-    """Send the settings and the statement in one pipeline, which the server runs as one transaction without BEGIN."""
+    """Send the tenant's settings and the statement in one pipeline, which the server runs as one transaction without
+    BEGIN, and after its end the question for the position in the log."""
+    position = None
     try:
         async with connection.pipeline():
-            await AsyncRawCursor(connection).execute(SET_TENANT, tenant.parameters)
+            if tenant is not None:
+                await AsyncRawCursor(connection).execute(SET_TENANT, tenant.parameters)
             await cursor.execute(call.text, call.values)
+            if tracker is not None:
+                position = await tracker.ask(connection)
     except UnicodeEncodeError:  # nothing was sent
-        raise InvalidInput(bound.name, _NOT_UNICODE) from None
+        raise InvalidInput(bound.name, NOT_UNICODE) from None
+    except psycopg.Error:
+        if tracker is None or cursor.pgresult is None:
+            raise
+        # The answer arrived, so the statement is committed; only its position is unknown.
+    if tracker is not None:
+        tracker.note(position)

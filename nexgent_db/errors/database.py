@@ -95,9 +95,9 @@ class ServerReadOnly(DatabaseError):
 
 
 class ReadOnlyBlock(DatabaseError):
-    """A write in a transaction that was opened with ``read_only=True``.
+    """A write in a transaction that was opened with ``read_only=True``, or through ``db.replica`` or ``db.reads()``.
 
-    Nothing was changed. Never retry: open the transaction without ``read_only``, or leave the write out.
+    Nothing was changed. Never retry: write through the database, in a transaction without ``read_only``.
     """
 
 

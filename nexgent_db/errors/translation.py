@@ -254,6 +254,6 @@ _ADVICE: Final[dict[type[DatabaseError], str]] = {
     SchemaNotReady: "migrate the database first (nexgent-db migrate)",
     AuthenticationFailed: "check the role and password of DATABASE_URL",
     ServerReadOnly: "the server is a standby, or default_transaction_read_only is on",
-    ReadOnlyBlock: "the transaction was opened with read_only=True",
+    ReadOnlyBlock: "the transaction was opened with read_only=True, or through db.replica",
     ServerDamaged: "look at the server's log and disk",
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from nexgent_db.models.replicas import ReplicaHealth
+
 HealthState = Literal["ok", "read only", "schema not ready", "full", "gone"]
 """``read only``: reads succeed, writes do not. ``schema not ready``: migrations of this release are pending. ``full``:
 the pool or the server had no connection left. ``gone``: no connection could be made, or the server did not answer."""
@@ -17,7 +19,7 @@ class Health:
     ``problem`` is None when the service can work; ``error`` is the name of the problem's class in
     ``nexgent_db.errors``. ``server_version`` is 180006 for PostgreSQL 18.6. ``outbox_lag_s`` is how long the oldest
     change has waited in the outbox, 0 when none waits, None when it could not be read. ``warnings`` name what is wrong
-    without a call failing for it, such as an outbox that no process relays.
+    without a call failing for it, such as an outbox that no process relays. ``replicas`` has their last known states.
     """
 
     state: HealthState
@@ -30,6 +32,7 @@ class Health:
     requests_waiting: int
     outbox_lag_s: float | None
     warnings: tuple[str, ...]
+    replicas: tuple[ReplicaHealth, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -105,6 +105,8 @@ class BoundQuery:
 
     changes_cached_rows: bool | None = None
     """Can it change rows of the cache? None until a session asks."""
+    only_reads: bool | None = None
+    """Does its text only read? None until it is asked for a replica."""
 
     def __init__(self, query: Query, method: Callable[..., object]) -> None:
         self.query = query

@@ -8,7 +8,7 @@ from nexgent_db.models.base import MANY
 from nexgent_db.replay.accounts import Account
 from nexgent_db.replay.events import Event, SwapEvent
 from nexgent_db.replay.ledger import Ledger, Position
-from nexgent_db.sync.database import Transaction
+from nexgent_db.sync.transaction import Transaction
 
 __all__ = ["Holdings"]
 

@@ -55,7 +55,8 @@ from nexgent_db.replay.holdings import Holdings
 from nexgent_db.replay.plan import opening_balances
 from nexgent_db.replay.report import Outcome, ReplayReport, report_of
 from nexgent_db.replay.rules import order_of, position_token
-from nexgent_db.sync.database import Database, Transaction
+from nexgent_db.sync.database import Database
+from nexgent_db.sync.transaction import Transaction
 
 __all__ = ["replay"]
 

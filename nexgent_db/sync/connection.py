@@ -39,7 +39,7 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 import psycopg
-from psycopg import Connection, IsolationLevel, Pipeline, Transaction, capabilities, waiting
+from psycopg import IsolationLevel, Transaction, capabilities, waiting
 from psycopg.abc import PQGen
 from psycopg.adapt import AdaptersMap
 from psycopg.pq import PipelineStatus, TransactionStatus
@@ -51,6 +51,7 @@ from nexgent_db.sessions import PINNED_VALUES, ensure_supported
 from nexgent_db.settings import Settings, session_conninfo
 from nexgent_db.sync.cursors import CursorCache
 from nexgent_db.sync.unread import limited, poll
+from nexgent_db.sync.wal import SynchronizedPipeline, TrackedConnection
 
 T = TypeVar("T")
 
@@ -125,7 +126,7 @@ class _Transaction(Transaction):
         return handled
 
 
-class _Pipeline(Pipeline):
+class _Pipeline(SynchronizedPipeline):
     """The driver's pipeline, but an interrupted end closes the connection: the next caller would get its answers.
 
     The driver only logs an interruption, a signal's exception too, when another exception leaves the pipeline.
@@ -151,7 +152,7 @@ class _Pipeline(Pipeline):
             self._exit(left_by)
 
 
-class PooledConnection(Connection[Any]):
+class PooledConnection(TrackedConnection):
     """A connection whose every wait ends: with the answer, an error, or ConnectionLost from a silent server."""
 
     _pool = None  # so the driver does not warn when the program ends before the connection is closed

@@ -15,10 +15,11 @@ from uuid import UUID
 from weakref import ReferenceType, ref
 
 import psycopg
-from psycopg import Connection, IsolationLevel
+from psycopg import IsolationLevel
 from psycopg.pq import TransactionStatus
 
 from nexgent_db._concurrency import caller
+from nexgent_db._wal import HighWaterMark, WalPosition
 from nexgent_db.cache.batch import Change
 from nexgent_db.cache.keys import CacheKeys
 from nexgent_db.errors import (
@@ -38,9 +39,13 @@ from nexgent_db.sync.connection import PooledConnection
 from nexgent_db.sync.health import HealthCheck
 from nexgent_db.sync.observed import ObservedSession, observed_commit
 from nexgent_db.sync.pool import ConnectionPool, Lease
+from nexgent_db.sync.reader import Reader
+from nexgent_db.sync.reading import ReadingSession
+from nexgent_db.sync.replicas import ReplicaSet
 from nexgent_db.sync.schema import assert_schema
 from nexgent_db.sync.session import CachedSession, PoolSession, Session, TransactionSession
 from nexgent_db.sync.tenant import Tenant, TenantRole, TenantSettings
+from nexgent_db.sync.transaction import Transaction
 
 T = TypeVar("T")
 
@@ -53,53 +58,6 @@ _ISOLATION = {
 }
 
 
-class Transaction(Repositories):
-    """An open transaction. Its calls are committed together, or not at all."""
-
-    def __init__(self, connection: PooledConnection, hooks: Hooks, around: TransactionSession | None = None) -> None:
-        self._connection = connection
-        self._hooks = hooks
-        self._plain_session = TransactionSession(connection, around)
-        self._session = (
-            ObservedSession(self._plain_session, hooks, in_transaction=True) if hooks else self._plain_session
-        )
-        self._database: Database | None = None
-        super().__init__(self._session)
-
-    def _is_of(self, database: Database, caller: object) -> bool:
-        """Is this an open transaction of ``database`` that ``caller`` was the last to use?"""
-        return self._database is database and not self._plain_session.ended and self._connection.last_caller is caller
-
-    @property
-    def connection(self) -> Connection[tuple[object, ...]]:
-        """The transaction's connection, for what psycopg can do besides statements: COPY, a cursor of your own.
-
-        It bypasses names, hooks, checked arguments and this package's errors: its own are psycopg's, until one leaves
-        the transaction. The tenant's row-level security holds, and the cache follows what is written here; for that
-        the transaction's changes are read before its COMMIT. Do not commit, roll back, close or keep it, and leave its
-        settings as they are. Raises BlockMisuse after the end of the transaction.
-        """
-        if self._plain_session.ended:
-            raise BlockMisuse("the transaction has ended")
-        self._plain_session.expect_changes()
-        return self._connection
-
-    @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        """A savepoint: an error that leaves the inner transaction undoes only the inner transaction."""
-        if self._plain_session.ended:
-            raise BlockMisuse("the transaction has ended")
-        inner = Transaction(self._connection, self._hooks, self._plain_session)
-        try:
-            with self._connection.transaction():
-                yield inner
-            self._plain_session.duplicates += inner._plain_session.duplicates
-        except psycopg.Error as error:
-            raise translate(error, read_only=bool(self._connection.read_only)) from error
-        finally:
-            inner._plain_session.ended = True
-
-
 class Database(Repositories):
     """A pool of connections to one database, its repositories, and its transactions.
 
@@ -107,7 +65,8 @@ class Database(Repositories):
     Settings. A cache is used when the Settings have one: REDIS_URL is read by :meth:`from_env` only. Safe to share
     between threads. ``on_query`` hooks get an event for every query, see :mod:`nexgent_db.observe`; an exception of a
     hook is logged and stops nothing. ``migrations`` has the folders of a service's own migrations, by the names of
-    their histories: :meth:`assert_schema` then covers them.
+    their histories: :meth:`assert_schema` then covers them. ``replica_urls`` go with a ``database`` given as text:
+    streaming replicas, for ``replica`` and :meth:`reads`, see :class:`~nexgent_db.Reader`.
 
     :meth:`for_tenant` gives a database for one user over the same connections: every call acts for this user, and
     PostgreSQL's row-level security (``nexgent-db roles apply``) hides the rows of other users and refuses to change
@@ -126,14 +85,18 @@ class Database(Repositories):
         tenant: UUID | None = None,
         on_query: QueryHook | Sequence[QueryHook] = (),
         migrations: Mapping[str, Path] = MappingProxyType({}),
+        replica_urls: Sequence[str] = (),
     ) -> None:
-        self.settings = Settings.from_url(database) if isinstance(database, str) else database
+        if isinstance(database, str):
+            database = Settings.from_url(database, replica_urls=replica_urls)
+        self.settings = database
         self._migrations = {check_history_name(name): Path(folder) for name, folder in migrations.items()}
         self._hooks = Hooks(on_query)
         self._pool: ConnectionPool | None = None
         self._root: Database = self
         self._tenant_role = TenantRole()
         self._health = HealthCheck()
+        self._replicas = ReplicaSet(self.settings)
         self._serve(tenant, None)
 
     def _serve(self, tenant: UUID | None, shared_cache: Cache | None) -> None:
@@ -151,6 +114,7 @@ class Database(Repositories):
             session = CachedSession(session, self._cache_writer)
         self._session = session
         super().__init__(session)
+        self.replica = self._reader(self._replicas.mark)
 
     def _new_cache(self, session: Session) -> Cache:
         if self.settings.redis_url is None:
@@ -217,14 +181,16 @@ class Database(Repositories):
         self._ensure_root()
         if self._pool is not None:
             raise BlockMisuse(f"{self!r} is open already")
-        pool = ConnectionPool(self.settings, None if self.settings.redis_url is None else self._verify_database)
+        pool = ConnectionPool(self.settings, self._configure)
         pool.open()
         self._pool = pool
         try:
+            self._replicas.open(self._lease)
             if self.tenant is not None:
                 self.assert_tenants()
         except BaseException:
             self._pool = None
+            self._replicas.close()
             pool.close()
             raise
         self._shared_cache._open()
@@ -236,6 +202,7 @@ class Database(Repositories):
             self._shared_cache._close()
         pool, self._pool = self._pool, None
         if pool is not None:
+            self._replicas.close()
             pool.close()
 
     def _ensure_root(self) -> None:
@@ -270,10 +237,11 @@ class Database(Repositories):
 
         Three round trips on one connection, which read the history tables and the outbox. Never raises for a server
         that is gone. Returns within the pool's timeout and the connect timeout together. A database that is newer than
-        this release is ready; :meth:`assert_schema` refuses it unless told otherwise.
+        this release is ready; :meth:`assert_schema` refuses it unless it ``may_be_newer``.
         """
         limit_s = float(self.settings.connect_timeout_s)
-        return self._health.run(self._lease(), self._root._pool, limit_s, self._migrations)
+        replicas = self._replicas.health()
+        return self._health.run(self._lease(), self._root._pool, limit_s, self._migrations, replicas)
 
     @contextmanager
     def transaction(
@@ -307,8 +275,7 @@ class Database(Repositories):
         try:
             connection = lease.acquire()
             tenant = None if self._tenant is None else self._tenant.settings(connection)
-            transaction = Transaction(connection, self._hooks)
-            _note_open(transaction, self._root)
+            transaction = self._begin(connection)
             opening = _opening(tenant, statement_timeout_s, lock_timeout_s)
             seen = self._cache_writer.seen
             try:
@@ -366,8 +333,31 @@ class Database(Repositories):
         with self.transaction() as transaction:
             yield transaction._session
 
-    def _verify_database(self, connection: PooledConnection) -> None:
-        self._cache_writer.verify_database(TransactionSession(connection))
+    def _configure(self, connection: PooledConnection) -> None:
+        self._replicas.track(connection)
+        if self.settings.redis_url is not None:
+            self._cache_writer.verify_database(TransactionSession(connection))
+
+    def reads(self, *, at_least: str) -> Reader:
+        """A reader of the replicas, never older than this token of :meth:`wal_position`, nor than what it has read.
+
+        What else this process does is not waited for. Raises InvalidInput for text that is no token.
+        """
+        return self._reader(HighWaterMark(WalPosition.of_token(at_least, "at_least")))
+
+    def wal_position(self) -> str:
+        """A token of what this process has written and read through this database, for :meth:`reads`.
+
+        Costs no round trip with replicas, else one to the primary. Raises what queries raise.
+        """
+        return self._replicas.token(self._lease())
+
+    def _reader(self, mark: HighWaterMark) -> Reader:
+        reading = ReadingSession(self._replicas, self._lease, mark, self._tenant)
+        return Reader(reading, self._hooks, self._begin)
+
+    def _begin(self, connection: PooledConnection) -> Transaction:
+        return _note_open(Transaction(connection, self._hooks), self._root)
 
     def _lease(self) -> Lease:
         """A lease on a connection. Raises BlockMisuse without a pool, and inside a transaction of this thread."""
@@ -388,7 +378,7 @@ _OPEN_TRANSACTIONS: Final[ContextVar[tuple[ReferenceType[Transaction], ...]]] = 
 transaction that has ended, is gone, or was last used by another thread does not stop a call."""
 
 
-def _note_open(transaction: Transaction, database: Database) -> None:
+def _note_open(transaction: Transaction, database: Database) -> Transaction:
     transaction._database = database
     before = [
         reference
@@ -396,6 +386,7 @@ def _note_open(transaction: Transaction, database: Database) -> None:
         if (it := reference()) is not None and not it._plain_session.ended
     ]
     _OPEN_TRANSACTIONS.set((*before, ref(transaction)))
+    return transaction
 
 
 def _opening(tenant: TenantSettings | None, statement_timeout_s: float | None, lock_timeout_s: float | None) -> bytes:

@@ -20,6 +20,7 @@ from nexgent_db.errors import (
     translate,
 )
 from nexgent_db.models.health import Health, HealthState
+from nexgent_db.models.replicas import ReplicaHealth
 from nexgent_db.sync.cache.queries import CacheQueries
 from nexgent_db.sync.connection import PooledConnection
 from nexgent_db.sync.pool import ConnectionPool, Lease, PoolStats
@@ -38,7 +39,14 @@ class HealthCheck:
     def __init__(self) -> None:
         self._warn_at = 0.0
 
-    def run(self, lease: Lease, pool: ConnectionPool | None, limit_s: float, migrations: Mapping[str, Path]) -> Health:
+    def run(
+        self,
+        lease: Lease,
+        pool: ConnectionPool | None,
+        limit_s: float,
+        migrations: Mapping[str, Path],
+        replicas: tuple[ReplicaHealth, ...],
+    ) -> Health:
         """The health, each answer within ``limit_s``. Raises BlockMisuse when the pool is closed."""
         started = time.perf_counter()
         round_trip_s: float | None = None
@@ -71,6 +79,7 @@ class HealthCheck:
             requests_waiting=stats.waiting,
             outbox_lag_s=lag_s,
             warnings=self._warnings(lag_s),
+            replicas=replicas,
         )
 
     def _warnings(self, lag_s: float | None) -> tuple[str, ...]:

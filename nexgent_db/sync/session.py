@@ -23,12 +23,13 @@ from nexgent_db.sync.connection import PooledConnection
 from nexgent_db.sync.cursors import Cursor, acquire_cursor, release_cursor
 from nexgent_db.sync.pool import Lease
 from nexgent_db.sync.tenant import SET_TENANT, Tenant, TenantSettings
+from nexgent_db.sync.wal import PrimaryTracker
 
 FETCH_BATCH_SIZE: Final = 1000
 """How many rows of a stream one round trip fetches; no more are in memory at once."""
 
 _NUMBERS: Final = itertools.count(1)
-_NOT_UNICODE: Final = "text with half of a surrogate pair cannot be stored"
+NOT_UNICODE: Final = "text with half of a surrogate pair cannot be stored"
 
 DuplicateTrade = tuple[TradeResult | ResetResult, str | None]
 """The first result of a trade that this call repeated, and the token of its position."""
@@ -122,7 +123,7 @@ class TransactionSession(Session):
                 for cursor, (bound, call) in zip(cursors, calls, strict=True):
                     _send(cursor, bound, call)
                 for cursor, (bound, call) in zip(cursors, calls, strict=True):
-                    answers.append(_answer(cursor, bound, call, alone=False))
+                    answers.append(read_answer(cursor, bound, call, alone=False))
                     release_cursor(cursor, call.text)
         except psycopg.Error as error:
             name = calls[min(len(answers), len(calls) - 1)][0].name
@@ -277,16 +278,17 @@ def execute(
     """
     alone = connection.pgconn.transaction_status == TransactionStatus.IDLE
     cursor = acquire_cursor(connection, call.text, alone=alone)
-    if tenant is None:
+    tracker = connection.tracker if alone else None
+    if tenant is None and tracker is None:
         _send(cursor, bound, call, alone=alone)
     else:
-        _send_for(tenant, connection, cursor, bound, call)
-    answer = _answer(cursor, bound, call, alone=alone)
+        _send_together(connection, cursor, bound, call, tenant, tracker)
+    answer = read_answer(cursor, bound, call, alone=alone)
     release_cursor(cursor, call.text, alone=alone)
     return answer
 
 
-def _answer(cursor: Cursor, bound: BoundQuery, call: Call, *, alone: bool) -> Any:
+def read_answer(cursor: Cursor, bound: BoundQuery, call: Call, *, alone: bool) -> Any:
     """What the query returns, once its answer has arrived; None without waiting for a query that returns nothing."""
     if bound.shape is not None:
         cursor.wait_for_answer()
@@ -327,7 +329,7 @@ def _send(cursor: Cursor, bound: BoundQuery, call: Call, *, alone: bool = False,
     try:
         cursor.execute(call.text, call.values, prepare=prepare)
     except UnicodeEncodeError:  # nothing was sent
-        raise InvalidInput(bound.name, _NOT_UNICODE) from None
+        raise InvalidInput(bound.name, NOT_UNICODE) from None
     except psycopg.Error:
         if not alone or cursor.pgresult is None:
             raise
@@ -335,13 +337,29 @@ def _send(cursor: Cursor, bound: BoundQuery, call: Call, *, alone: bool = False,
         cursor.connection.close()
 
 
-def _send_for(
-    tenant: TenantSettings, connection: PooledConnection, cursor: Cursor, bound: BoundQuery, call: Call
+def _send_together(
+    connection: PooledConnection,
+    cursor: Cursor,
+    bound: BoundQuery,
+    call: Call,
+    tenant: TenantSettings | None,
+    tracker: PrimaryTracker | None,
 ) -> None:
-    """Send the settings and the statement in one pipeline, which the server runs as one transaction without BEGIN."""
+    """Send the tenant's settings and the statement in one pipeline, which the server runs as one transaction without
+    BEGIN, and after its end the question for the position in the log."""
+    position = None
     try:
         with connection.pipeline():
-            RawCursor(connection).execute(SET_TENANT, tenant.parameters)
+            if tenant is not None:
+                RawCursor(connection).execute(SET_TENANT, tenant.parameters)
             cursor.execute(call.text, call.values)
+            if tracker is not None:
+                position = tracker.ask(connection)
     except UnicodeEncodeError:  # nothing was sent
-        raise InvalidInput(bound.name, _NOT_UNICODE) from None
+        raise InvalidInput(bound.name, NOT_UNICODE) from None
+    except psycopg.Error:
+        if tracker is None or cursor.pgresult is None:
+            raise
+        # The answer arrived, so the statement is committed; only its position is unknown.
+    if tracker is not None:
+        tracker.note(position)

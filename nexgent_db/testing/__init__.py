@@ -33,7 +33,8 @@ import pytest
 
 if TYPE_CHECKING:
     from nexgent_db.settings import Settings
-    from nexgent_db.sync.database import Database, Transaction
+    from nexgent_db.sync.database import Database
+    from nexgent_db.sync.transaction import Transaction
     from nexgent_db.testing.databases import Databases
 
 

@@ -17,7 +17,8 @@ else:
     fixture = pytest.fixture
 
 if TYPE_CHECKING:
-    from nexgent_db.aio.database import AsyncDatabase, AsyncTransaction
+    from nexgent_db.aio.database import AsyncDatabase
+    from nexgent_db.aio.transaction import AsyncTransaction
     from nexgent_db.settings import Settings
 
 

@@ -1,9 +1,10 @@
 """``python -m tests.chaos [--minutes N]``: search for stale reads and lost trades. Exit code 1 when it finds one.
 
-First PostgreSQL fails in every way, for six minutes: tests/chaos/outages, alone with ``--only outages``. Then calls are
-interrupted, 250 times a minute in each use: tests/chaos/cancellations.py and interruptions.py. A fifth of the time
-threads of one process trade: tests/chaos/threads.py. Two fifths real processes trade while processes and servers are
-killed: tests/chaos/processes.py. A round of either has 40 disturbances. Two fifths the state machine runs:
+First PostgreSQL fails in every way, for six minutes: tests/chaos/outages, alone with ``--only outages``. Then replicas
+are disturbed during 100,000 reads: tests/chaos/replicas.py, ``--only replicas``. Then calls are interrupted, 250 times
+a minute in each use: tests/chaos/cancellations.py and interruptions.py. A fifth of the time threads of one process
+trade: tests/chaos/threads.py. Two fifths real processes trade while processes and servers are killed:
+tests/chaos/processes.py. A round of either has 40 disturbances. Two fifths the state machine runs:
 tests/support/oracles/cache_state_machine.py. Its round is 100 examples of 100 steps; a failure prints the seed.
 """
 
@@ -22,6 +23,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from nexgent_db.embedded import postgres
 from nexgent_db.migrations import Migrator
 from nexgent_db.sync.cache import servers
+from tests.chaos import replicas
 from tests.chaos.commandline import interrupt
 from tests.chaos.outages import run_all
 from tests.chaos.processes import Chaos, Found
@@ -41,17 +43,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, help="one round of the machine with it; or that of the part alone")
-    parser.add_argument("--only", choices=("outages", "interruptions"), help="this part alone")
+    parser.add_argument("--only", choices=("outages", "replicas", "interruptions"), help="this part alone")
     options = parser.parse_args()
     seed_of_part = random.randrange(2**32) if options.seed is None else options.seed
     if options.only == "outages":
         return 0 if run_all(seed_of_part) else 1
+    if options.only == "replicas":
+        return 0 if replicas.holds() else 1
     if options.only == "interruptions":
         return 1 if interrupt(round(500 * options.minutes), seed_of_part) else 0
     fifth_s = 12 * options.minutes
     if options.seed is not None:
         return 0 if _machine(0, options.seed) else 1
-    begun_well = run_all(seed_of_part) and not interrupt(round(250 * options.minutes), seed_of_part)
+    begun_well = (
+        run_all(seed_of_part) and replicas.holds() and not interrupt(round(250 * options.minutes), seed_of_part)
+    )
     return 0 if begun_well and _threads(fifth_s) and _processes(2 * fifth_s) and _machine(2 * fifth_s, None) else 1
 
 

@@ -45,6 +45,7 @@ NAMES: Final = {
     "AsyncCache": "Cache",
     "AsyncDatabase": "Database",
     "AsyncNotifier": "Notifier",
+    "AsyncReader": "Reader",
     "AsyncTimedLock": "TimedLock",
     "AsyncTransaction": "Transaction",
     "AsyncWaiter": "Waiter",

@@ -263,7 +263,13 @@ WHOLE_NUMBERS = (
     "CONNECT_TIMEOUT_S",
     "PREPARE_THRESHOLD",
 )
-NUMBERS = ("POOL_TIMEOUT_S", "STATEMENT_TIMEOUT_S", "LOCK_TIMEOUT_S", "IDLE_IN_TRANSACTION_TIMEOUT_S")
+NUMBERS = (
+    "POOL_TIMEOUT_S",
+    "STATEMENT_TIMEOUT_S",
+    "LOCK_TIMEOUT_S",
+    "IDLE_IN_TRANSACTION_TIMEOUT_S",
+    "REPLICA_WAIT_S",
+)
 MAY_BE_ZERO = ("LOCAL_CACHE_ROWS", "POOL_MIN_SIZE", "PREPARE_THRESHOLD")
 
 
@@ -274,7 +280,7 @@ def from_variable(name: str, text: str) -> Any:
 
 def test_every_setting_has_its_variable() -> None:
     names = {item.name.upper() for item in fields(Settings)}
-    assert names == {*WHOLE_NUMBERS, *NUMBERS, "CONNINFO", "REDIS_URL", "CACHE_PREFIX"}
+    assert names == {*WHOLE_NUMBERS, *NUMBERS, "CONNINFO", "REPLICA_CONNINFOS", "REDIS_URL", "CACHE_PREFIX"}
 
 
 @pytest.mark.parametrize("name", WHOLE_NUMBERS + NUMBERS)
@@ -439,3 +445,33 @@ def test_redis_of_environment_is_used_only_when_asked_for(monkeypatch: pytest.Mo
     assert Settings.from_url(URL, redis_url="redis://other").redis_url == "redis://other"
     with pytest.raises(ConfigurationError, match="REDIS_URL is malformed"):
         Settings.from_url(URL, redis_url=f"http://{SECRET}")
+
+
+# --- Replicas -------------------------------------------------------------------------------------
+
+
+def test_replica_urls_are_split_between_urls_only() -> None:
+    first, second = "postgresql://a,b/d?application_name=x,y", "postgres://c/d"
+    for between in (",", " ", ", ", "\n"):
+        settings = Settings.from_env({"DATABASE_URL": URL, "DATABASE_REPLICA_URLS": f" {first}{between}{second}\n"})
+        assert settings.replica_conninfos == (parse_database_url(first), parse_database_url(second))
+        assert "a,b" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("urls", "said"),
+    [
+        ("mysql://a/b", "URL 1 of DATABASE_REPLICA_URLS has the scheme 'mysql'"),
+        (f"{URL},postgresql://u:sec@ret@h/d", "URL 2 of DATABASE_REPLICA_URLS is malformed"),
+        ("postgresql://a/b postgresql://a/b", "URL 2 of DATABASE_REPLICA_URLS is given twice"),
+    ],
+)
+def test_malformed_replica_url_is_refused_with_its_number(urls: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        Settings.from_env({"DATABASE_URL": URL, "DATABASE_REPLICA_URLS": urls})
+    assert "ret" not in str(caught.value)
+
+
+def test_no_replica_urls_are_none() -> None:
+    assert Settings.from_env({"DATABASE_URL": URL, "DATABASE_REPLICA_URLS": " "}).replica_conninfos == ()
+    assert Settings.from_url(URL, {"DATABASE_REPLICA_URLS": URL}).replica_conninfos == ()

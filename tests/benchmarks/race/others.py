@@ -26,8 +26,8 @@ from nexgent_db.replay.accounts import accounts_of
 from nexgent_db.replay.events import read_history
 from nexgent_db.replay.rules import order_of, position_token
 from nexgent_db.settings import Settings
-from nexgent_db.sync.database import Transaction
 from nexgent_db.sync.repositories.positions import PositionRepository
+from nexgent_db.sync.transaction import Transaction
 from tests.benchmarks.race import alchemy, drivers
 from tests.benchmarks.race.arena import Library, Market, Scale
 from tests.benchmarks.race.contest import Check, Contender, Items, Turn, Workload, on_a_loop, one_by_one

@@ -79,6 +79,10 @@ class PostgresServer:
         """The postmaster's, while it runs."""
         return int((self.data / "postmaster.pid").read_text().splitlines()[0])
 
+    def children(self) -> list[int]:
+        """The processes of the postmaster, while it runs."""
+        return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
     def ping(self) -> pq.Ping:
         """Whether it accepts connections (OK), refuses them for now (REJECT), or does not answer (NO_RESPONSE)."""
         return pq.Ping(pq.PGconn.ping(f"{self.url}&connect_timeout=5".encode()))

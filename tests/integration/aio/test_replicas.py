@@ -1,0 +1,623 @@
+"""Reads on two streaming standbys: never older than what was written or read, left out when unfit, never a write."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, closing, contextmanager
+from dataclasses import replace
+from typing import Final
+from uuid import uuid4
+
+import psycopg
+import pytest
+import pytest_asyncio
+
+from nexgent_db import AsyncDatabase
+from nexgent_db.aio.access import Repositories
+from nexgent_db.errors import (
+    BlockMisuse,
+    ConfigurationError,
+    DatabaseError,
+    InvalidInput,
+    ReadOnlyBlock,
+    SchemaNotReady,
+    TenantNotIsolated,
+)
+from nexgent_db.settings import Settings
+from tests.integration.aio.factories import TOKEN, Owner, funded_owner, new_owner
+from tests.support.faults.distant_proxy import distant
+from tests.support.servers.postgres_server import PostgresServer, postgres_server
+from tests.support.servers.roles import RoledDatabase
+from tests.support.servers.standby import (
+    applying_nothing,
+    frozen,
+    promote,
+    replicated,
+    standby_of,
+    wait_until_replayed,
+)
+from tests.unit.test_reading_queries import BOUND, only_reads_by_name
+
+Servers = tuple[PostgresServer, PostgresServer, PostgresServer]
+WITHIN_S: Final = 10.0
+DELAY_S: Final = 0.05
+_UNTIL_PREPARED: Final = 4
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    """A primary and two standbys, which the module's tests leave as they found them."""
+    with replicated() as running:
+        yield running
+
+
+def settings_of(servers: Servers, wait_s: float = 0.3) -> Settings:
+    urls = [standby.url for standby in servers[1:]]
+    return replace(Settings.from_url(servers[0].url, {}, replica_urls=urls), replica_wait_s=wait_s)
+
+
+@pytest_asyncio.fixture
+async def db(servers: Servers) -> AsyncIterator[AsyncDatabase]:
+    async with AsyncDatabase(settings_of(servers)) as database:
+        yield database
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WITHIN_S
+    while not condition():
+        assert time.monotonic() < deadline, "not within 10 s"
+        await asyncio.sleep(0.01)
+
+
+def states(db: AsyncDatabase) -> list[str]:
+    return [replica.state for replica in db.replica.metrics().replicas]
+
+
+async def name_of(reader: Repositories, owner: Owner) -> str:
+    found = await reader.agents.find_by_id(owner.agent_id)
+    assert found is not None
+    return found.agent.name
+
+
+# --- Never older ----------------------------------------------------------------------------------
+
+
+async def test_replicas_answer_and_show_what_was_written(db: AsyncDatabase) -> None:
+    owner = await new_owner(db)
+    for number in range(50):
+        await db.agents.update(owner.agent_id, name=f"agent {number}")
+        assert await name_of(db.replica, owner) == f"agent {number}"
+    metrics = db.replica.metrics()
+    assert metrics.replica_reads >= 48
+    assert metrics.replica_reads + metrics.primary_reads == 50
+    assert sum(replica.reads for replica in metrics.replicas) == metrics.replica_reads
+
+
+async def test_write_in_transaction_is_shown(db: AsyncDatabase) -> None:
+    owner = await new_owner(db)
+    for number in range(20):
+        async with db.transaction() as tx:
+            await tx.agents.update(owner.agent_id, name=f"agent {number}")
+        assert await name_of(db.replica, owner) == f"agent {number}"
+    assert not db._replicas.mark.unknown
+    assert db.replica.metrics().replica_reads >= 18
+
+
+async def test_read_in_rolled_back_transaction_is_not_undercut(db: AsyncDatabase, servers: Servers) -> None:
+    owner = await new_owner(db)
+    with applying_nothing(servers[1]), applying_nothing(servers[2]):
+        with psycopg.connect(servers[0].url) as connection:  # another process
+            connection.execute("UPDATE agents SET name = 'new' WHERE id = %s", [owner.agent_id])
+        with pytest.raises(ZeroDivisionError):
+            async with db.transaction() as tx:
+                assert await name_of(tx, owner) == "new"
+                raise ZeroDivisionError
+        assert await name_of(db.replica, owner) == "new"
+
+
+async def test_read_of_primary_is_not_undercut(db: AsyncDatabase, servers: Servers) -> None:
+    owner = await new_owner(db)
+    with applying_nothing(servers[1]), applying_nothing(servers[2]):
+        with psycopg.connect(servers[0].url) as connection:  # another process
+            connection.execute("UPDATE agents SET name = 'new' WHERE id = %s", [owner.agent_id])
+        assert await name_of(db, owner) == "new"
+        assert await name_of(db.replica, owner) == "new"
+
+
+async def test_primary_answers_when_no_replica_is_up_to_date(db: AsyncDatabase, servers: Servers) -> None:
+    owner = await new_owner(db)
+    await db.replica.agents.find_by_id(owner.agent_id)
+    before = db.replica.metrics()
+    with applying_nothing(servers[1]), applying_nothing(servers[2]):
+        await db.agents.update(owner.agent_id, name="late")
+        for _ in range(10):
+            assert await name_of(db.replica, owner) == "late"
+        after = db.replica.metrics()
+        assert after.behind - before.behind == 10
+        assert "lagging" in states(db)
+        assert [replica.behind_bytes for replica in after.replicas if (replica.behind_bytes or 0) > 0]
+    await eventually(lambda: states(db) == ["ok", "ok"])
+    await db.replica.agents.find_by_id(owner.agent_id)
+    assert db.replica.metrics().replica_reads == before.replica_reads + 1
+
+
+async def test_wait_is_bounded_and_only_first_reads_wait(db: AsyncDatabase, servers: Servers) -> None:
+    owner = await new_owner(db)
+    with applying_nothing(servers[1]), applying_nothing(servers[2]):
+        await db.agents.update(owner.agent_id, name="late")
+        durations = []
+        for _ in range(5):
+            started = time.monotonic()
+            await db.replica.agents.find_by_id(owner.agent_id)
+            durations.append(time.monotonic() - started)
+    assert all(duration < 1.5 for duration in durations[:2])
+    assert all(duration < 0.3 for duration in durations[2:])  # each replica was waited for once
+
+
+async def test_replica_that_is_up_to_date_answers_beside_one_that_lags(db: AsyncDatabase, servers: Servers) -> None:
+    owner = await new_owner(db)
+    with applying_nothing(servers[1]):
+        for number in range(20):
+            await db.agents.update(owner.agent_id, name=f"agent {number}")
+            assert await name_of(db.replica, owner) == f"agent {number}"
+        assert states(db) == ["lagging", "ok"]
+        assert db.replica.metrics().primary_reads <= 2
+    await eventually(lambda: states(db) == ["ok", "ok"])
+
+
+async def test_token_of_another_process_is_waited_for(db: AsyncDatabase, servers: Servers) -> None:
+    owner = await new_owner(db)
+    async with AsyncDatabase(settings_of(servers)) as other:
+        with applying_nothing(servers[1]), applying_nothing(servers[2]):
+            await db.agents.update(owner.agent_id, name="by another process")
+            token = await db.wal_position()
+            reader = other.reads(at_least=token)
+            assert await name_of(reader, owner) == "by another process"
+            assert other.replica.metrics().behind == 1
+    assert token == db.replica.position
+
+
+async def test_token_does_not_wait_for_other_writes(db: AsyncDatabase, servers: Servers) -> None:
+    owner = await new_owner(db)
+    token = await db.wal_position()
+    await db.replica.agents.find_by_id(owner.agent_id)
+    wait_until_replayed(servers[0], servers[1])
+    wait_until_replayed(servers[0], servers[2])
+    with applying_nothing(servers[1]), applying_nothing(servers[2]):
+        await db.agents.update(owner.agent_id, name="newer")
+        before = db.replica.metrics()
+        reader = db.reads(at_least=token)
+        assert await name_of(reader, owner) == "tester"
+        assert db.replica.metrics().replica_reads == before.replica_reads + 1
+        assert await name_of(db.replica, owner) == "newer"
+
+
+async def test_reader_is_never_older_than_what_it_has_read(db: AsyncDatabase, servers: Servers) -> None:
+    owner = await new_owner(db)
+    reader = db.reads(at_least=await db.wal_position())
+    second = AsyncDatabase(replace(settings_of(servers), replica_conninfos=(servers[2].url,)))
+    with applying_nothing(servers[1]):
+        async with second:
+            await db.agents.update(owner.agent_id, name="new")
+            token = second.reads(at_least=await db.wal_position())
+            assert await name_of(token, owner) == "new"
+            reader = db.reads(at_least=token.position)
+            for _ in range(5):
+                assert await name_of(reader, owner) == "new"
+
+
+async def test_statement_that_was_skipped_while_it_was_prepared_runs_later(servers: Servers) -> None:
+    """The third execution prepares it: after a gate that failed, the server does not know it."""
+    one = replace(settings_of(servers, 0.01), replica_conninfos=(servers[1].url,), pool_max_size=1)
+    async with AsyncDatabase(one) as db:
+        owner = await new_owner(db)
+        wait_until_replayed(servers[0], servers[1])
+        assert [await name_of(db.replica, owner) for _ in range(2)] == ["tester"] * 2
+        for number in range(3):
+            with applying_nothing(servers[1]):
+                await db.agents.update(owner.agent_id, name=f"agent {number}")
+                assert await name_of(db.replica, owner) == f"agent {number}"
+            await eventually(lambda: states(db) == ["ok"])
+            assert await name_of(db.replica, owner) == f"agent {number}"
+        metrics = db.replica.metrics()
+        assert (metrics.replica_reads, metrics.behind) == (5, 3)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "1.", "1.zz", "1.0/30", "-1.30", "1.30 ", "1.30\n", "9" * 30, "1." + "f" * 17]
+)
+async def test_malformed_token_is_refused(db: AsyncDatabase, text: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        db.reads(at_least=text)
+    assert caught.value.field == "at_least"
+
+
+async def test_position_without_replicas_asks_the_primary(servers: Servers, db: AsyncDatabase) -> None:
+    async with AsyncDatabase(servers[0].url) as plain:
+        owner = await new_owner(plain)
+        reader = db.reads(at_least=await plain.wal_position())
+        assert await reader.agents.find_by_id(owner.agent_id) is not None
+        assert await plain.replica.agents.find_by_id(owner.agent_id) is not None
+        assert plain.replica.metrics().unavailable == 1
+        with pytest.raises(ReadOnlyBlock):
+            await plain.replica.agents.delete(owner.agent_id)
+
+
+async def test_read_and_write_are_one_round_trip(servers: Servers, db: AsyncDatabase) -> None:
+    owner = await funded_owner(db)
+    with distant(servers[0].url, DELAY_S) as primary, distant(servers[1].url, DELAY_S) as replica:
+        far = AsyncDatabase(Settings.from_url(primary, {}, replica_urls=[replica]))
+
+        async def transact() -> None:
+            async with far.transaction() as tx:
+                await tx.agents.find_by_id(owner.agent_id)
+
+        calls: list[tuple[Callable[[], Awaitable[object]], int]] = [
+            (lambda: far.trades.deposit(owner.deposit("1")), 1),
+            (lambda: far.replica.agents.find_by_id(owner.agent_id), 1),
+            (lambda: far.agents.find_by_id(owner.agent_id), 1),
+            (transact, 3),
+        ]
+        async with far:
+            for call, trips in calls:
+                for _ in range(_UNTIL_PREPARED):
+                    await call()
+                started = time.monotonic()
+                await call()
+                assert trips <= (time.monotonic() - started) / (2 * DELAY_S) < trips + 0.9
+            assert far.replica.metrics().primary_reads == 0
+
+
+# --- What is offered ------------------------------------------------------------------------------
+
+
+async def test_lists_pages_reports_and_streams_are_of_replicas(db: AsyncDatabase) -> None:
+    owner = await funded_owner(db)
+    for number in range(5):
+        await db.trades.buy(owner.buy("1", "10", f"{TOKEN[:-1]}{number}"))
+    before = db.replica.metrics()
+    replica = db.replica
+    assert len(await replica.positions.list_by_agent(owner.agent_id)) == 5
+    page = await replica.transactions.page_by_agent(owner.agent_id, limit=4)
+    assert len(page.items) == 4
+    rest = await replica.transactions.page_by_agent(owner.agent_id, limit=4, cursor=page.next)
+    assert len(rest.items) == 2
+    assert (await replica.performance.summarise(owner.agent_id)).open_positions == 5
+    assert [row.agent_id async for row in replica.transactions.stream_by_agent(owner.agent_id)] == [owner.agent_id] * 6
+    assert (await replica.execute("SELECT count(*) AS n FROM agents WHERE id = :id", {"id": owner.agent_id})).rows == [
+        {"n": 1}
+    ]
+    after = db.replica.metrics()
+    assert after.replica_reads - before.replica_reads == 6
+    assert after.primary_reads == before.primary_reads
+
+
+async def test_stream_that_ends_early_keeps_no_connection(db: AsyncDatabase) -> None:
+    owner = await funded_owner(db)
+    for _ in range(30):
+        async with aclosing(db.replica.transactions.stream_by_agent(owner.agent_id)) as stream:  # type: ignore[type-var]
+            async for _row in stream:
+                break
+    assert db.replica.metrics().primary_reads <= 1
+
+
+async def test_transaction_has_one_snapshot(db: AsyncDatabase) -> None:
+    owner = await new_owner(db)
+    async with db.replica.transaction(statement_timeout_s=5) as tx:
+        assert await name_of(tx, owner) == "tester"
+        with psycopg.connect(db.settings.conninfo) as connection:
+            connection.execute("UPDATE agents SET name = 'other' WHERE id = %s", [owner.agent_id])
+        await asyncio.sleep(0.2)
+        assert await name_of(tx, owner) == "tester"
+        with pytest.raises(BlockMisuse):
+            await db.replica.agents.find_by_id(owner.agent_id)
+    with pytest.raises(BlockMisuse):
+        await tx.agents.find_by_id(owner.agent_id)
+
+
+async def test_error_of_query_is_raised_and_connection_stays(db: AsyncDatabase) -> None:
+    for _ in range(30):
+        with pytest.raises(DatabaseError) as caught:
+            await db.replica.execute("SELECT 1 / :number AS n", {"number": 0})
+        assert caught.value.sqlstate == "22012"
+        with pytest.raises(InvalidInput):
+            await db.replica.execute("SELECT :text::integer AS n", {"text": "behind 1"})
+        with pytest.raises(InvalidInput):
+            await db.replica.execute("SELECT :text::text AS n", {"text": "\ud800"})
+    assert [(each.state, each.left_out) for each in db.replica.metrics().replicas] == [("ok", 0)] * 2
+
+
+async def test_every_reading_query_runs_on_a_standby(servers: Servers) -> None:
+    """With NULL for each parameter; the ones that write or lock are named in tests/unit/test_reading_queries.py."""
+    number = 0
+    with psycopg.connect(servers[1].url, autocommit=True) as connection:
+        for bound in BOUND.values():
+            if only_reads_by_name(bound.name):
+                for statement in bound.query.variants():
+                    psycopg.RawCursor(connection).execute(
+                        statement.text.encode(), [None] * len(statement.parameters)
+                    ).fetchall()
+                    number += 1
+    assert number > 60
+
+
+# --- Never a write --------------------------------------------------------------------------------
+
+
+async def test_writes_are_refused_before_anything_is_sent(db: AsyncDatabase) -> None:
+    owner = await funded_owner(db)
+    before = db.replica.metrics()
+    calls: list[Callable[[], Awaitable[object]]] = [
+        lambda: db.replica.trades.buy(owner.buy("1", "10")),
+        lambda: db.replica.trades.execute_many([owner.deposit("1"), owner.deposit("2")], atomic=True),
+        lambda: db.replica.agents.update(owner.agent_id, name="x"),
+        lambda: db.replica.agents.update_config(owner.agent_id, {}),
+        lambda: db.replica.agents.lock_config(owner.agent_id),
+        lambda: db.replica.agents.delete(owner.agent_id),
+        lambda: db.replica.wallets.change_address(owner.agent_id, owner.wallet_address, "W"),
+        lambda: db.replica.execute("DELETE FROM agents"),
+        lambda: db.replica.execute("SELECT id FROM agents FOR SHARE"),
+        lambda: db.replica.execute("WITH x AS (INSERT INTO users DEFAULT VALUES RETURNING id) SELECT id FROM x"),
+    ]
+    for call in calls:
+        with pytest.raises(ReadOnlyBlock):
+            await call()
+    after = db.replica.metrics()
+    assert (after.replica_reads, after.primary_reads) == (before.replica_reads, before.primary_reads)
+
+
+async def test_function_that_writes_is_refused_by_every_server(db: AsyncDatabase, servers: Servers) -> None:
+    owner = await new_owner(db)
+    with psycopg.connect(servers[0].url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE OR REPLACE FUNCTION rename_all() RETURNS integer LANGUAGE sql"
+            " AS $$ UPDATE agents SET name = 'renamed'; SELECT 1 $$"
+        )
+    with pytest.raises(ReadOnlyBlock):
+        await db.replica.execute("SELECT rename_all() AS n")
+    with pytest.raises(ReadOnlyBlock):
+        async with db.replica.transaction() as tx:
+            await tx.agents.update(owner.agent_id, name="x")
+    await eventually(lambda: states(db) == ["ok", "ok"])
+    with applying_nothing(servers[1]), applying_nothing(servers[2]):
+        await db.agents.update(owner.agent_id, name="kept")
+        with pytest.raises(ReadOnlyBlock):
+            await db.replica.execute("SELECT rename_all() AS n")
+        with pytest.raises(ReadOnlyBlock):
+            async with db.replica.transaction() as tx:
+                await tx.agents.update(owner.agent_id, name="x")
+    assert await name_of(db, owner) == "kept"
+
+
+# --- The cache and tenants ------------------------------------------------------------------------
+
+
+async def test_cache_is_not_filled_from_replicas(servers: Servers, redis_url: str) -> None:
+    prefix = f"replicas-{uuid4().hex}:"
+    cached = replace(settings_of(servers), redis_url=redis_url, cache_prefix=prefix)
+    async with AsyncDatabase(cached) as db:
+        owner = await funded_owner(db)
+        with applying_nothing(servers[1]), applying_nothing(servers[2]):
+            bought = (await db.trades.buy(owner.buy("1", "10"))).position
+            assert bought is not None
+            await db.cache.admin.reset()
+            before = db.replica.metrics()
+            assert (await db.cache.position(bought.id)) == bought
+            assert await db.replica.positions.find_by_id(bought.id) == bought
+            token = "1.0"
+            assert await db.reads(at_least=token).positions.find_by_id(bought.id) is None  # of a replica
+            assert await db.cache.positions_of_agent(owner.agent_id) == [bought]
+            assert await db.cache.position(bought.id) == bought
+            assert db.replica.metrics().replica_reads == before.replica_reads + 1
+        await db.cache.admin.reset()
+
+
+async def test_tenant_sees_its_own_rows_on_replicas(servers: Servers) -> None:
+    roled = RoledDatabase(servers[0].url, "replicated")
+    roled.apply()
+    for standby in servers[1:]:
+        wait_until_replayed(servers[0], standby)
+    async with AsyncDatabase(servers[0].url) as admin:
+        mine, others = await funded_owner(admin), await funded_owner(admin)
+    urls = [RoledDatabase(standby.url, "replicated").url_of("app") for standby in servers[1:]]
+    settings = Settings.from_url(roled.url_of("app"), {})
+    async with AsyncDatabase(replace(settings, replica_conninfos=tuple(urls), replica_wait_s=2.0)) as db:
+        tenant = db.for_tenant(mine.user_id)
+        assert await db.replica.agents.find_by_id(others.agent_id) is not None
+        for _ in range(4):
+            assert await tenant.replica.agents.find_by_id(mine.agent_id) is not None
+            assert await tenant.replica.agents.find_by_id(others.agent_id) is None
+            assert [each.agent.id async for each in tenant.replica.agents.stream_all()] == [mine.agent_id]
+            async with tenant.replica.transaction() as tx:
+                assert await tx.agents.find_by_id(others.agent_id) is None
+        assert db.replica.metrics().primary_reads == 0
+        with applying_nothing(servers[1]), applying_nothing(servers[2]):
+            await tenant.agents.update(mine.agent_id, name="by the tenant")
+            assert await tenant.replica.agents.find_by_id(others.agent_id) is None
+            assert await name_of(tenant.replica, mine) == "by the tenant"
+            assert db.replica.metrics().primary_reads == 2
+    async with AsyncDatabase(settings_of(servers)) as superuser:
+        with pytest.raises(TenantNotIsolated):
+            await superuser.for_tenant(mine.user_id).replica.agents.find_by_id(mine.agent_id)
+
+
+# --- Bad URLs -------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def opened(primary: str, replica: str) -> AsyncIterator[AsyncDatabase]:
+    async with AsyncDatabase(primary, replica_urls=[replica]) as database:
+        yield database
+
+
+async def fails_to_open(primary: str, replica: str) -> str:
+    with pytest.raises((ConfigurationError, SchemaNotReady)) as caught:
+        async with opened(primary, replica):
+            pass
+    return f"{type(caught.value).__name__}: {caught.value}"
+
+
+def sessions(server: PostgresServer) -> int:
+    with psycopg.connect(server.url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'nexgent-db' AND state IS NOT NULL"
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def test_primary_as_replica_is_refused(servers: Servers) -> None:
+    said = await fails_to_open(servers[0].url, servers[0].url)
+    assert said.startswith("ConfigurationError: the replica ")
+    assert said.endswith("is the primary itself: leave it out of DATABASE_REPLICA_URLS")
+    await eventually(lambda: sessions(servers[0]) == 0)
+
+
+async def test_replica_of_another_cluster_is_refused(servers: Servers, server_url: str) -> None:
+    said = await fails_to_open(servers[0].url, server_url)
+    assert "is of another cluster: its system identifier is " in said
+
+
+async def test_another_database_of_the_cluster_is_refused(servers: Servers) -> None:
+    said = await fails_to_open(servers[0].url, servers[1].url.replace("/postgres?", "/template1?"))
+    assert said.endswith("is another database: template1, the primary's is postgres")
+
+
+async def test_unmigrated_replica_is_refused(servers: Servers) -> None:
+    said = await fails_to_open(servers[0].url, f"{servers[1].url}&schema=elsewhere")
+    assert said.startswith("SchemaNotReady: the replica ")
+    assert "is unmigrated: it shows no migrations where the primary has them" in said
+    assert sessions(servers[1]) == 0
+
+
+@pytest.mark.parametrize("url", ["mysql://a/b", "postgresql://u:sec@ret@h/d", "postgresql://h:port/d"])
+async def test_malformed_replica_url_is_refused_without_its_text(servers: Servers, url: str) -> None:
+    with pytest.raises(ConfigurationError, match="URL 2 of DATABASE_REPLICA_URLS") as caught:
+        AsyncDatabase(servers[0].url, replica_urls=[servers[1].url, url])
+    assert "sec" not in str(caught.value)
+
+
+# --- Replicas that come and go --------------------------------------------------------------------
+
+
+@contextmanager
+def own_servers() -> Iterator[tuple[PostgresServer, PostgresServer]]:
+    with postgres_server() as primary, standby_of(primary, slot="own") as standby:
+        yield primary, standby
+
+
+async def test_replica_that_is_gone_at_the_start_comes_back() -> None:
+    with own_servers() as (primary, standby):
+        standby.stop()
+        async with AsyncDatabase(primary.url, replica_urls=[standby.url]) as db:
+            assert states(db) == ["gone"]
+            owner = await new_owner(db)
+            assert await db.replica.agents.find_by_id(owner.agent_id) is not None
+            assert db.replica.metrics().unavailable == 1
+            standby.start()
+            await eventually(lambda: states(db) == ["ok"])
+            assert await db.replica.agents.find_by_id(owner.agent_id) is not None
+            assert db.replica.metrics().replica_reads == 1
+
+
+async def test_killed_and_frozen_replicas_are_left_out_and_come_back() -> None:
+    with own_servers() as (primary, standby):
+        async with AsyncDatabase(primary.url, replica_urls=[standby.url]) as db:
+            owner = await new_owner(db)
+            await db.replica.agents.find_by_id(owner.agent_id)
+            standby.kill()
+            for _ in range(5):
+                assert await db.replica.agents.find_by_id(owner.agent_id) is not None
+            assert states(db) == ["gone"]
+            standby.start()
+            await eventually(lambda: states(db) == ["ok"])
+            await db.replica.agents.find_by_id(owner.agent_id)
+            with frozen(standby):
+                started = time.monotonic()
+                for _ in range(5):
+                    assert await db.replica.agents.find_by_id(owner.agent_id) is not None
+                assert time.monotonic() - started < 3
+                assert states(db) == ["gone"]
+                health = await db.health()
+                assert health.ok
+                assert [replica.state for replica in health.replicas] == ["gone"]
+                assert health.replicas[0].problem is not None
+                assert health.replicas[0].left_out == 2
+            await eventually(lambda: states(db) == ["ok"])
+
+
+async def test_promoted_replica_is_left_out_and_gets_no_write() -> None:
+    with own_servers() as (primary, standby):
+        async with AsyncDatabase(primary.url, replica_urls=[standby.url]) as db:
+            owner = await new_owner(db)
+            await db.replica.agents.find_by_id(owner.agent_id)
+            promote(standby)
+            with psycopg.connect(standby.url, autocommit=True) as connection:
+                connection.execute("UPDATE agents SET name = 'of another history'")
+            for _ in range(20):
+                assert await name_of(db.replica, owner) == "tester"
+            with pytest.raises(ReadOnlyBlock):
+                await db.replica.execute("SELECT id FROM agents FOR UPDATE")
+            await eventually(lambda: states(db) == ["promoted"])
+        async with AsyncDatabase(primary.url, replica_urls=[standby.url]) as again:  # a start after the promotion
+            assert states(again) == ["promoted"]
+            assert await name_of(again.replica, owner) == "tester"
+
+
+async def test_primary_is_not_behind_what_a_replica_has_shown() -> None:
+    """With synchronous replication a commit waits for its standbys: one that is quick shows it before the primary."""
+    with replicated() as (primary, quick, slow):
+        settings = replace(Settings.from_url(primary.url, {}, replica_urls=[quick.url]), replica_wait_s=5.0)
+        async with AsyncDatabase(settings) as db:
+            owner = await new_owner(db)
+            primary.configure(synchronous_standby_names="ANY 2 (*)")
+            with frozen(slow), closing(psycopg.connect(primary.url, autocommit=True)) as connection:
+                connection.pgconn.send_query(f"UPDATE agents SET name = 'new' WHERE id = '{owner.agent_id}'".encode())
+                deadline = time.monotonic() + WITHIN_S
+                while await name_of(db.replica, owner) != "new":
+                    assert time.monotonic() < deadline
+                assert await name_of(db, owner) == "tester"
+                quick.kill()
+                release = threading.Timer(0.5, primary.configure, kwargs={"synchronous_standby_names": ""})
+                release.start()
+                started = time.monotonic()
+                reads = db.reads(at_least=db.replica.position)
+                assert await name_of(db.replica, owner) == "new"
+                assert time.monotonic() - started > 0.3
+                assert await name_of(reads, owner) == "new"
+                release.join()
+            assert db.replica.metrics().unavailable == 2
+
+
+async def test_replicas_answer_while_the_primary_is_gone() -> None:
+    with own_servers() as (primary, standby):
+        async with AsyncDatabase(primary.url, replica_urls=[standby.url]) as db:
+            owner = await new_owner(db)
+            await db.replica.agents.find_by_id(owner.agent_id)
+            primary.kill()
+            for _ in range(20):
+                assert await db.replica.agents.find_by_id(owner.agent_id) is not None
+            assert db.replica.metrics().replica_reads == 21
+
+
+async def test_replica_of_an_earlier_timeline_does_not_answer() -> None:
+    """After a failover, a standby that still follows the old primary may be further in the log, of another history."""
+    with own_servers() as (primary, first), standby_of(primary, slot="second") as second:
+        async with AsyncDatabase(primary.url) as old:
+            owner = await new_owner(old)
+        wait_until_replayed(primary, first)
+        promote(first)  # the new primary; the second one follows the old
+        with psycopg.connect(primary.url, autocommit=True) as connection:
+            for _ in range(100):
+                connection.execute("UPDATE agents SET name = 'of the old primary'")
+        wait_until_replayed(primary, second)
+        async with AsyncDatabase(first.url, replica_urls=[second.url]) as db:
+            await db.agents.update(owner.agent_id, name="of the new primary")
+            for _ in range(5):
+                assert await name_of(db.replica, owner) == "of the new primary"
+            (found,) = db.replica.metrics().replicas
+            assert found.state == "lagging"
+            assert found.problem == "it follows timeline 1, the primary is on 2"
