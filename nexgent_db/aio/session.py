@@ -15,9 +15,9 @@ from psycopg.pq import TransactionStatus
 from nexgent_db.aio.connection import PooledConnection
 from nexgent_db.aio.cursors import Cursor, acquire_cursor, release_cursor
 from nexgent_db.aio.pool import Lease
-from nexgent_db.aio.tenant import SET_TENANT, Tenant, TenantSettings
+from nexgent_db.aio.scope import Scope, ScopeSettings
 from nexgent_db.cache.batch import CacheTimestamp, changes_cached_rows
-from nexgent_db.errors import BlockMisuse, InvalidInput, SchemaChanged, translate
+from nexgent_db.errors import BlockMisuse, InvalidInput, NexgentError, SchemaChanged, SchemaNotReady, translate
 from nexgent_db.models.positions import AgentPosition
 from nexgent_db.models.trades import ResetResult, TradeResult
 from nexgent_db.queries.binding import BoundQuery, Call
@@ -104,7 +104,7 @@ class TransactionSession(Session):
         try:
             return await execute(self._connection, bound, call)
         except psycopg.Error as error:
-            translated = translate(error, bound.name, read_only=bool(self._connection.read_only))
+            translated = _translated(self._connection, error, bound.name)
             if isinstance(translated, SchemaChanged):  # the pool must not hand out its stale statements again
                 await self._connection.close()
             raise translated from error
@@ -125,7 +125,7 @@ class TransactionSession(Session):
                     release_cursor(cursor, call.text)
         except psycopg.Error as error:
             name = calls[min(len(answers), len(calls) - 1)][0].name
-            translated = translate(error, name, read_only=bool(self._connection.read_only))
+            translated = _translated(self._connection, error, name)
             if isinstance(translated, SchemaChanged):
                 await self._connection.close()
             raise translated from error
@@ -152,7 +152,7 @@ class TransactionSession(Session):
                 if len(rows) < FETCH_BATCH_SIZE:
                     break
         except psycopg.Error as error:
-            raise translate(error, bound.name, read_only=bool(self._connection.read_only)) from error
+            raise _translated(self._connection, error, bound.name) from error
         except GeneratorExit:  # the caller stops before the last row
             await self._close_cursor(name)
             raise
@@ -186,48 +186,50 @@ class PoolSession(Session):
         self,
         lease: Callable[[], Lease],
         transaction: Callable[[], AbstractAsyncContextManager[Session]],
-        tenant: Tenant | None = None,
+        scope: Scope,
     ) -> None:
         self._lease = lease
         self._transaction = transaction
-        self._tenant = tenant
+        self._scope = scope
 
     async def run(self, bound: BoundQuery, call: Call) -> Any:
         """Send one query on a connection of the pool, committed at once. Raises DatabaseError, RowCountError."""
         lease = self._lease()
         try:
             connection = await lease.acquire()
-            tenant = None if self._tenant is None else await self._tenant.settings(connection)
+            settings = await self._scope.enter(connection)
+            if (own := self._scope.own_call(bound, call)) is not None:
+                call, settings = own, None
             try:
-                return await execute(connection, bound, call, tenant=tenant)
+                return await execute(connection, bound, call, settings=settings)
             except psycopg.Error as error:
-                translated = translate(error, bound.name)
+                translated = _translated(connection, error, bound.name)
                 if not isinstance(translated, SchemaChanged):
                     raise translated from error
-                return await self._run_anew(connection, bound, call, tenant)
+                return await self._run_anew(connection, bound, call, settings)
         finally:
             lease.over = True
             lease.release()
 
     async def _run_anew(
-        self, connection: PooledConnection, bound: BoundQuery, call: Call, tenant: TenantSettings | None
+        self, connection: PooledConnection, bound: BoundQuery, call: Call, settings: ScopeSettings | None
     ) -> Any:
         """Prepare the statements again, after a migration has changed the result type of one."""
         try:
             await connection.execute("DEALLOCATE ALL")
-            return await execute(connection, bound, call, tenant=tenant)
+            return await execute(connection, bound, call, settings=settings)
         except psycopg.Error as error:
-            raise translate(error, bound.name) from error
+            raise _translated(connection, error, bound.name) from error
 
     async def stream(self, bound: BoundQuery, call: Call) -> AsyncGenerator[Any, None]:
         """Fetch rows in a transaction of their own. Raises DatabaseError at any row."""
         lease = self._lease()
         try:
             connection = await lease.acquire()
-            tenant = None if self._tenant is None else await self._tenant.settings(connection)
+            settings = await self._scope.enter(connection)
             async with connection.transaction(), aclosing(TransactionSession(connection).stream(bound, call)) as stream:
-                if tenant is not None:
-                    await connection.execute(tenant.statement)
+                if settings is not None:
+                    await connection.execute(settings.statement)
                 async for row in stream:
                     yield row
         except psycopg.Error as error:  # of BEGIN or COMMIT
@@ -266,9 +268,9 @@ class CachedSession(Session):
 
 
 async def execute(
-    connection: PooledConnection, bound: BoundQuery, call: Call, *, tenant: TenantSettings | None = None
+    connection: PooledConnection, bound: BoundQuery, call: Call, *, settings: ScopeSettings | None = None
 ) -> Any:
-    """Run one call on a connection, for one user when there is a ``tenant``, and return its rows in the query's shape.
+    """Run one call on a connection, under these settings, and return its rows in the query's shape.
 
     The driver's errors pass through: the server refused the statement, or the connection was lost. Raises InvalidInput
     for text that is not Unicode. Once the answer was received, raises CommittedButUnread when the statement was not
@@ -276,10 +278,10 @@ async def execute(
     """
     alone = connection.pgconn.transaction_status == TransactionStatus.IDLE
     cursor = acquire_cursor(connection, call.text, alone=alone)
-    if tenant is None:
+    if settings is None:
         await _send(cursor, bound, call, alone=alone)
     else:
-        await _send_for(tenant, connection, cursor, bound, call)
+        await _send_under(settings, connection, cursor, bound, call)
     answer = await _answer(cursor, bound, call, alone=alone)
     release_cursor(cursor, call.text, alone=alone)
     return answer
@@ -336,13 +338,21 @@ async def _send(
         await cursor.connection.close()
 
 
-async def _send_for(
-    tenant: TenantSettings, connection: PooledConnection, cursor: Cursor, bound: BoundQuery, call: Call
+async def _send_under(
+    settings: ScopeSettings, connection: PooledConnection, cursor: Cursor, bound: BoundQuery, call: Call
 ) -> None:
     """Send the settings and the statement in one pipeline, which the server runs as one transaction without BEGIN."""
     try:
         async with connection.pipeline():
-            await AsyncRawCursor(connection).execute(SET_TENANT, tenant.parameters)
+            await AsyncRawCursor(connection).execute(settings.text, settings.parameters)
             await cursor.execute(call.text, call.values)
     except UnicodeEncodeError:  # nothing was sent
         raise InvalidInput(bound.name, _NOT_UNICODE) from None
+
+
+def _translated(connection: PooledConnection, error: psycopg.Error, name: str) -> NexgentError:
+    """The driver's error as ours; one about a missing object names the cell."""
+    translated = translate(error, name, read_only=bool(connection.read_only))
+    if connection.prepared.schema is not None and isinstance(translated, SchemaNotReady):
+        translated.args = (f"schema {connection.prepared.schema}: {translated}",)
+    return translated

@@ -104,6 +104,7 @@ TokenSymbol = Annotated[str, StringConstraints(min_length=1, max_length=20), _St
 ShortText = Annotated[str, StringConstraints(max_length=255), _Storable]
 LongText = Annotated[str, StringConstraints(max_length=100_000), _Storable]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255), _Storable]
+CellName = Annotated[str, StringConstraints(min_length=1, max_length=63), _Storable]
 BigInt = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 MAX_LIST: Final = 10_000
 """How many rows a list without a limit returns: when there are more, it raises ListTooLong."""
@@ -224,6 +225,7 @@ __all__ = [
     "UUID",
     "AwareDatetime",
     "BigInt",
+    "CellName",
     "Exact",
     "Field",
     "FrozenModels",
