@@ -673,6 +673,16 @@ COMMENT ON COLUMN trade_requests.transaction_ids IS 'The transactions of a walle
 COMMENT ON COLUMN trade_requests.version IS 'The version that the trade gave to every row it changed.';
 COMMENT ON TABLE trade_requests IS 'One row for each trade made: what was asked for (a SHA-256), and what its result needs that no other row keeps.';
 
+CREATE TABLE user_cells (
+    user_id    uuid NOT NULL,
+    cell       character varying(63) NOT NULL,
+    updated_at timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    CONSTRAINT user_cells_pkey PRIMARY KEY (user_id),
+    CONSTRAINT user_cells_cell_check CHECK (cell::text <> ''::text)
+);
+CREATE INDEX user_cells_cell_user_id_idx ON user_cells (cell, user_id);
+COMMENT ON TABLE user_cells IS 'The directory: the cell, which is a schema, of each user. Empty in a cell.';
+
 ALTER TABLE agent_transactions ADD CONSTRAINT agent_transactions_sides_check CHECK (input_mint IS NOT NULL AND input_amount IS NOT NULL AND (transaction_type = 'SWAP'::"TransactionType") = (output_mint IS NOT NULL) AND (transaction_type = 'SWAP'::"TransactionType") = (output_amount IS NOT NULL)) NOT VALID;
 
 ALTER TABLE agent_transactions ADD CONSTRAINT agent_transactions_transaction_value_usd_check CHECK (transaction_value_usd >= 0.0 AND transaction_value_usd <> 'NaN'::numeric) NOT VALID;

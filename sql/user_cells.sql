@@ -51,7 +51,6 @@ LIMIT :limit;
 
 -- name: count_per_cell :many
 -- How many users the directory sends to each cell, by name; a cell without users is left out.
--- check: seq scan user_cells: it counts every row
 SELECT
     cell,
     count(*) AS users

@@ -116,7 +116,7 @@ class AsyncDatabase(Repositories):
 
     :meth:`for_tenant` gives a database for one user over the same connections: every call acts for this user, and
     PostgreSQL's row-level security (``nexgent-db roles apply``) hides the rows of other users and refuses to change
-    them. A single query is still one round trip; a transaction takes one more. A tenant's writes reach the cache, but
+    them. No call takes a round trip more than without a tenant. A tenant's writes reach the cache, but
     its ``cache`` reads PostgreSQL, because Redis holds the rows of all users. With ``tenant``, a user's id, its
     own calls act for this user, too.
 

@@ -14,6 +14,7 @@ from psycopg.pq import TransactionStatus
 
 from nexgent_db.aio.connection import PooledConnection
 from nexgent_db.aio.cursors import Cursor, acquire_cursor, release_cursor
+from nexgent_db.aio.opening import begun
 from nexgent_db.aio.pool import Lease
 from nexgent_db.aio.scope import Scope, ScopeSettings
 from nexgent_db.cache.batch import CacheTimestamp, changes_cached_rows
@@ -27,6 +28,7 @@ FETCH_BATCH_SIZE: Final = 1000
 """How many rows of a stream one round trip fetches; no more are in memory at once."""
 
 _NUMBERS: Final = itertools.count(1)
+_SEQUENCE_AT_ITS_END: Final = "2200H"
 _NOT_UNICODE: Final = "text with half of a surrogate pair cannot be stored"
 
 DuplicateTrade = tuple[TradeResult | ResetResult, str | None]
@@ -227,9 +229,8 @@ class PoolSession(Session):
         try:
             connection = await lease.acquire()
             settings = await self._scope.enter(connection)
-            async with connection.transaction(), aclosing(TransactionSession(connection).stream(bound, call)) as stream:
-                if settings is not None:
-                    await connection.execute(settings.statement)
+            block = begun(connection, b"" if settings is None else settings.statement)
+            async with block, aclosing(TransactionSession(connection).stream(bound, call)) as stream:
                 async for row in stream:
                     yield row
         except psycopg.Error as error:  # of BEGIN or COMMIT
@@ -355,4 +356,9 @@ def _translated(connection: PooledConnection, error: psycopg.Error, name: str) -
     translated = translate(error, name, read_only=bool(connection.read_only))
     if connection.prepared.schema is not None and isinstance(translated, SchemaNotReady):
         translated.args = (f"schema {connection.prepared.schema}: {translated}",)
+    if error.sqlstate == _SEQUENCE_AT_ITS_END:
+        translated.args = (
+            f"{name}: the cell is on another node of Citus, and only that gives versions of rows: connect to it for"
+            f" transactions with trades (nexgent-db cells list): {translated}",
+        )
     return translated

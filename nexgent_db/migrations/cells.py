@@ -23,6 +23,7 @@ from psycopg import sql
 from nexgent_db.errors import InvalidInput, MigrationError, NexgentError
 from nexgent_db.migrations import connection as server
 from nexgent_db.migrations import history as tables
+from nexgent_db.migrations.citus_nodes import allow_versions, groups, nodes_of_cells, push_down
 from nexgent_db.migrations.files import read_folders
 from nexgent_db.migrations.migrator import Migrator
 from nexgent_db.migrations.planner import problems
@@ -113,7 +114,7 @@ class Cells:
         with self._connected() as conn:
             known = _names(conn)
             _ensure_known(names, known)
-            nodes = _nodes_of_cells(conn) if server.has_citus(conn) else {}
+            nodes = nodes_of_cells(conn) if server.has_citus(conn) else {}
             found = list[CellStatus]()
             for name in sorted(names) or known:
                 conn.execute("SELECT set_config('search_path', quote_ident(%s), false)", [name])
@@ -176,15 +177,22 @@ class Cells:
             _ensure_known([name], _names(conn))
             if not self._ensure_place(conn, node):
                 raise MigrationError(f"{name} cannot move: the database has no extension citus")
-            if name not in _nodes_of_cells(conn):
+            if name not in nodes_of_cells(conn):
                 self._report(name, "is distributed")
                 conn.execute("SELECT citus_schema_distribute(quote_ident(%s)::regnamespace)", [name])
-            place = _nodes_of_cells(conn).get(name, "no node")
+            place = nodes_of_cells(conn)[name]
+            push_down(conn, name)
             if node is not None and place != node:
                 self._report(name, f"moves from {place} to {node}")
+                allow_versions(conn, name, place, node)
                 host, port = _host_and_port(node)
-                conn.execute("SELECT citus_schema_move(quote_ident(%s)::regnamespace, %s, %s)", [name, host, port])
-                place = _nodes_of_cells(conn).get(name, place)
+                try:
+                    conn.execute("SELECT citus_schema_move(quote_ident(%s)::regnamespace, %s, %s)", [name, host, port])
+                finally:
+                    place = nodes_of_cells(conn)[name]
+                    allow_versions(conn, name, place)
+            else:
+                allow_versions(conn, name, place)
         return place
 
     def drop(self, name: str, *, with_data: bool = False) -> None:
@@ -215,6 +223,9 @@ class Cells:
         conninfo = with_schema(self._conninfo, name)
         try:
             Migrator(conninfo, migrations=self._migrations, on_step=on_step).migrate(to)
+            with self._connected() as conn:
+                if server.has_citus(conn) and name in nodes_of_cells(conn):
+                    push_down(conn, name)
             if self._roles is not None:
                 with server.connect(conninfo) as conn, server.translated(conn):
                     apply_roles(conn, self._roles)
@@ -247,8 +258,7 @@ class Cells:
             if node is not None:
                 raise MigrationError(f"there is no node {node}: the database has no extension citus")
             return False
-        nodes = [place for (place,) in conn.execute(_NODES)]
-        if node is not None and node not in nodes:
+        if node is not None and node not in (nodes := groups(conn)):
             raise MigrationError(f"Citus has no node {node} that takes tables: it has {', '.join(nodes) or 'none'}")
         return True
 
@@ -270,10 +280,6 @@ def _host_and_port(node: str) -> tuple[str, int]:
 
 def _names(conn: psycopg.Connection[Any]) -> list[str]:
     return [name for (name,) in conn.execute(_CELLS, [MARK])]
-
-
-def _nodes_of_cells(conn: psycopg.Connection[Any]) -> dict[str, str]:
-    return dict(conn.execute(_PLACES).fetchall())
 
 
 def _users(conn: psycopg.Connection[Any], name: str) -> int:
@@ -301,22 +307,4 @@ WHERE n.nspname <> 'public'
         OR EXISTS (SELECT FROM pg_class AS c WHERE c.relnamespace = n.oid AND c.relname = '_nexgent_migration')
     )
 ORDER BY 1
-"""
-
-_NODES: Final = """
-SELECT nodename || ':' || nodeport
-FROM pg_dist_node
-WHERE noderole = 'primary' AND isactive AND shouldhaveshards
-ORDER BY 1
-"""
-
-# All tables of a distributed schema are in one colocation group, whose shards are on one node.
-_PLACES: Final = """
-SELECT DISTINCT c.nspname::text, n.nodename || ':' || n.nodeport
-FROM pg_dist_schema AS s
-INNER JOIN pg_namespace AS c ON c.oid = s.schemaid
-INNER JOIN pg_dist_partition AS t ON t.colocationid = s.colocationid
-INNER JOIN pg_dist_shard AS h ON h.logicalrelid = t.logicalrelid
-INNER JOIN pg_dist_placement AS p ON p.shardid = h.shardid
-INNER JOIN pg_dist_node AS n ON n.groupid = p.groupid AND n.noderole = 'primary'
 """

@@ -21,6 +21,7 @@ from nexgent_db.queries.binding import BoundQuery, Call
 from nexgent_db.queries.unreadable import READ_FAILURES, Place, place_at_fault, read_failure
 from nexgent_db.sync.connection import PooledConnection
 from nexgent_db.sync.cursors import Cursor, acquire_cursor, release_cursor
+from nexgent_db.sync.opening import begun
 from nexgent_db.sync.pool import Lease
 from nexgent_db.sync.scope import Scope, ScopeSettings
 
@@ -228,9 +229,8 @@ class PoolSession(Session):
         try:
             connection = lease.acquire()
             settings = self._scope.enter(connection)
-            with connection.transaction(), closing(TransactionSession(connection).stream(bound, call)) as stream:
-                if settings is not None:
-                    connection.execute(settings.statement)
+            block = begun(connection, b"" if settings is None else settings.statement)
+            with block, closing(TransactionSession(connection).stream(bound, call)) as stream:
                 for row in stream:
                     yield row
         except psycopg.Error as error:  # of BEGIN or COMMIT
