@@ -76,6 +76,8 @@ def codes(text: str) -> Iterator[tuple[int, int]]:
 def _of(statement: Sequence[Lexeme]) -> Iterator[Refusal]:
     words = [piece.text for piece in statement]
     yield from _upsert(statement, words)
+    yield from _subquery_in_values(statement, words)
+    yield from _simple_case(statement, words)
     if words[:2] == ["alter", "table"]:
         yield from _mixed_alter(statement, words)
     if words[:1] == ["create"] and not {"function", "procedure"}.isdisjoint(words[1:4]):
@@ -103,6 +105,40 @@ def _upsert(statement: Sequence[Lexeme], words: Sequence[str]) -> Iterator[Refus
                 f"{words[at]} in DO UPDATE SET: only immutable functions may stand there",
                 "insert the value, or leave it to the column's default, and write excluded.<column>",
             )
+
+
+def _subquery_in_values(statement: Sequence[Lexeme], words: Sequence[str]) -> Iterator[Refusal]:
+    inserted = _find(words, ("insert", "into"))
+    if (
+        inserted is None
+        or (values := _find(words, ("values",), inserted)) is None
+        or "select" in words[inserted:values]
+    ):
+        return
+    depth = 0
+    for at in range(values + 1, len(words)):
+        depth += (words[at] == "(") - (words[at] == ")")
+        if depth == 0 and words[at] not in (")", ","):
+            return
+        if words[at] == "select":
+            yield Refusal(
+                statement[at].start,
+                "subquery-in-values",
+                "a subquery in the VALUES of an INSERT",
+                "read it first, or write INSERT … SELECT",
+            )
+            return
+
+
+def _simple_case(statement: Sequence[Lexeme], words: Sequence[str]) -> Iterator[Refusal]:
+    """``CASE x WHEN f()``: Citus sends the function's inlined body on as ``CASE x WHEN x = …``."""
+    simple = False
+    for at, word in enumerate(words[:-2]):
+        if word == "case":
+            simple = words[at + 1] != "when"
+        elif simple and word == "when" and statement[at + 1].kind == "word" and words[at + 2] == "(":
+            text = f"CASE … WHEN {words[at + 1]}(): it compares with a boolean where a node runs it"
+            yield Refusal(statement[at].start, "function-in-simple-case", text, "write CASE WHEN … = the function")
 
 
 def _unstable(statement: Sequence[Lexeme], words: Sequence[str], start: int, end: int) -> Iterator[int]:

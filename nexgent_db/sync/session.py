@@ -29,6 +29,7 @@ FETCH_BATCH_SIZE: Final = 1000
 """How many rows of a stream one round trip fetches; no more are in memory at once."""
 
 _NUMBERS: Final = itertools.count(1)
+_SEQUENCE_AT_ITS_END: Final = "2200H"
 _NOT_UNICODE: Final = "text with half of a surrogate pair cannot be stored"
 
 DuplicateTrade = tuple[TradeResult | ResetResult, str | None]
@@ -354,4 +355,9 @@ def _translated(connection: PooledConnection, error: psycopg.Error, name: str) -
     translated = translate(error, name, read_only=bool(connection.read_only))
     if connection.prepared.schema is not None and isinstance(translated, SchemaNotReady):
         translated.args = (f"schema {connection.prepared.schema}: {translated}",)
+    if error.sqlstate == _SEQUENCE_AT_ITS_END:
+        translated.args = (
+            f"{name}: the cell is on another node of Citus, and only that gives versions of rows: connect to it for"
+            f" transactions with trades (nexgent-db cells list): {translated}",
+        )
     return translated

@@ -1,0 +1,38 @@
+"""Citus refuses what the rules find, and takes what they let pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.integration.citus.conftest import CitusCell
+from tests.support.builders.refused import ACCEPTED, REFUSED, TABLES
+
+NOT_REFUSED_AT_ONCE = {
+    "unpinned-function": "a node refuses its call, where it finds no name",
+    "function-in-simple-case": "only a SQL function that is inlined is sent on wrongly: test_trades.py resets wallets",
+}
+
+
+@pytest.fixture
+def connection(cell: CitusCell) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(cell.url, autocommit=True) as connection:
+        for table in TABLES:
+            connection.execute(table.encode())
+        yield connection
+        connection.execute("DROP TABLE t, u")
+
+
+@pytest.mark.parametrize(("rule", "sql"), [each for each in REFUSED if each[0] not in NOT_REFUSED_AT_ONCE])
+def test_citus_refuses(connection: psycopg.Connection[Any], rule: str, sql: str) -> None:
+    with pytest.raises(psycopg.Error) as refused:
+        connection.execute(sql.encode())
+    assert refused.value.sqlstate == "0A000", (rule, refused.value)
+
+
+@pytest.mark.parametrize("sql", ACCEPTED)
+def test_citus_takes(connection: psycopg.Connection[Any], sql: str) -> None:
+    connection.execute(sql.encode())
