@@ -1127,18 +1127,17 @@ CREATE OR REPLACE FUNCTION purge_agent_v1(p_agent_id uuid, p_reason text)
 AS $function$
 DECLARE
     purge ledger_purges;
+    transactions_count bigint;
+    swaps_count bigint;
 BEGIN
     PERFORM FROM agents AS a WHERE a.id = p_agent_id FOR UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no agent %', p_agent_id USING ERRCODE = 'no_data_found';
     END IF;
+    SELECT count(*) INTO transactions_count FROM agent_transactions AS t WHERE t.agent_id = p_agent_id;
+    SELECT count(*) INTO swaps_count FROM agent_historical_swaps AS s WHERE s.agent_id = p_agent_id;
     INSERT INTO ledger_purges (agent_id, reason, transactions, historical_swaps)
-    VALUES (
-        p_agent_id,
-        p_reason,
-        (SELECT count(*) FROM agent_transactions AS t WHERE t.agent_id = p_agent_id),
-        (SELECT count(*) FROM agent_historical_swaps AS s WHERE s.agent_id = p_agent_id)
-    )
+    VALUES (p_agent_id, p_reason, transactions_count, swaps_count)
     RETURNING * INTO purge;
     DELETE FROM agent_positions AS p WHERE p.agent_id = p_agent_id;
     DELETE FROM agent_historical_swaps AS s WHERE s.agent_id = p_agent_id;
@@ -1746,7 +1745,7 @@ BEGIN
         FROM (
             SELECT
                 h.id,
-                CASE h.token_address WHEN sol_mint() THEN coalesce(p_opening_sol, 0) ELSE 0 END AS balance
+                CASE WHEN h.token_address = sol_mint() THEN coalesce(p_opening_sol, 0) ELSE 0 END AS balance
             FROM agent_balances AS h
             WHERE h.wallet_address = p_wallet_address
         ) AS after

@@ -184,6 +184,7 @@ class Cells:
             push_down(conn, name)
             if node is not None and place != node:
                 self._report(name, f"moves from {place} to {node}")
+                conn.execute("CALL citus_cleanup_orphaned_resources()")  # what an earlier move has left on the node
                 allow_versions(conn, name, place, node)
                 host, port = _host_and_port(node)
                 try:

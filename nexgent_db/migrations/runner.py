@@ -268,7 +268,7 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
         conn.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
         self._in_transaction = True
         self._record(migration, operation)
-        mine = value(conn, "SELECT pg_current_xact_id_if_assigned()::text")
+        mine = value(conn, "SELECT pg_current_xact_id()::text")
         self._send(script)
         now = value(conn, "SELECT pg_current_xact_id_if_assigned()::text")
         if conn.info.transaction_status != pq.TransactionStatus.INTRANS or mine != now:

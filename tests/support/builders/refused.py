@@ -29,10 +29,10 @@ REFUSED: Final = [
 ]
 
 ACCEPTED: Final = [
-    "INSERT INTO t (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET at = excluded.at RETURNING now()",
+    "INSERT INTO t (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET at = excluded.at RETURNING at",
     "INSERT INTO t (id, at) VALUES (1, now()) ON CONFLICT (id) DO NOTHING",
     "INSERT INTO t (id, who) SELECT u.id, u.who FROM u ON CONFLICT (id) DO UPDATE SET who = excluded.who",
-    "INSERT INTO t (id) SELECT count(*) FROM u",
+    "INSERT INTO t (id) SELECT count(*)::int + 9 FROM u",
     "ALTER TABLE t ADD CONSTRAINT t_m_check CHECK (id > 0)",
     "ALTER TABLE t ADD COLUMN m int, ADD COLUMN o int",
     "SELECT CASE WHEN t.who = upper('a') THEN 1 ELSE 2 END FROM t",
