@@ -289,9 +289,12 @@ class AsyncDatabase(Repositories):
     ) -> None:
         await self.close()
 
-    async def assert_schema(self) -> None:
+    async def assert_schema(self, *, may_be_newer: bool = False) -> None:
         """Check that the database has exactly this release's migrations, unedited, and those of the folders that were
         given as ``migrations``. For the start of a service.
+
+        With ``may_be_newer`` only pending migrations are a reason to refuse: for processes of one release that may
+        start again while the next is rolled out, since each release's migrations keep what the one before calls.
 
         One round trip, which reads the history tables and takes no lock; the role only needs SELECT on
         ``_yoyo_migration`` and ``_nexgent_migration``. Raises SchemaNotReady, in this order: migrations were never run
@@ -299,7 +302,7 @@ class AsyncDatabase(Repositories):
         folders come after this package's, and the message begins with the history. Otherwise raises what queries raise.
         """
         try:
-            await assert_schema(self._session, self._migrations)
+            await assert_schema(self._session, self._migrations, may_be_newer=may_be_newer)
         except SchemaNotReady as error:
             if self.schema is None:
                 raise
@@ -310,7 +313,7 @@ class AsyncDatabase(Repositories):
 
         Three round trips on one connection, which read the history tables and the outbox. Never raises for a server
         that is gone. Returns within the pool's timeout and the connect timeout together. A database that is newer than
-        this release is ready; :meth:`assert_schema` refuses it.
+        this release is ready; :meth:`assert_schema` refuses it unless told otherwise.
         """
         limit_s = float(self.settings.connect_timeout_s)
         scope = replace(self._scope, tenant=None)

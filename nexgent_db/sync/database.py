@@ -290,9 +290,12 @@ class Database(Repositories):
     ) -> None:
         self.close()
 
-    def assert_schema(self) -> None:
+    def assert_schema(self, *, may_be_newer: bool = False) -> None:
         """Check that the database has exactly this release's migrations, unedited, and those of the folders that were
         given as ``migrations``. For the start of a service.
+
+        With ``may_be_newer`` only pending migrations are a reason to refuse: for processes of one release that may
+        start again while the next is rolled out, since each release's migrations keep what the one before calls.
 
         One round trip, which reads the history tables and takes no lock; the role only needs SELECT on
         ``_yoyo_migration`` and ``_nexgent_migration``. Raises SchemaNotReady, in this order: migrations were never run
@@ -300,7 +303,7 @@ class Database(Repositories):
         folders come after this package's, and the message begins with the history. Otherwise raises what queries raise.
         """
         try:
-            assert_schema(self._session, self._migrations)
+            assert_schema(self._session, self._migrations, may_be_newer=may_be_newer)
         except SchemaNotReady as error:
             if self.schema is None:
                 raise
@@ -311,7 +314,7 @@ class Database(Repositories):
 
         Three round trips on one connection, which read the history tables and the outbox. Never raises for a server
         that is gone. Returns within the pool's timeout and the connect timeout together. A database that is newer than
-        this release is ready; :meth:`assert_schema` refuses it.
+        this release is ready; :meth:`assert_schema` refuses it unless told otherwise.
         """
         limit_s = float(self.settings.connect_timeout_s)
         scope = replace(self._scope, tenant=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -14,10 +15,10 @@ from nexgent_db.migrations import Migrator
 from tests.support.builders.migrating import CHECKOUT, connected
 
 
-async def refusal(database_url: str) -> str:
+async def refusal(database_url: str, *, may_be_newer: bool = False) -> str:
     async with AsyncDatabase(database_url) as db:
         with pytest.raises(SchemaNotReady) as refused:
-            await db.assert_schema()
+            await db.assert_schema(may_be_newer=may_be_newer)
     return str(refused.value)
 
 
@@ -84,6 +85,17 @@ async def test_newer_database_is_reported(fresh_database_url: str) -> None:
     )
     said = await refusal(fresh_database_url)
     assert said == "the database is newer than this release, which does not know: 29991231000000_later"
+    async with AsyncDatabase(fresh_database_url) as db:
+        await db.assert_schema(may_be_newer=True)
+
+
+async def test_newer_database_with_a_pending_migration_is_refused_all_the_same(fresh_database_url: str) -> None:
+    change_history_tables(
+        fresh_database_url,
+        "UPDATE _yoyo_migration SET migration_id = '29991231000000_later' WHERE migration_id = '20251211112932_init'",
+    )
+    said = await refusal(fresh_database_url, may_be_newer=True)
+    assert re.match(r"1 of \d+ migrations are missing, from 20251211112932_init on", said)
 
 
 async def test_migration_missing_in_release_is_reported(fresh_database_url: str) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -15,9 +16,9 @@ from nexgent_db.migrations import Migrator
 from tests.support.builders.migrating import CHECKOUT, connected
 
 
-def refusal(database_url: str) -> str:
+def refusal(database_url: str, *, may_be_newer: bool = False) -> str:
     with Database(database_url) as db, pytest.raises(SchemaNotReady) as refused:
-        db.assert_schema()
+        db.assert_schema(may_be_newer=may_be_newer)
     return str(refused.value)
 
 
@@ -84,6 +85,17 @@ def test_newer_database_is_reported(fresh_database_url: str) -> None:
     )
     said = refusal(fresh_database_url)
     assert said == "the database is newer than this release, which does not know: 29991231000000_later"
+    with Database(fresh_database_url) as db:
+        db.assert_schema(may_be_newer=True)
+
+
+def test_newer_database_with_a_pending_migration_is_refused_all_the_same(fresh_database_url: str) -> None:
+    change_history_tables(
+        fresh_database_url,
+        "UPDATE _yoyo_migration SET migration_id = '29991231000000_later' WHERE migration_id = '20251211112932_init'",
+    )
+    said = refusal(fresh_database_url, may_be_newer=True)
+    assert re.match(r"1 of \d+ migrations are missing, from 20251211112932_init on", said)
 
 
 def test_migration_missing_in_release_is_reported(fresh_database_url: str) -> None:

@@ -22,6 +22,7 @@ class Fault:
     the connection. ``delay_s``: delays each piece by this time. ``drip_s``: sends single bytes, each this long after
     the one before. ``endless_s``: replaces each piece by a reply without an end, a part of it at this interval.
     ``swallow``: discards replies and keeps the connection open. ``garble``: replaces each piece by these bytes.
+    ``replace``: replaces the first bytes by the second, of the same length, where a piece has them.
     ``refuse``: closes new connections, and the open ones at once.
     """
 
@@ -31,6 +32,7 @@ class Fault:
     endless_s: float = 0.0
     swallow: bool = False
     garble: bytes | None = None
+    replace: tuple[bytes, bytes] | None = None
     refuse: bool = False
 
 
@@ -141,6 +143,8 @@ class FaultyProxy:
             return b""
         if fault.garble is not None:
             return fault.garble
+        if fault.replace is not None:
+            return piece.replace(*fault.replace)
         if fault.cut_after is None:
             return piece
         with self._lock:
