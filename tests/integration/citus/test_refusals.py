@@ -12,7 +12,7 @@ from tests.integration.citus.conftest import CitusCell
 from tests.support.builders.refused import ACCEPTED, REFUSED, TABLES
 
 NOT_REFUSED_AT_ONCE = {
-    "session-function-in-upsert": "Citus 13.2 sends no INSERT … SELECT of a cell to another node: it garbles each",
+    "session-function-in-upsert": "Citus 13.2 garbles each INSERT … SELECT of a cell, see test_insert_select_is_garbled",
     "unpinned-function": "a node refuses its call, where it finds no name",
     "function-in-simple-case": "only a SQL function that is inlined is sent on wrongly: test_trades.py resets wallets",
 }
@@ -34,7 +34,14 @@ def test_citus_refuses(connection: psycopg.Connection[Any], rule: str, sql: str)
     assert refused.value.sqlstate == "0A000", (rule, refused.value)
 
 
-@pytest.mark.parametrize("sql", ACCEPTED)
+def test_insert_select_is_garbled(cell: CitusCell, connection: psycopg.Connection[Any]) -> None:
+    """A fault of Citus 13.2.2 on PostgreSQL 15, also on the cell's node. The day it passes, the guide changes."""
+    del connection
+    with psycopg.connect(cell.url_of_node) as on_node, pytest.raises(psycopg.errors.SyntaxError, match='near "NOT"'):
+        on_node.execute("INSERT INTO t (id) SELECT u.id FROM u")
+
+
+@pytest.mark.parametrize("sql", [each for each in ACCEPTED if " SELECT " not in each or not each.startswith("INSERT")])
 def test_citus_takes(cell: CitusCell, connection: psycopg.Connection[Any], sql: str) -> None:
     """Definitions over the coordinator, all else over the cell's node."""
     if sql.startswith("ALTER"):
