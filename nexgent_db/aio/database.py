@@ -120,8 +120,7 @@ class AsyncDatabase(Repositories):
     its ``cache`` reads PostgreSQL, because Redis holds the rows of all users. With ``tenant``, a user's id, its
     own calls act for this user, too.
 
-    :meth:`for_schema` gives a database for one cell, a schema with all tables of its users, over the same connections
-    and at the same cost.
+    :meth:`for_schema` gives a database for one cell, a schema with all tables of its users, over these connections.
 
     Single queries raise, in this order: InvalidInput before anything is sent; PoolExhausted, AuthenticationFailed or
     DatabaseUnavailable while a connection is acquired; DatabaseError and its subclasses from the server; RowCountError.
@@ -195,10 +194,9 @@ class AsyncDatabase(Repositories):
         """A database for one cell over the same connections; it opens and closes with this one, and is for the same
         ``tenant``.
 
-        Costs no round trip, and adds none to any call: each transaction sets its search path with its first statement.
-        Prepared statements are the cell's own. With Redis, so are the cache, its keys and its connections, which stay
-        until this database closes: relay each cell's outbox. A schema that does not exist shows at the first query, as
-        SchemaNotReady, or by :meth:`assert_schema`. Raises InvalidInput for a name that no schema can have.
+        Costs no round trip, and adds none to any call. Prepared statements are the cell's own; with Redis, so are the
+        cache, its keys and connections: relay each cell's outbox. A schema that does not exist is SchemaNotReady at the
+        first query. Raises InvalidInput for a name that no schema can have.
         """
         if not is_schema_name(schema):
             raise InvalidInput("schema", f"the name of a schema is expected, in {LONGEST_IDENTIFIER} bytes at the most")
@@ -304,8 +302,6 @@ class AsyncDatabase(Repositories):
         try:
             await assert_schema(self._session, self._migrations, may_be_newer=may_be_newer)
         except SchemaNotReady as error:
-            if self.schema is None:
-                raise
             raise await explain_cell(self._session, self.schema, error) from error.__cause__
 
     async def health(self) -> Health:
@@ -356,8 +352,8 @@ class AsyncDatabase(Repositories):
             seen = self._cache_writer.seen
             try:
                 connection.set_transaction_options(_ISOLATION[isolation], read_only, deferrable, statement_timeout_s)
-                block = begun(connection, settings)
-                async with observed_commit(block, self._hooks) if self._hooks else block:
+                begin = begun(connection, settings)
+                async with observed_commit(begin, self._hooks) if self._hooks else begin:
                     if pipeline:
                         async with connection.pipeline():
                             yield transaction
@@ -411,7 +407,7 @@ class AsyncDatabase(Repositories):
             yield transaction._session
 
     async def _verify_database(self, connection: PooledConnection) -> None:
-        cells = [(cell._scope, cell._cache_writer) for cell in self._cells.values()]
+        cells = ((cell._scope, cell._cache_writer) for cell in self._cells.values())
         await verify_databases(connection, self._cache_writer, cells)
 
     def _lease(self) -> Lease:

@@ -32,8 +32,10 @@ async def assert_schema(session: Session, migrations: Mapping[str, Path], *, may
     ensure_release_schema(applied, migrations, may_be_newer=may_be_newer)
 
 
-async def explain_cell(session: Session, schema: str, error: SchemaNotReady) -> SchemaNotReady:
-    """The error with the name of the cell; another one when there is no such schema."""
+async def explain_cell(session: Session, schema: str | None, error: SchemaNotReady) -> SchemaNotReady:
+    """The error with the name of the cell, if it is about one, and whether there is such a schema."""
+    if schema is None:
+        return error
     statement = ad_hoc("SELECT to_regnamespace(quote_ident(:schema)) IS NULL AS missing", "schema_exists")
     rows = await session.run(statement, statement.call_with({"schema": schema}))
     if rows[0]["missing"]:

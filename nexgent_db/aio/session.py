@@ -229,8 +229,8 @@ class PoolSession(Session):
         try:
             connection = await lease.acquire()
             settings = await self._scope.enter(connection)
-            block = begun(connection, b"" if settings is None else settings.statement)
-            async with block, aclosing(TransactionSession(connection).stream(bound, call)) as stream:
+            begin = begun(connection, b"" if settings is None else settings.statement)
+            async with begin, aclosing(TransactionSession(connection).stream(bound, call)) as stream:
                 async for row in stream:
                     yield row
         except psycopg.Error as error:  # of BEGIN or COMMIT

@@ -121,8 +121,7 @@ class Database(Repositories):
     its ``cache`` reads PostgreSQL, because Redis holds the rows of all users. With ``tenant``, a user's id, its
     own calls act for this user, too.
 
-    :meth:`for_schema` gives a database for one cell, a schema with all tables of its users, over the same connections
-    and at the same cost.
+    :meth:`for_schema` gives a database for one cell, a schema with all tables of its users, over these connections.
 
     Single queries raise, in this order: InvalidInput before anything is sent; PoolExhausted, AuthenticationFailed or
     DatabaseUnavailable while a connection is acquired; DatabaseError and its subclasses from the server; RowCountError.
@@ -196,10 +195,9 @@ class Database(Repositories):
         """A database for one cell over the same connections; it opens and closes with this one, and is for the same
         ``tenant``.
 
-        Costs no round trip, and adds none to any call: each transaction sets its search path with its first statement.
-        Prepared statements are the cell's own. With Redis, so are the cache, its keys and its connections, which stay
-        until this database closes: relay each cell's outbox. A schema that does not exist shows at the first query, as
-        SchemaNotReady, or by :meth:`assert_schema`. Raises InvalidInput for a name that no schema can have.
+        Costs no round trip, and adds none to any call. Prepared statements are the cell's own; with Redis, so are the
+        cache, its keys and connections: relay each cell's outbox. A schema that does not exist is SchemaNotReady at the
+        first query. Raises InvalidInput for a name that no schema can have.
         """
         if not is_schema_name(schema):
             raise InvalidInput("schema", f"the name of a schema is expected, in {LONGEST_IDENTIFIER} bytes at the most")
@@ -305,8 +303,6 @@ class Database(Repositories):
         try:
             assert_schema(self._session, self._migrations, may_be_newer=may_be_newer)
         except SchemaNotReady as error:
-            if self.schema is None:
-                raise
             raise explain_cell(self._session, self.schema, error) from error.__cause__
 
     def health(self) -> Health:
@@ -357,8 +353,8 @@ class Database(Repositories):
             seen = self._cache_writer.seen
             try:
                 connection.set_transaction_options(_ISOLATION[isolation], read_only, deferrable, statement_timeout_s)
-                block = begun(connection, settings)
-                with observed_commit(block, self._hooks) if self._hooks else block:
+                begin = begun(connection, settings)
+                with observed_commit(begin, self._hooks) if self._hooks else begin:
                     if pipeline:
                         with connection.pipeline():
                             yield transaction
@@ -410,7 +406,7 @@ class Database(Repositories):
             yield transaction._session
 
     def _verify_database(self, connection: PooledConnection) -> None:
-        cells = [(cell._scope, cell._cache_writer) for cell in self._cells.values()]
+        cells = ((cell._scope, cell._cache_writer) for cell in self._cells.values())
         verify_databases(connection, self._cache_writer, cells)
 
     def _lease(self) -> Lease:

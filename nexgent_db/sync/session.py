@@ -230,8 +230,8 @@ class PoolSession(Session):
         try:
             connection = lease.acquire()
             settings = self._scope.enter(connection)
-            block = begun(connection, b"" if settings is None else settings.statement)
-            with block, closing(TransactionSession(connection).stream(bound, call)) as stream:
+            begin = begun(connection, b"" if settings is None else settings.statement)
+            with begin, closing(TransactionSession(connection).stream(bound, call)) as stream:
                 for row in stream:
                     yield row
         except psycopg.Error as error:  # of BEGIN or COMMIT

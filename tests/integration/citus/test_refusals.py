@@ -12,7 +12,7 @@ from tests.integration.citus.conftest import CitusCell
 from tests.support.builders.refused import ACCEPTED, REFUSED, TABLES
 
 NOT_REFUSED_AT_ONCE = {
-    "session-function-in-upsert": "Citus 13.2 garbles each INSERT … SELECT of a cell, see test_insert_select_is_garbled",
+    "session-function-in-upsert": "Citus 13.2 garbles each INSERT … SELECT of a cell, as shown below",
     "unpinned-function": "a node refuses its call, where it finds no name",
     "function-in-simple-case": "only a SQL function that is inlined is sent on wrongly: test_trades.py resets wallets",
 }
