@@ -134,7 +134,7 @@ BEGIN
         FROM (
             SELECT
                 h.id,
-                CASE h.token_address WHEN sol_mint() THEN coalesce(p_opening_sol, 0) ELSE 0 END AS balance
+                CASE WHEN h.token_address = sol_mint() THEN coalesce(p_opening_sol, 0) ELSE 0 END AS balance
             FROM agent_balances AS h
             WHERE h.wallet_address = p_wallet_address
         ) AS after

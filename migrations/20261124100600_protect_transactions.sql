@@ -81,18 +81,17 @@ SET search_path FROM CURRENT
 AS $$
 DECLARE
     purge ledger_purges;
+    transactions_count bigint;
+    swaps_count bigint;
 BEGIN
     PERFORM FROM agents AS a WHERE a.id = p_agent_id FOR UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no agent %', p_agent_id USING ERRCODE = 'no_data_found';
     END IF;
+    SELECT count(*) INTO transactions_count FROM agent_transactions AS t WHERE t.agent_id = p_agent_id;
+    SELECT count(*) INTO swaps_count FROM agent_historical_swaps AS s WHERE s.agent_id = p_agent_id;
     INSERT INTO ledger_purges (agent_id, reason, transactions, historical_swaps)
-    VALUES (
-        p_agent_id,
-        p_reason,
-        (SELECT count(*) FROM agent_transactions AS t WHERE t.agent_id = p_agent_id),
-        (SELECT count(*) FROM agent_historical_swaps AS s WHERE s.agent_id = p_agent_id)
-    )
+    VALUES (p_agent_id, p_reason, transactions_count, swaps_count)
     RETURNING * INTO purge;
     DELETE FROM agent_positions AS p WHERE p.agent_id = p_agent_id;
     DELETE FROM agent_historical_swaps AS s WHERE s.agent_id = p_agent_id;

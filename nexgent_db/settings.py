@@ -50,7 +50,7 @@ _URL: Final = re.compile(r"(?P<role>postgres(?:ql)?://(?:[^@/]*@)?)(?P<place>[^?
 _BAD_ESCAPE: Final = re.compile("%(?![0-9a-f]{2})", re.IGNORECASE)
 _LONGEST_S: Final = (2**31 - 1) // 1000
 """PostgreSQL counts timeouts in milliseconds, in 32 bits."""
-_LONGEST_IDENTIFIER: Final = 63
+LONGEST_IDENTIFIER: Final = 63
 """In bytes. PostgreSQL truncates longer names, so one could name another schema."""
 
 
@@ -59,13 +59,15 @@ class Settings:
     """All settings of a :class:`~nexgent_db.Database`. Times are seconds.
 
     ``conninfo`` and ``replica_conninfos`` are libpq connection strings and may hold a password: neither they nor
-    ``redis_url`` appear in the repr.
+    ``redis_url`` appear in the repr. ``schema`` is that of ``?schema=``, which ``conninfo`` has as its search path: the
+    cache's keys of each schema but ``public`` are separate.
     """
 
     conninfo: str = field(repr=False)
     replica_conninfos: tuple[str, ...] = field(default=(), repr=False)
     replica_wait_s: float = 0.1
     redis_url: str | None = field(default=None, repr=False)
+    schema: str | None = None
     cache_prefix: str = "nexgent:"
     local_cache_rows: int = 0
     pool_min_size: int = 1
@@ -130,13 +132,14 @@ class Settings:
         return cls(
             conninfo=parse_database_url(database_url),
             replica_conninfos=parse_replica_urls(replica_urls),
+            schema=_schema_of(database_url),
             redis_url=None if redis_url is None else check_redis_url(redis_url),
             cache_prefix=environ.get(_PREFIX + "CACHE_PREFIX", "").strip() or "nexgent:",
             **given,  # type: ignore[arg-type]  # each name is one of the numeric fields
         )
 
 
-_TEXTS: Final = {"conninfo", "replica_conninfos", "redis_url", "cache_prefix"}
+_TEXTS: Final = {"conninfo", "replica_conninfos", "redis_url", "schema", "cache_prefix"}
 _BETWEEN_URLS: Final = re.compile(r"[\s,]+(?=postgres(?:ql)?://)", re.IGNORECASE)
 """A comma inside a URL stands between its hosts."""
 _WHOLE: Final = {
@@ -248,6 +251,11 @@ def _parsed(conninfo: str) -> dict[str, Any] | None:
     return parts if all(re.fullmatch("[0-9]{0,5}", port) for port in ports) else None
 
 
+def _schema_of(url: str) -> str | None:
+    """The schema of a URL's ``?schema=``, once the URL was found to be well-formed."""
+    return _split_schema(url)[1] if _SCHEME.match(url) else None
+
+
 def _split_schema(url: str) -> tuple[str, str | None]:
     found = _URL.fullmatch(url)
     assert found is not None
@@ -262,7 +270,7 @@ def _split_schema(url: str) -> tuple[str, str | None]:
     schema = _schema_name(schemas[0])
     if len(schemas) > 1 or schema is None:
         raise ConfigurationError(
-            f"DATABASE_URL: ?schema= should name one schema, in {_LONGEST_IDENTIFIER} bytes at the most"
+            f"DATABASE_URL: ?schema= should name one schema, in {LONGEST_IDENTIFIER} bytes at the most"
         )
     rest = "&".join(pair for pair in pairs if pair.partition("=")[0] != "schema")
     return found["role"] + found["place"] + ("?" + rest if rest else ""), schema
@@ -274,16 +282,29 @@ def _schema_name(text: str) -> str | None:
         return None
     try:
         name = unquote_plus(text, errors="strict")
-        size = len(name.encode())
     except UnicodeError:
         return None
-    usable = 0 < size <= _LONGEST_IDENTIFIER and "\0" not in name and name != "$user"  # the role's own, even quoted
-    return name if usable else None
+    return name if is_schema_name(name) else None
+
+
+def is_schema_name(name: str) -> bool:
+    """Can a schema have this name, whole? ``$user`` means the role's own, even quoted."""
+    try:
+        size = len(name.encode())
+    except UnicodeError:
+        return False
+    return 0 < size <= LONGEST_IDENTIFIER and "\0" not in name and name != "$user"
 
 
 def _search_path_option(schema: str) -> str:
     quoted = '"' + schema.replace('"', '""') + '"'
     return "-csearch_path=" + re.sub(r"([\\ \t\n\v\f\r])", r"\\\1", quoted)  # white space would end the option
+
+
+def with_schema(conninfo: str, schema: str) -> str:
+    """The connection string with this schema as its search path, as ``?schema=`` in a URL."""
+    options = " ".join(filter(None, (libpq_parameters(conninfo).get("options"), _search_path_option(schema))))
+    return make_conninfo(conninfo, options=options)
 
 
 def session_conninfo(settings: Settings, connect_timeout_s: float | None = None) -> str:

@@ -28,7 +28,7 @@ ON CONFLICT (agent_id, wallet_address, snapshot_timestamp) DO UPDATE
         sol_balance = excluded.sol_balance,
         positions_value_sol = excluded.positions_value_sol,
         unrealized_pnl_sol = excluded.unrealized_pnl_sol,
-        updated_at = now()
+        updated_at = excluded.updated_at
 RETURNING
     id,
     agent_id,
@@ -85,7 +85,7 @@ ON CONFLICT (agent_id, wallet_address, snapshot_timestamp) DO UPDATE
         sol_balance = excluded.sol_balance,
         positions_value_sol = excluded.positions_value_sol,
         unrealized_pnl_sol = excluded.unrealized_pnl_sol,
-        updated_at = now();
+        updated_at = excluded.updated_at;
 
 -- name: list_hourly :many
 -- The wallet's snapshots at or after this time, oldest first.

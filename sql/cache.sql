@@ -314,13 +314,14 @@ SELECT count(*) AS changes
 FROM gone;
 
 -- name: identity :one
--- The database's identity: its cluster, its timeline (a failover or a restore starts a new one) and its OID; and the
--- last version.
--- check: not null name: a running primary has all three
+-- The database's identity: its cluster, its timeline (a failover or a restore starts a new one), its OID and that of the
+-- schema; and the last version.
+-- check: not null name: a running primary has all of them
 SELECT
     (pg_control_system()).system_identifier || '.'
     || left(pg_walfile_name(pg_current_wal_lsn()), 8) || '.'
-    || (pg_get_object_address('database', ARRAY[current_database()::text], '{}')).objid AS name,
+    || (pg_get_object_address('database', ARRAY[current_database()::text], '{}')).objid || '.'
+    || 'row_version_seq'::regclass::oid AS name,
     coalesce(pg_sequence_last_value('row_version_seq'), 0) AS last_version;
 
 -- name: find_agent :optional

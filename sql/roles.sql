@@ -170,7 +170,8 @@ BEGIN
             AND c.relname IN (
                 'users', 'api_keys', 'agents', 'agent_wallets', 'agent_balances', 'agent_balance_snapshots',
                 'agent_positions', 'agent_transactions', 'agent_historical_swaps', 'trading_signals',
-                'signal_executions', 'trade_requests', 'ledger_purges', 'adopted_deviations', 'cache_outbox', 'row_version_seq',
+                'signal_executions', 'trade_requests', 'ledger_purges', 'adopted_deviations', 'user_cells', 'cache_outbox',
+                'row_version_seq',
                 '_yoyo_log', '_yoyo_migration', '_yoyo_version', 'yoyo_lock', '_nexgent_migration', '_nexgent_repair'
             )
             AND c.relowner <> 'nexgent_owner'::regrole
@@ -221,7 +222,8 @@ $$;
 
 REVOKE ALL ON
 users, api_keys, agents, agent_wallets, agent_balances, agent_balance_snapshots, agent_positions, agent_transactions,
-agent_historical_swaps, trading_signals, signal_executions, trade_requests, ledger_purges, adopted_deviations, cache_outbox
+agent_historical_swaps, trading_signals, signal_executions, trade_requests, ledger_purges, adopted_deviations, user_cells,
+cache_outbox
 FROM public, nexgent_migrator, nexgent_app, nexgent_tenant, nexgent_worker, nexgent_readonly;
 REVOKE ALL ON SEQUENCE row_version_seq, trading_signals_id_seq
 FROM public, nexgent_migrator, nexgent_app, nexgent_tenant, nexgent_worker, nexgent_readonly;
@@ -242,6 +244,9 @@ GRANT SELECT, INSERT, DELETE, UPDATE (
 ) ON agents TO nexgent_app, nexgent_tenant;
 GRANT SELECT, UPDATE (automated_trading_simulation, automated_trading_live, updated_at)
 ON agents TO nexgent_worker;
+
+GRANT SELECT, INSERT, DELETE, UPDATE (cell, updated_at) ON user_cells TO nexgent_app;
+GRANT SELECT ON user_cells TO nexgent_tenant, nexgent_worker;
 
 -- Trading
 GRANT SELECT, INSERT, DELETE ON agent_wallets TO nexgent_app, nexgent_tenant;
@@ -280,7 +285,8 @@ GRANT SELECT (id, user_id, name, key_prefix, scopes, created_at, expires_at, rev
 ON api_keys TO nexgent_readonly;
 GRANT SELECT ON
 agents, agent_wallets, agent_balances, agent_balance_snapshots, agent_positions, agent_transactions,
-agent_historical_swaps, trading_signals, signal_executions, trade_requests, ledger_purges, adopted_deviations, cache_outbox
+agent_historical_swaps, trading_signals, signal_executions, trade_requests, ledger_purges, adopted_deviations, user_cells,
+cache_outbox
 TO nexgent_readonly;
 ALTER DEFAULT PRIVILEGES FOR ROLE nexgent_owner GRANT SELECT ON TABLES TO nexgent_readonly;
 
@@ -344,6 +350,7 @@ BEGIN
                 ('api_keys', format('(user_id = %s)', one_user), NULL),
                 ('agents', format('(user_id = %s)', one_user), NULL),
                 ('trading_signals', format('(user_id = %s)', one_user), NULL),
+                ('user_cells', format('(user_id = %s)', one_user), NULL),
                 ('agent_wallets', own_agent, NULL),
                 ('agent_balances', own_agent, NULL),
                 ('agent_balance_snapshots', own_agent, NULL),
@@ -366,7 +373,7 @@ BEGIN
             WHERE relname IN (
                 'users', 'api_keys', 'agents', 'trading_signals', 'agent_wallets', 'agent_balances',
                 'agent_balance_snapshots', 'agent_positions', 'agent_transactions', 'agent_historical_swaps',
-                'signal_executions', 'trade_requests', 'ledger_purges', 'adopted_deviations', 'cache_outbox'
+                'signal_executions', 'trade_requests', 'ledger_purges', 'adopted_deviations', 'user_cells', 'cache_outbox'
             )
                 AND relnamespace = quote_ident(current_schema())::regnamespace
         ) AS v

@@ -673,6 +673,16 @@ COMMENT ON COLUMN trade_requests.transaction_ids IS 'The transactions of a walle
 COMMENT ON COLUMN trade_requests.version IS 'The version that the trade gave to every row it changed.';
 COMMENT ON TABLE trade_requests IS 'One row for each trade made: what was asked for (a SHA-256), and what its result needs that no other row keeps.';
 
+CREATE TABLE user_cells (
+    user_id    uuid NOT NULL,
+    cell       character varying(63) NOT NULL,
+    updated_at timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    CONSTRAINT user_cells_pkey PRIMARY KEY (user_id),
+    CONSTRAINT user_cells_cell_check CHECK (cell::text <> ''::text)
+);
+CREATE INDEX user_cells_cell_user_id_idx ON user_cells (cell, user_id);
+COMMENT ON TABLE user_cells IS 'The directory: the cell, which is a schema, of each user. Empty in a cell.';
+
 ALTER TABLE agent_transactions ADD CONSTRAINT agent_transactions_sides_check CHECK (input_mint IS NOT NULL AND input_amount IS NOT NULL AND (transaction_type = 'SWAP'::"TransactionType") = (output_mint IS NOT NULL) AND (transaction_type = 'SWAP'::"TransactionType") = (output_amount IS NOT NULL)) NOT VALID;
 
 ALTER TABLE agent_transactions ADD CONSTRAINT agent_transactions_transaction_value_usd_check CHECK (transaction_value_usd >= 0.0 AND transaction_value_usd <> 'NaN'::numeric) NOT VALID;
@@ -1117,18 +1127,17 @@ CREATE OR REPLACE FUNCTION purge_agent_v1(p_agent_id uuid, p_reason text)
 AS $function$
 DECLARE
     purge ledger_purges;
+    transactions_count bigint;
+    swaps_count bigint;
 BEGIN
     PERFORM FROM agents AS a WHERE a.id = p_agent_id FOR UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no agent %', p_agent_id USING ERRCODE = 'no_data_found';
     END IF;
+    SELECT count(*) INTO transactions_count FROM agent_transactions AS t WHERE t.agent_id = p_agent_id;
+    SELECT count(*) INTO swaps_count FROM agent_historical_swaps AS s WHERE s.agent_id = p_agent_id;
     INSERT INTO ledger_purges (agent_id, reason, transactions, historical_swaps)
-    VALUES (
-        p_agent_id,
-        p_reason,
-        (SELECT count(*) FROM agent_transactions AS t WHERE t.agent_id = p_agent_id),
-        (SELECT count(*) FROM agent_historical_swaps AS s WHERE s.agent_id = p_agent_id)
-    )
+    VALUES (p_agent_id, p_reason, transactions_count, swaps_count)
     RETURNING * INTO purge;
     DELETE FROM agent_positions AS p WHERE p.agent_id = p_agent_id;
     DELETE FROM agent_historical_swaps AS s WHERE s.agent_id = p_agent_id;
@@ -1736,7 +1745,7 @@ BEGIN
         FROM (
             SELECT
                 h.id,
-                CASE h.token_address WHEN sol_mint() THEN coalesce(p_opening_sol, 0) ELSE 0 END AS balance
+                CASE WHEN h.token_address = sol_mint() THEN coalesce(p_opening_sol, 0) ELSE 0 END AS balance
             FROM agent_balances AS h
             WHERE h.wallet_address = p_wallet_address
         ) AS after

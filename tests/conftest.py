@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from nexgent_db.embedded import _binaries
 from nexgent_db.testing.databases import Databases
 from nexgent_db.testing.in_memory import in_memory
+from tests.support.servers.cells import CelledDatabase, celled_copy
 from tests.support.servers.roles import RoledDatabase, roled_copy
 
 
@@ -121,4 +122,11 @@ def empty_database(nexgent_databases: Databases) -> Iterator[str]:
 def roled(server_url: str, nexgent_databases: Databases, nexgent_template_url: str) -> Iterator[RoledDatabase]:
     """A migrated database with the roles of sql/roles.sql, shared by the session: make your own users in it."""
     with roled_copy(server_url, nexgent_databases, nexgent_template_url) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def celled(nexgent_databases: Databases, nexgent_template_url: str) -> Iterator[CelledDatabase]:
+    """A migrated database with 50 cells, shared by the session: make your own users in them."""
+    with celled_copy(nexgent_databases, nexgent_template_url, 50) as database:
         yield database

@@ -18,6 +18,7 @@ from nexgent_db.aio.repositories.signals import SignalRepository
 from nexgent_db.aio.repositories.trade_requests import TradeRequestRepository
 from nexgent_db.aio.repositories.trades import Trades
 from nexgent_db.aio.repositories.transactions import TransactionRepository
+from nexgent_db.aio.repositories.user_cells import UserCellRepository
 from nexgent_db.aio.repositories.users import UserRepository
 from nexgent_db.aio.repositories.wallets import WalletRepository
 from nexgent_db.aio.session import Session
@@ -42,6 +43,7 @@ class Repositories:
         self.signals = SignalRepository(session)
         self.trade_requests = TradeRequestRepository(session)
         self.transactions = TransactionRepository(session)
+        self.user_cells = UserCellRepository(session)
         self.users = UserRepository(session)
         self.wallets = WalletRepository(session)
         self.trades = Trades(session)

@@ -47,6 +47,7 @@ from psycopg.types.numeric import Int8Dumper
 
 from nexgent_db._concurrency import async_caller, async_deadline, replace_inherited_socket
 from nexgent_db.aio.cursors import CursorCache
+from nexgent_db.aio.prepared import PreparedBySchema
 from nexgent_db.aio.unread import limited, poll
 from nexgent_db.aio.wal import SynchronizedPipeline, TrackedConnection
 from nexgent_db.errors import AnswerTooLong, BlockMisuse, translate
@@ -99,7 +100,7 @@ _UNKNOWN: Final = int(TransactionStatus.UNKNOWN)
 _NO_PIPELINE: Final = int(PipelineStatus.OFF)
 
 
-class _Transaction(AsyncTransaction):
+class PooledTransaction(AsyncTransaction):
     """The driver's transaction, but a rollback that does not finish closes the connection.
 
     The driver only logs an exception that stops a rollback, a signal's too: the outer transaction would then commit the
@@ -159,6 +160,7 @@ class PooledConnection(TrackedConnection):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._prepared = self.prepared = PreparedBySchema()
         self.max_answer_bytes = 0
         """How long an answer may be; 0: any length."""
         self.limit_s: float | None = None
@@ -207,6 +209,7 @@ class PooledConnection(TrackedConnection):
         self.set_transaction_options(None, read_only=False, deferrable=False, statement_timeout_s=None)
         self.limit_s = self._default_limit_s
         self.last_caller = None
+        self.prepared.enter(None)
         self.released = True
 
     def acquire(self) -> None:
@@ -247,7 +250,7 @@ class PooledConnection(TrackedConnection):
         self, savepoint_name: str | None = None, force_rollback: bool = False
     ) -> AsyncIterator[AsyncTransaction]:
         """The driver's transaction; a rollback that does not finish closes the connection."""
-        transaction = _Transaction(self, savepoint_name, force_rollback)
+        transaction = PooledTransaction(self, savepoint_name, force_rollback)
         if self._pipeline:
             async with self.pipeline(), transaction, self.pipeline():
                 yield transaction

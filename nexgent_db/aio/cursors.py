@@ -15,7 +15,7 @@ from psycopg.rows import tuple_row
 if TYPE_CHECKING:
     from nexgent_db.aio.connection import PooledConnection
 
-ROWS_AT_ONCE: Final = 500
+ROWS_BATCH_SIZE: Final = 500
 """A row of 29 columns takes some 10 us to read."""
 MAX_CURSORS: Final = 200
 """How many cursors one connection keeps, a few kB each."""
@@ -34,11 +34,11 @@ class Cursor(AsyncRawCursor[Any]):
         await self._fetch_pipeline()
 
     async def fetch_whole(self) -> list[Any]:
-        """All rows of an answer that has arrived. Other tasks run after every ROWS_AT_ONCE."""
-        rows = await self.fetchmany(ROWS_AT_ONCE)
+        """All rows of an answer that has arrived. Other tasks run after every ROWS_BATCH_SIZE."""
+        rows = await self.fetchmany(ROWS_BATCH_SIZE)
         while len(rows) < self.rowcount:
             await asyncio.sleep(0)
-            rows += await self.fetchmany(ROWS_AT_ONCE)
+            rows += await self.fetchmany(ROWS_BATCH_SIZE)
         return rows
 
     def forget_answer(self) -> None:

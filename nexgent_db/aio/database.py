@@ -7,9 +7,10 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Final, Literal, NoReturn, Self, TypeVar
+from typing import Any, Final, Literal, NoReturn, Self, TypeVar
 from uuid import UUID
 from weakref import ReferenceType, ref
 
@@ -24,19 +25,24 @@ from nexgent_db.aio.cache import AsyncCache
 from nexgent_db.aio.connection import PooledConnection
 from nexgent_db.aio.health import HealthCheck
 from nexgent_db.aio.observed import ObservedSession, observed_commit
+from nexgent_db.aio.opening import begun, opening
 from nexgent_db.aio.pool import ConnectionPool, Lease
 from nexgent_db.aio.reader import AsyncReader
 from nexgent_db.aio.reading import ReadingSession
 from nexgent_db.aio.replicas import ReplicaSet
-from nexgent_db.aio.schema import assert_schema
-from nexgent_db.aio.session import CachedSession, PoolSession, Session, TransactionSession
-from nexgent_db.aio.tenant import Tenant, TenantRole, TenantSettings
+from nexgent_db.aio.schema import assert_schema, explain_cell
+from nexgent_db.aio.scope import Scope, search_path
+from nexgent_db.aio.session import CachedSession, PoolSession, Session
+from nexgent_db.aio.tenant import TenantRole
 from nexgent_db.aio.transaction import AsyncTransaction
+from nexgent_db.aio.verification import verify_databases
 from nexgent_db.cache.batch import Change
-from nexgent_db.cache.keys import CacheKeys
+from nexgent_db.cache.keys import CacheKeys, prefix_of_schema
 from nexgent_db.errors import (
     BlockMisuse,
     ConnectionLost,
+    InvalidInput,
+    SchemaNotReady,
     TransactionConflict,
     translate,
 )
@@ -44,7 +50,7 @@ from nexgent_db.models.health import Health
 from nexgent_db.observe import QueryHook
 from nexgent_db.observe._event import Hooks
 from nexgent_db.project import check_history_name
-from nexgent_db.settings import Settings, describe
+from nexgent_db.settings import LONGEST_IDENTIFIER, Settings, describe, is_schema_name
 
 T = TypeVar("T")
 
@@ -69,9 +75,11 @@ class AsyncDatabase(Repositories):
 
     :meth:`for_tenant` gives a database for one user over the same connections: every call acts for this user, and
     PostgreSQL's row-level security (``nexgent-db roles apply``) hides the rows of other users and refuses to change
-    them. A single query is still one round trip; a transaction takes one more. A tenant's writes reach the cache, but
+    them. No call takes a round trip more than without a tenant. A tenant's writes reach the cache, but
     its ``cache`` reads PostgreSQL, because Redis holds the rows of all users. With ``tenant``, a user's id, its
     own calls act for this user, too.
+
+    :meth:`for_schema` gives a database for one cell, a schema with all tables of its users, over these connections.
 
     Single queries raise, in this order: InvalidInput before anything is sent; PoolExhausted, AuthenticationFailed or
     DatabaseUnavailable while a connection is acquired; DatabaseError and its subclasses from the server; RowCountError.
@@ -93,16 +101,17 @@ class AsyncDatabase(Repositories):
         self._hooks = Hooks(on_query)
         self._pool: ConnectionPool | None = None
         self._root: AsyncDatabase = self
-        self._tenant_role = TenantRole()
+        self._cells: dict[str, Any] = {}  # of this class
         self._health = HealthCheck()
         self._replicas = ReplicaSet(self.settings)
-        self._serve(tenant, None)
+        self._serve(Scope.of(None, TenantRole(), tenant), None)
 
-    def _serve(self, tenant: UUID | None, shared_cache: AsyncCache | None) -> None:
-        """Build the session, the cache and the repositories, for all users or for one tenant."""
-        self.tenant = tenant
-        self._tenant = None if tenant is None else Tenant(tenant, self._tenant_role)
-        session: Session = PoolSession(self._lease, self._transaction_session, self._tenant)
+    def _serve(self, scope: Scope, shared_cache: AsyncCache | None) -> None:
+        """Build the session, the cache and the repositories, for one cell or none, for all users or for one tenant."""
+        self.schema = scope.schema
+        self.tenant = tenant = None if scope.tenant is None else scope.tenant.user_id
+        self._scope = scope
+        session: Session = PoolSession(self._lease, self._transaction_session, scope)
         if self._hooks:
             session = ObservedSession(session, self._hooks, in_transaction=False)
         self._shared_cache = shared_cache or self._new_cache(session)
@@ -121,7 +130,8 @@ class AsyncDatabase(Repositories):
         from nexgent_db.aio.cache.client import CacheClient  # imports redis
 
         local_rows = self.settings.local_cache_rows if self.tenant is None else 0  # no tenant reads Redis
-        client = CacheClient(self.settings.redis_url, CacheKeys(self.settings.cache_prefix), local_rows)
+        prefix = prefix_of_schema(self.settings.cache_prefix, self.schema or self.settings.schema)
+        client = CacheClient(self.settings.redis_url, CacheKeys(prefix), local_rows)
         return AsyncCache(client, session, self._transaction_session)
 
     @classmethod
@@ -142,9 +152,31 @@ class AsyncDatabase(Repositories):
         PostgreSQL hides other users' rows, and raises TenantNotIsolated before it sends its query unless it does;
         :meth:`assert_tenants` checks it at once. Raises InvalidInput for an id that is no UUID.
         """
+        return self._for(self._scope.for_tenant(tenant), self._shared_cache)
+
+    def for_schema(self, schema: str) -> Self:
+        """A database for one cell over the same connections; it opens and closes with this one, and is for the same
+        ``tenant``.
+
+        Costs no round trip, and adds none to any call. Prepared statements are the cell's own; with Redis, so are the
+        cache, its keys and connections: relay each cell's outbox. A schema that does not exist is SchemaNotReady at the
+        first query. Raises InvalidInput for a name that no schema can have.
+        """
+        if not is_schema_name(schema):
+            raise InvalidInput("schema", f"the name of a schema is expected, in {LONGEST_IDENTIFIER} bytes at the most")
+        root = self._root
+        cell: Self | None = root._cells.get(schema)
+        if cell is None:
+            new = self._for(Scope.of(schema, TenantRole(search_path(schema)), root.tenant), None)
+            cell = root._cells.setdefault(schema, new)
+            if cell is new and root._pool is not None:
+                cell._shared_cache._open_soon()
+        return cell if self.tenant in (None, root.tenant) else cell.for_tenant(self.tenant)
+
+    def _for(self, scope: Scope, shared_cache: AsyncCache | None) -> Self:
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other._serve(tenant, self._shared_cache)
+        other._serve(scope, shared_cache)
         return other
 
     async def assert_tenants(self) -> None:
@@ -155,7 +187,7 @@ class AsyncDatabase(Repositories):
         """
         lease = self._lease()
         try:
-            await self._tenant_role.name(await lease.acquire())
+            await self._scope.role.name(await lease.acquire())
         finally:
             lease.over = True
             lease.release()
@@ -193,12 +225,15 @@ class AsyncDatabase(Repositories):
             await pool.close()
             raise
         await self._shared_cache._open()
+        for cell in self._cells.values():
+            cell._shared_cache._open_soon()
 
     async def close(self) -> None:
         """Close every connection. Waits at most five seconds for queries and transactions in flight."""
         self._ensure_root()
         if self._pool is not None:
-            await self._shared_cache._close()
+            for each in (self, *self._cells.values()):
+                await each._shared_cache._close()
         pool, self._pool = self._pool, None
         if pool is not None:
             await self._replicas.close()
@@ -206,7 +241,9 @@ class AsyncDatabase(Repositories):
 
     def _ensure_root(self) -> None:
         if self._root is not self:
-            raise BlockMisuse("it is opened and closed with the database that for_tenant() was called on")
+            raise BlockMisuse(
+                "it is opened and closed with the database that for_tenant() or for_schema() was called on"
+            )
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -229,7 +266,10 @@ class AsyncDatabase(Repositories):
         here; the database is newer; files were edited after they were applied; migrations are pending. A service's
         folders come after this package's, and the message begins with the history. Otherwise raises what queries raise.
         """
-        await assert_schema(self._session, self._migrations, may_be_newer=may_be_newer)
+        try:
+            await assert_schema(self._session, self._migrations, may_be_newer=may_be_newer)
+        except SchemaNotReady as error:
+            raise await explain_cell(self._session, self.schema, error) from error.__cause__
 
     async def health(self) -> Health:
         """The state of the server, of its schema and of the pool, and how long the outbox's oldest change has waited.
@@ -239,8 +279,9 @@ class AsyncDatabase(Repositories):
         this release is ready; :meth:`assert_schema` refuses it unless it ``may_be_newer``.
         """
         limit_s = float(self.settings.connect_timeout_s)
+        scope = replace(self._scope, tenant=None)
         replicas = self._replicas.health()
-        return await self._health.run(self._lease(), self._root._pool, limit_s, self._migrations, replicas)
+        return await self._health.run(self._lease(), self._root._pool, limit_s, self._migrations, scope, replicas)
 
     @asynccontextmanager
     async def transaction(
@@ -273,15 +314,13 @@ class AsyncDatabase(Repositories):
         lease = self._lease()
         try:
             connection = await lease.acquire()
-            tenant = None if self._tenant is None else await self._tenant.settings(connection)
+            settings = opening(await self._scope.enter(connection), statement_timeout_s, lock_timeout_s)
             transaction = self._begin(connection)
-            opening = _opening(tenant, statement_timeout_s, lock_timeout_s)
             seen = self._cache_writer.seen
             try:
                 connection.set_transaction_options(_ISOLATION[isolation], read_only, deferrable, statement_timeout_s)
-                async with observed_commit(connection, self._hooks) if self._hooks else connection.transaction():
-                    if opening:
-                        await connection.execute(opening)
+                begin = begun(connection, settings)
+                async with observed_commit(begin, self._hooks) if self._hooks else begin:
                     if pipeline:
                         async with connection.pipeline():
                             yield transaction
@@ -337,7 +376,8 @@ class AsyncDatabase(Repositories):
     async def _configure(self, connection: PooledConnection) -> None:
         self._replicas.track(connection)
         if self.settings.redis_url is not None:
-            await self._cache_writer.verify_database(TransactionSession(connection))
+            cells = ((cell._scope, cell._cache_writer) for cell in self._cells.values())
+            await verify_databases(connection, self._cache_writer, cells)
 
     def reads(self, *, at_least: str) -> AsyncReader:
         """A reader of the replicas, never older than this token of :meth:`wal_position`, nor than what it has read.
@@ -354,7 +394,7 @@ class AsyncDatabase(Repositories):
         return await self._replicas.token(self._lease())
 
     def _reader(self, mark: HighWaterMark) -> AsyncReader:
-        reading = ReadingSession(self._replicas, self._lease, mark, self._tenant)
+        reading = ReadingSession(self._replicas, self._lease, mark, self._scope)
         return AsyncReader(reading, self._hooks, self._begin)
 
     def _begin(self, connection: PooledConnection) -> AsyncTransaction:
@@ -388,14 +428,3 @@ def _note_open(transaction: AsyncTransaction, database: AsyncDatabase) -> AsyncT
     ]
     _OPEN_TRANSACTIONS.set((*before, ref(transaction)))
     return transaction
-
-
-def _opening(tenant: TenantSettings | None, statement_timeout_s: float | None, lock_timeout_s: float | None) -> bytes:
-    """The first statements of a transaction, sent in one round trip; empty when nothing is to be set."""
-    timeouts = {"statement_timeout": statement_timeout_s, "lock_timeout": lock_timeout_s}
-    limits = [
-        f"SET LOCAL {name} = {max(1, round(seconds * 1000))}".encode()
-        for name, seconds in timeouts.items()
-        if seconds is not None
-    ]
-    return b"; ".join([*limits, *([] if tenant is None else [tenant.statement])])

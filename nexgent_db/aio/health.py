@@ -14,6 +14,7 @@ from nexgent_db.aio.cache.queries import CacheQueries
 from nexgent_db.aio.connection import PooledConnection
 from nexgent_db.aio.pool import ConnectionPool, Lease, PoolStats
 from nexgent_db.aio.schema import assert_schema
+from nexgent_db.aio.scope import Scope
 from nexgent_db.aio.session import TransactionSession
 from nexgent_db.errors import (
     DatabaseError,
@@ -44,9 +45,10 @@ class HealthCheck:
         pool: ConnectionPool | None,
         limit_s: float,
         migrations: Mapping[str, Path],
+        scope: Scope,
         replicas: tuple[ReplicaHealth, ...],
     ) -> Health:
-        """The health, each answer within ``limit_s``. Raises BlockMisuse when the pool is closed."""
+        """The health of the scope's schema, each answer within ``limit_s``. Raises BlockMisuse for a closed pool."""
         started = time.perf_counter()
         round_trip_s: float | None = None
         error: DatabaseError | None = None
@@ -57,7 +59,13 @@ class HealthCheck:
             await connection.execute("SELECT 1")
             round_trip_s = time.perf_counter() - started
             version, read_only = connection.info.server_version, connection.accepts_no_writes()
-            lag_s = await _ensure_usable(connection, migrations)
+            settings = await scope.enter(connection)
+            if settings is None:
+                lag_s = await _ensure_usable(connection, migrations)
+            else:
+                async with connection.transaction():
+                    await connection.execute(settings.statement)
+                    lag_s = await _ensure_usable(connection, migrations)
         except psycopg.Error as failed:
             translated = translate(failed)
             error = translated if isinstance(translated, DatabaseError) else DatabaseError(str(translated))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Any, Final
 
 import psycopg
-from psycopg import AsyncConnection
 
 from nexgent_db.aio.session import Session
 from nexgent_db.errors import translate
@@ -110,11 +109,11 @@ def _rows(bound: BoundQuery, result: Any) -> int | None:
 
 
 @asynccontextmanager
-async def observed_commit(connection: AsyncConnection[Any], hooks: Hooks) -> AsyncIterator[None]:
-    """A transaction of the connection; reports its COMMIT to the hooks. Raises a DatabaseError when COMMIT fails."""
+async def observed_commit(transaction: AbstractAsyncContextManager[None], hooks: Hooks) -> AsyncIterator[None]:
+    """The transaction; reports its COMMIT to the hooks. Raises a DatabaseError when COMMIT fails."""
     started: float | None = None
     try:
-        async with connection.transaction():
+        async with transaction:
             yield
             started = time.perf_counter()
     except BaseException as error:

@@ -21,6 +21,7 @@ from nexgent_db.models.api_keys import (
 from nexgent_db.models.balance_snapshots import AgentBalanceSnapshot, BalanceSnapshotOrder
 from nexgent_db.models.balances import AgentBalance, LedgerDifference
 from nexgent_db.models.base import (
+    CellName,
     Email,
     Limit,
     LongText,
@@ -82,6 +83,7 @@ from nexgent_db.models.trades import (
 )
 from nexgent_db.models.trading_config import AgentTradingConfig
 from nexgent_db.models.transactions import AgentTransaction
+from nexgent_db.models.user_cells import CellUsers, UserCell
 from nexgent_db.models.users import User, Users
 from nexgent_db.models.wallets import AgentWallet
 from nexgent_db.queries.binding import NOT_GIVEN, NotGiven
@@ -99,6 +101,7 @@ __all__ = [
     "TradeRequestRepositoryProtocol",
     "TradesProtocol",
     "TransactionRepositoryProtocol",
+    "UserCellRepositoryProtocol",
     "UserRepositoryProtocol",
     "WalletRepositoryProtocol",
 ]
@@ -418,6 +421,17 @@ class TransactionRepositoryProtocol(Protocol):
     ) -> Page[AgentTransaction]: ...
     def stream_by_agent(self, agent_id: UUID, filter: TransactionFilter = ...) -> AsyncIterator[AgentTransaction]: ...
     async def count_by_agent(self, agent_id: UUID, filter: TransactionFilter = ...) -> int: ...
+
+
+class UserCellRepositoryProtocol(Protocol):
+    """What :class:`UserCellRepository` offers."""
+
+    async def find_by_user_id(self, user_id: UUID) -> UserCell | None: ...
+    async def create(self, user_id: UUID, cell: CellName) -> UserCell: ...
+    async def update(self, user_id: UUID, from_cell: CellName, to_cell: CellName) -> UserCell | None: ...
+    async def delete(self, user_id: UUID, cell: CellName) -> int: ...
+    async def list_by_cell(self, cell: CellName, limit: Limit, after: UUID = ...) -> list[UserCell]: ...
+    async def count_per_cell(self, limit: Limit) -> list[CellUsers]: ...
 
 
 class UserRepositoryProtocol(Protocol):

@@ -20,8 +20,8 @@ from nexgent_db.aio.cursors import Cursor, acquire_cursor, release_cursor
 from nexgent_db.aio.gate import NO_STANDBY, NOT_A_BOOLEAN, Gate, GateClosed, pass_gate
 from nexgent_db.aio.pool import Lease
 from nexgent_db.aio.replicas import Replica, ReplicaSet, Unfit, locate
+from nexgent_db.aio.scope import Scope, ScopeSettings
 from nexgent_db.aio.session import NOT_UNICODE, Session, TransactionSession, read_answer
-from nexgent_db.aio.tenant import SET_TENANT, Tenant, TenantSettings
 from nexgent_db.aio.wal import PRIMARY_POSITION, REPLICA_POSITION, SynchronizedPipeline, replica_position
 from nexgent_db.errors import (
     DatabaseUnavailable,
@@ -49,12 +49,12 @@ class ReadingSession(Session):
         replicas: ReplicaSet,
         lease: Callable[[], Lease],
         mark: HighWaterMark,
-        tenant: Tenant | None,
+        scope: Scope,
     ) -> None:
         self.replicas = replicas
         self._lease = lease
         self.mark = mark
-        self._tenant = tenant
+        self._scope = scope
 
     async def run(self, bound: BoundQuery, call: Call) -> Any:
         """Send one query. Raises ReadOnlyBlock before anything is sent, DatabaseError, RowCountError."""
@@ -82,24 +82,24 @@ class ReadingSession(Session):
         """Raises Unfit when the replica does not answer this read."""
         with self._failures_of(replica, held, needed, bound.name):
             connection = await held.acquire()
-            tenant = await self._settings(connection, replica)
+            settings = await self._settings(connection, replica)
             gate = Gate.of_replica(needed, self.replicas.wait_s)
-            answer, opened, closed = await _run(connection, bound, call, tenant, gate, REPLICA_POSITION)
+            answer, opened, closed = await _run(connection, bound, call, settings, gate, REPLICA_POSITION)
             self._note(replica, lsn_of(opened[1]), closed)
         return answer
 
     async def _run_on_primary(self, lease: Lease, bound: BoundQuery, call: Call) -> Any:
         try:
             connection = await lease.acquire()
-            tenant = await self._settings(connection, None)
+            settings = await self._settings(connection, None)
             gate = Gate.of_primary(self.mark, self.replicas.wait_s)
             try:
-                answer, opened, closed = await _run(connection, bound, call, tenant, gate, PRIMARY_POSITION)
+                answer, opened, closed = await _run(connection, bound, call, settings, gate, PRIMARY_POSITION)
             except psycopg.Error as error:
                 if not isinstance(translate(error, bound.name), SchemaChanged):
                     raise
                 await connection.execute("DEALLOCATE ALL")
-                answer, opened, closed = await _run(connection, bound, call, tenant, gate, PRIMARY_POSITION)
+                answer, opened, closed = await _run(connection, bound, call, settings, gate, PRIMARY_POSITION)
         except psycopg.Error as error:
             raise translate(error, bound.name, read_only=True) from error
         self._note_primary(gate, opened, closed)
@@ -154,9 +154,9 @@ class ReadingSession(Session):
             async with AsyncExitStack() as stack:
                 with self._failures_of(replica, held, needed, name):
                     connection = await held.acquire()
-                    tenant = await self._settings(connection, replica)
+                    settings = await self._settings(connection, replica)
                     await pass_gate(connection, Gate.of_replica(needed, self.replicas.wait_s))
-                    await stack.enter_async_context(_one_snapshot(connection, tenant, statement_timeout_s))
+                    await stack.enter_async_context(_one_snapshot(connection, settings, statement_timeout_s))
                     closed = await (await connection.execute(REPLICA_POSITION)).fetchone()
                     self._note(replica, replica.lsn, closed)
                 yield connection
@@ -172,11 +172,11 @@ class ReadingSession(Session):
     ) -> AsyncIterator[PooledConnection]:
         try:
             connection = await held.acquire()
-            tenant = await self._settings(connection, None)
+            settings = await self._settings(connection, None)
             gate = Gate.of_primary(self.mark, self.replicas.wait_s)
             if gate.confirms is not None:
                 self._confirm(gate, await pass_gate(connection, gate))
-            async with _one_snapshot(connection, tenant, statement_timeout_s):
+            async with _one_snapshot(connection, settings, statement_timeout_s):
                 self._raise_to_primary(await (await connection.execute(PRIMARY_POSITION)).fetchone())
                 yield connection
         except psycopg.Error as error:
@@ -215,11 +215,9 @@ class ReadingSession(Session):
                 raise Unfit("conflict") from None
             raise translated from error
 
-    async def _settings(self, connection: PooledConnection, replica: Replica | None) -> TenantSettings | None:
-        if self._tenant is None:
-            return None
-        tenant = self._tenant if replica is None else Tenant(self._tenant.user_id, replica.tenant_role)
-        return await tenant.settings(connection)
+    async def _settings(self, connection: PooledConnection, replica: Replica | None) -> ScopeSettings | None:
+        scope = self._scope if replica is None else replica.scope_of(self._scope)
+        return await scope.enter(connection)
 
     # --- Positions --------------------------------------------------------------------------------
 
@@ -259,7 +257,7 @@ class ReadingSession(Session):
 
 @asynccontextmanager
 async def _one_snapshot(
-    connection: PooledConnection, tenant: TenantSettings | None, statement_timeout_s: float | None
+    connection: PooledConnection, settings: ScopeSettings | None, statement_timeout_s: float | None
 ) -> AsyncIterator[None]:
     """A read-only transaction, whose first query takes its snapshot: a position that is asked for then is behind it."""
     connection.set_transaction_options(IsolationLevel.REPEATABLE_READ, True, False, statement_timeout_s)
@@ -267,8 +265,8 @@ async def _one_snapshot(
         if statement_timeout_s is not None:
             milliseconds = max(1, round(statement_timeout_s * 1000))
             await connection.execute(f"SET LOCAL statement_timeout = {milliseconds}")
-        if tenant is not None:
-            await connection.execute(tenant.statement)
+        if settings is not None:
+            await connection.execute(settings.statement)
         yield
 
 
@@ -276,7 +274,7 @@ async def _run(
     connection: PooledConnection,
     bound: BoundQuery,
     call: Call,
-    tenant: TenantSettings | None,
+    settings: ScopeSettings | None,
     gate: Gate,
     position: bytes,
 ) -> tuple[Any, Any, Any]:
@@ -292,8 +290,8 @@ async def _run(
             await before.execute(gate.text, gate.parameters)
             if gate.limit_s is not None:
                 pipeline.command_queue.append(connection.pgconn.send_flush_request)
-            if tenant is not None:
-                await AsyncRawCursor(connection).execute(SET_TENANT, tenant.parameters)
+            if settings is not None:
+                await AsyncRawCursor(connection).execute(settings.text, settings.parameters)
             await cursor.execute(call.text, call.values)
             await after.execute(position)
             if gate.limit_s is not None:

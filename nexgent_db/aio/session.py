@@ -14,11 +14,12 @@ from psycopg.pq import TransactionStatus
 
 from nexgent_db.aio.connection import PooledConnection
 from nexgent_db.aio.cursors import Cursor, acquire_cursor, release_cursor
+from nexgent_db.aio.opening import begun
 from nexgent_db.aio.pool import Lease
-from nexgent_db.aio.tenant import SET_TENANT, Tenant, TenantSettings
+from nexgent_db.aio.scope import Scope, ScopeSettings
 from nexgent_db.aio.wal import PrimaryTracker
 from nexgent_db.cache.batch import CacheTimestamp, changes_cached_rows
-from nexgent_db.errors import BlockMisuse, InvalidInput, SchemaChanged, translate
+from nexgent_db.errors import BlockMisuse, InvalidInput, NexgentError, SchemaChanged, SchemaNotReady, translate
 from nexgent_db.models.positions import AgentPosition
 from nexgent_db.models.trades import ResetResult, TradeResult
 from nexgent_db.queries.binding import BoundQuery, Call
@@ -28,6 +29,7 @@ FETCH_BATCH_SIZE: Final = 1000
 """How many rows of a stream one round trip fetches; no more are in memory at once."""
 
 _NUMBERS: Final = itertools.count(1)
+_SEQUENCE_AT_ITS_END: Final = "2200H"
 NOT_UNICODE: Final = "text with half of a surrogate pair cannot be stored"
 
 DuplicateTrade = tuple[TradeResult | ResetResult, str | None]
@@ -105,7 +107,7 @@ class TransactionSession(Session):
         try:
             return await execute(self._connection, bound, call)
         except psycopg.Error as error:
-            translated = translate(error, bound.name, read_only=bool(self._connection.read_only))
+            translated = _translated(self._connection, error, bound.name)
             if isinstance(translated, SchemaChanged):  # the pool must not hand out its stale statements again
                 await self._connection.close()
             raise translated from error
@@ -126,7 +128,7 @@ class TransactionSession(Session):
                     release_cursor(cursor, call.text)
         except psycopg.Error as error:
             name = calls[min(len(answers), len(calls) - 1)][0].name
-            translated = translate(error, name, read_only=bool(self._connection.read_only))
+            translated = _translated(self._connection, error, name)
             if isinstance(translated, SchemaChanged):
                 await self._connection.close()
             raise translated from error
@@ -153,7 +155,7 @@ class TransactionSession(Session):
                 if len(rows) < FETCH_BATCH_SIZE:
                     break
         except psycopg.Error as error:
-            raise translate(error, bound.name, read_only=bool(self._connection.read_only)) from error
+            raise _translated(self._connection, error, bound.name) from error
         except GeneratorExit:  # the caller stops before the last row
             await self._close_cursor(name)
             raise
@@ -187,48 +189,49 @@ class PoolSession(Session):
         self,
         lease: Callable[[], Lease],
         transaction: Callable[[], AbstractAsyncContextManager[Session]],
-        tenant: Tenant | None = None,
+        scope: Scope,
     ) -> None:
         self._lease = lease
         self._transaction = transaction
-        self._tenant = tenant
+        self._scope = scope
 
     async def run(self, bound: BoundQuery, call: Call) -> Any:
         """Send one query on a connection of the pool, committed at once. Raises DatabaseError, RowCountError."""
         lease = self._lease()
         try:
             connection = await lease.acquire()
-            tenant = None if self._tenant is None else await self._tenant.settings(connection)
+            settings = await self._scope.enter(connection)
+            if (own := self._scope.own_call(bound, call)) is not None:
+                call, settings = own, None
             try:
-                return await execute(connection, bound, call, tenant=tenant)
+                return await execute(connection, bound, call, settings=settings)
             except psycopg.Error as error:
-                translated = translate(error, bound.name)
+                translated = _translated(connection, error, bound.name)
                 if not isinstance(translated, SchemaChanged):
                     raise translated from error
-                return await self._run_anew(connection, bound, call, tenant)
+                return await self._run_anew(connection, bound, call, settings)
         finally:
             lease.over = True
             lease.release()
 
     async def _run_anew(
-        self, connection: PooledConnection, bound: BoundQuery, call: Call, tenant: TenantSettings | None
+        self, connection: PooledConnection, bound: BoundQuery, call: Call, settings: ScopeSettings | None
     ) -> Any:
         """Prepare the statements again, after a migration has changed the result type of one."""
         try:
             await connection.execute("DEALLOCATE ALL")
-            return await execute(connection, bound, call, tenant=tenant)
+            return await execute(connection, bound, call, settings=settings)
         except psycopg.Error as error:
-            raise translate(error, bound.name) from error
+            raise _translated(connection, error, bound.name) from error
 
     async def stream(self, bound: BoundQuery, call: Call) -> AsyncGenerator[Any, None]:
         """Fetch rows in a transaction of their own. Raises DatabaseError at any row."""
         lease = self._lease()
         try:
             connection = await lease.acquire()
-            tenant = None if self._tenant is None else await self._tenant.settings(connection)
-            async with connection.transaction(), aclosing(TransactionSession(connection).stream(bound, call)) as stream:
-                if tenant is not None:
-                    await connection.execute(tenant.statement)
+            settings = await self._scope.enter(connection)
+            begin = begun(connection, b"" if settings is None else settings.statement)
+            async with begin, aclosing(TransactionSession(connection).stream(bound, call)) as stream:
                 async for row in stream:
                     yield row
         except psycopg.Error as error:  # of BEGIN or COMMIT
@@ -267,9 +270,9 @@ class CachedSession(Session):
 
 
 async def execute(
-    connection: PooledConnection, bound: BoundQuery, call: Call, *, tenant: TenantSettings | None = None
+    connection: PooledConnection, bound: BoundQuery, call: Call, *, settings: ScopeSettings | None = None
 ) -> Any:
-    """Run one call on a connection, for one user when there is a ``tenant``, and return its rows in the query's shape.
+    """Run one call on a connection, under these settings, and return its rows in the query's shape.
 
     The driver's errors pass through: the server refused the statement, or the connection was lost. Raises InvalidInput
     for text that is not Unicode. Once the answer was received, raises CommittedButUnread when the statement was not
@@ -278,10 +281,10 @@ async def execute(
     alone = connection.pgconn.transaction_status == TransactionStatus.IDLE
     cursor = acquire_cursor(connection, call.text, alone=alone)
     tracker = connection.tracker if alone else None
-    if tenant is None and tracker is None:
+    if settings is None and tracker is None:
         await _send(cursor, bound, call, alone=alone)
     else:
-        await _send_together(connection, cursor, bound, call, tenant, tracker)
+        await _send_together(connection, cursor, bound, call, settings, tracker)
     answer = await read_answer(cursor, bound, call, alone=alone)
     release_cursor(cursor, call.text, alone=alone)
     return answer
@@ -343,16 +346,16 @@ async def _send_together(
     cursor: Cursor,
     bound: BoundQuery,
     call: Call,
-    tenant: TenantSettings | None,
+    settings: ScopeSettings | None,
     tracker: PrimaryTracker | None,
 ) -> None:
-    """Send the tenant's settings and the statement in one pipeline, which the server runs as one transaction without
+    """Send the settings and the statement in one pipeline, which the server runs as one transaction without
     BEGIN, and after its end the question for the position in the log."""
     position = None
     try:
         async with connection.pipeline():
-            if tenant is not None:
-                await AsyncRawCursor(connection).execute(SET_TENANT, tenant.parameters)
+            if settings is not None:
+                await AsyncRawCursor(connection).execute(settings.text, settings.parameters)
             await cursor.execute(call.text, call.values)
             if tracker is not None:
                 position = await tracker.ask(connection)
@@ -364,3 +367,16 @@ async def _send_together(
         # The answer arrived, so the statement is committed; only its position is unknown.
     if tracker is not None:
         tracker.note(position)
+
+
+def _translated(connection: PooledConnection, error: psycopg.Error, name: str) -> NexgentError:
+    """The driver's error as ours; one about a missing object names the cell."""
+    translated = translate(error, name, read_only=bool(connection.read_only))
+    if connection.prepared.schema is not None and isinstance(translated, SchemaNotReady):
+        translated.args = (f"schema {connection.prepared.schema}: {translated}",)
+    if error.sqlstate == _SEQUENCE_AT_ITS_END:
+        translated.args = (
+            f"{name}: the cell is on another node of Citus, and only that gives versions of rows: connect to it for"
+            f" transactions with trades (nexgent-db cells list): {translated}",
+        )
+    return translated

@@ -22,9 +22,9 @@
 | ``idempotency:{operation}`` | the result of an operation | 5 minutes, or as long as the caller says |
 | ``lock:{resource}`` | the token of the lock's holder | 10 seconds unless extended |
 
-All begin with the prefix. Token addresses are in lower case in ``token:`` and ``price:``, so two tokens that differ by
-case alone share a key. The set of positions there has the positions in both, and its reader chooses; a price names its
-token.
+All begin with the prefix; those of a cell with the prefix and ``cell:{schema}:``. Token addresses are in lower case in
+``token:`` and ``price:``, so two tokens that differ by case alone share a key. The set of positions there has the
+positions in both, and its reader chooses; a price names its token.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ import re
 import string
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 from uuid import UUID
 
 from nexgent_db.errors import ConfigurationError
@@ -57,6 +58,16 @@ SCANNER_MS: Final = 10_000
 assert LATEST_MS < FENCE_MS
 
 _LOWER_CASE: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+PUBLIC_SCHEMA: Final = "public"
+"""The schema whose keys begin with the prefix alone, as they do in a database of one schema."""
+
+
+def prefix_of_schema(prefix: str, schema: str | None) -> str:
+    """The prefix of a cell's keys, ``nexgent:cell:cell_7:``: no key of another cell, or of the database around it,
+    begins with it. That of ``public``, and of the connection's own schema (None), is the prefix itself."""
+    return prefix if schema in (None, PUBLIC_SCHEMA) else f"{prefix}cell:{quote(schema, safe='')}:"
+
 
 COORDINATION_PREFIXES: Final = ("signal_create:", "signal:", "idempotency:", "lock:")
 """The prefixes of the keys that are no copies of rows."""

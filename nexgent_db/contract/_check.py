@@ -23,6 +23,7 @@ from nexgent_db.contract._source import Source
 from nexgent_db.contract._tables import Tables
 from nexgent_db.contract._writes import check_writes
 from nexgent_db.project import LEDGER_TABLES
+from nexgent_db.queries.citus import refusals
 from nexgent_db.queries.statement import Statement
 
 __all__ = ["check"]
@@ -141,6 +142,9 @@ class _QueryCheck:
         if uses_database_collation(tree, self.catalog):
             rule, *said = COLLATION_RULE
             self.findings.report(rule, self.source.query.location(case_word(statement.text) + 1, statement), *said)
+        for refusal in refusals(statement.text):
+            place = self.source.query.location(refusal.offset + 1, statement)
+            self.findings.report(refusal.rule, place, refusal.text, "that Citus refuses it in a cell", refusal.advice)
         rows = check_cardinality(self.findings, tree, scope, has_rows=bool(columns))
         bound = self.source.bound
         if bound is not None and self.source.query.cardinality in RETURNS_ROWS and columns:

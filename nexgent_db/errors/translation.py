@@ -62,8 +62,8 @@ def translate(
     message = about + _said(diag)
     made: DatabaseError | InvalidInput
     if (violation := VIOLATIONS.get(state)) is not None:
-        violation = BY_CONSTRAINT.get(diag.constraint_name or "", violation)
-        made = violation(message, constraint=diag.constraint_name, table=diag.table_name)
+        constraint, table = _names(diag)
+        made = BY_CONSTRAINT.get(constraint or "", violation)(message, constraint=constraint, table=table)
         if isinstance(made, EmailTaken) and (key := _KEY.search(diag.message_detail or "")):
             made.email = key[1]
     elif state in BAD_VALUES:
@@ -102,11 +102,20 @@ def _advised(kind: type[DatabaseError], message: str) -> DatabaseError:
 
 def _said(diag: psycopg.errors.Diagnostic) -> str:
     detail = diag.message_detail or ""
-    personal = BY_CONSTRAINT.get(diag.constraint_name or "") is EmailTaken
+    personal = BY_CONSTRAINT.get(_names(diag)[0] or "") is EmailTaken
     if diag.sqlstate in _SHOWS_THE_ROW or "_hash)=" in detail or personal:
         detail = ""
     said = (_one_line(part).rstrip(".") for part in (diag.message_primary, detail, diag.message_hint) if part)
     return ". ".join(said)
+
+
+def _names(diag: psycopg.errors.Diagnostic) -> tuple[str | None, str | None]:
+    """The names of the constraint and its table, without the number of a shard, which Citus appends to both."""
+    constraint, table = diag.constraint_name, diag.table_name
+    shard = _SHARD.search(table or "")
+    if constraint is None or table is None or shard is None or not constraint.endswith(shard[0]):
+        return constraint, table
+    return constraint.removesuffix(shard[0]), table.removesuffix(shard[0])
 
 
 def _without_sqlstate(error: psycopg.Error, about: str) -> DatabaseError | InvalidInput:
@@ -165,6 +174,7 @@ BY_CONSTRAINT: Final[dict[str, type[ConstraintViolation]]] = {
 _KEY: Final = re.compile(r"\)=\((.*)\)", re.DOTALL)
 """The value of a key, in the detail of a violation: ``Key (lower(email))=(a@example.org) already exists.``"""
 
+_SHARD: Final = re.compile(r"_[0-9]{6,}$")
 _SHOWS_THE_ROW: Final = {"23502", "23514"}
 
 _NOT_CONNECTED: Final = re.compile(

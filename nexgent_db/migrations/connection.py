@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import os
 import socket
 import time
@@ -33,7 +34,9 @@ __all__ = [
     "connect",
     "drop_invalid_indexes",
     "ensure_lock_held",
+    "has_citus",
     "invalid_indexes",
+    "lock_key",
     "migration_lock",
     "never_idle",
     "prepared",
@@ -90,6 +93,11 @@ def value(conn: psycopg.Connection[Any], query: str, *parameters: object) -> Any
     return row[0] if row else None
 
 
+def has_citus(conn: psycopg.Connection[Any]) -> bool:
+    """Is the database a coordinator, or a node, of Citus?"""
+    return bool(value(conn, "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"))
+
+
 def user_name() -> str:
     """The account that runs this process, for the history tables."""
     try:
@@ -100,31 +108,42 @@ def user_name() -> str:
 
 # --- The migration lock -------------------------------------------------------------------------
 
-_LOCK_KEY: Final = 0x6E65_7867_656E_7464  # "nexgentd"; advisory locks are per database
+_LOCK_KEY: Final = 0x6E65_7867_656E_7464  # "nexgentd", that of public; advisory locks are per database
 _SINCE_KEY: Final = 0x6E65_7867  # beside it, a lock whose second key is the time since when the first is held
 _POLL_S: Final = (0.05, 0.5)  # first and longest pause
 _REPORT_S: Final = 10.0
 
 
+def lock_key(schema: str | None) -> int:
+    """The key of a schema's migration lock."""
+    if schema in (None, "public"):
+        return _LOCK_KEY
+    return int.from_bytes(hashlib.sha256(f"nexgent-db {schema}".encode()).digest()[:8], signed=True)
+
+
 @contextmanager
-def migration_lock(conninfo: str, wait_s: float, report: Callable[[str], None]) -> Iterator[psycopg.Connection[Any]]:
-    """Holds the migration lock on a connection of its own, and until its end at the latest.
+def migration_lock(
+    conninfo: str, wait_s: float, report: Callable[[str], None], schema: str | None = None, what: str = "migrate"
+) -> Iterator[psycopg.Connection[Any]]:
+    """Holds the migration lock of a schema, by default the current one, on a connection of its own, and until its end
+    at the latest. ``what`` the holder does is its session's name.
 
     The lock is polled: a session that waits inside pg_advisory_lock holds a snapshot, and CREATE INDEX CONCURRENTLY
     would wait for that. ``report`` gets the holder every ten seconds. Raises MigrationLocked after ``wait_s``.
     """
-    me = f"nexgent-db migrate {user_name()}@{socket.gethostname()}:{os.getpid()}"
+    me = f"nexgent-db {what} {user_name()}@{socket.gethostname()}:{os.getpid()}"
     with connect(conninfo) as conn, translated(conn):
         conn.execute("SELECT set_config('application_name', %s, false)", [me])
         never_idle(conn)
+        key = lock_key(schema or value(conn, "SELECT current_schema()"))
         started_at = reported_at = time.monotonic()
         pause, longest = _POLL_S
-        while not value(conn, "SELECT pg_try_advisory_lock(%s)", _LOCK_KEY):
+        while not value(conn, "SELECT pg_try_advisory_lock(%s)", key):
             now = time.monotonic()
             if now >= started_at + wait_s:
-                raise MigrationLocked(f"another migrator did not finish within {wait_s:g} s: {_holder(conn)}")
+                raise MigrationLocked(f"another migrator did not finish within {wait_s:g} s: {_holder(conn, key)}")
             if now >= reported_at + _REPORT_S:
-                report(f"{now - started_at:.0f} s, waits for another migrator: {_holder(conn)}")
+                report(f"{now - started_at:.0f} s, waits for another migrator: {_holder(conn, key)}")
                 reported_at = now
             time.sleep(min(pause, max(0.0, started_at + wait_s - now)))
             pause = min(2 * pause, longest)
@@ -136,7 +155,7 @@ def migration_lock(conninfo: str, wait_s: float, report: Callable[[str], None]) 
             yield conn
         finally:
             with suppress(psycopg.Error):
-                conn.execute("SELECT pg_advisory_unlock(%s)", [_LOCK_KEY])
+                conn.execute("SELECT pg_advisory_unlock(%s)", [key])
 
 
 def ensure_lock_held(lock: psycopg.Connection[Any]) -> None:
@@ -144,7 +163,7 @@ def ensure_lock_held(lock: psycopg.Connection[Any]) -> None:
     lock.execute("SELECT 1")
 
 
-def _holder(conn: psycopg.Connection[Any]) -> str:
+def _holder(conn: psycopg.Connection[Any], key: int) -> str:
     """The holder of the migration lock: as much as this role may see of another session."""
     row = conn.execute(
         """
@@ -168,7 +187,7 @@ def _holder(conn: psycopg.Connection[Any]) -> str:
             AND (l.classid::bigint << 32 | l.objid::bigint) = %s
             AND l.objsubid = 1
         """,
-        [_SINCE_KEY, _LOCK_KEY],
+        [_SINCE_KEY, key],
     ).fetchone()
     if row is None:
         return "it has just finished; run again"

@@ -48,7 +48,8 @@ Origin = Literal["applied", "assumed", "adopted", "repaired"]
 before these tables existed, or by plain yoyo, and the text is the folder's. ``adopted``: ``adopt`` compared the
 catalogs. ``repaired``: ``repair`` accepted it."""
 
-_OURS: Final = """
+_OURS: Final = (
+    """
 CREATE TABLE IF NOT EXISTS _nexgent_migration (
     migration_hash varchar(64) NOT NULL,
     migration_id varchar(255) NOT NULL,
@@ -61,7 +62,9 @@ CREATE TABLE IF NOT EXISTS _nexgent_migration (
     recorded_by text NOT NULL DEFAULT session_user,
     CONSTRAINT _nexgent_migration_pkey PRIMARY KEY (migration_hash),
     CONSTRAINT _nexgent_migration_origin_check CHECK (origin IN ('applied', 'assumed', 'adopted', 'repaired'))
-);
+)
+""",
+    """
 CREATE TABLE IF NOT EXISTS _nexgent_repair (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
     repaired_at timestamptz NOT NULL DEFAULT now(),
@@ -69,8 +72,10 @@ CREATE TABLE IF NOT EXISTS _nexgent_repair (
     reason text NOT NULL,
     accepted jsonb NOT NULL,
     CONSTRAINT _nexgent_repair_pkey PRIMARY KEY (id)
-);
-"""
+)
+""",
+)
+"""One statement a string: Citus sends a string on as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,21 +137,28 @@ def ensure_tables(conn: psycopg.Connection[Any]) -> None:
     ).fetchone()
     if row != (2,):  # IF NOT EXISTS alone sends a NOTICE, and needs the right to create
         with conn.transaction():
-            conn.execute(_OURS)
+            for statement in _OURS:
+                conn.execute(statement)
 
 
 def record(conn: psycopg.Connection[Any], migrations: Iterable[Migration], origin: Origin, note: str | None) -> None:
     """Records the texts of migrations that yoyo has marked, in the caller's transaction."""
     for migration in migrations:
+        row = conn.execute(
+            f"SELECT applied_at_utc FROM {_quoted(default_migration_table)} WHERE migration_hash = %s",  # noqa: S608
+            [migration.hash],
+        ).fetchone()
+        if row is None:
+            continue
         conn.execute(
-            f"INSERT INTO _nexgent_migration"  # noqa: S608
+            "INSERT INTO _nexgent_migration"
             " (migration_hash, migration_id, applied_at_utc, checksum, content, origin, note)"
-            " SELECT y.migration_hash, y.migration_id, y.applied_at_utc, %s, %s, %s, %s"
-            f" FROM {_quoted(default_migration_table)} AS y WHERE y.migration_hash = %s"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s)"
             " ON CONFLICT (migration_hash) DO UPDATE SET"
             " applied_at_utc = excluded.applied_at_utc, checksum = excluded.checksum, content = excluded.content,"
-            " origin = excluded.origin, note = excluded.note, recorded_at = now(), recorded_by = session_user",
-            [migration.checksum, migration.up.text, origin, note, migration.hash],
+            " origin = excluded.origin, note = excluded.note, recorded_at = excluded.recorded_at,"
+            " recorded_by = excluded.recorded_by",
+            [migration.hash, migration.id, row[0], migration.checksum, migration.up.text, origin, note],
         )
 
 

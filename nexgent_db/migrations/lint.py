@@ -31,6 +31,7 @@ from nexgent_db.migrations.files import (
 )
 from nexgent_db.migrations.touched import created, touched
 from nexgent_db.project import LEDGER_TABLES, PACKAGE_HISTORY
+from nexgent_db.queries.citus import codes, refusals
 from nexgent_db.queries.lexer import Lexeme, StatementSpan, lexemes
 from nexgent_db.resources import data_dir
 
@@ -77,6 +78,7 @@ def _linted(folders: Mapping[str, Path], together: Mapping[str, Path]) -> list[L
                     *named_indexes(script),
                     *database_collation(script),
                     *unlocked_look(script),
+                    *refused_by_citus(script, new=migration.id >= _FIRST_ON_CITUS or history != PACKAGE_HISTORY),
                 ]
                 if history != PACKAGE_HISTORY:
                     found += objects_of_the_package(script)
@@ -233,6 +235,23 @@ def unlocked_look(script: MigrationScript) -> Iterator[LintFinding]:
             return
 
 
+# --- Citus --------------------------------------------------------------------------------------
+
+_FIRST_ON_CITUS: Final = "20261130"
+"""Earlier migrations of ours run before a cell is distributed, on tables that are not Citus's yet."""
+
+
+def refused_by_citus(script: MigrationScript, *, new: bool) -> Iterator[LintFinding]:
+    """A cell may be a distributed schema of Citus, which refuses some of what PostgreSQL takes.
+
+    ALTER TABLE is judged in ``new`` files only: the others run before a cell is distributed.
+    """
+    for refusal in refusals(script.text):
+        if new or refusal.rule != "mixed-alter-table":
+            text = f"{refusal.text}, which Citus refuses: {refusal.advice}"
+            yield LintFinding(str(script.path), script.line(refusal.offset), refusal.rule, text)
+
+
 # --- Collation ----------------------------------------------------------------------------------
 
 _CASE_FUNCTIONS: Final = {"lower", "upper", "initcap", "casefold"}
@@ -245,7 +264,7 @@ def database_collation(script: MigrationScript) -> Iterator[LintFinding]:
 
     Judged by the text, bodies of functions included. An argument whose name ends with ``range`` has no letters.
     """
-    for start, end in _codes(script.text):
+    for start, end in codes(script.text):
         pieces = list(lexemes(script.text, start, end))
         for at, piece in enumerate(pieces):
             if piece.text in _CASE_FUNCTIONS and piece.kind == "word" and _text(pieces, at + 1) == "(":
@@ -259,19 +278,6 @@ def database_collation(script: MigrationScript) -> Iterator[LintFinding]:
                 continue
             text = f'{piece.text} follows the database\'s locale: add COLLATE "C"'
             yield LintFinding(str(script.path), script.line(piece.start), "database-collation", text)
-
-
-def _codes(text: str) -> Iterator[tuple[int, int]]:
-    """The offsets of the text, and of each function's body in it."""
-    todo = [(0, len(text))]
-    while todo:
-        start, end = todo.pop()
-        yield start, end
-        todo += [
-            (piece.start + tag, piece.start + len(piece.text) - tag)
-            for piece in lexemes(text, start, end)
-            if piece.kind == "dollar" and (tag := piece.text.index("$", 1) + 1) < len(piece.text)
-        ]
 
 
 def _text(pieces: Sequence[Lexeme], at: int) -> str:

@@ -31,6 +31,7 @@ from nexgent_db.migrations import history
 from nexgent_db.migrations.connection import (
     StatementFailed,
     connect,
+    has_citus,
     invalid_indexes,
     never_idle,
     translated,
@@ -84,6 +85,7 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
         self._limits = limits
         self._report = report
         self._spare: Runner | None = None
+        self._sends_single_statements: bool | None = None
         super().__init__("postgresql+psycopg:", default_migration_table)  # never a URI with a password in it
 
     def __exit__(self, *_: object) -> None:
@@ -266,7 +268,7 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
         conn.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
         self._in_transaction = True
         self._record(migration, operation)
-        mine = value(conn, "SELECT pg_current_xact_id_if_assigned()::text")
+        mine = value(conn, "SELECT pg_current_xact_id()::text")
         self._send(script)
         now = value(conn, "SELECT pg_current_xact_id_if_assigned()::text")
         if conn.info.transaction_status != pq.TransactionStatus.INTRANS or mine != now:
@@ -318,17 +320,24 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
         self.log_migration(migration, operation)
 
     def _send(self, script: MigrationScript) -> None:
-        """Sends the text as it is, as one simple query.
+        """Sends the text as it is, as one simple query; on Citus, which sends a string on to its nodes as it is, one
+        statement after another.
 
         PostgreSQL stops at the first error. For an error without a position, the number of statements that succeeded
         gives the one that failed.
         """
         conn = self.connection
-        conn.pgconn.send_query(script.text.encode())
-        *done, last = conn.wait(generators.execute(conn.pgconn))
-        if last.status == pq.ExecStatus.FATAL_ERROR:
-            error = pg.error_from_result(last)
-            raise StatementFailed(error, _line_of(error, script, len(done))) from error
+        if self._sends_single_statements is None:
+            self._sends_single_statements = has_citus(conn)
+        parts = [(0, 0, script.text)]
+        if self._sends_single_statements:
+            parts = [(n, each.start, script.text[each.start : each.end]) for n, each in enumerate(script.statements)]
+        for number, start, text in parts:
+            conn.pgconn.send_query(text.encode())
+            *done, last = conn.wait(generators.execute(conn.pgconn))
+            if last.status == pq.ExecStatus.FATAL_ERROR:
+                error = pg.error_from_result(last)
+                raise StatementFailed(error, _line_of(error, script, number + len(done), start)) from error
 
 
 def _ensure_no_invalid_indexes(conn: psycopg.Connection[Any], what: str) -> None:
@@ -347,7 +356,8 @@ def _lift_transaction_timeout(conn: psycopg.Connection[Any]) -> None:
 _FIRST_WITH_TRANSACTION_TIMEOUT: Final = 170000
 
 
-def _line_of(error: psycopg.Error, script: MigrationScript, succeeded: int) -> int:
+def _line_of(error: psycopg.Error, script: MigrationScript, succeeded: int, start: int) -> int:
+    """The line of the statement that failed, in the text that was sent from the offset ``start`` on."""
     if (position := error.diag.statement_position) is not None:
-        return script.line(int(position) - 1)
+        return script.line(start + int(position) - 1)
     return script.line_of_statement(succeeded)

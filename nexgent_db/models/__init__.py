@@ -69,6 +69,7 @@ from nexgent_db.models.trading_sections import (
     TrailingLevel,
 )
 from nexgent_db.models.transactions import AgentTransaction, TransactionType
+from nexgent_db.models.user_cells import CellUsers, UserCell
 from nexgent_db.models.users import User
 from nexgent_db.models.wallets import AgentWallet
 
@@ -96,6 +97,7 @@ __all__ = [
     "BeforeUuid",
     "BurnOrder",
     "BuyOrder",
+    "CellUsers",
     "CloseReason",
     "ClosedTrades",
     "Dca",
@@ -150,6 +152,7 @@ __all__ = [
     "TransactionType",
     "UsdNumber",
     "User",
+    "UserCell",
     "VerifiedApiKey",
     "VerifiedApiKeyWithEmail",
     "WalletOrder",

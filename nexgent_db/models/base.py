@@ -121,6 +121,7 @@ Email = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterVal
 """An e-mail address on one line, without blanks and invisible characters, in Unicode's composed form."""
 LongText = Annotated[str, StringConstraints(max_length=100_000), _Storable]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255), _Storable]
+CellName = Annotated[str, StringConstraints(min_length=1, max_length=63), _Storable]
 BigInt = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 MAX_LIST: Final = 10_000
 """How many rows a list without a limit returns: when there are more, it raises ListTooLong."""
@@ -241,6 +242,7 @@ __all__ = [
     "UUID",
     "AwareDatetime",
     "BigInt",
+    "CellName",
     "Email",
     "Exact",
     "Field",

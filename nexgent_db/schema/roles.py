@@ -10,6 +10,7 @@ from typing import Any, Final
 import psycopg
 
 from nexgent_db.errors import InvalidInput
+from nexgent_db.queries.lexer import statements
 from nexgent_db.resources import data_dir
 
 __all__ = ["ROLES", "Change", "apply_roles", "roles_sql"]
@@ -47,7 +48,8 @@ def apply_roles(conn: psycopg.Connection[Any], prefix: str = "nexgent", *, keep:
     text = roles_sql(prefix)
     with conn.transaction(force_rollback=not keep):
         before = _state(conn, prefix)
-        conn.execute(text.encode())
+        for statement in statements(text):  # not as one string: Citus sends a string on as it is
+            conn.execute(text[statement.start : statement.end].encode())
         after = _state(conn, prefix)
     return [
         Change(subject, before.get(subject), after.get(subject))

@@ -21,6 +21,7 @@ from nexgent_db.sync.repositories.signals import SignalRepository
 from nexgent_db.sync.repositories.trade_requests import TradeRequestRepository
 from nexgent_db.sync.repositories.trades import Trades
 from nexgent_db.sync.repositories.transactions import TransactionRepository
+from nexgent_db.sync.repositories.user_cells import UserCellRepository
 from nexgent_db.sync.repositories.users import UserRepository
 from nexgent_db.sync.repositories.wallets import WalletRepository
 from nexgent_db.sync.session import Session
@@ -43,6 +44,7 @@ class Repositories:
         self.signals = SignalRepository(session)
         self.trade_requests = TradeRequestRepository(session)
         self.transactions = TransactionRepository(session)
+        self.user_cells = UserCellRepository(session)
         self.users = UserRepository(session)
         self.wallets = WalletRepository(session)
         self.trades = Trades(session)

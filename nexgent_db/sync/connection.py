@@ -50,6 +50,7 @@ from nexgent_db.errors import AnswerTooLong, BlockMisuse, translate
 from nexgent_db.sessions import PINNED_VALUES, ensure_supported
 from nexgent_db.settings import Settings, session_conninfo
 from nexgent_db.sync.cursors import CursorCache
+from nexgent_db.sync.prepared import PreparedBySchema
 from nexgent_db.sync.unread import limited, poll
 from nexgent_db.sync.wal import SynchronizedPipeline, TrackedConnection
 
@@ -99,7 +100,7 @@ _UNKNOWN: Final = int(TransactionStatus.UNKNOWN)
 _NO_PIPELINE: Final = int(PipelineStatus.OFF)
 
 
-class _Transaction(Transaction):
+class PooledTransaction(Transaction):
     """The driver's transaction, but a rollback that does not finish closes the connection.
 
     The driver only logs an exception that stops a rollback, a signal's too: the outer transaction would then commit the
@@ -159,6 +160,7 @@ class PooledConnection(TrackedConnection):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._prepared = self.prepared = PreparedBySchema()
         self.max_answer_bytes = 0
         """How long an answer may be; 0: any length."""
         self.limit_s: float | None = None
@@ -207,6 +209,7 @@ class PooledConnection(TrackedConnection):
         self.set_transaction_options(None, read_only=False, deferrable=False, statement_timeout_s=None)
         self.limit_s = self._default_limit_s
         self.last_caller = None
+        self.prepared.enter(None)
         self.released = True
 
     def acquire(self) -> None:
@@ -245,7 +248,7 @@ class PooledConnection(TrackedConnection):
     @contextmanager
     def transaction(self, savepoint_name: str | None = None, force_rollback: bool = False) -> Iterator[Transaction]:
         """The driver's transaction; a rollback that does not finish closes the connection."""
-        transaction = _Transaction(self, savepoint_name, force_rollback)
+        transaction = PooledTransaction(self, savepoint_name, force_rollback)
         if self._pipeline:
             with self.pipeline(), transaction, self.pipeline():
                 yield transaction

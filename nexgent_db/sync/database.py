@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Final, Literal, NoReturn, Self, TypeVar
+from typing import Any, Final, Literal, NoReturn, Self, TypeVar
 from uuid import UUID
 from weakref import ReferenceType, ref
 
@@ -21,10 +22,12 @@ from psycopg.pq import TransactionStatus
 from nexgent_db._concurrency import caller
 from nexgent_db._wal import HighWaterMark, WalPosition
 from nexgent_db.cache.batch import Change
-from nexgent_db.cache.keys import CacheKeys
+from nexgent_db.cache.keys import CacheKeys, prefix_of_schema
 from nexgent_db.errors import (
     BlockMisuse,
     ConnectionLost,
+    InvalidInput,
+    SchemaNotReady,
     TransactionConflict,
     translate,
 )
@@ -32,20 +35,23 @@ from nexgent_db.models.health import Health
 from nexgent_db.observe import QueryHook
 from nexgent_db.observe._event import Hooks
 from nexgent_db.project import check_history_name
-from nexgent_db.settings import Settings, describe
+from nexgent_db.settings import LONGEST_IDENTIFIER, Settings, describe, is_schema_name
 from nexgent_db.sync.access import Repositories
 from nexgent_db.sync.cache import Cache
 from nexgent_db.sync.connection import PooledConnection
 from nexgent_db.sync.health import HealthCheck
 from nexgent_db.sync.observed import ObservedSession, observed_commit
+from nexgent_db.sync.opening import begun, opening
 from nexgent_db.sync.pool import ConnectionPool, Lease
 from nexgent_db.sync.reader import Reader
 from nexgent_db.sync.reading import ReadingSession
 from nexgent_db.sync.replicas import ReplicaSet
-from nexgent_db.sync.schema import assert_schema
-from nexgent_db.sync.session import CachedSession, PoolSession, Session, TransactionSession
-from nexgent_db.sync.tenant import Tenant, TenantRole, TenantSettings
+from nexgent_db.sync.schema import assert_schema, explain_cell
+from nexgent_db.sync.scope import Scope, search_path
+from nexgent_db.sync.session import CachedSession, PoolSession, Session
+from nexgent_db.sync.tenant import TenantRole
 from nexgent_db.sync.transaction import Transaction
+from nexgent_db.sync.verification import verify_databases
 
 T = TypeVar("T")
 
@@ -70,9 +76,11 @@ class Database(Repositories):
 
     :meth:`for_tenant` gives a database for one user over the same connections: every call acts for this user, and
     PostgreSQL's row-level security (``nexgent-db roles apply``) hides the rows of other users and refuses to change
-    them. A single query is still one round trip; a transaction takes one more. A tenant's writes reach the cache, but
+    them. No call takes a round trip more than without a tenant. A tenant's writes reach the cache, but
     its ``cache`` reads PostgreSQL, because Redis holds the rows of all users. With ``tenant``, a user's id, its
     own calls act for this user, too.
+
+    :meth:`for_schema` gives a database for one cell, a schema with all tables of its users, over these connections.
 
     Single queries raise, in this order: InvalidInput before anything is sent; PoolExhausted, AuthenticationFailed or
     DatabaseUnavailable while a connection is acquired; DatabaseError and its subclasses from the server; RowCountError.
@@ -94,16 +102,17 @@ class Database(Repositories):
         self._hooks = Hooks(on_query)
         self._pool: ConnectionPool | None = None
         self._root: Database = self
-        self._tenant_role = TenantRole()
+        self._cells: dict[str, Any] = {}  # of this class
         self._health = HealthCheck()
         self._replicas = ReplicaSet(self.settings)
-        self._serve(tenant, None)
+        self._serve(Scope.of(None, TenantRole(), tenant), None)
 
-    def _serve(self, tenant: UUID | None, shared_cache: Cache | None) -> None:
-        """Build the session, the cache and the repositories, for all users or for one tenant."""
-        self.tenant = tenant
-        self._tenant = None if tenant is None else Tenant(tenant, self._tenant_role)
-        session: Session = PoolSession(self._lease, self._transaction_session, self._tenant)
+    def _serve(self, scope: Scope, shared_cache: Cache | None) -> None:
+        """Build the session, the cache and the repositories, for one cell or none, for all users or for one tenant."""
+        self.schema = scope.schema
+        self.tenant = tenant = None if scope.tenant is None else scope.tenant.user_id
+        self._scope = scope
+        session: Session = PoolSession(self._lease, self._transaction_session, scope)
         if self._hooks:
             session = ObservedSession(session, self._hooks, in_transaction=False)
         self._shared_cache = shared_cache or self._new_cache(session)
@@ -122,7 +131,8 @@ class Database(Repositories):
         from nexgent_db.sync.cache.client import CacheClient  # imports redis
 
         local_rows = self.settings.local_cache_rows if self.tenant is None else 0  # no tenant reads Redis
-        client = CacheClient(self.settings.redis_url, CacheKeys(self.settings.cache_prefix), local_rows)
+        prefix = prefix_of_schema(self.settings.cache_prefix, self.schema or self.settings.schema)
+        client = CacheClient(self.settings.redis_url, CacheKeys(prefix), local_rows)
         return Cache(client, session, self._transaction_session)
 
     @classmethod
@@ -143,9 +153,31 @@ class Database(Repositories):
         PostgreSQL hides other users' rows, and raises TenantNotIsolated before it sends its query unless it does;
         :meth:`assert_tenants` checks it at once. Raises InvalidInput for an id that is no UUID.
         """
+        return self._for(self._scope.for_tenant(tenant), self._shared_cache)
+
+    def for_schema(self, schema: str) -> Self:
+        """A database for one cell over the same connections; it opens and closes with this one, and is for the same
+        ``tenant``.
+
+        Costs no round trip, and adds none to any call. Prepared statements are the cell's own; with Redis, so are the
+        cache, its keys and connections: relay each cell's outbox. A schema that does not exist is SchemaNotReady at the
+        first query. Raises InvalidInput for a name that no schema can have.
+        """
+        if not is_schema_name(schema):
+            raise InvalidInput("schema", f"the name of a schema is expected, in {LONGEST_IDENTIFIER} bytes at the most")
+        root = self._root
+        cell: Self | None = root._cells.get(schema)
+        if cell is None:
+            new = self._for(Scope.of(schema, TenantRole(search_path(schema)), root.tenant), None)
+            cell = root._cells.setdefault(schema, new)
+            if cell is new and root._pool is not None:
+                cell._shared_cache._open_soon()
+        return cell if self.tenant in (None, root.tenant) else cell.for_tenant(self.tenant)
+
+    def _for(self, scope: Scope, shared_cache: Cache | None) -> Self:
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other._serve(tenant, self._shared_cache)
+        other._serve(scope, shared_cache)
         return other
 
     def assert_tenants(self) -> None:
@@ -156,7 +188,7 @@ class Database(Repositories):
         """
         lease = self._lease()
         try:
-            self._tenant_role.name(lease.acquire())
+            self._scope.role.name(lease.acquire())
         finally:
             lease.over = True
             lease.release()
@@ -194,12 +226,15 @@ class Database(Repositories):
             pool.close()
             raise
         self._shared_cache._open()
+        for cell in self._cells.values():
+            cell._shared_cache._open_soon()
 
     def close(self) -> None:
         """Close every connection. Waits at most five seconds for queries and transactions in flight."""
         self._ensure_root()
         if self._pool is not None:
-            self._shared_cache._close()
+            for each in (self, *self._cells.values()):
+                each._shared_cache._close()
         pool, self._pool = self._pool, None
         if pool is not None:
             self._replicas.close()
@@ -207,7 +242,9 @@ class Database(Repositories):
 
     def _ensure_root(self) -> None:
         if self._root is not self:
-            raise BlockMisuse("it is opened and closed with the database that for_tenant() was called on")
+            raise BlockMisuse(
+                "it is opened and closed with the database that for_tenant() or for_schema() was called on"
+            )
 
     def __enter__(self) -> Self:
         self.open()
@@ -230,7 +267,10 @@ class Database(Repositories):
         here; the database is newer; files were edited after they were applied; migrations are pending. A service's
         folders come after this package's, and the message begins with the history. Otherwise raises what queries raise.
         """
-        assert_schema(self._session, self._migrations, may_be_newer=may_be_newer)
+        try:
+            assert_schema(self._session, self._migrations, may_be_newer=may_be_newer)
+        except SchemaNotReady as error:
+            raise explain_cell(self._session, self.schema, error) from error.__cause__
 
     def health(self) -> Health:
         """The state of the server, of its schema and of the pool, and how long the outbox's oldest change has waited.
@@ -240,8 +280,9 @@ class Database(Repositories):
         this release is ready; :meth:`assert_schema` refuses it unless it ``may_be_newer``.
         """
         limit_s = float(self.settings.connect_timeout_s)
+        scope = replace(self._scope, tenant=None)
         replicas = self._replicas.health()
-        return self._health.run(self._lease(), self._root._pool, limit_s, self._migrations, replicas)
+        return self._health.run(self._lease(), self._root._pool, limit_s, self._migrations, scope, replicas)
 
     @contextmanager
     def transaction(
@@ -274,15 +315,13 @@ class Database(Repositories):
         lease = self._lease()
         try:
             connection = lease.acquire()
-            tenant = None if self._tenant is None else self._tenant.settings(connection)
+            settings = opening(self._scope.enter(connection), statement_timeout_s, lock_timeout_s)
             transaction = self._begin(connection)
-            opening = _opening(tenant, statement_timeout_s, lock_timeout_s)
             seen = self._cache_writer.seen
             try:
                 connection.set_transaction_options(_ISOLATION[isolation], read_only, deferrable, statement_timeout_s)
-                with observed_commit(connection, self._hooks) if self._hooks else connection.transaction():
-                    if opening:
-                        connection.execute(opening)
+                begin = begun(connection, settings)
+                with observed_commit(begin, self._hooks) if self._hooks else begin:
                     if pipeline:
                         with connection.pipeline():
                             yield transaction
@@ -336,7 +375,8 @@ class Database(Repositories):
     def _configure(self, connection: PooledConnection) -> None:
         self._replicas.track(connection)
         if self.settings.redis_url is not None:
-            self._cache_writer.verify_database(TransactionSession(connection))
+            cells = ((cell._scope, cell._cache_writer) for cell in self._cells.values())
+            verify_databases(connection, self._cache_writer, cells)
 
     def reads(self, *, at_least: str) -> Reader:
         """A reader of the replicas, never older than this token of :meth:`wal_position`, nor than what it has read.
@@ -353,7 +393,7 @@ class Database(Repositories):
         return self._replicas.token(self._lease())
 
     def _reader(self, mark: HighWaterMark) -> Reader:
-        reading = ReadingSession(self._replicas, self._lease, mark, self._tenant)
+        reading = ReadingSession(self._replicas, self._lease, mark, self._scope)
         return Reader(reading, self._hooks, self._begin)
 
     def _begin(self, connection: PooledConnection) -> Transaction:
@@ -387,14 +427,3 @@ def _note_open(transaction: Transaction, database: Database) -> Transaction:
     ]
     _OPEN_TRANSACTIONS.set((*before, ref(transaction)))
     return transaction
-
-
-def _opening(tenant: TenantSettings | None, statement_timeout_s: float | None, lock_timeout_s: float | None) -> bytes:
-    """The first statements of a transaction, sent in one round trip; empty when nothing is to be set."""
-    timeouts = {"statement_timeout": statement_timeout_s, "lock_timeout": lock_timeout_s}
-    limits = [
-        f"SET LOCAL {name} = {max(1, round(seconds * 1000))}".encode()
-        for name, seconds in timeouts.items()
-        if seconds is not None
-    ]
-    return b"; ".join([*limits, *([] if tenant is None else [tenant.statement])])

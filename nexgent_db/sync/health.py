@@ -25,6 +25,7 @@ from nexgent_db.sync.cache.queries import CacheQueries
 from nexgent_db.sync.connection import PooledConnection
 from nexgent_db.sync.pool import ConnectionPool, Lease, PoolStats
 from nexgent_db.sync.schema import assert_schema
+from nexgent_db.sync.scope import Scope
 from nexgent_db.sync.session import TransactionSession
 
 OUTBOX_LAG_S: Final = 7200.0
@@ -45,9 +46,10 @@ class HealthCheck:
         pool: ConnectionPool | None,
         limit_s: float,
         migrations: Mapping[str, Path],
+        scope: Scope,
         replicas: tuple[ReplicaHealth, ...],
     ) -> Health:
-        """The health, each answer within ``limit_s``. Raises BlockMisuse when the pool is closed."""
+        """The health of the scope's schema, each answer within ``limit_s``. Raises BlockMisuse for a closed pool."""
         started = time.perf_counter()
         round_trip_s: float | None = None
         error: DatabaseError | None = None
@@ -58,7 +60,13 @@ class HealthCheck:
             connection.execute("SELECT 1")
             round_trip_s = time.perf_counter() - started
             version, read_only = connection.info.server_version, connection.accepts_no_writes()
-            lag_s = _ensure_usable(connection, migrations)
+            settings = scope.enter(connection)
+            if settings is None:
+                lag_s = _ensure_usable(connection, migrations)
+            else:
+                with connection.transaction():
+                    connection.execute(settings.statement)
+                    lag_s = _ensure_usable(connection, migrations)
         except psycopg.Error as failed:
             translated = translate(failed)
             error = translated if isinstance(translated, DatabaseError) else DatabaseError(str(translated))

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any, Final
 
 import psycopg
-from psycopg import Connection
 
 from nexgent_db.errors import translate
 from nexgent_db.models.trades import ResetOutcome, TradeOutcome
@@ -111,11 +110,11 @@ def _rows(bound: BoundQuery, result: Any) -> int | None:
 
 
 @contextmanager
-def observed_commit(connection: Connection[Any], hooks: Hooks) -> Iterator[None]:
-    """A transaction of the connection; reports its COMMIT to the hooks. Raises a DatabaseError when COMMIT fails."""
+def observed_commit(transaction: AbstractContextManager[None], hooks: Hooks) -> Iterator[None]:
+    """The transaction; reports its COMMIT to the hooks. Raises a DatabaseError when COMMIT fails."""
     started: float | None = None
     try:
-        with connection.transaction():
+        with transaction:
             yield
             started = time.perf_counter()
     except BaseException as error:

@@ -22,6 +22,7 @@ from nexgent_db.models.api_keys import (
 from nexgent_db.models.balance_snapshots import AgentBalanceSnapshot, BalanceSnapshotOrder
 from nexgent_db.models.balances import AgentBalance, LedgerDifference
 from nexgent_db.models.base import (
+    CellName,
     Email,
     Limit,
     LongText,
@@ -83,6 +84,7 @@ from nexgent_db.models.trades import (
 )
 from nexgent_db.models.trading_config import AgentTradingConfig
 from nexgent_db.models.transactions import AgentTransaction
+from nexgent_db.models.user_cells import CellUsers, UserCell
 from nexgent_db.models.users import User, Users
 from nexgent_db.models.wallets import AgentWallet
 from nexgent_db.queries.binding import NOT_GIVEN, NotGiven
@@ -100,6 +102,7 @@ __all__ = [
     "TradeRequestRepositoryProtocol",
     "TradesProtocol",
     "TransactionRepositoryProtocol",
+    "UserCellRepositoryProtocol",
     "UserRepositoryProtocol",
     "WalletRepositoryProtocol",
 ]
@@ -415,6 +418,17 @@ class TransactionRepositoryProtocol(Protocol):
     ) -> Page[AgentTransaction]: ...
     def stream_by_agent(self, agent_id: UUID, filter: TransactionFilter = ...) -> Iterator[AgentTransaction]: ...
     def count_by_agent(self, agent_id: UUID, filter: TransactionFilter = ...) -> int: ...
+
+
+class UserCellRepositoryProtocol(Protocol):
+    """What :class:`UserCellRepository` offers."""
+
+    def find_by_user_id(self, user_id: UUID) -> UserCell | None: ...
+    def create(self, user_id: UUID, cell: CellName) -> UserCell: ...
+    def update(self, user_id: UUID, from_cell: CellName, to_cell: CellName) -> UserCell | None: ...
+    def delete(self, user_id: UUID, cell: CellName) -> int: ...
+    def list_by_cell(self, cell: CellName, limit: Limit, after: UUID = ...) -> list[UserCell]: ...
+    def count_per_cell(self, limit: Limit) -> list[CellUsers]: ...
 
 
 class UserRepositoryProtocol(Protocol):

@@ -34,8 +34,8 @@ from nexgent_db.sync.cursors import Cursor, acquire_cursor, release_cursor
 from nexgent_db.sync.gate import NO_STANDBY, NOT_A_BOOLEAN, Gate, GateClosed, pass_gate
 from nexgent_db.sync.pool import Lease
 from nexgent_db.sync.replicas import Replica, ReplicaSet, Unfit, locate
+from nexgent_db.sync.scope import Scope, ScopeSettings
 from nexgent_db.sync.session import NOT_UNICODE, Session, TransactionSession, read_answer
-from nexgent_db.sync.tenant import SET_TENANT, Tenant, TenantSettings
 from nexgent_db.sync.wal import PRIMARY_POSITION, REPLICA_POSITION, SynchronizedPipeline, replica_position
 
 
@@ -50,12 +50,12 @@ class ReadingSession(Session):
         replicas: ReplicaSet,
         lease: Callable[[], Lease],
         mark: HighWaterMark,
-        tenant: Tenant | None,
+        scope: Scope,
     ) -> None:
         self.replicas = replicas
         self._lease = lease
         self.mark = mark
-        self._tenant = tenant
+        self._scope = scope
 
     def run(self, bound: BoundQuery, call: Call) -> Any:
         """Send one query. Raises ReadOnlyBlock before anything is sent, DatabaseError, RowCountError."""
@@ -83,24 +83,24 @@ class ReadingSession(Session):
         """Raises Unfit when the replica does not answer this read."""
         with self._failures_of(replica, held, needed, bound.name):
             connection = held.acquire()
-            tenant = self._settings(connection, replica)
+            settings = self._settings(connection, replica)
             gate = Gate.of_replica(needed, self.replicas.wait_s)
-            answer, opened, closed = _run(connection, bound, call, tenant, gate, REPLICA_POSITION)
+            answer, opened, closed = _run(connection, bound, call, settings, gate, REPLICA_POSITION)
             self._note(replica, lsn_of(opened[1]), closed)
         return answer
 
     def _run_on_primary(self, lease: Lease, bound: BoundQuery, call: Call) -> Any:
         try:
             connection = lease.acquire()
-            tenant = self._settings(connection, None)
+            settings = self._settings(connection, None)
             gate = Gate.of_primary(self.mark, self.replicas.wait_s)
             try:
-                answer, opened, closed = _run(connection, bound, call, tenant, gate, PRIMARY_POSITION)
+                answer, opened, closed = _run(connection, bound, call, settings, gate, PRIMARY_POSITION)
             except psycopg.Error as error:
                 if not isinstance(translate(error, bound.name), SchemaChanged):
                     raise
                 connection.execute("DEALLOCATE ALL")
-                answer, opened, closed = _run(connection, bound, call, tenant, gate, PRIMARY_POSITION)
+                answer, opened, closed = _run(connection, bound, call, settings, gate, PRIMARY_POSITION)
         except psycopg.Error as error:
             raise translate(error, bound.name, read_only=True) from error
         self._note_primary(gate, opened, closed)
@@ -155,9 +155,9 @@ class ReadingSession(Session):
             with ExitStack() as stack:
                 with self._failures_of(replica, held, needed, name):
                     connection = held.acquire()
-                    tenant = self._settings(connection, replica)
+                    settings = self._settings(connection, replica)
                     pass_gate(connection, Gate.of_replica(needed, self.replicas.wait_s))
-                    stack.enter_context(_one_snapshot(connection, tenant, statement_timeout_s))
+                    stack.enter_context(_one_snapshot(connection, settings, statement_timeout_s))
                     closed = connection.execute(REPLICA_POSITION).fetchone()
                     self._note(replica, replica.lsn, closed)
                 yield connection
@@ -173,11 +173,11 @@ class ReadingSession(Session):
     ) -> Iterator[PooledConnection]:
         try:
             connection = held.acquire()
-            tenant = self._settings(connection, None)
+            settings = self._settings(connection, None)
             gate = Gate.of_primary(self.mark, self.replicas.wait_s)
             if gate.confirms is not None:
                 self._confirm(gate, pass_gate(connection, gate))
-            with _one_snapshot(connection, tenant, statement_timeout_s):
+            with _one_snapshot(connection, settings, statement_timeout_s):
                 self._raise_to_primary(connection.execute(PRIMARY_POSITION).fetchone())
                 yield connection
         except psycopg.Error as error:
@@ -216,11 +216,9 @@ class ReadingSession(Session):
                 raise Unfit("conflict") from None
             raise translated from error
 
-    def _settings(self, connection: PooledConnection, replica: Replica | None) -> TenantSettings | None:
-        if self._tenant is None:
-            return None
-        tenant = self._tenant if replica is None else Tenant(self._tenant.user_id, replica.tenant_role)
-        return tenant.settings(connection)
+    def _settings(self, connection: PooledConnection, replica: Replica | None) -> ScopeSettings | None:
+        scope = self._scope if replica is None else replica.scope_of(self._scope)
+        return scope.enter(connection)
 
     # --- Positions --------------------------------------------------------------------------------
 
@@ -260,7 +258,7 @@ class ReadingSession(Session):
 
 @contextmanager
 def _one_snapshot(
-    connection: PooledConnection, tenant: TenantSettings | None, statement_timeout_s: float | None
+    connection: PooledConnection, settings: ScopeSettings | None, statement_timeout_s: float | None
 ) -> Iterator[None]:
     """A read-only transaction, whose first query takes its snapshot: a position that is asked for then is behind it."""
     connection.set_transaction_options(IsolationLevel.REPEATABLE_READ, True, False, statement_timeout_s)
@@ -268,8 +266,8 @@ def _one_snapshot(
         if statement_timeout_s is not None:
             milliseconds = max(1, round(statement_timeout_s * 1000))
             connection.execute(f"SET LOCAL statement_timeout = {milliseconds}")
-        if tenant is not None:
-            connection.execute(tenant.statement)
+        if settings is not None:
+            connection.execute(settings.statement)
         yield
 
 
@@ -277,7 +275,7 @@ def _run(
     connection: PooledConnection,
     bound: BoundQuery,
     call: Call,
-    tenant: TenantSettings | None,
+    settings: ScopeSettings | None,
     gate: Gate,
     position: bytes,
 ) -> tuple[Any, Any, Any]:
@@ -293,8 +291,8 @@ def _run(
             before.execute(gate.text, gate.parameters)
             if gate.limit_s is not None:
                 pipeline.command_queue.append(connection.pgconn.send_flush_request)
-            if tenant is not None:
-                RawCursor(connection).execute(SET_TENANT, tenant.parameters)
+            if settings is not None:
+                RawCursor(connection).execute(settings.text, settings.parameters)
             cursor.execute(call.text, call.values)
             after.execute(position)
             if gate.limit_s is not None:

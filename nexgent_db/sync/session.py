@@ -14,21 +14,23 @@ from psycopg import RawCursor
 from psycopg.pq import TransactionStatus
 
 from nexgent_db.cache.batch import CacheTimestamp, changes_cached_rows
-from nexgent_db.errors import BlockMisuse, InvalidInput, SchemaChanged, translate
+from nexgent_db.errors import BlockMisuse, InvalidInput, NexgentError, SchemaChanged, SchemaNotReady, translate
 from nexgent_db.models.positions import AgentPosition
 from nexgent_db.models.trades import ResetResult, TradeResult
 from nexgent_db.queries.binding import BoundQuery, Call
 from nexgent_db.queries.unreadable import READ_FAILURES, Place, place_at_fault, read_failure
 from nexgent_db.sync.connection import PooledConnection
 from nexgent_db.sync.cursors import Cursor, acquire_cursor, release_cursor
+from nexgent_db.sync.opening import begun
 from nexgent_db.sync.pool import Lease
-from nexgent_db.sync.tenant import SET_TENANT, Tenant, TenantSettings
+from nexgent_db.sync.scope import Scope, ScopeSettings
 from nexgent_db.sync.wal import PrimaryTracker
 
 FETCH_BATCH_SIZE: Final = 1000
 """How many rows of a stream one round trip fetches; no more are in memory at once."""
 
 _NUMBERS: Final = itertools.count(1)
+_SEQUENCE_AT_ITS_END: Final = "2200H"
 NOT_UNICODE: Final = "text with half of a surrogate pair cannot be stored"
 
 DuplicateTrade = tuple[TradeResult | ResetResult, str | None]
@@ -106,7 +108,7 @@ class TransactionSession(Session):
         try:
             return execute(self._connection, bound, call)
         except psycopg.Error as error:
-            translated = translate(error, bound.name, read_only=bool(self._connection.read_only))
+            translated = _translated(self._connection, error, bound.name)
             if isinstance(translated, SchemaChanged):  # the pool must not hand out its stale statements again
                 self._connection.close()
             raise translated from error
@@ -127,7 +129,7 @@ class TransactionSession(Session):
                     release_cursor(cursor, call.text)
         except psycopg.Error as error:
             name = calls[min(len(answers), len(calls) - 1)][0].name
-            translated = translate(error, name, read_only=bool(self._connection.read_only))
+            translated = _translated(self._connection, error, name)
             if isinstance(translated, SchemaChanged):
                 self._connection.close()
             raise translated from error
@@ -154,7 +156,7 @@ class TransactionSession(Session):
                 if len(rows) < FETCH_BATCH_SIZE:
                     break
         except psycopg.Error as error:
-            raise translate(error, bound.name, read_only=bool(self._connection.read_only)) from error
+            raise _translated(self._connection, error, bound.name) from error
         except GeneratorExit:  # the caller stops before the last row
             self._close_cursor(name)
             raise
@@ -188,48 +190,49 @@ class PoolSession(Session):
         self,
         lease: Callable[[], Lease],
         transaction: Callable[[], AbstractContextManager[Session]],
-        tenant: Tenant | None = None,
+        scope: Scope,
     ) -> None:
         self._lease = lease
         self._transaction = transaction
-        self._tenant = tenant
+        self._scope = scope
 
     def run(self, bound: BoundQuery, call: Call) -> Any:
         """Send one query on a connection of the pool, committed at once. Raises DatabaseError, RowCountError."""
         lease = self._lease()
         try:
             connection = lease.acquire()
-            tenant = None if self._tenant is None else self._tenant.settings(connection)
+            settings = self._scope.enter(connection)
+            if (own := self._scope.own_call(bound, call)) is not None:
+                call, settings = own, None
             try:
-                return execute(connection, bound, call, tenant=tenant)
+                return execute(connection, bound, call, settings=settings)
             except psycopg.Error as error:
-                translated = translate(error, bound.name)
+                translated = _translated(connection, error, bound.name)
                 if not isinstance(translated, SchemaChanged):
                     raise translated from error
-                return self._run_anew(connection, bound, call, tenant)
+                return self._run_anew(connection, bound, call, settings)
         finally:
             lease.over = True
             lease.release()
 
     def _run_anew(
-        self, connection: PooledConnection, bound: BoundQuery, call: Call, tenant: TenantSettings | None
+        self, connection: PooledConnection, bound: BoundQuery, call: Call, settings: ScopeSettings | None
     ) -> Any:
         """Prepare the statements again, after a migration has changed the result type of one."""
         try:
             connection.execute("DEALLOCATE ALL")
-            return execute(connection, bound, call, tenant=tenant)
+            return execute(connection, bound, call, settings=settings)
         except psycopg.Error as error:
-            raise translate(error, bound.name) from error
+            raise _translated(connection, error, bound.name) from error
 
     def stream(self, bound: BoundQuery, call: Call) -> Generator[Any, None, None]:
         """Fetch rows in a transaction of their own. Raises DatabaseError at any row."""
         lease = self._lease()
         try:
             connection = lease.acquire()
-            tenant = None if self._tenant is None else self._tenant.settings(connection)
-            with connection.transaction(), closing(TransactionSession(connection).stream(bound, call)) as stream:
-                if tenant is not None:
-                    connection.execute(tenant.statement)
+            settings = self._scope.enter(connection)
+            begin = begun(connection, b"" if settings is None else settings.statement)
+            with begin, closing(TransactionSession(connection).stream(bound, call)) as stream:
                 for row in stream:
                     yield row
         except psycopg.Error as error:  # of BEGIN or COMMIT
@@ -268,9 +271,9 @@ class CachedSession(Session):
 
 
 def execute(
-    connection: PooledConnection, bound: BoundQuery, call: Call, *, tenant: TenantSettings | None = None
+    connection: PooledConnection, bound: BoundQuery, call: Call, *, settings: ScopeSettings | None = None
 ) -> Any:
-    """Run one call on a connection, for one user when there is a ``tenant``, and return its rows in the query's shape.
+    """Run one call on a connection, under these settings, and return its rows in the query's shape.
 
     The driver's errors pass through: the server refused the statement, or the connection was lost. Raises InvalidInput
     for text that is not Unicode. Once the answer was received, raises CommittedButUnread when the statement was not
@@ -279,10 +282,10 @@ def execute(
     alone = connection.pgconn.transaction_status == TransactionStatus.IDLE
     cursor = acquire_cursor(connection, call.text, alone=alone)
     tracker = connection.tracker if alone else None
-    if tenant is None and tracker is None:
+    if settings is None and tracker is None:
         _send(cursor, bound, call, alone=alone)
     else:
-        _send_together(connection, cursor, bound, call, tenant, tracker)
+        _send_together(connection, cursor, bound, call, settings, tracker)
     answer = read_answer(cursor, bound, call, alone=alone)
     release_cursor(cursor, call.text, alone=alone)
     return answer
@@ -342,16 +345,16 @@ def _send_together(
     cursor: Cursor,
     bound: BoundQuery,
     call: Call,
-    tenant: TenantSettings | None,
+    settings: ScopeSettings | None,
     tracker: PrimaryTracker | None,
 ) -> None:
-    """Send the tenant's settings and the statement in one pipeline, which the server runs as one transaction without
+    """Send the settings and the statement in one pipeline, which the server runs as one transaction without
     BEGIN, and after its end the question for the position in the log."""
     position = None
     try:
         with connection.pipeline():
-            if tenant is not None:
-                RawCursor(connection).execute(SET_TENANT, tenant.parameters)
+            if settings is not None:
+                RawCursor(connection).execute(settings.text, settings.parameters)
             cursor.execute(call.text, call.values)
             if tracker is not None:
                 position = tracker.ask(connection)
@@ -363,3 +366,16 @@ def _send_together(
         # The answer arrived, so the statement is committed; only its position is unknown.
     if tracker is not None:
         tracker.note(position)
+
+
+def _translated(connection: PooledConnection, error: psycopg.Error, name: str) -> NexgentError:
+    """The driver's error as ours; one about a missing object names the cell."""
+    translated = translate(error, name, read_only=bool(connection.read_only))
+    if connection.prepared.schema is not None and isinstance(translated, SchemaNotReady):
+        translated.args = (f"schema {connection.prepared.schema}: {translated}",)
+    if error.sqlstate == _SEQUENCE_AT_ITS_END:
+        translated.args = (
+            f"{name}: the cell is on another node of Citus, and only that gives versions of rows: connect to it for"
+            f" transactions with trades (nexgent-db cells list): {translated}",
+        )
+    return translated

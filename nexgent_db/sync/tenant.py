@@ -18,9 +18,13 @@ from nexgent_db.errors import InvalidInput, TenantNotIsolated, translate
 
 
 class TenantRole:
-    """The role in which the sessions of one pool see one user at a time, once it is found and verified."""
+    """The role in which the sessions of one pool see one user at a time, once it is found and verified.
 
-    def __init__(self) -> None:
+    Policies are those of a schema: each cell has its own, with its search path.
+    """
+
+    def __init__(self, search_path: str | None = None) -> None:
+        self._search_path = search_path
         self._name: str | None = None
 
     def name(self, connection: Connection[Any]) -> str:
@@ -32,6 +36,8 @@ class TenantRole:
         if self._name is None:
             try:
                 with connection.transaction():
+                    if self._search_path is not None:
+                        connection.execute(b"SELECT set_config('search_path', %s, true)", [self._search_path])
                     self._name = _isolated_role(connection)
             except psycopg.Error as error:
                 raise translate(error) from error
@@ -48,35 +54,6 @@ class Tenant:
     def __post_init__(self) -> None:
         if not isinstance(self.user_id, UUID):
             raise InvalidInput("tenant", f"a UUID is expected, not {type(self.user_id).__name__}")
-
-    def settings(self, connection: Connection[Any]) -> TenantSettings:
-        """What a transaction on this connection has to set. Raises as :meth:`TenantRole.name`."""
-        return TenantSettings(self.user_id, self.role.name(connection))
-
-
-@dataclass(frozen=True, slots=True)
-class TenantSettings:
-    """The settings of one transaction for one user."""
-
-    user_id: UUID
-    role: str
-
-    @property
-    def parameters(self) -> list[str]:
-        """The parameters of SET_TENANT."""
-        return [str(self.user_id), self.role]
-
-    @property
-    def statement(self) -> bytes:
-        """SET_TENANT with its parameters."""
-        return (
-            sql.SQL("SELECT set_config('nexgent.user_id', {}, true), set_config('role', {}, true)")
-            .format(*self.parameters)
-            .as_bytes()
-        )
-
-
-SET_TENANT: Final = "SELECT set_config('nexgent.user_id', $1, true), set_config('role', $2, true)"
 
 
 def _isolated_role(connection: Connection[Any]) -> str:

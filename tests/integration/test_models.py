@@ -22,6 +22,7 @@ from nexgent_db.models import (
     SignalExecution,
     TradingSignal,
     User,
+    UserCell,
 )
 
 ENTITIES: dict[str, type[BaseModel]] = {
@@ -36,6 +37,7 @@ ENTITIES: dict[str, type[BaseModel]] = {
     "trading_signals": TradingSignal,
     "signal_executions": SignalExecution,
     "agent_historical_swaps": AgentHistoricalSwap,
+    "user_cells": UserCell,
 }
 
 

@@ -132,6 +132,7 @@ NOT_THE_WORKERS: Final = {
     "agents": {"create", "update", "delete", "lock_config", "store_config"},
     "wallets": {"create", "change_address", "delete"},
     "signals": {"create", "create_many", "update", "delete"},
+    "user_cells": {"create", "update", "delete"},
 }
 
 
@@ -249,7 +250,11 @@ def test_role_has_no_unneeded_right(superuser: psycopg.Connection[Any], roled: R
 def test_tenant_has_rights_of_app_except_on_outbox(superuser: psycopg.Connection[Any], roled: RoledDatabase) -> None:
     more = set(grants_of(superuser, roled.name_of("app"))) - set(grants_of(superuser, roled.name_of("tenant")))
     less = set(grants_of(superuser, roled.name_of("tenant"))) - set(grants_of(superuser, roled.name_of("app")))
-    assert more == {Granted("cache_outbox", "DELETE", ""), Granted("cache_outbox", "UPDATE", "created_at")}
+    directory = {
+        *(Granted("user_cells", right, "") for right in ("INSERT", "DELETE")),
+        *(Granted("user_cells", "UPDATE", column) for column in ("cell", "updated_at")),
+    }
+    assert more == {Granted("cache_outbox", "DELETE", ""), Granted("cache_outbox", "UPDATE", "created_at"), *directory}
     assert less == set()
 
 

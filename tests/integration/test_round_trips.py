@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -16,6 +17,7 @@ from nexgent_db.models import SOL_MINT, PriceUpdate, RecordedPrices
 from nexgent_db.settings import Settings
 from tests.integration.sync.factories import Owner, funded_owner, new_owner
 from tests.support.oracles.round_trips import round_trips
+from tests.support.servers.cells import CelledDatabase
 from tests.support.servers.roles import RoledDatabase
 
 _UNTIL_PREPARED = 5
@@ -204,15 +206,15 @@ def test_tenant_records_prices_of_own_positions_only(tenant: tuple[Database, Own
         assert app.positions.find_by_id(other.id) == other
 
 
-def test_tenant_transaction_adds_one_round_trip(tenant: tuple[Database, Owner]) -> None:
+def test_tenant_transaction_adds_no_round_trip(tenant: tuple[Database, Owner]) -> None:
     db, owner = tenant
 
     def block(lock_timeout_s: float | None = None) -> None:
         with db.transaction(lock_timeout_s=lock_timeout_s) as tx:
             tx.trades.deposit(owner.deposit("1"))
 
-    assert _count(db, block) == 4
-    assert _count(db, lambda: block(1)) == 4
+    assert _count(db, block) == 3
+    assert _count(db, lambda: block(1)) == 3
 
 
 @pytest.fixture
@@ -296,3 +298,28 @@ def test_round_trip_counter_counts_every_statement(db: Database) -> None:
 
 def test_assert_schema_is_one_round_trip(db: Database) -> None:
     assert _count(db, db.assert_schema) == 1
+
+
+def test_cell_costs_no_round_trip(celled: CelledDatabase) -> None:
+    with Database(replace(Settings.from_url(celled.url), pool_max_size=1)) as whole:
+        counts = []
+        for db in (whole, whole.for_schema(celled.cells[0])):
+            owner = new_owner(db)
+            counts.append(
+                (
+                    _count(whole, partial(_deposit, db, owner)),
+                    _count(whole, partial(db.users.find_by_id, owner.user_id)),
+                    _count(whole, partial(_find_in_transaction, db, owner)),
+                    _count(whole, partial(whole.for_schema, celled.cells[1])),
+                )
+            )
+    assert counts == [(1, 1, 3, 0)] * 2
+
+
+def _deposit(db: Database, owner: Owner) -> None:
+    db.trades.deposit(owner.deposit("1"))
+
+
+def _find_in_transaction(db: Database, owner: Owner) -> None:
+    with db.transaction() as tx:
+        tx.users.find_by_id(owner.user_id)

@@ -24,7 +24,7 @@ COUNT = 300
 @pytest_asyncio.fixture
 async def db(fresh_database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncDatabase]:
     monkeypatch.setattr(turns, "TURN_S", -1.0)  # after every 50 items, whatever the time
-    monkeypatch.setattr(cursors, "ROWS_AT_ONCE", 50)
+    monkeypatch.setattr(cursors, "ROWS_BATCH_SIZE", 50)
     settings = replace(Settings.from_url(fresh_database_url), redis_url=redis_url, cache_prefix=f"{uuid4()}:")
     async with AsyncDatabase(settings) as database:
         yield database

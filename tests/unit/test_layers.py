@@ -46,10 +46,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "embedded": BASE,
     "models": BASE,
     "queries": {*BASE, "resources", "models", "queries.lexer"},
+    "queries.citus": {"queries.lexer"},
     "queries.lexer": set(),  # splits any SQL, that of migrations too: schema and migrations have it without models
-    "contract": {*BASE, "resources", "project", "models", "queries", "queries.lexer"},
+    "contract": {*BASE, "resources", "project", "models", "queries", "queries.citus", "queries.lexer"},
     "schema": {*BASE, "resources", "sessions", "models", "queries.lexer"},
-    "migrations": {*BASE, "resources", "project", "sessions", "settings", "schema", "queries.lexer"},
+    "migrations": {*BASE, "resources", "project", "sessions", "settings", "schema", "queries.citus", "queries.lexer"},
     "cache": {*BASE, "_concurrency", "models", "queries"},
     "aio": LIBRARY,
     "sync": LIBRARY,

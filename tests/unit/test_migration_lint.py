@@ -138,7 +138,7 @@ def test_look_before_unlocked_alteration_is_found(tmp_path: Path) -> None:
         'SELECT a COLLATE "C", a\n    !~~* \'x\', b COLLATE "C" FROM t;',
         "CREATE VIEW v AS SELECT\n    initcap(a) AS a FROM t;",
         "CREATE TABLE t (a text,\n    b text GENERATED ALWAYS AS (casefold(a)) STORED);",
-        "CREATE FUNCTION f() RETURNS text LANGUAGE plpgsql AS $$ BEGIN\n    RETURN lower('I'); END $$;",
+        "CREATE FUNCTION f() RETURNS text LANGUAGE plpgsql SET search_path = s AS $$BEGIN\nRETURN lower('I'); END $$;",
         "DO $a$ BEGIN EXECUTE $b$ SELECT\n    lower(a) FROM t $b$; END $a$;",
         "CREATE POLICY p ON t USING (\n    lower(a) = lower(current_setting('x') COLLATE \"C\"));",
     ],
@@ -152,7 +152,8 @@ def test_folding_by_letters_of_ascii_is_accepted(tmp_path: Path) -> None:
 CREATE INDEX i ON t (lower(a COLLATE "C"), lower((a || b) COLLATE "C"));
 SELECT a COLLATE "C" ILIKE 'x', a ILIKE 'x' COLLATE "C", a ~* ('x' COLLATE "C") FROM t;
 SELECT lower(period_range), upper(tstzrange(a, b)), a AS lower, 'lower(a)', "upper"(a COLLATE "C") FROM t; -- lower(a)
-CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$ SELECT upper('i' COLLATE "C"), a ~ 'x', a ~~ 'x' FROM t $$;
+CREATE FUNCTION f() RETURNS text LANGUAGE sql SET search_path = s AS
+$$ SELECT upper('i' COLLATE "C"), a ~ 'x', a ~~ 'x' FROM t $$;
 """
     assert found(tmp_path, sql) == []
 

@@ -85,6 +85,9 @@ class AsyncCache:
     async def _open(self) -> None:
         await self._recovery.open()
 
+    def _open_soon(self) -> None:
+        self._recovery.open_soon()
+
     async def _close(self) -> None:
         await self._recovery.close()
 

@@ -58,6 +58,12 @@ class Recovery:
         if self.client is not None and not await self.recover(OPENING_S):
             self.recover_soon()
 
+    def open_soon(self) -> None:
+        """Find Redis in the background; until then every read goes to the database."""
+        self._background.open()
+        if self.client is not None:
+            self._background.start(self.recover, PROBE_S, at_once=True)
+
     async def close(self) -> None:
         """Stop the background's work, and close the connections to Redis."""
         await self._background.close()

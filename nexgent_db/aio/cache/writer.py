@@ -71,6 +71,19 @@ class CacheWriter:
         client = self._recovery.client
         return CacheTimestamp(b"", 0) if client is None else client.now()
 
+    def distrust_database(self) -> None:
+        """On a new connection, when Redis has not answered: verify the database before the cache is used again."""
+        client = self._recovery.client
+        if client is not None and client.breaker.answers:
+            client.breaker.fail("the database of a new connection is not verified", unapplied_write=True)
+            self._recovery.recover_soon()
+
+    @property
+    def answers(self) -> bool:
+        """Does Redis answer, by its last call?"""
+        client = self._recovery.client
+        return client is not None and client.breaker.answers
+
     async def verify_database(self, session: TransactionSession) -> None:
         """On a new connection: make sure that the database is still the one that the cache belongs to. Never raises.
 

@@ -86,6 +86,9 @@ class Cache:
     def _open(self) -> None:
         self._recovery.open()
 
+    def _open_soon(self) -> None:
+        self._recovery.open_soon()
+
     def _close(self) -> None:
         self._recovery.close()
 

@@ -16,7 +16,9 @@ from psycopg.conninfo import make_conninfo
 from nexgent_db.schema.roles import ROLES, apply_roles
 from nexgent_db.testing.databases import Databases
 
-NOT_THE_TENANTS: Final = {"cache.take_changes", "cache.compact_outbox", "trade_requests.prune"}
+DIRECTORY: Final = {"user_cells.create", "user_cells.update", "user_cells.delete"}
+"""The queries that only the app may run: which cell has a user is the service's decision."""
+NOT_THE_TENANTS: Final = {"cache.take_changes", "cache.compact_outbox", "trade_requests.prune", *DIRECTORY}
 """The queries that a tenant may not run: the queue of changes and the retention of requests concern all users."""
 
 _NUMBERS: Final = itertools.count(1)
