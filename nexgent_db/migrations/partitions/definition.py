@@ -98,7 +98,7 @@ def read_definition(conn: _Connection, table: str) -> Definition:
 _CONSTRAINTS: Final = """
 SELECT k.conname::text, k.contype::text, pg_get_constraintdef(k.oid, true)
 FROM pg_constraint AS k
-WHERE k.conrelid = to_regclass(quote_ident(%s)) AND k.contype IN ('c', 'f', 'p', 'u') AND k.conparentid = 0
+WHERE k.conrelid = to_regclass(quote_ident(%s)) AND k.contype IN ('c', 'f', 'p', 'u')
 ORDER BY position(k.contype::text IN 'pucf'), k.conname
 """
 

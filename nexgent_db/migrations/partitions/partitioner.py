@@ -39,6 +39,11 @@ _RETRY_PAUSE_S: Final = (0.25, 5.0)
 _NO_ID: Final = "00000000-0000-0000-0000-000000000000"
 
 
+def now() -> datetime:
+    """The time by which partitions are made ahead."""
+    return datetime.now(UTC)
+
+
 class Partitioner:
     """Partitions the tables that only grow, one of which is refused nothing: a row without a partition of its own goes
     to the last one.
@@ -171,10 +176,11 @@ class Partitioner:
     def _goal(self, conn: psycopg.Connection[Any], table: GrowingTable, first_ends: datetime | None) -> Goal:
         until = self._until(conn, table)
         if isinstance(until, int):
-            return Goal((until // VERSIONS) * VERSIONS, until, self._interval)
+            first = until // VERSIONS - self._ahead + 1
+            return Goal(first * VERSIONS, until, self._interval)
         if first_ends is None:
-            first_ends = next_bound(datetime.now(UTC) + _MARGIN, self._interval)
-        elif first_ends <= datetime.now(UTC) and not is_partitioned(conn, table.name) and _has_rows(conn, table):
+            first_ends = next_bound(now() + _MARGIN, self._interval)
+        elif first_ends <= now() and not is_partitioned(conn, table.name) and _has_rows(conn, table):
             raise InvalidInput("first_ends", f"{first_ends:%Y-%m-%d} is not in the future, and {table.name} has rows")
         assert isinstance(until, datetime)
         return Goal(first_ends, max(until, first_ends), self._interval)
@@ -184,7 +190,7 @@ class Partitioner:
         if table.by_version:
             last = server.value(conn, "SELECT coalesce(pg_sequence_last_value('row_version_seq'), 1)")
             return int(last) + self._ahead * VERSIONS
-        until = floor_of(datetime.now(UTC), self._interval)
+        until = floor_of(now(), self._interval)
         for _ in range(self._ahead):
             until = next_bound(until, self._interval)
         return until

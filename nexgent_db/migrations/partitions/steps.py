@@ -30,6 +30,7 @@ from nexgent_db.migrations.partitions.tables import (
 from nexgent_db.resources import data_dir
 
 __all__ = [
+    "OLD",
     "Goal",
     "Step",
     "cleaning_steps",
@@ -345,16 +346,17 @@ def _make_parent(table: GrowingTable, definition: Definition) -> Iterator[str]:
     name = table.name
     yield (
         f"CREATE TABLE {name} (LIKE {table.first} INCLUDING DEFAULTS INCLUDING STORAGE INCLUDING COMPRESSION"
-        f" INCLUDING COMMENTS) PARTITION BY RANGE ({table.key})"
+        f" INCLUDING COMMENTS INCLUDING CONSTRAINTS) PARTITION BY RANGE ({table.key})"
     )
     yield f"ALTER TABLE {name} OWNER TO {definition.owner}"
     yield f"ALTER TABLE {name} ADD CONSTRAINT {name}_pkey PRIMARY KEY ({', '.join(table.primary_key)})"
+    yield f"ALTER TABLE {name} DROP CONSTRAINT {table.first_check}"
     for constraint, (kind, text) in definition.constraints.items():
-        is_own = constraint == table.first_check or kind == "p"
-        if not is_own and (kind != "u" or table.key in definition.unique_columns[constraint]):
-            # Of a foreign key of a partitioned table there is no unproved form; an empty table has nothing to prove.
-            text = text.removesuffix(" NOT VALID") if kind == "f" else text
-            yield f"ALTER TABLE {name} ADD CONSTRAINT {constraint} {_referring_to_keys(text)}"
+        if kind == "c" and text.endswith(" NOT VALID"):  # LIKE makes it valid, which the first partition's is not
+            yield f"ALTER TABLE {name} DROP CONSTRAINT {constraint}"
+            yield f"ALTER TABLE {name} ADD CONSTRAINT {constraint} {text}"
+        elif kind == "f" or (kind == "u" and table.key in definition.unique_columns[constraint]):
+            yield f"ALTER TABLE {name} ADD CONSTRAINT {constraint} {_referring_to_keys(text.removesuffix(' NOT VALID'))}"
     for index, text in definition.indexes.items():
         unique = definition.unique_columns.get(index)
         if index != f"{table.first}_pkey" and (unique is None or table.key in unique):
@@ -400,12 +402,16 @@ def cleaning_steps(conn: _Connection) -> list[Step]:
     """The functions of before, once no call of them can run any more."""
     rows = conn.execute(
         f"""
-        SELECT 1, format('DROP %s %s', CASE prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, oid::regprocedure)
+        SELECT 0, format('DROP %s %s', CASE prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, oid::regprocedure)
         FROM pg_proc WHERE proname LIKE '%{OLD}' AND pronamespace = quote_ident(current_schema())::regnamespace
         UNION ALL
-        SELECT 2, format('DROP TYPE %I', typname)
-        FROM pg_type
-        WHERE typname LIKE '%{OLD}' AND typtype = 'c' AND typnamespace = quote_ident(current_schema())::regnamespace
+        SELECT 2, format('DROP TABLE %I', relname)
+        FROM pg_class
+        WHERE relname LIKE '%{OLD}' AND relkind = 'p' AND relnamespace = quote_ident(current_schema())::regnamespace
+        UNION ALL
+        SELECT 1, format('DROP TYPE %I', relname)
+        FROM pg_class
+        WHERE relname LIKE '%{OLD}' AND relkind = 'c' AND relnamespace = quote_ident(current_schema())::regnamespace
         ORDER BY 1
         """.encode()
     ).fetchall()

@@ -11,6 +11,7 @@ import psycopg
 from nexgent_db.errors import InvalidInput
 from nexgent_db.migrations.partitions.definition import Definition, read_definition, referring_keys, routines_of
 from nexgent_db.migrations.partitions.steps import (
+    OLD,
     Step,
     cleaning_steps,
     is_partitioned,
@@ -90,12 +91,12 @@ def _swap_back(conn: _Connection, table: GrowingTable, first: Definition) -> Ste
             *set_aside(routines),
             f"ALTER TABLE {table.name} DETACH PARTITION {table.first}",
             f"INSERT INTO {table.first} ({listed}) SELECT {listed} FROM {table.name}",
-            f"DROP TABLE {table.name}",
+            *(f"DROP TABLE {name}" for name in others),
+            *_parent_aside(table, parent),
             f"ALTER TABLE {table.first} RENAME TO {table.name}",
             *_keys_again(table, first),
             *_names_again(table, parent, first),
             *_triggers_again(table, parent, first),
-            *([f"COMMENT ON TABLE {table.name} IS '{parent.comment.replace(chr(39), chr(39) * 2)}'"] if parent.comment else []),
             *parent.policies,
             *([f"ALTER TABLE {table.name} ENABLE ROW LEVEL SECURITY"] if parent.row_security else []),
             *parent.grants,
@@ -103,6 +104,21 @@ def _swap_back(conn: _Connection, table: GrowingTable, first: Definition) -> Ste
             *(_without_keys(conn) if table.name == "agent_transactions" else ()),
         ),
     )
+
+
+def _parent_aside(table: GrowingTable, parent: Definition) -> Iterator[str]:
+    """Calls that are running have its row type: it is dropped with their functions."""
+    for name, (kind, _) in parent.constraints.items():
+        if kind in ("p", "u"):
+            yield f"ALTER TABLE {table.name} DROP CONSTRAINT {name}"
+    for name in parent.indexes:
+        yield f"DROP INDEX {name}"
+    for name in parent.row_triggers:
+        yield f"DROP TRIGGER {name} ON {table.name}"
+    for name, (kind, _) in parent.constraints.items():
+        if kind == "f":
+            yield f"ALTER TABLE {table.name} DROP CONSTRAINT {name}"
+    yield f"ALTER TABLE {table.name} RENAME TO {table.name}{OLD}"
 
 
 def _keys_again(table: GrowingTable, first: Definition) -> Iterator[str]:
