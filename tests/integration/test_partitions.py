@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 from nexgent_db import Database
 from nexgent_db.cli.app import app
 from nexgent_db.contract._check import check
-from nexgent_db.contract._plans import explain, nodes, seed
+from nexgent_db.contract._catalog import read_catalog as read_server_catalog
+from nexgent_db.contract._plans import explain, nodes, plan_of, seed, types_sent
 from nexgent_db.contract._source import all_sources
 from nexgent_db.errors import InvalidInput, MigrationError, MigrationLocked
 from nexgent_db.errors.trades import IdempotencyConflict
@@ -407,12 +408,6 @@ def test_drift_compares_with_a_partitioned_database(partitioned_url: str, server
     assert "agent_transactions_signal_id_idx" in result.output
 
 
-PRUNED: Final = {
-    "agent_transactions": {"performance.summarise", "transactions.list_by_agent", "transactions.stream_by_agent"},
-    "agent_historical_swaps": {"historical_swaps.list_by_agent"},
-}
-
-
 def test_contract_holds_on_partitions_but_for_ids_that_keys_keep(partitioned_url: str) -> None:
     with psql(partitioned_url) as connection:
         seed(connection)
@@ -437,3 +432,59 @@ def test_contract_holds_on_partitions_but_for_ids_that_keys_keep(partitioned_url
             for tree in trees:
                 scanned = [node for node in nodes(tree) if node["Node Type"] == "Seq Scan"]
                 assert all(node["Plan Rows"] < 60_000 for node in scanned), name
+
+
+def _read(url: str, query: str, **values: str) -> set[str]:
+    """The partitions of the growing tables that the query reads for these values, and no others' parameters."""
+    source = next(each for each in all_sources(Repository) if each.query.qualified_name == query)
+    statement = next(each for each in source.variants() if set(each.parameters) == set(values))
+    with psql(url) as connection, connection.transaction():
+        types = types_sent(source, statement, ["text"] * len(values), read_server_catalog(connection))
+        given = [values[name] for name in statement.parameters]
+        explained = plan_of(connection, statement, types, given, analyze=True)
+    return {
+        node["Relation Name"]
+        for node in nodes(explained["Plan"])
+        if node.get("Actual Loops") and any(node.get("Relation Name", "").startswith(each.name) for each in TABLES)
+    }
+
+
+def test_queries_read_the_partitions_of_their_time_alone(partitioned_url: str) -> None:
+    with Database(partitioned_url) as db:
+        owner = funded(db)
+        for month in range(2, 12):
+            when = datetime(2026, month, 5, tzinfo=UTC)
+            token = f"T{month}"
+            for _ in range(3):
+                db.trades.buy(owner.buy("1", "100", token, transaction_time=when))
+                db.trades.sell(owner.sell("100", "2", token, transaction_time=when))
+            db.balance_snapshots.upsert(snapshot(owner, when))
+    with psql(partitioned_url) as connection:
+        connection.execute("ANALYZE")
+        connection.execute("SET enable_seqscan = off")
+    agent, wallet = str(owner.agent_id), owner.wallet_address
+    november = {"agent_transactions_2026_11_01"}
+    newest = _read(partitioned_url, "transactions.list_by_agent", agent_id=agent, limit="5")
+    assert newest - {"agent_transactions_later"} <= november | {
+        "agent_transactions_2026_12_01", "agent_transactions_2027_01_01", "agent_transactions_2027_02_01"
+    }
+    before = {"before_time": "2026-07-06", "before_id": str(uuid4())}
+    assert _read(partitioned_url, "transactions.list_by_agent", agent_id=agent, limit="5", **before) == {
+        "agent_transactions_2026_07_01"
+    }
+    summary = _read(partitioned_url, "performance.summarise", agent_id=agent, since="2026-11-04", until="2026-11-06")
+    assert summary == november | {"agent_historical_swaps_2026_11_01"}
+    count = _read(
+        partitioned_url, "historical_swaps.count_by_agent", agent_id=agent,
+        sale_time_from="2026-06-01", sale_time_to="2026-06-30",
+    )
+    assert count == {"agent_historical_swaps_2026_06_01"}
+    hourly = _read(
+        partitioned_url, "balance_snapshots.list_hourly", agent_id=agent, wallet_address=wallet,
+        since="2027-02-05", limit="5",
+    )
+    assert hourly == {"agent_balance_snapshots_2027_02_01", "agent_balance_snapshots_later"}
+    latest = _read(partitioned_url, "balance_snapshots.find_latest", agent_id=agent, wallet_address=wallet)
+    assert "agent_balance_snapshots_2026_10_01" not in latest
+    deleted = _read(partitioned_url, "balance_snapshots.delete_older_than", before="2026-02-07", limit="5")
+    assert "agent_balance_snapshots_2026_06_01" not in deleted
