@@ -430,5 +430,5 @@ BEGIN
 END
 $$;
 
-REVOKE EXECUTE ON FUNCTION act_for_every_user, first_result_v1, transaction_taken_v1, begin_trade_v1, lock_wallets_v1, change_balances_v1, finish_trade_v1,
-prune_trade_requests_v1 FROM public;
+REVOKE EXECUTE ON FUNCTION act_for_every_user, first_result_v1, transaction_taken_v1, begin_trade_v1, lock_wallets_v1,
+change_balances_v1, finish_trade_v1, prune_trade_requests_v1 FROM public;

@@ -70,8 +70,8 @@ FOR EACH ROW EXECUTE FUNCTION keep_transaction_key();
 
 CREATE TRIGGER trade_requests_key_kept
 BEFORE INSERT ON trade_requests
-FOR EACH ROW WHEN (NEW.operation = 'reset_wallet') EXECUTE FUNCTION keep_request_key();
+FOR EACH ROW WHEN (new.operation = 'reset_wallet') EXECUTE FUNCTION keep_request_key();
 
 CREATE TRIGGER trade_requests_key_follows
 AFTER DELETE ON trade_requests
-FOR EACH ROW WHEN (OLD.operation = 'reset_wallet') EXECUTE FUNCTION keep_request_key();
+FOR EACH ROW WHEN (old.operation = 'reset_wallet') EXECUTE FUNCTION keep_request_key();

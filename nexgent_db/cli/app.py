@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 
 from nexgent_db._version import __version__
-from nexgent_db.cli import adopt, cache, check, ledger, new, partition, plan, queries, replay, report, roles, schema, serve
+from nexgent_db.cli import (
+    adopt,
+    cache,
+    check,
+    ledger,
+    new,
+    partition,
+    plan,
+    queries,
+    replay,
+    report,
+    roles,
+    schema,
+    serve,
+)
 from nexgent_db.cli import migrations as migrations_
 from nexgent_db.cli.machine import exit_code_of, print_error
 from nexgent_db.cli.project import Contract, MigrationFolders, Modules, ProjectFolder, Sql, choose
@@ -26,7 +40,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # they would show local variables, and so passwords
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (migrations_, plan, new, replay, check, schema, queries, report, adopt, roles, ledger, partition, cache, serve):
+for command in (
+    migrations_,
+    plan,
+    new,
+    replay,
+    check,
+    schema,
+    queries,
+    report,
+    adopt,
+    roles,
+    ledger,
+    partition,
+    cache,
+    serve,
+):
     command.register(app)
 
 

@@ -76,7 +76,7 @@ def purge_agent(
     """Delete an agent with its wallets, balances, positions and ledger, and record it. For the tables' owner only.
 
     It goes batch by batch, each committed: other agents' trades do not wait for it. From the first batch on the agent's
-    own trades are refused. After an interruption, run it again: it continues the record that it began.
+    own trades are refused. After an interruption, run it again: it continues its record.
     """
     if not reason.strip():
         raise InvalidInput("reason", "must not be empty: it is what remains of the ledger")

@@ -11,7 +11,7 @@ import typer
 from nexgent_db.cli import target
 from nexgent_db.cli.show import one_line
 from nexgent_db.cli.target import DatabaseUrl, RequireUrl
-from nexgent_db.migrations.partitions import GrowingTable, Partitioner, Step
+from nexgent_db.migrations.partitions import GrowingTable, Partitioner, PartitionStep
 from nexgent_db.migrations.partitions.tables import Bound
 
 __all__ = ["register"]
@@ -144,11 +144,15 @@ def maintain(
 
 @_partition.command()
 def retire(
-    table: Annotated[str, typer.Argument(metavar="TABLE", help="trade_requests, agent_balance_snapshots, cache_outbox.")],
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="trade_requests, agent_balance_snapshots, cache_outbox.")
+    ],
     older_than_days: Annotated[
         int | None, typer.Option(min=1, metavar="DAYS", show_default=False, help="The age of all rows of a partition.")
     ] = None,
-    drop: Annotated[bool, typer.Option("--drop", help="Drop them; without it they become tables of their own.")] = False,
+    drop: Annotated[
+        bool, typer.Option("--drop", help="Drop them; without it they become tables of their own.")
+    ] = False,
     lock_timeout_s: _LockTimeout = 0.5,
     require_url: RequireUrl = None,
     database_url: DatabaseUrl = None,
@@ -182,7 +186,7 @@ def _partitioner(
     )
 
 
-def _report(table: GrowingTable, step: Step, seconds: float) -> None:
+def _report(table: GrowingTable, step: PartitionStep, seconds: float) -> None:
     typer.echo(one_line(f"{seconds:7.2f} s  {table.name}: {step.name}"), err=True)
 
 

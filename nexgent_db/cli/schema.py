@@ -194,7 +194,9 @@ def catalog_after(names: Collection[str] | None, scratch: str | None, partitione
 def _partitioned(catalog: Catalog) -> list[str]:
     """The tables of ours that nexgent-db partition has partitioned."""
     ours = (table.name for table in TABLES)
-    return [name for name in ours if name in catalog.tables and catalog.tables[name].partition.startswith("PARTITION BY")]
+    return [
+        name for name in ours if name in catalog.tables and catalog.tables[name].partition.startswith("PARTITION BY")
+    ]
 
 
 @contextmanager

@@ -119,11 +119,9 @@ def _plain(definition: str) -> str:
 
 # --- The queries --------------------------------------------------------------------------------
 
-_PARTITIONED: Final = "{agent_transactions,agent_historical_swaps,trade_requests,agent_balance_snapshots,cache_outbox}"
-
-# Every query uses these: the schema, its compared relations, and the objects of extensions. Partitions of our tables come
-# and go with the time: nexgent-db partition compares them.
-_OURS: Final = rf"""
+# Every query uses these: the schema, its compared relations, and the objects of extensions. Partitions of our tables
+# come and go with the time: nexgent-db partition check looks after them.
+_OURS: Final = r"""
 WITH ns AS (
     SELECT quote_ident(current_schema())::regnamespace::oid AS oid
 ),
@@ -138,7 +136,10 @@ rel AS (
       AND c.relname NOT LIKE ALL (ARRAY['\_yoyo\_%', '\_nexgent\_%'])
       AND NOT EXISTS (
           SELECT FROM pg_inherits AS i INNER JOIN pg_class AS p ON p.oid = i.inhparent
-          WHERE i.inhrelid = c.oid AND c.relispartition AND p.relname = ANY ('{_PARTITIONED}')
+          WHERE i.inhrelid = c.oid AND c.relispartition AND p.relname IN (
+              'agent_transactions', 'agent_historical_swaps', 'trade_requests', 'agent_balance_snapshots',
+              'cache_outbox'
+          )
       )
       AND ('pg_class'::regclass, c.oid) NOT IN (SELECT classid, objid FROM brought)
 )

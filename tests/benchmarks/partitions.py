@@ -12,7 +12,7 @@ latency without it and beside it.
 from __future__ import annotations
 
 import argparse
-import itertools
+import hashlib
 import random
 import statistics
 import sys
@@ -46,7 +46,8 @@ _TIMED: Final = ("agent_transactions", "agent_historical_swaps", "trade_requests
 _AGENTS: Final = """
 INSERT INTO users (id, email) VALUES ('00000000-0000-4000-8000-000000000000', 'bench@example.org');
 INSERT INTO agents (id, user_id, name)
-SELECT md5('agent' || n)::uuid, '00000000-0000-4000-8000-000000000000', 'agent ' || n FROM generate_series(1, {agents}) AS n;
+SELECT md5('agent' || n)::uuid, '00000000-0000-4000-8000-000000000000', 'agent ' || n
+FROM generate_series(1, {agents}) AS n;
 INSERT INTO agent_wallets (wallet_address, agent_id, wallet_type)
 SELECT 'wallet' || n, md5('agent' || n)::uuid, 'simulation' FROM generate_series(1, {agents}) AS n
 """
@@ -59,7 +60,8 @@ INSERT INTO agent_transactions (
     realized_profit_sol, created_at, updated_at
 )
 SELECT
-    md5('transaction' || n)::uuid, md5('agent' || n % {agents} + 1)::uuid, 'wallet' || n % {agents} + 1, 'SWAP', 1, moment,
+    md5('transaction' || n)::uuid, md5('agent' || n % {agents} + 1)::uuid, 'wallet' || n % {agents} + 1, 'SWAP', 1,
+    moment,
     'So11111111111111111111111111111111111111112', 'SOL', 1, 1, 'token' || n % 977, 'T', 1000, 0.001,
     md5('a' || n) || md5('b' || n), CASE WHEN n % 10 = n / {agents} % 10 THEN 0.1 END, moment, moment
 FROM generate_series({low}, {high}) AS n, LATERAL (SELECT {start} + (n - {low}) * {length} / {count} AS moment) AS m;
@@ -68,8 +70,9 @@ INSERT INTO agent_historical_swaps (
     profit_loss_sol, purchase_time, sale_time, purchase_transaction_id, sale_transaction_id, created_at
 )
 SELECT
-    md5('swap' || n)::uuid, md5('agent' || n % {agents} + 1)::uuid, 'wallet' || n % {agents} + 1, 'token' || n % 977, 'T',
-    1000, 0.001, 0.002, 100, 0.1, moment, moment, md5('transaction' || n)::uuid, md5('transaction' || n)::uuid, moment
+    md5('swap' || n)::uuid, md5('agent' || n % {agents} + 1)::uuid, 'wallet' || n % {agents} + 1, 'token' || n % 977,
+    'T', 1000, 0.001, 0.002, 100, 0.1, moment, moment, md5('transaction' || n)::uuid,
+    md5('transaction' || n)::uuid, moment
 FROM generate_series({low}, {high}) AS n, LATERAL (SELECT {start} + (n - {low}) * {length} / {count} AS moment) AS m
 WHERE n % 10 = n / {agents} % 10;
 INSERT INTO trade_requests (id, agent_id, wallet_address, operation, content_digest, version, created_at)
@@ -109,7 +112,10 @@ class Filled:
                     self._execute(
                         connection,
                         _ROWS.format(
-                            agents=self.agents, low=month * count + 1, high=(month + 1) * count, count=count,
+                            agents=self.agents,
+                            low=month * count + 1,
+                            high=(month + 1) * count,
+                            count=count,
                             start=f"timestamptz '{start.isoformat()}'",
                             length=f"interval '{(now - begins).total_seconds() / months} seconds'",
                         ),
@@ -127,14 +133,10 @@ class Filled:
     def agent(self) -> UUID:
         """One of them, by chance."""
         with_number = f"agent{random.randint(1, self.agents)}"
-        import hashlib
-
         return UUID(hashlib.md5(with_number.encode(), usedforsecurity=False).hexdigest())
 
     def transaction(self) -> UUID:
         """The id of one of them, by chance."""
-        import hashlib
-
         with_number = f"transaction{random.randint(1, self._transactions)}"
         return UUID(hashlib.md5(with_number.encode(), usedforsecurity=False).hexdigest())
 
@@ -209,12 +211,18 @@ def purge(filled: Filled, rows: int, seconds: float) -> dict[str, tuple[float, f
             for kind in ("transaction", "swap", "a", "b"):
                 own = own.replace(f"md5('{kind}' || n)", f"md5('purged {kind}' || n)")
             own = own.format(
-                agents=filled.agents, low=1, high=rows, count=rows, start=f"timestamptz '{start}'", length="interval '249 days'"
+                agents=filled.agents,
+                low=1,
+                high=rows,
+                count=rows,
+                start=f"timestamptz '{start}'",
+                length="interval '249 days'",
             )
             connection.execute(own.encode())
         connection.execute(
             b"INSERT INTO agent_transaction_keys (id, wallet_address, transaction_hash, transaction_leg)"
-            b" SELECT id, wallet_address, transaction_hash, transaction_leg FROM agent_transactions WHERE agent_id = %s",
+            b" SELECT id, wallet_address, transaction_hash, transaction_leg FROM agent_transactions"
+            b" WHERE agent_id = %s",
             [victim.agent_id],
         )
         connection.execute("RESET session_replication_role")
@@ -225,13 +233,13 @@ def purge(filled: Filled, rows: int, seconds: float) -> dict[str, tuple[float, f
 
         def purge_all() -> None:
             started = time.perf_counter()
-            for _ in itertools.count():
+            row: Any = None
+            while row is None or row[1] is None:
                 row = connection.execute(
-                    "SELECT transactions, finished_at FROM purge_agent_batch_v1(%s, 'a benchmark', 1000)", [victim.agent_id]
+                    "SELECT transactions, finished_at FROM purge_agent_batch_v1(%s, 'a benchmark', 1000)",
+                    [victim.agent_id],
                 ).fetchone()
                 assert row is not None
-                if row[1] is not None:
-                    break
                 time.sleep(0.05)
             took.append(time.perf_counter() - started)
             print(f"  purged {row[0]:,} transactions in {took[0]:.0f} s", file=sys.stderr)
@@ -278,7 +286,13 @@ def main() -> int:
         }
         figures = measure(databases, asked.rounds)
         report = Table(title=f"{tenth:,} and {asked.transactions:,} transactions, ms")
-        for column in ("call", f"{tenth:,} whole", f"{tenth:,} partitioned", f"{asked.transactions:,} partitioned", "ratio"):
+        for column in (
+            "call",
+            f"{tenth:,} whole",
+            f"{tenth:,} partitioned",
+            f"{asked.transactions:,} partitioned",
+            "ratio",
+        ):
             report.add_column(column, justify="left" if column == "call" else "right")
         missed = []
         for what, each in figures.items():
@@ -289,7 +303,9 @@ def main() -> int:
         console.print(report)
         latencies = purge(databases["all"], tenth, 20)
         for name, (median, tail, worst) in latencies.items():
-            console.print(f"a buy {name} a purge of {tenth:,}: median {median:.2f} ms, 99 % {tail:.2f}, worst {worst:.1f}")
+            console.print(
+                f"a buy {name} a purge of {tenth:,}: median {median:.2f} ms, 99 % {tail:.2f}, worst {worst:.1f}"
+            )
     if missed:
         print(f"above {_LIMIT}: {', '.join(missed)}", file=sys.stderr)
     return 1 if missed else 0

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 from uuid import uuid4
 
@@ -15,16 +16,16 @@ from psycopg import errors as pg
 from typer.testing import CliRunner
 
 from nexgent_db import Database
+from nexgent_db.aio.repositories.base import Repository
 from nexgent_db.cli.app import app
-from nexgent_db.contract._check import check
 from nexgent_db.contract._catalog import read_catalog as read_server_catalog
+from nexgent_db.contract._check import check
 from nexgent_db.contract._plans import explain, nodes, plan_of, seed, types_sent
 from nexgent_db.contract._source import all_sources
 from nexgent_db.errors import InvalidInput, MigrationError, MigrationLocked
 from nexgent_db.errors.trades import IdempotencyConflict
-from nexgent_db.migrations.partitions import TABLES, GrowingTable, Partitioner, Step, partitioner
+from nexgent_db.migrations.partitions import TABLES, GrowingTable, Partitioner, PartitionStep, partitioner
 from nexgent_db.models import SOL_MINT, BalanceSnapshotOrder
-from nexgent_db.aio.repositories.base import Repository
 from nexgent_db.schema.catalog import Catalog
 from nexgent_db.schema.introspect import read_catalog
 from nexgent_db.schema.roles import apply_roles
@@ -84,10 +85,10 @@ def snapshot(owner: Owner, at: datetime) -> BalanceSnapshotOrder:
         agent_id=owner.agent_id,
         wallet_address=owner.wallet_address,
         snapshot_timestamp=at,
-        portfolio_balance_sol="1",
-        sol_balance="1",
-        positions_value_sol="0",
-        unrealized_pnl_sol="0",
+        portfolio_balance_sol=Decimal(1),
+        sol_balance=Decimal(1),
+        positions_value_sol=Decimal(0),
+        unrealized_pnl_sol=Decimal(0),
     )
 
 
@@ -97,7 +98,7 @@ def snapshot(owner: Owner, at: datetime) -> BalanceSnapshotOrder:
 def test_apply_sends_what_plan_shows(fresh_database_url: str) -> None:
     traded(fresh_database_url)
     planned = Partitioner(fresh_database_url).plan()
-    sent: list[tuple[GrowingTable, Step]] = []
+    sent: list[tuple[GrowingTable, PartitionStep]] = []
     done = Partitioner(fresh_database_url, on_step=lambda table, step, _: sent.append((table, step))).apply()
     assert done == len(sent) > 20
     assert [(table.name, step.name) for table, step in sent] == [(table.name, step.name) for table, step in planned]
@@ -107,7 +108,7 @@ def test_apply_sends_what_plan_shows(fresh_database_url: str) -> None:
     assert Partitioner(fresh_database_url).apply() == 0
 
 
-def _told(step: Step) -> list[str]:
+def _told(step: PartitionStep) -> list[str]:
     """The statements, without those of the keys' triggers, which the server words in its own way once they exist."""
     return sorted(each for each in step.statements if not each.startswith("CREATE TRIGGER trade_requests_key"))
 
@@ -427,7 +428,9 @@ def test_contract_holds_on_partitions_but_for_ids_that_keys_keep(partitioned_url
         }
         plans = explain(connection, report.queries)
         # Four partitions of the outbox: the estimate of its entries grows, and 12,000 agents are cheaper to read whole.
-        assert {(each.query, each.actual.split(",")[0]) for each in plans.problems} <= {("cache.take_changes", "agents")}
+        assert {(each.query, each.actual.split(",")[0]) for each in plans.problems} <= {
+            ("cache.take_changes", "agents")
+        }
         for name, trees in plans.trees.items():
             for tree in trees:
                 scanned = [node for node in nodes(tree) if node["Node Type"] == "Seq Scan"]
@@ -455,7 +458,7 @@ def test_queries_read_the_partitions_of_their_time_alone(partitioned_url: str) -
         for month in range(2, 12):
             when = datetime(2026, month, 5, tzinfo=UTC)
             token = f"T{month}"
-            for _ in range(3):
+            for _ in range(20):  # an incremental sort reads 32 rows at least
                 db.trades.buy(owner.buy("1", "100", token, transaction_time=when))
                 db.trades.sell(owner.sell("100", "2", token, transaction_time=when))
             db.balance_snapshots.upsert(snapshot(owner, when))
@@ -465,9 +468,8 @@ def test_queries_read_the_partitions_of_their_time_alone(partitioned_url: str) -
     agent, wallet = str(owner.agent_id), owner.wallet_address
     november = {"agent_transactions_2026_11_01"}
     newest = _read(partitioned_url, "transactions.list_by_agent", agent_id=agent, limit="5")
-    assert newest - {"agent_transactions_later"} <= november | {
-        "agent_transactions_2026_12_01", "agent_transactions_2027_01_01", "agent_transactions_2027_02_01"
-    }
+    assert "agent_transactions_2026_11_01" in newest
+    assert min(newest) == "agent_transactions_2026_11_01", "from the newest on, and none before"
     before = {"before_time": "2026-07-06", "before_id": str(uuid4())}
     assert _read(partitioned_url, "transactions.list_by_agent", agent_id=agent, limit="5", **before) == {
         "agent_transactions_2026_07_01"
@@ -475,13 +477,20 @@ def test_queries_read_the_partitions_of_their_time_alone(partitioned_url: str) -
     summary = _read(partitioned_url, "performance.summarise", agent_id=agent, since="2026-11-04", until="2026-11-06")
     assert summary == november | {"agent_historical_swaps_2026_11_01"}
     count = _read(
-        partitioned_url, "historical_swaps.count_by_agent", agent_id=agent,
-        sale_time_from="2026-06-01", sale_time_to="2026-06-30",
+        partitioned_url,
+        "historical_swaps.count_by_agent",
+        agent_id=agent,
+        sale_time_from="2026-06-01",
+        sale_time_to="2026-06-30",
     )
     assert count == {"agent_historical_swaps_2026_06_01"}
     hourly = _read(
-        partitioned_url, "balance_snapshots.list_hourly", agent_id=agent, wallet_address=wallet,
-        since="2027-02-05", limit="5",
+        partitioned_url,
+        "balance_snapshots.list_hourly",
+        agent_id=agent,
+        wallet_address=wallet,
+        since="2027-02-05",
+        limit="5",
     )
     assert hourly == {"agent_balance_snapshots_2027_02_01", "agent_balance_snapshots_later"}
     latest = _read(partitioned_url, "balance_snapshots.find_latest", agent_id=agent, wallet_address=wallet)

@@ -4,8 +4,8 @@
 """
 
 from nexgent_db.migrations.partitions.partitioner import Partitioner, Retired
-from nexgent_db.migrations.partitions.steps import Step
+from nexgent_db.migrations.partitions.step import PartitionStep
 from nexgent_db.migrations.partitions.tables import TABLES, GrowingTable
 from nexgent_db.migrations.partitions.upkeep import PartitionState
 
-__all__ = ["TABLES", "GrowingTable", "PartitionState", "Partitioner", "Retired", "Step"]
+__all__ = ["TABLES", "GrowingTable", "PartitionState", "PartitionStep", "Partitioner", "Retired"]

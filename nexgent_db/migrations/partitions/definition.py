@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import psycopg
 
-__all__ = ["Definition", "ForeignKey", "Routine", "dependent_objects", "read_definition", "referring_keys", "routines_of"]
+__all__ = ["Definition", "ReferringKey", "dependent_objects", "read_definition", "referring_keys"]
 
 _Connection = psycopg.Connection[Any]
 
@@ -32,27 +32,13 @@ class Definition:
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignKey:
+class ReferringKey:
     """A foreign key of another table that refers to this one."""
 
     table: str
     name: str
     definition: str
     validated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Routine:
-    """A function, or a composite type (``kind`` "t"), whose signature has the table's row type."""
-
-    kind: str
-    signature: str  # with the argument types, quoted
-    name: str
-    definition: str
-    owner: str
-    comment: str | None
-    public_may: bool
-    grants: tuple[str, ...]
 
 
 def _rows(conn: _Connection, query: str, *parameters: object) -> list[Any]:
@@ -156,7 +142,9 @@ SELECT
     format(
         'CREATE POLICY %%I ON %%I AS %%s FOR %%s TO %%s%%s%%s', p.polname, asked.name,
         CASE WHEN p.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
-        CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
+        CASE p.polcmd
+            WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL'
+        END,
         (
             SELECT string_agg(CASE WHEN role = 0 THEN 'PUBLIC' ELSE role::regrole::text END, ', ')
             FROM unnest(p.polroles) AS role
@@ -170,7 +158,7 @@ ORDER BY p.polname
 """
 
 
-def referring_keys(conn: _Connection, table: str) -> list[ForeignKey]:
+def referring_keys(conn: _Connection, table: str) -> list[ReferringKey]:
     """The foreign keys that refer to the table, of whatever tables: a service's too."""
     rows = _rows(
         conn,
@@ -182,7 +170,7 @@ def referring_keys(conn: _Connection, table: str) -> list[ForeignKey]:
         """,
         table,
     )
-    return [ForeignKey(*row) for row in rows]
+    return [ReferringKey(*row) for row in rows]
 
 
 def dependent_objects(conn: _Connection, table: str) -> list[str]:
@@ -212,86 +200,3 @@ def dependent_objects(conn: _Connection, table: str) -> list[str]:
             table,
         )
     ]
-
-
-def routines_of(conn: _Connection, table: str) -> list[Routine]:
-    """The composite types and functions whose signatures have the table's row type, directly or by such a type: types
-    first, each after those it needs."""
-    return [Routine(*row[:-1], tuple(row[-1])) for row in _rows(conn, _ROUTINES, table)]
-
-
-_ROUTINES: Final = """
-WITH RECURSIVE needing AS (
-    SELECT t.oid, t.typarray, 0 AS depth
-    FROM pg_class AS c
-    JOIN pg_type AS t ON t.oid = c.reltype
-    WHERE c.oid = to_regclass(quote_ident(%s))
-    UNION
-    SELECT t.oid, t.typarray, n.depth + 1
-    FROM needing AS n
-    JOIN pg_attribute AS a ON a.atttypid IN (n.oid, n.typarray) AND a.attnum > 0 AND NOT a.attisdropped
-    JOIN pg_class AS c ON c.oid = a.attrelid AND c.relkind = 'c'
-    JOIN pg_type AS t ON t.oid = c.reltype
-),
-
-found AS (
-    SELECT
-        't' AS kind,
-        c.oid,
-        quote_ident(c.relname) AS signature,
-        c.relname::text AS name,
-        format(
-            'CREATE TYPE %%I AS (%%s)', c.relname,
-            (
-                SELECT string_agg(
-                    quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum
-                )
-                FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-            )
-        ) AS definition,
-        t.typowner AS owner,
-        obj_description(t.oid, 'pg_type') AS comment,
-        t.typacl AS acl,
-        max(n.depth) AS depth
-    FROM needing AS n
-    JOIN pg_type AS t ON t.oid = n.oid
-    JOIN pg_class AS c ON c.oid = t.typrelid AND c.relkind = 'c'
-    GROUP BY c.oid, c.relname, t.oid, t.typowner, t.typacl
-    UNION ALL
-    SELECT DISTINCT ON (p.oid)
-        CASE p.prokind WHEN 'p' THEN 'p' ELSE 'f' END,
-        p.oid,
-        p.oid::regprocedure::text,
-        p.proname::text,
-        pg_get_functiondef(p.oid),
-        p.proowner,
-        obj_description(p.oid, 'pg_proc'),
-        p.proacl,
-        1000
-    FROM needing AS n
-    JOIN pg_proc AS p
-        ON p.prorettype IN (n.oid, n.typarray)
-        OR ARRAY[n.oid, n.typarray] && (p.proargtypes::oid[] || coalesce(p.proallargtypes, '{}'))
-    WHERE p.prokind IN ('f', 'p', 'w')
-)
-
-SELECT
-    f.kind,
-    f.signature,
-    f.name,
-    f.definition,
-    f.owner::regrole::text,
-    f.comment,
-    f.acl IS NULL OR EXISTS (SELECT FROM aclexplode(f.acl) AS x WHERE x.grantee = 0),
-    ARRAY(
-        SELECT format(
-            '%%s TO %%s%%s', x.privilege_type, x.grantee::regrole,
-            CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
-        )
-        FROM aclexplode(f.acl) AS x
-        WHERE x.grantee NOT IN (0, f.owner)
-        ORDER BY 1
-    )
-FROM found AS f
-ORDER BY f.depth, f.signature
-"""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -15,7 +14,8 @@ from psycopg import errors as pg
 from nexgent_db.errors import InvalidInput, MigrationLocked
 from nexgent_db.migrations import connection as server
 from nexgent_db.migrations.partitions import undo, upkeep
-from nexgent_db.migrations.partitions.steps import Goal, Step, is_partitioned, pending_steps
+from nexgent_db.migrations.partitions.step import PartitionStep
+from nexgent_db.migrations.partitions.steps import Goal, is_partitioned, pending_steps
 from nexgent_db.migrations.partitions.tables import (
     TABLES,
     VERSIONS,
@@ -30,7 +30,7 @@ from nexgent_db.migrations.partitions.upkeep import PartitionState, Retired
 
 __all__ = ["Partitioner", "Retired", "StepCallback"]
 
-StepCallback = Callable[[GrowingTable, Step, float], None]
+StepCallback = Callable[[GrowingTable, PartitionStep, float], None]
 """``on_step(table, step, seconds)``: called after each step that was applied."""
 
 _MARGIN: Final = timedelta(days=7)
@@ -45,13 +45,12 @@ def now() -> datetime:
 
 
 class Partitioner:
-    """Partitions the tables that only grow, one of which is refused nothing: a row without a partition of its own goes
-    to the last one.
+    """Partitions the tables that only grow. No row is refused: one without a partition of its own goes to the last one.
 
     ``conninfo`` is as the migrator's, of the tables' owner or the migrator's role; its ``options=-csearch_path=…``
-    decides the schema. ``lock_timeout_s`` bounds each wait for a table's lock, and so how long trades queue behind it; a
-    step that exceeds it is rolled back and tried again, ``attempts`` times. ``lock_wait_s`` bounds the wait for another
-    migrator: the migration lock is held throughout.
+    decides the schema. ``lock_timeout_s`` bounds each wait for a table's lock, and so how long trades queue behind it;
+    a step that exceeds it is rolled back and tried again, ``attempts`` times. ``lock_wait_s`` bounds the wait for
+    another migrator: the migration lock is held throughout.
 
     Raises ConfigurationError for a malformed ``conninfo``; nothing is connected yet.
     """
@@ -82,13 +81,13 @@ class Partitioner:
 
     # --- Reading --------------------------------------------------------------------------------
 
-    def plan(self, first_ends: datetime | None = None) -> list[tuple[GrowingTable, Step]]:
+    def plan(self, first_ends: datetime | None = None) -> list[tuple[GrowingTable, PartitionStep]]:
         """The steps that ``apply`` would take now, with their SQL, table by table. Reads only.
 
         Raises MigrationError where it refuses, DatabaseUnavailable or AuthenticationFailed.
         """
         with self._connected() as conn:
-            planned: list[tuple[GrowingTable, Step]] = []
+            planned: list[tuple[GrowingTable, PartitionStep]] = []
             for table in self._tables:
                 keys_planned = any(before.name == "agent_transactions" for before, _ in planned)
                 goal = self._goal(conn, table, first_ends)
@@ -105,11 +104,11 @@ class Partitioner:
     def apply(self, first_ends: datetime | None = None) -> int:
         """Takes the pending steps; returns how many there were. After an interruption, call it again: it goes on.
 
-        The table as it is becomes the first partition, up to ``first_ends``: by default the end of an interval that is a
-        week away or more. Rows beyond it are refused while the conversion runs, and go to partitions of their own after
-        it. Raises InvalidInput for a ``first_ends`` that is not in the future while there are rows, MigrationError where
-        it refuses and for a failing step, MigrationLocked when a long transaction holds a lock; what was done before
-        stays.
+        The table as it is becomes the first partition, up to ``first_ends``: by default the end of an interval that is
+        a week away or more. Rows beyond it are refused while the conversion runs, and go to partitions of their own
+        after it. Raises InvalidInput for a ``first_ends`` that is not in the future while there are rows,
+        MigrationError where it refuses and for a failing step, MigrationLocked when a long transaction holds a lock;
+        what was done before stays.
         """
         done = 0
         with self._locked() as conn:
@@ -147,9 +146,10 @@ class Partitioner:
                 if is_partitioned(conn, table.name):
                     until = self._until(conn, table)
                     self._in_transaction(
-                        conn, lambda table=table, until=until: made.extend(  # type: ignore[misc]
+                        conn,
+                        lambda table=table, until=until: made.extend(  # type: ignore[misc]
                             upkeep.make_ahead(conn, table, until, self._interval)
-                        )
+                        ),
                     )
                     conn.execute(f"ANALYZE {table.name}")
         return made
@@ -212,7 +212,7 @@ class Partitioner:
             conn.execute("SET statement_timeout = 0")
             yield conn
 
-    def _take(self, conn: psycopg.Connection[Any], table: GrowingTable, step: Step) -> None:
+    def _take(self, conn: psycopg.Connection[Any], table: GrowingTable, step: PartitionStep) -> None:
         started = time.monotonic()
         if step.kind == "alone":
             conn.execute("SET lock_timeout = 0")  # it waits beside the others, and nobody behind it

@@ -1,23 +1,29 @@
-"""The steps of a conversion: each is explicit SQL, done or not by what the catalog shows, so a run that ended goes on."""
+"""The steps of a conversion: each is explicit SQL, done or not by what the catalog shows, so an ended run goes on."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import psycopg
 
 from nexgent_db.errors import MigrationError
 from nexgent_db.migrations.partitions.definition import (
     Definition,
-    Routine,
     dependent_objects,
     read_definition,
     referring_keys,
-    routines_of,
 )
+from nexgent_db.migrations.partitions.routines import (
+    cleaning_after,
+    cleaning_steps,
+    restored_routines,
+    routines_of,
+    set_aside,
+)
+from nexgent_db.migrations.partitions.step import PartitionStep, quoted
 from nexgent_db.migrations.partitions.tables import (
     KEYS_TABLE,
     Bound,
@@ -29,33 +35,9 @@ from nexgent_db.migrations.partitions.tables import (
 )
 from nexgent_db.resources import data_dir
 
-__all__ = [
-    "OLD",
-    "Goal",
-    "Step",
-    "cleaning_steps",
-    "is_partitioned",
-    "partition_statements",
-    "pending_steps",
-    "restored_routines",
-    "set_aside",
-]
-
-OLD: Final = "_before_partitions"
-"""What the functions of before are called while calls of them run."""
+__all__ = ["Goal", "is_partitioned", "partition_statements", "pending_steps"]
 
 _Connection = psycopg.Connection[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step: ``transaction`` is one transaction, ``alone`` one statement outside of any, ``batches`` one statement
-    that is repeated, with the last id of each batch, until it returns none, ``wait`` waits for older transactions."""
-
-    name: str
-    why: str
-    statements: tuple[str, ...]
-    kind: Literal["transaction", "alone", "batches", "wait"] = "transaction"
 
 
 def resource(name: str) -> str:
@@ -86,7 +68,9 @@ class Goal:
     interval: Interval
 
 
-def pending_steps(conn: _Connection, table: GrowingTable, goal: Goal, *, keys_planned: bool = False) -> list[Step]:
+def pending_steps(
+    conn: _Connection, table: GrowingTable, goal: Goal, *, keys_planned: bool = False
+) -> list[PartitionStep]:
     """The steps of this table's conversion that the catalog does not show, each as it is after those before it.
 
     Raises MigrationError for objects that would go on reading the old table, and where keys are needed first.
@@ -103,23 +87,23 @@ def pending_steps(conn: _Connection, table: GrowingTable, goal: Goal, *, keys_pl
         )
     if table.name == "trade_requests" and not keys_planned and not is_partitioned(conn, "agent_transactions"):
         raise MigrationError("trade_requests: partition agent_transactions first: its keys keep a request's id unique")
-    steps: list[Step] = []
+    steps: list[PartitionStep] = []
     if table.name == "agent_transactions":
         steps += _key_steps(conn)
     definition = _with_key_triggers(definition)
     pkey, definition = _index_steps(conn, table, definition)
     bound, definition = _bound_steps(table, definition, goal.first_ends)
     swap = _swap(conn, table, definition, goal)
-    return [*steps, *pkey, *bound, swap, *([_clean_up_after(conn, table)] if routines_of(conn, table.name) else [])]
+    return [*steps, *pkey, *bound, swap, *([cleaning_after(conn, table)] if routines_of(conn, table.name) else [])]
 
 
-def _key_steps(conn: _Connection) -> Iterator[Step]:
+def _key_steps(conn: _Connection) -> Iterator[PartitionStep]:
     """What must be unique over all partitions goes into a table of its own; foreign keys refer to that."""
     made = _value(conn, "SELECT to_regclass(%s)", KEYS_TABLE) is not None
     if not made:
         query = "SELECT relowner::regrole::text FROM pg_class WHERE oid = to_regclass('agent_transactions')"
         owner = _value(conn, query)
-        yield Step(
+        yield PartitionStep(
             "make the keys of transactions",
             "An id, and a wallet's hash and leg, must be unique over all partitions; from now on triggers keep them.",
             (
@@ -131,7 +115,7 @@ def _key_steps(conn: _Connection) -> Iterator[Step]:
             ),
         )
     if not made or _value(conn, f"SELECT obj_description('{KEYS_TABLE}'::regclass, 'pg_class')") is None:
-        yield Step(
+        yield PartitionStep(
             "fill the keys of transactions",
             "The rows of before, in batches; wallets keep their address during one.",
             (_FILL, _FILL_RESETS, f"COMMENT ON TABLE {KEYS_TABLE} IS '{_FILLED}'"),
@@ -142,13 +126,13 @@ def _key_steps(conn: _Connection) -> Iterator[Step]:
         new = f"{key.name}_new"
         if (key.table, new) not in there:
             text = _referring_to_keys(key.definition.removesuffix(" NOT VALID"))
-            yield Step(
+            yield PartitionStep(
                 f"let {key.table} refer to the keys",
                 "A foreign key beside the old one, for new rows at first.",
                 (f"ALTER TABLE {key.table} ADD CONSTRAINT {new} {text} NOT VALID",),
             )
         if key.validated and not there.get((key.table, new)):
-            yield Step(
+            yield PartitionStep(
                 f"validate {new}",
                 "Reads the table; nothing waits for it.",
                 (f"ALTER TABLE {key.table} VALIDATE CONSTRAINT {new}",),
@@ -198,20 +182,22 @@ def _with_key_triggers(definition: Definition) -> Definition:
     return replace(definition, row_triggers={**triggers, **definition.row_triggers})
 
 
-def _index_steps(conn: _Connection, table: GrowingTable, definition: Definition) -> tuple[list[Step], Definition]:
+def _index_steps(
+    conn: _Connection, table: GrowingTable, definition: Definition
+) -> tuple[list[PartitionStep], Definition]:
     """The first partition's primary key, which has the column of the partitions too."""
     name = f"{table.first}_pkey"
     columns = ", ".join(table.primary_key)
     make = f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table.name} ({columns})"
-    steps: list[Step] = []
+    steps: list[PartitionStep] = []
     for index, unique in definition.unique_columns.items():
         if unique == table.primary_key and (index != name or _is_valid(conn, index)):
             return steps, definition
     if name in definition.indexes:
         drop = f"DROP INDEX CONCURRENTLY {name}"
-        steps.append(Step(f"drop {name}", "An interrupted run left it INVALID.", (drop,), "alone"))
+        steps.append(PartitionStep(f"drop {name}", "An interrupted run left it INVALID.", (drop,), "alone"))
     why = "The primary key of a partition has the column of the partitions too. Nothing waits for it."
-    steps.append(Step(f"index {columns} of {table.name}", why, (make,), "alone"))
+    steps.append(PartitionStep(f"index {columns} of {table.name}", why, (make,), "alone"))
     return steps, replace(
         definition,
         indexes={**definition.indexes, name: make},
@@ -223,23 +209,27 @@ def _is_valid(conn: _Connection, index: str) -> bool:
     return bool(_value(conn, "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(quote_ident(%s))", index))
 
 
-def _bound_steps(table: GrowingTable, definition: Definition, first_ends: Bound) -> tuple[list[Step], Definition]:
+def _bound_steps(
+    table: GrowingTable, definition: Definition, first_ends: Bound
+) -> tuple[list[PartitionStep], Definition]:
     """The first partition's bound as a constraint, so that nothing is read while the table is locked."""
     name = table.first_check
-    steps: list[Step] = []
+    steps: list[PartitionStep] = []
     validate = "Reads the table; nothing waits for it."
     for key, (kind, text) in definition.constraints.items():
         if kind == "f" and text.endswith(" NOT VALID"):
             statement = f"ALTER TABLE {table.name} VALIDATE CONSTRAINT {key}"
-            steps.append(Step(f"validate {key}", validate, (statement,)))
+            steps.append(PartitionStep(f"validate {key}", validate, (statement,)))
     _, text = definition.constraints.get(name, ("c", ""))
     if not text:
         text = f"CHECK ({table.key} < {literal(first_ends, 'MAXVALUE')}) NOT VALID"
         statement = f"ALTER TABLE {table.name} ADD CONSTRAINT {name} {text}"
-        steps.append(Step(f"bound {table.name}", "Every row of before is below it: new rows at first.", (statement,)))
+        steps.append(
+            PartitionStep(f"bound {table.name}", "Every row of before is below it: new rows at first.", (statement,))
+        )
     if text.endswith(" NOT VALID"):
         statement = f"ALTER TABLE {table.name} VALIDATE CONSTRAINT {name}"
-        steps.append(Step(f"validate the bound of {table.name}", validate, (statement,)))
+        steps.append(PartitionStep(f"validate the bound of {table.name}", validate, (statement,)))
     constraints = {**definition.constraints, name: ("c", text.removesuffix(" NOT VALID"))}
     return steps, replace(definition, constraints=constraints)
 
@@ -255,10 +245,10 @@ def bound_of(table: GrowingTable, definition: Definition) -> Bound:
 # --- The swap -----------------------------------------------------------------------------------
 
 
-def _swap(conn: _Connection, table: GrowingTable, definition: Definition, goal: Goal) -> Step:
+def _swap(conn: _Connection, table: GrowingTable, definition: Definition, goal: Goal) -> PartitionStep:
     routines = routines_of(conn, table.name)
     bound = bound_of(table, definition)
-    return Step(
+    return PartitionStep(
         f"partition {table.name}",
         "Locks the table, and trades, for the time of catalog changes; nothing is read or written.",
         (
@@ -289,27 +279,6 @@ def _switch_keys(conn: _Connection, table: GrowingTable) -> Iterator[str]:
     for key in referring_keys(conn, table.name):
         yield f"ALTER TABLE {key.table} DROP CONSTRAINT {key.name}"
         yield f"ALTER TABLE {key.table} RENAME CONSTRAINT {key.name}_new TO {key.name}"
-
-
-def set_aside(routines: Sequence[Routine]) -> Iterator[str]:
-    for each in routines:
-        kind = {"t": "TYPE", "p": "PROCEDURE"}.get(each.kind, "FUNCTION")
-        yield f"ALTER {kind} {each.signature} RENAME TO {each.name}{OLD}"
-
-
-def restored_routines(routines: Sequence[Routine]) -> Iterator[str]:
-    """Make the types and functions again, whose signatures now have the new table's row type."""
-    for each in routines:
-        kind = {"t": "TYPE", "p": "PROCEDURE"}.get(each.kind, "FUNCTION")
-        yield each.definition.rstrip()
-        yield f"ALTER {kind} {each.signature} OWNER TO {each.owner}"
-        if each.comment is not None:
-            yield f"COMMENT ON {kind} {each.signature} IS {_quoted(each.comment)}"
-        if not each.public_may:
-            yield f"REVOKE ALL ON {kind} {each.signature} FROM PUBLIC"
-        for grant in each.grants:
-            privilege, _, to = grant.partition(" TO ")
-            yield f"GRANT {privilege} ON {kind} {each.signature} TO {to}"
 
 
 def _make_first(table: GrowingTable, definition: Definition) -> Iterator[str]:
@@ -356,7 +325,8 @@ def _make_parent(table: GrowingTable, definition: Definition) -> Iterator[str]:
             yield f"ALTER TABLE {name} DROP CONSTRAINT {constraint}"
             yield f"ALTER TABLE {name} ADD CONSTRAINT {constraint} {text}"
         elif kind == "f" or (kind == "u" and table.key in definition.unique_columns[constraint]):
-            yield f"ALTER TABLE {name} ADD CONSTRAINT {constraint} {_referring_to_keys(text.removesuffix(' NOT VALID'))}"
+            valid = text.removesuffix(" NOT VALID")
+            yield f"ALTER TABLE {name} ADD CONSTRAINT {constraint} {_referring_to_keys(valid)}"
     for index, text in definition.indexes.items():
         unique = definition.unique_columns.get(index)
         if index != f"{table.first}_pkey" and (unique is None or table.key in unique):
@@ -364,7 +334,7 @@ def _make_parent(table: GrowingTable, definition: Definition) -> Iterator[str]:
     yield from definition.row_triggers.values()
     yield from definition.statement_triggers.values()
     if definition.comment is not None:
-        yield f"COMMENT ON TABLE {name} IS {_quoted(definition.comment)}"
+        yield f"COMMENT ON TABLE {name} IS {quoted(definition.comment)}"
     yield from definition.policies
     if definition.row_security:
         yield f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY"
@@ -396,52 +366,3 @@ def _partition(table: GrowingTable, definition: Definition, name: str, low: Boun
     yield f"ALTER TABLE {name} OWNER TO {definition.owner}"
     for text in definition.statement_triggers.values():  # those for rows follow the parent's by themselves
         yield text.replace(f" ON {table.name} ", f" ON {name} ", 1)
-
-
-def cleaning_steps(conn: _Connection) -> list[Step]:
-    """The functions of before, once no call of them can run any more."""
-    rows = conn.execute(
-        f"""
-        SELECT 0, format('DROP %s %s', CASE prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, oid::regprocedure)
-        FROM pg_proc WHERE proname LIKE '%{OLD}' AND pronamespace = quote_ident(current_schema())::regnamespace
-        UNION ALL
-        SELECT 2, format('DROP TABLE %I', relname)
-        FROM pg_class
-        WHERE relname LIKE '%{OLD}' AND relkind = 'p' AND relnamespace = quote_ident(current_schema())::regnamespace
-        UNION ALL
-        SELECT 1, format('DROP TYPE %I', relname)
-        FROM pg_class
-        WHERE relname LIKE '%{OLD}' AND relkind = 'c' AND relnamespace = quote_ident(current_schema())::regnamespace
-        ORDER BY 1
-        """.encode()
-    ).fetchall()
-    return [_dropping([text for _, text in rows])] if rows else []
-
-
-def _clean_up_after(conn: _Connection, table: GrowingTable) -> Step:
-    """The same, as it will be after the swap."""
-    old = {each.name: each for each in routines_of(conn, table.name)}
-    signatures: list[str] = []
-    for each in old.values():
-        signature = each.signature
-        for name, other in old.items():
-            if other.kind == "t":
-                signature = re.sub(rf"\b{name}\b", f"{name}{OLD}", signature)
-        signature = re.sub(rf"\b{table.name}\b", table.first, signature)
-        kind = {"t": "TYPE", "p": "PROCEDURE"}.get(each.kind, "FUNCTION")
-        renamed = signature if each.kind == "t" else signature.replace(f"{each.name}(", f"{each.name}{OLD}(", 1)
-        signatures.append(f"DROP {kind} {renamed}")
-    return _dropping(sorted(signatures))
-
-
-def _dropping(statements: Sequence[str]) -> Step:
-    return Step(
-        "drop the functions of before",
-        "Calls that began before the change ended with them: it waits for the transactions of then.",
-        tuple(statements),
-        "wait",
-    )
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -10,7 +10,17 @@ from typing import Final, Literal
 
 from nexgent_db.errors import InvalidInput
 
-__all__ = ["KEYS_TABLE", "TABLES", "VERSIONS", "Bound", "GrowingTable", "Interval", "literal", "next_bound", "table_named"]
+__all__ = [
+    "KEYS_TABLE",
+    "TABLES",
+    "VERSIONS",
+    "Bound",
+    "GrowingTable",
+    "Interval",
+    "literal",
+    "next_bound",
+    "table_named",
+]
 
 Interval = Literal["week", "month", "quarter", "year"]
 Bound = datetime | int | None
@@ -25,8 +35,8 @@ VERSIONS: Final = 10_000_000
 class GrowingTable:
     """A table that only grows. ``key`` is the column of its partitions; ``primary_key`` has to contain it.
 
-    ``retires``: its old partitions may be taken away. The ledger's may not: each balance is the sum of its transactions.
-    ``kept`` says which rows of an old partition stay all the same.
+    ``retires``: its old partitions may be taken away. The ledger's may not: each balance is the sum of its
+    transactions. ``kept`` says which rows of an old partition stay all the same.
     """
 
     name: str
@@ -59,11 +69,9 @@ class GrowingTable:
 TABLES: Final = (
     GrowingTable("agent_transactions", "transaction_time", ("id", "transaction_time")),
     GrowingTable("agent_historical_swaps", "sale_time", ("id", "sale_time")),
-    GrowingTable(
-        "trade_requests", "created_at", ("id", "created_at"), retires=True, kept="operation = 'reset_wallet'"
-    ),
+    GrowingTable("trade_requests", "created_at", ("id", "created_at"), retires=True, kept="operation = 'reset_wallet'"),
     GrowingTable("agent_balance_snapshots", "snapshot_timestamp", ("id", "snapshot_timestamp"), retires=True),
-    GrowingTable("cache_outbox", "version", ("version",), retires=True, kept="true"),
+    GrowingTable("cache_outbox", "version", ("version",), retires=True),
 )
 """In the order in which they are partitioned: the keys of transactions come with the first."""
 

@@ -9,15 +9,16 @@ from typing import Any, Final
 import psycopg
 
 from nexgent_db.errors import InvalidInput
-from nexgent_db.migrations.partitions.definition import Definition, read_definition, referring_keys, routines_of
-from nexgent_db.migrations.partitions.steps import (
+from nexgent_db.migrations.partitions.definition import Definition, read_definition, referring_keys
+from nexgent_db.migrations.partitions.routines import (
     OLD,
-    Step,
     cleaning_steps,
-    is_partitioned,
     restored_routines,
+    routines_of,
     set_aside,
 )
+from nexgent_db.migrations.partitions.step import PartitionStep
+from nexgent_db.migrations.partitions.steps import is_partitioned
 from nexgent_db.migrations.partitions.tables import KEYS_TABLE, GrowingTable
 from nexgent_db.migrations.partitions.upkeep import count_rows, partitions_of
 from nexgent_db.resources import data_dir
@@ -42,7 +43,7 @@ _WHOLE: Final = {
 """The keys that a table has again when it is whole."""
 
 
-def undo_steps(conn: _Connection, table: GrowingTable, max_rows: int) -> list[Step]:
+def undo_steps(conn: _Connection, table: GrowingTable, max_rows: int) -> list[PartitionStep]:
     """The steps that make the table whole, by what the catalog shows; none when it is, and nothing is left to do.
 
     Raises InvalidInput when more than ``max_rows`` rows lie outside of the first partition, and for the ledger's table
@@ -59,7 +60,7 @@ def undo_steps(conn: _Connection, table: GrowingTable, max_rows: int) -> list[St
         )
     first = read_definition(conn, table.first)
     steps = [
-        Step(
+        PartitionStep(
             f"index {columns} of {table.first}",
             "For the whole table's key. Nothing waits for it.",
             (f"CREATE UNIQUE INDEX CONCURRENTLY {_interim(name)} ON {table.first} ({columns})",),
@@ -75,13 +76,13 @@ def _interim(name: str) -> str:
     return f"{name.removesuffix('_key').removesuffix('_pkey')}_whole"
 
 
-def _swap_back(conn: _Connection, table: GrowingTable, first: Definition) -> Step:
+def _swap_back(conn: _Connection, table: GrowingTable, first: Definition) -> PartitionStep:
     parent = read_definition(conn, table.name)
     routines = routines_of(conn, table.name)
     others = [each.name for each in partitions_of(conn, table) if each.name != table.first]
     listed = ", ".join(parent.columns)
     referring = referring_keys(conn, KEYS_TABLE) if table.name == "agent_transactions" else []
-    return Step(
+    return PartitionStep(
         f"make {table.name} whole",
         "Locks the table, and trades, while the rows of the other partitions are copied.",
         (
@@ -90,12 +91,12 @@ def _swap_back(conn: _Connection, table: GrowingTable, first: Definition) -> Ste
             f"LOCK TABLE {table.name} IN ACCESS EXCLUSIVE MODE",
             *set_aside(routines),
             f"ALTER TABLE {table.name} DETACH PARTITION {table.first}",
-            f"INSERT INTO {table.first} ({listed}) SELECT {listed} FROM {table.name}",
+            f"INSERT INTO {table.first} ({listed}) SELECT {listed} FROM {table.name}",  # noqa: S608
             *(f"DROP TABLE {name}" for name in others),
             *_parent_aside(table, parent),
             f"ALTER TABLE {table.first} RENAME TO {table.name}",
             *_keys_again(table, first),
-            *_names_again(table, parent, first),
+            *_names_again(parent, first),
             *_triggers_again(table, parent, first),
             *parent.policies,
             *([f"ALTER TABLE {table.name} ENABLE ROW LEVEL SECURITY"] if parent.row_security else []),
@@ -130,13 +131,12 @@ def _keys_again(table: GrowingTable, first: Definition) -> Iterator[str]:
         yield f"ALTER TABLE {table.name} ADD CONSTRAINT {name} {kind} USING INDEX {name}"
 
 
-def _names_again(table: GrowingTable, parent: Definition, first: Definition) -> Iterator[str]:
+def _names_again(parent: Definition, first: Definition) -> Iterator[str]:
     """Each index of the first partition gets the name of the same one of the parent."""
     named = {_shape(text): name for name, text in parent.indexes.items()}
     for index, text in first.indexes.items():
         if name := named.get(_shape(text)):
             yield f"ALTER INDEX {index} RENAME TO {name}"
-    del table
 
 
 def _shape(text: str) -> str:
@@ -145,7 +145,7 @@ def _shape(text: str) -> str:
 
 def _triggers_again(table: GrowingTable, parent: Definition, first: Definition) -> Iterator[str]:
     whole = table.name != "agent_transactions"
-    for name, text in parent.row_triggers.items():
+    for text in parent.row_triggers.values():
         if whole or "keep_transaction_key" not in text:
             yield text
     for name, text in parent.statement_triggers.items():
@@ -170,11 +170,11 @@ def _without_keys(conn: _Connection) -> Iterator[str]:
     yield body.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1)
 
 
-def _validating(conn: _Connection, table: GrowingTable) -> list[Step]:
+def _validating(conn: _Connection, table: GrowingTable) -> list[PartitionStep]:
     if table.name != "agent_transactions":
         return []
     return [
-        Step(
+        PartitionStep(
             f"validate {key.name}",
             "Reads the table; nothing waits for it.",
             (f"ALTER TABLE {key.table} VALIDATE CONSTRAINT {key.name}",),

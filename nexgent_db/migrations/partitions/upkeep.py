@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import psycopg
 
+from nexgent_db.errors import MigrationError
 from nexgent_db.migrations.partitions.definition import read_definition
 from nexgent_db.migrations.partitions.steps import is_partitioned, partition_statements
 from nexgent_db.migrations.partitions.tables import VERSIONS, Bound, GrowingTable, Interval, literal, parsed_bounds
@@ -30,8 +31,8 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
-    """The partitions of one table, none where it is whole. ``missing``: what lies in the last partition because none was
-    made in time, and whether the present has a partition; None when all is well."""
+    """The partitions of one table, none where it is whole. ``missing`` says that the present has no partition, and what
+    lies in the last one therefore; None when all is well."""
 
     table: str
     partitions: tuple[Partition, ...]
@@ -40,7 +41,7 @@ class PartitionState:
 
 @dataclass(frozen=True, slots=True)
 class Retired:
-    """A partition that was taken away: its rows, of which some stayed; detached it is a table of its own, by its name."""
+    """A partition that was taken away, of which ``kept`` rows stayed. Detached it is a table of this name."""
 
     name: str
     kept: int
@@ -83,13 +84,14 @@ def state_of(conn: _Connection, table: GrowingTable) -> PartitionState:
 
 def _present(conn: _Connection, table: GrowingTable) -> Bound:
     query = "coalesce(pg_sequence_last_value('row_version_seq'), 1)" if table.by_version else "now()"
-    row = conn.execute(f"SELECT {query}").fetchone()  # noqa: S608
+    row = conn.execute(f"SELECT {query}").fetchone()
     assert row is not None
     present: Bound = row[0]
     return present
 
 
 def count_rows(conn: _Connection, name: str, condition: str = "true") -> int:
+    """The number of rows of a table or partition, counted."""
     row = conn.execute(f"SELECT count(*) FROM {name} WHERE {condition}").fetchone()  # noqa: S608
     assert row is not None
     return int(row[0])
@@ -99,10 +101,13 @@ def make_ahead(conn: _Connection, table: GrowingTable, until: Bound, interval: I
     """Makes the missing partitions up to the one with ``until`` in it, inside the caller's transaction.
 
     The last partition gives way: it is detached, its rows go to where they belong, and a new one follows the others.
+    Raises MigrationError when there is no such last partition.
     """
     before = partitions_of(conn, table)
+    if not before or before[-1].high is not None or before[-1].low is None:
+        raise MigrationError(f"{table.name} has no partition for what comes after all others: make {table.later} again")
     later = before[-1]
-    if later.low is None or later.low > until:  # type: ignore[operator]
+    if later.low > until:  # type: ignore[operator]
         return []
     definition = read_definition(conn, table.name)
     conn.execute("LOCK TABLE agents IN EXCLUSIVE MODE")
