@@ -458,9 +458,10 @@ def test_queries_read_the_partitions_of_their_time_alone(partitioned_url: str) -
         for month in range(2, 12):
             when = datetime(2026, month, 5, tzinfo=UTC)
             token = f"T{month}"
-            for _ in range(20):  # an incremental sort reads 32 rows at least
-                db.trades.buy(owner.buy("1", "100", token, transaction_time=when))
-                db.trades.sell(owner.sell("100", "2", token, transaction_time=when))
+            for minute in range(20):  # an incremental sort reads 32 rows at least
+                at = when + timedelta(minutes=minute)
+                db.trades.buy(owner.buy("1", "100", token, transaction_time=at))
+                db.trades.sell(owner.sell("100", "2", token, transaction_time=at))
             db.balance_snapshots.upsert(snapshot(owner, when))
     with psql(partitioned_url) as connection:
         connection.execute("ANALYZE")
