@@ -94,6 +94,8 @@ def apply(
         conninfo = database.settings.conninfo
         done = _partitioner(conninfo, tables, every, ahead, lock_timeout_s).apply(_utc(first_ends))
     typer.echo(f"{done} steps taken" if done else "nothing to do")
+    if done:
+        typer.echo("plans for values consider every partition: ALTER ROLE … SET plan_cache_mode = force_generic_plan")
 
 
 @_partition.command()

@@ -1,9 +1,10 @@
 """``python -m tests.benchmarks.partitions [--transactions N]``: the same calls on a ledger of a tenth, and of all.
 
 Fills three databases: a tenth of the transactions in a whole table, the same in partitions, and all of them in
-partitions, a month for each tenth. The number of agents grows with the transactions: each has a thousand, spread over
-the months of its database. Then it buys, pages and summarises in turns, and prints the median of the rounds, and how
-much more the large one takes. A ratio above 1.15 is an exit code of 1.
+partitions, a month for each tenth. The agents are the same in all, with a thousand transactions a month each. Then it
+buys, pages and summarises in turns, and prints the median of the rounds, and how much more the large one takes. A
+ratio above 1.15 of a buy, a page or a summary of 24 hours is an exit code of 1; a summary of all time reads ten times
+the rows.
 
 Then a purge: an agent with a tenth of the transactions is deleted in batches while another trades; prints the trades'
 latency without it and beside it.
@@ -41,6 +42,9 @@ from tests.integration.sync.factories import Owner, new_owner
 _EACH: Final = 1000
 _MONTHS: Final = 10
 _LIMIT: Final = 1.15
+_PLANS: Final = "-cplan_cache_mode=force_generic_plan"
+"""As the guide advises: a plan for values considers every partition, each time."""
+_LIMITED: Final = ("a buy", "a page of 50", "a summary of 24 h")
 _TIMED: Final = ("agent_transactions", "agent_historical_swaps", "trade_requests")
 
 _AGENTS: Final = """
@@ -52,7 +56,8 @@ INSERT INTO agent_wallets (wallet_address, agent_id, wallet_type)
 SELECT 'wallet' || n, md5('agent' || n)::uuid, 'simulation' FROM generate_series(1, {agents}) AS n
 """
 
-# Each tenth is a month: its transactions in the order of their time, agents in turn. Every tenth is a sale.
+# Each tenth is a month: its transactions in the order of their time, agents in turn. Every tenth is a sale. The stored
+# orders are those of the last month: older ones are pruned.
 _ROWS: Final = """
 INSERT INTO agent_transactions (
     id, agent_id, wallet_address, transaction_type, transaction_value_usd, transaction_time, input_mint, input_symbol,
@@ -60,8 +65,8 @@ INSERT INTO agent_transactions (
     realized_profit_sol, created_at, updated_at
 )
 SELECT
-    md5('transaction' || n)::uuid, md5('agent' || n % {agents} + 1)::uuid, 'wallet' || n % {agents} + 1, 'SWAP', 1,
-    moment,
+    ('1' || lpad(to_hex(n), 31, '0'))::uuid, md5('agent' || n % {agents} + 1)::uuid, 'wallet' || n % {agents} + 1,
+    'SWAP', 1, moment,
     'So11111111111111111111111111111111111111112', 'SOL', 1, 1, 'token' || n % 977, 'T', 1000, 0.001,
     md5('a' || n) || md5('b' || n), CASE WHEN n % 10 = n / {agents} % 10 THEN 0.1 END, moment, moment
 FROM generate_series({low}, {high}) AS n, LATERAL (SELECT {start} + (n - {low}) * {length} / {count} AS moment) AS m;
@@ -70,15 +75,15 @@ INSERT INTO agent_historical_swaps (
     profit_loss_sol, purchase_time, sale_time, purchase_transaction_id, sale_transaction_id, created_at
 )
 SELECT
-    md5('swap' || n)::uuid, md5('agent' || n % {agents} + 1)::uuid, 'wallet' || n % {agents} + 1, 'token' || n % 977,
-    'T', 1000, 0.001, 0.002, 100, 0.1, moment, moment, md5('transaction' || n)::uuid,
-    md5('transaction' || n)::uuid, moment
+    ('2' || lpad(to_hex(n), 31, '0'))::uuid, md5('agent' || n % {agents} + 1)::uuid, 'wallet' || n % {agents} + 1,
+    'token' || n % 977, 'T', 1000, 0.001, 0.002, 100, 0.1, moment, moment, ('1' || lpad(to_hex(n), 31, '0'))::uuid,
+    ('1' || lpad(to_hex(n), 31, '0'))::uuid, moment
 FROM generate_series({low}, {high}) AS n, LATERAL (SELECT {start} + (n - {low}) * {length} / {count} AS moment) AS m
 WHERE n % 10 = n / {agents} % 10;
 INSERT INTO trade_requests (id, agent_id, wallet_address, operation, content_digest, version, created_at)
 SELECT
-    md5('transaction' || n)::uuid, md5('agent' || n % {agents} + 1)::uuid, 'wallet' || n % {agents} + 1, 'buy',
-    sha256('x'), 1, moment
+    ('1' || lpad(to_hex(n), 31, '0'))::uuid, md5('agent' || n % {agents} + 1)::uuid, 'wallet' || n % {agents} + 1,
+    'buy', sha256('x'), 1, moment
 FROM generate_series({low}, {high}) AS n, LATERAL (SELECT {start} + (n - {low}) * {length} / {count} AS moment) AS m
 """
 
@@ -93,7 +98,7 @@ class Filled:
 
     def __init__(self, url: str, transactions: int, months: int, *, partitioned: bool) -> None:
         self.url = url
-        self.agents = transactions // _EACH
+        self.agents = transactions // months // _EACH
         self._transactions = transactions
         now = datetime.now(UTC)
         begins = floor_of(now - timedelta(days=30.44 * (months - 1)), "month")
@@ -109,9 +114,10 @@ class Filled:
                 count = transactions // months
                 for month in range(months):
                     start = begins + (now - begins) / months * month
+                    rows = _ROWS if month == months - 1 else _ROWS.rpartition(";\n")[0]
                     self._execute(
                         connection,
-                        _ROWS.format(
+                        rows.format(
                             agents=self.agents,
                             low=month * count + 1,
                             high=(month + 1) * count,
@@ -137,8 +143,7 @@ class Filled:
 
     def transaction(self) -> UUID:
         """The id of one of them, by chance."""
-        with_number = f"transaction{random.randint(1, self._transactions)}"
-        return UUID(hashlib.md5(with_number.encode(), usedforsecurity=False).hexdigest())
+        return UUID(f"1{random.randint(1, self._transactions):031x}")
 
 
 @contextmanager
@@ -163,7 +168,8 @@ def _without_indexes(connection: psycopg.Connection[Any]) -> Iterator[None]:
 def measure(databases: Mapping[str, Filled], rounds: int) -> dict[str, dict[str, float]]:
     """Milliseconds of each call on each database: the median of the rounds."""
     with ExitStack() as stack:
-        opened = {name: stack.enter_context(Database(filled.url)) for name, filled in databases.items()}
+        urls = {name: make_conninfo(filled.url, options=_PLANS) for name, filled in databases.items()}
+        opened = {name: stack.enter_context(Database(url)) for name, url in urls.items()}
         owners = {name: new_owner(db) for name, db in opened.items()}
         for name, db in opened.items():
             db.trades.deposit(owners[name].deposit("1000000", SOL_MINT))
@@ -199,7 +205,8 @@ def _calls(db: Database, filled: Filled, owner: Owner) -> dict[str, Callable[[],
 
 def purge(filled: Filled, rows: int, seconds: float) -> dict[str, tuple[float, float, float]]:
     """Median, 99th percentile and worst of a buy in milliseconds, without and beside a purge of ``rows``."""
-    with Database(filled.url) as db, psycopg.connect(filled.url, autocommit=True) as connection:
+    url = make_conninfo(filled.url, options=_PLANS)
+    with Database(url) as db, psycopg.connect(filled.url, autocommit=True) as connection:
         victim, owner = new_owner(db), new_owner(db)
         db.trades.deposit(owner.deposit("1000000", SOL_MINT))
         connection.execute("SET session_replication_role = replica")
@@ -208,8 +215,9 @@ def purge(filled: Filled, rows: int, seconds: float) -> dict[str, tuple[float, f
         for statement in _ROWS.split(";\n"):
             own = statement.replace("md5('agent' || n % {agents} + 1)::uuid", f"'{victim.agent_id}'")
             own = own.replace("'wallet' || n % {agents} + 1", f"'{victim.wallet_address}'")
-            for kind in ("transaction", "swap", "a", "b"):
+            for kind in ("a", "b"):
                 own = own.replace(f"md5('{kind}' || n)", f"md5('purged {kind}' || n)")
+            own = own.replace("('1' ||", "('3' ||").replace("('2' ||", "('4' ||")
             own = own.format(
                 agents=filled.agents,
                 low=1,
@@ -269,6 +277,7 @@ def main() -> int:
     """Fill, measure, print, and judge."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.partitions", description=__doc__)
     parser.add_argument("--transactions", type=int, default=10_000_000, help="default %(default)s")
+    parser.add_argument("--purge", action=argparse.BooleanOptionalAction, default=True, help="default: yes")
     parser.add_argument("--rounds", type=int, default=40, help="default %(default)s")
     asked = parser.parse_args()
     tenth = asked.transactions // _MONTHS
@@ -298,10 +307,10 @@ def main() -> int:
         for what, each in figures.items():
             ratio = each["all"] / each["tenth"]
             report.add_row(what, *(f"{each[name]:.3f}" for name in databases), f"{ratio:.2f}x")
-            missed += [what] if ratio > _LIMIT else []
+            missed += [what] if ratio > _LIMIT and what in _LIMITED else []
         console = Console(width=None if sys.stdout.isatty() else 120)
         console.print(report)
-        latencies = purge(databases["all"], tenth, 20)
+        latencies = purge(databases["all"], tenth, 20) if asked.purge else {}
         for name, (median, tail, worst) in latencies.items():
             console.print(
                 f"a buy {name} a purge of {tenth:,}: median {median:.2f} ms, 99 % {tail:.2f}, worst {worst:.1f}"

@@ -13,6 +13,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from psycopg import errors as pg
+from psycopg.conninfo import make_conninfo
 from typer.testing import CliRunner
 
 from nexgent_db import Database
@@ -381,7 +382,8 @@ def test_roles_are_as_they_were(fresh_database_url: str) -> None:
     prefix = f"p{uuid4().hex[:8]}"
     with psql(fresh_database_url) as connection:
         apply_roles(connection, prefix)
-        Partitioner(fresh_database_url).apply()
+        migrator = make_conninfo(fresh_database_url, user=f"{prefix}_migrator")
+        Partitioner(migrator).apply()
         try:
             assert [each.subject for each in apply_roles(connection, prefix, keep=False)] == []
             public = connection.execute(
@@ -390,7 +392,7 @@ def test_roles_are_as_they_were(fresh_database_url: str) -> None:
             ).fetchall()
             assert public == []
         finally:
-            Partitioner(fresh_database_url).undo()
+            Partitioner(migrator).undo()
             assert [each.subject for each in apply_roles(connection, prefix, keep=False)] == []
             for role in ("app", "migrator", "tenant", "worker", "readonly", "owner"):
                 connection.execute(f"REASSIGN OWNED BY {prefix}_{role} TO CURRENT_USER".encode())
