@@ -14,6 +14,7 @@
 | ``NEXGENT_DB_STATEMENT_TIMEOUT_S`` | longest statement | 30 |
 | ``NEXGENT_DB_LOCK_TIMEOUT_S`` | longest wait for a lock | 5 |
 | ``NEXGENT_DB_IDLE_IN_TRANSACTION_TIMEOUT_S`` | longest pause inside a transaction | 30 |
+| ``NEXGENT_DB_MAX_ANSWER_MIB`` | longest answer of PostgreSQL, in MiB, about | 256 |
 | ``NEXGENT_DB_PREPARE_THRESHOLD`` | executions before a statement is prepared; ``none``: never | 2 |
 
 ``NEXGENT_DB_LOCAL_CACHE_ROWS`` adds an in-process cache. Redis client tracking invalidates a changed row within
@@ -71,6 +72,7 @@ class Settings:
     statement_timeout_s: float = 30.0
     lock_timeout_s: float = 5.0
     idle_in_transaction_timeout_s: float = 30.0
+    max_answer_mib: int = 256
     prepare_threshold: int | None = 2
 
     def __post_init__(self) -> None:
@@ -126,6 +128,7 @@ _WHOLE: Final = {
     "pool_max_size",
     "pool_max_waiting",
     "connect_timeout_s",
+    "max_answer_mib",
     "prepare_threshold",
 }
 _MAY_BE_ZERO: Final = {"local_cache_rows", "pool_min_size", "prepare_threshold"}
