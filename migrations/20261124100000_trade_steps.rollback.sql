@@ -3,6 +3,7 @@ DROP FUNCTION lock_wallets_v1;
 DROP FUNCTION finish_trade_v1;
 DROP FUNCTION change_balances_v1;
 DROP FUNCTION begin_trade_v1;
+DROP FUNCTION transaction_taken_v1;
 DROP FUNCTION first_result_v1;
 
 DROP TYPE trade_result_v1;

@@ -116,6 +116,28 @@ BEGIN
 END
 $$;
 
+-- The transaction that has the id of a request or else its hash and leg; NULL when none has. A partitioned ledger looks
+-- elsewhere, with another body.
+CREATE FUNCTION transaction_taken_v1(p_request_id uuid, p_wallet_address text, p_transaction_hash text, p_transaction_leg bigint)
+RETURNS uuid
+LANGUAGE plpgsql STABLE
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    taken_by uuid;
+BEGIN
+    SELECT t.id INTO taken_by FROM agent_transactions AS t WHERE t.id = p_request_id;
+    IF taken_by IS NULL AND p_transaction_hash IS NOT NULL THEN
+        SELECT t.id INTO taken_by
+        FROM agent_transactions AS t
+        WHERE t.wallet_address = p_wallet_address
+            AND t.transaction_hash = p_transaction_hash
+            AND t.transaction_leg = p_transaction_leg;
+    END IF;
+    RETURN taken_by;
+END
+$$;
+
 -- Locks the agent and the wallet, and finds the first reason not to trade: the result is NULL when there is none. A
 -- duplicate's result is complete, but for the position that a purchase opened.
 CREATE FUNCTION begin_trade_v1(
@@ -136,11 +158,12 @@ DECLARE
     known_digest bytea;
     taken_by uuid;
 BEGIN
-    -- A deletion of the agent comes first, or waits.
+    -- A deletion of the agent comes first, or waits. An agent that is being purged trades no more.
     PERFORM
     FROM agents AS a
     JOIN agent_wallets AS w ON w.agent_id = a.id
     WHERE a.id = p_agent_id AND w.wallet_address = p_wallet_address AND caller_acts_for(a.user_id)
+        AND NOT EXISTS (SELECT FROM ledger_purges AS l WHERE l.agent_id = p_agent_id AND l.finished_at IS NULL)
     FOR KEY SHARE OF a
     FOR NO KEY UPDATE OF w;
     IF NOT FOUND THEN
@@ -158,24 +181,13 @@ BEGIN
         RETURN trade;
     END IF;
 
-    SELECT t.id INTO taken_by FROM agent_transactions AS t WHERE t.id = p_request_id;
-    IF FOUND THEN
+    taken_by := transaction_taken_v1(p_request_id, p_wallet_address, p_transaction_hash, p_transaction_leg);
+    IF taken_by IS NOT NULL THEN
         trade.outcome := 'idempotency_conflict';
-        trade.details := jsonb_build_object('taken_by', 'transaction ' || taken_by);
+        trade.details := jsonb_build_object(
+            'taken_by', 'transaction ' || taken_by || CASE WHEN taken_by <> p_request_id THEN ' of the same hash' ELSE '' END
+        );
         RETURN trade;
-    END IF;
-
-    IF p_transaction_hash IS NOT NULL THEN
-        SELECT t.id INTO taken_by
-        FROM agent_transactions AS t
-        WHERE t.wallet_address = p_wallet_address
-            AND t.transaction_hash = p_transaction_hash
-            AND t.transaction_leg = p_transaction_leg;
-        IF FOUND THEN
-            trade.outcome := 'idempotency_conflict';
-            trade.details := jsonb_build_object('taken_by', 'transaction ' || taken_by || ' of the same hash');
-            RETURN trade;
-        END IF;
     END IF;
 
     -- The clock after the wait for the lock, where now() would be the time before it.
@@ -412,11 +424,11 @@ BEGIN
     )
 
     DELETE FROM trade_requests AS r
-    WHERE r.id = ANY(ARRAY(SELECT o.id FROM old AS o));
+    WHERE r.id = ANY(ARRAY(SELECT o.id FROM old AS o)) AND r.created_at < p_before;
     GET DIAGNOSTICS pruned = ROW_COUNT;
     RETURN pruned;
 END
 $$;
 
-REVOKE EXECUTE ON FUNCTION act_for_every_user, first_result_v1, begin_trade_v1, lock_wallets_v1, change_balances_v1, finish_trade_v1,
-prune_trade_requests_v1 FROM public;
+REVOKE EXECUTE ON FUNCTION act_for_every_user, first_result_v1, transaction_taken_v1, begin_trade_v1, lock_wallets_v1,
+change_balances_v1, finish_trade_v1, prune_trade_requests_v1 FROM public;

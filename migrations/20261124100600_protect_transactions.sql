@@ -19,12 +19,17 @@ CREATE TABLE ledger_purges (
     purged_by text NOT NULL DEFAULT session_user,
     purged_at timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP,
     xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    finished_at timestamptz,
     CONSTRAINT ledger_purges_pkey PRIMARY KEY (id),
     CONSTRAINT ledger_purges_reason_check CHECK (btrim(reason) <> '')
 );
 
+-- begin_trade_v1 looks for one of the agent.
+CREATE UNIQUE INDEX ledger_purges_unfinished_key ON ledger_purges (agent_id) WHERE finished_at IS NULL;
+
 COMMENT ON TABLE ledger_purges IS 'One row for each agent whose ledger was deleted: why, by whom, and how much it was.';
-COMMENT ON COLUMN ledger_purges.xid IS 'The purge''s transaction: only in it may the agent''s ledger be deleted.';
+COMMENT ON COLUMN ledger_purges.xid IS 'The purge''s transaction, of many its last: only in it may the agent''s ledger be deleted.';
+COMMENT ON COLUMN ledger_purges.finished_at IS 'When the agent was gone; NULL while it is purged in batches: it trades no more.';
 
 CREATE FUNCTION protect_ledger() RETURNS trigger
 LANGUAGE plpgsql
@@ -74,7 +79,8 @@ CREATE TRIGGER agent_transactions_append_only_whole
 BEFORE TRUNCATE ON agent_transactions
 FOR EACH STATEMENT EXECUTE FUNCTION protect_whole_ledger();
 
--- Deletes an agent and all that belongs to it, ledger included, and records it. For the owner of the tables only.
+-- Deletes an agent and all that belongs to it, ledger included, and records it. For the owner of the tables only. All in
+-- one transaction: an agent with many rows is deleted in batches, by purge_agent_batch_v1.
 CREATE FUNCTION purge_agent_v1(p_agent_id uuid, p_reason text) RETURNS ledger_purges
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
@@ -90,8 +96,8 @@ BEGIN
     END IF;
     SELECT count(*) INTO transactions_count FROM agent_transactions AS t WHERE t.agent_id = p_agent_id;
     SELECT count(*) INTO swaps_count FROM agent_historical_swaps AS s WHERE s.agent_id = p_agent_id;
-    INSERT INTO ledger_purges (agent_id, reason, transactions, historical_swaps)
-    VALUES (p_agent_id, p_reason, transactions_count, swaps_count)
+    INSERT INTO ledger_purges (agent_id, reason, transactions, historical_swaps, finished_at)
+    VALUES (p_agent_id, p_reason, transactions_count, swaps_count, now())
     RETURNING * INTO purge;
     DELETE FROM agent_positions AS p WHERE p.agent_id = p_agent_id;
     DELETE FROM agent_historical_swaps AS s WHERE s.agent_id = p_agent_id;
@@ -105,4 +111,73 @@ $$;
 COMMENT ON FUNCTION purge_agent_v1(uuid, text) IS
 'Deletes an agent and all that belongs to it, ledger included, and records it in ledger_purges.';
 
-REVOKE EXECUTE ON FUNCTION purge_agent_v1 FROM public;
+-- Deletes the next rows of an agent, at most p_limit of each table, and adds them to the purge's record; the last call
+-- deletes the agent and finishes the record. To be called, each time in a transaction of its own, until finished_at is
+-- set. From the first call's commit on the agent's trades are refused; nothing else waits.
+CREATE FUNCTION purge_agent_batch_v1(p_agent_id uuid, p_reason text, p_limit bigint) RETURNS ledger_purges
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    purge ledger_purges;
+    deleted uuid[];
+    rest bigint;
+    gone bigint;
+    swaps bigint;
+BEGIN
+    PERFORM FROM agents AS a WHERE a.id = p_agent_id FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no agent %', p_agent_id USING ERRCODE = 'no_data_found';
+    END IF;
+    INSERT INTO ledger_purges AS l (agent_id, reason, transactions, historical_swaps)
+    VALUES (p_agent_id, p_reason, 0, 0)
+    ON CONFLICT (agent_id) WHERE finished_at IS NULL DO UPDATE SET xid = excluded.xid
+    RETURNING * INTO purge;
+
+    DELETE FROM agent_positions AS p
+    WHERE p.id = ANY(ARRAY(SELECT o.id FROM agent_positions AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
+    GET DIAGNOSTICS rest = ROW_COUNT;
+    IF rest < p_limit THEN
+        DELETE FROM agent_historical_swaps AS s
+        WHERE s.agent_id = p_agent_id
+            AND s.id = ANY(ARRAY(SELECT o.id FROM agent_historical_swaps AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
+        GET DIAGNOSTICS swaps = ROW_COUNT;
+        DELETE FROM agent_balance_snapshots AS s
+        WHERE s.agent_id = p_agent_id
+            AND s.id = ANY(ARRAY(SELECT o.id FROM agent_balance_snapshots AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
+        GET DIAGNOSTICS gone = ROW_COUNT;
+        rest := greatest(rest, swaps, gone);
+        DELETE FROM signal_executions AS e
+        WHERE e.id = ANY(ARRAY(SELECT o.id FROM signal_executions AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
+        GET DIAGNOSTICS gone = ROW_COUNT;
+        rest := greatest(rest, gone);
+    END IF;
+    IF rest < p_limit THEN
+        deleted := ARRAY(SELECT o.id FROM agent_transactions AS o WHERE o.agent_id = p_agent_id LIMIT p_limit);
+        DELETE FROM agent_transactions AS t WHERE t.agent_id = p_agent_id AND t.id = ANY(deleted);
+        DELETE FROM trade_requests AS r WHERE r.id = ANY(deleted);
+        rest := cardinality(deleted);
+    END IF;
+
+    UPDATE ledger_purges AS l
+    SET
+        transactions = l.transactions + coalesce(cardinality(deleted), 0),
+        historical_swaps = l.historical_swaps + coalesce(swaps, 0),
+        finished_at = CASE WHEN rest < p_limit THEN now() END
+    WHERE l.id = purge.id
+    RETURNING * INTO purge;
+    IF purge.finished_at IS NOT NULL THEN
+        DELETE FROM trade_requests AS r
+        WHERE r.agent_id = p_agent_id
+            AND r.operation = 'reset_wallet'
+            AND r.wallet_address = ANY(ARRAY(SELECT w.wallet_address FROM agent_wallets AS w WHERE w.agent_id = p_agent_id));
+        DELETE FROM agents AS a WHERE a.id = p_agent_id;
+    END IF;
+    RETURN purge;
+END
+$$;
+
+COMMENT ON FUNCTION purge_agent_batch_v1(uuid, text, bigint) IS
+'Deletes the next rows of an agent, and at last the agent, recorded in ledger_purges: call it until finished_at is set.';
+
+REVOKE EXECUTE ON FUNCTION purge_agent_v1, purge_agent_batch_v1 FROM public;

@@ -36,6 +36,7 @@ LEDGER_TABLES: Final = frozenset(
         "trade_requests",
         "ledger_purges",
         "adopted_deviations",
+        "agent_transaction_keys",
     }
 )
 """The tables that only trades and this package's migrations write: the roles of services have no right to."""

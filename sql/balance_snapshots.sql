@@ -149,7 +149,7 @@ LIMIT 1;
 -- name: delete_older_than :rows
 -- Deletes up to :limit snapshots from before this time, oldest first; repeat it until it deletes fewer. It skips rows
 -- that another session has locked.
--- ANY(ARRAY(...)) instead of IN: the plan uses the primary key at every limit.
+-- ANY(ARRAY(...)) instead of IN: the plan uses the primary key at every limit. The time leaves out later partitions.
 WITH old AS (
     SELECT id
     FROM agent_balance_snapshots
@@ -159,4 +159,5 @@ WITH old AS (
     FOR UPDATE SKIP LOCKED
 )
 DELETE FROM agent_balance_snapshots
-WHERE id = ANY(ARRAY(SELECT old.id FROM old));
+WHERE id = ANY(ARRAY(SELECT old.id FROM old))
+    AND snapshot_timestamp < :before;

@@ -26,7 +26,8 @@ FROM agent_historical_swaps
 WHERE id = :swap_id;
 
 -- name: list_by_agent :many
--- The agent's historical swaps, newest first; the page after the cursor when one is given.
+-- The agent's historical swaps, newest first; the page after the cursor when one is given. The cursor's time alone leaves
+-- out partitions: the comparison of rows does not.
 SELECT
     id,
     agent_id,
@@ -62,7 +63,7 @@ WHERE agent_id = :agent_id
     AND profit_loss_sol <= :max_profit_loss_sol -- if given
     AND profit_loss_usd >= :min_profit_loss_usd -- if given
     AND profit_loss_usd <= :max_profit_loss_usd -- if given
-    AND (sale_time, id) < (:before_time, :before_id) -- if given
+    AND sale_time <= :before_time AND (sale_time, id) < (:before_time, :before_id) -- if given
 ORDER BY sale_time DESC, id DESC
 LIMIT :limit;
 
@@ -153,7 +154,7 @@ WHERE s.agent_id = :agent_id
     AND s.profit_loss_sol <= :max_profit_loss_sol -- if given
     AND s.profit_loss_usd >= :min_profit_loss_usd -- if given
     AND s.profit_loss_usd <= :max_profit_loss_usd -- if given
-    AND (s.sale_time, s.id) < (:before_time, :before_id) -- if given
+    AND s.sale_time <= :before_time AND (s.sale_time, s.id) < (:before_time, :before_id) -- if given
 ORDER BY s.sale_time DESC, s.id DESC
 LIMIT :limit;
 

@@ -167,11 +167,11 @@ BEGIN
         SELECT c.oid::regclass AS name, c.relkind
         FROM pg_class AS c
         WHERE c.relnamespace = quote_ident(current_schema())::regnamespace
-            AND c.relname IN (
+            AND coalesce((SELECT p.relname FROM pg_class AS p WHERE c.relispartition AND p.oid = pg_partition_root(c.oid)), c.relname) IN (
                 'users', 'api_keys', 'agents', 'agent_wallets', 'agent_balances', 'agent_balance_snapshots',
                 'agent_positions', 'agent_transactions', 'agent_historical_swaps', 'trading_signals',
                 'signal_executions', 'trade_requests', 'ledger_purges', 'adopted_deviations', 'user_cells', 'cache_outbox',
-                'row_version_seq',
+                'agent_transaction_keys', 'row_version_seq',
                 '_yoyo_log', '_yoyo_migration', '_yoyo_version', 'yoyo_lock', '_nexgent_migration', '_nexgent_repair'
             )
             AND c.relowner <> 'nexgent_owner'::regrole
@@ -191,9 +191,9 @@ BEGIN
                 'act_for_every_user', 'caller_acts_for', 'begin_trade_v1', 'first_result_v1', 'change_balances_v1',
                 'finish_trade_v1', 'opened_position_v1', 'lock_wallets_v1', 'trade_record_transaction_v1',
                 'trade_buy_v1', 'trade_dca_buy_v1', 'trade_sell_v1', 'trade_write_off_v1', 'trade_reset_wallet_v1',
-                'lock_signals_v1', 'close_position_v1', 'record_prices_v1', 'next_stop_loss', 'price_changes',
-                'prune_trade_requests_v1', 'purge_agent_v1', 'protect_ledger', 'protect_whole_ledger',
-                'require_wallet', 'require_own_purchase', 'change_wallet_address_v1'
+                'lock_signals_v1', 'transaction_taken_v1', 'close_position_v1', 'record_prices_v1', 'next_stop_loss', 'price_changes',
+                'prune_trade_requests_v1', 'purge_agent_v1', 'purge_agent_batch_v1', 'protect_ledger', 'protect_whole_ledger',
+                'require_wallet', 'require_own_purchase', 'change_wallet_address_v1', 'keep_transaction_key', 'keep_request_key'
             )
             AND p.proowner <> 'nexgent_owner'::regrole
     LOOP
@@ -229,9 +229,9 @@ REVOKE ALL ON SEQUENCE row_version_seq, trading_signals_id_seq
 FROM public, nexgent_migrator, nexgent_app, nexgent_tenant, nexgent_worker, nexgent_readonly;
 REVOKE ALL ON FUNCTION
 act_for_every_user, begin_trade_v1, first_result_v1, change_balances_v1, finish_trade_v1, opened_position_v1,
-lock_signals_v1, close_position_v1,
+lock_signals_v1, transaction_taken_v1, close_position_v1,
 lock_wallets_v1, trade_record_transaction_v1, trade_buy_v1, trade_dca_buy_v1, trade_sell_v1, trade_write_off_v1,
-trade_reset_wallet_v1, record_prices_v1, change_wallet_address_v1, prune_trade_requests_v1, purge_agent_v1
+trade_reset_wallet_v1, record_prices_v1, change_wallet_address_v1, prune_trade_requests_v1, purge_agent_v1, purge_agent_batch_v1
 FROM public, nexgent_migrator, nexgent_app, nexgent_tenant, nexgent_worker, nexgent_readonly;
 
 -- People

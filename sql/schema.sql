@@ -217,7 +217,7 @@ BEGIN
     )
 
     DELETE FROM trade_requests AS r
-    WHERE r.id = ANY(ARRAY(SELECT o.id FROM old AS o));
+    WHERE r.id = ANY(ARRAY(SELECT o.id FROM old AS o)) AND r.created_at < p_before;
     GET DIAGNOSTICS pruned = ROW_COUNT;
     RETURN pruned;
 END
@@ -287,6 +287,27 @@ BEGIN ATOMIC
            WHERE (COALESCE(transaction_effects.protocol_fee_sol, transaction_effects.network_fee_sol) IS NOT NULL)) token;
 END;
 COMMENT ON FUNCTION transaction_effects("TransactionType",text,numeric,text,numeric,numeric,numeric,numeric) IS 'What a transaction does to its wallet: the change of each token''s balance.';
+
+CREATE OR REPLACE FUNCTION transaction_taken_v1(p_request_id uuid, p_wallet_address text, p_transaction_hash text, p_transaction_leg bigint)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    taken_by uuid;
+BEGIN
+    SELECT t.id INTO taken_by FROM agent_transactions AS t WHERE t.id = p_request_id;
+    IF taken_by IS NULL AND p_transaction_hash IS NOT NULL THEN
+        SELECT t.id INTO taken_by
+        FROM agent_transactions AS t
+        WHERE t.wallet_address = p_wallet_address
+            AND t.transaction_hash = p_transaction_hash
+            AND t.transaction_leg = p_transaction_leg;
+    END IF;
+    RETURN taken_by;
+END
+$function$;
 
 CREATE OR REPLACE FUNCTION truncated_to_cache_outbox()
  RETURNS trigger
@@ -619,10 +640,13 @@ CREATE TABLE ledger_purges (
     purged_by        text NOT NULL DEFAULT SESSION_USER,
     purged_at        timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     xid              xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    finished_at      timestamp with time zone,
     CONSTRAINT ledger_purges_pkey PRIMARY KEY (id),
     CONSTRAINT ledger_purges_reason_check CHECK (btrim(reason) <> ''::text)
 );
-COMMENT ON COLUMN ledger_purges.xid IS 'The purge''s transaction: only in it may the agent''s ledger be deleted.';
+CREATE UNIQUE INDEX ledger_purges_unfinished_key ON ledger_purges (agent_id) WHERE finished_at IS NULL;
+COMMENT ON COLUMN ledger_purges.finished_at IS 'When the agent was gone; NULL while it is purged in batches: it trades no more.';
+COMMENT ON COLUMN ledger_purges.xid IS 'The purge''s transaction, of many its last: only in it may the agent''s ledger be deleted.';
 COMMENT ON TABLE ledger_purges IS 'One row for each agent whose ledger was deleted: why, by whom, and how much it was.';
 
 CREATE TABLE signal_executions (
@@ -700,11 +724,12 @@ DECLARE
     known_digest bytea;
     taken_by uuid;
 BEGIN
-    -- A deletion of the agent comes first, or waits.
+    -- A deletion of the agent comes first, or waits. An agent that is being purged trades no more.
     PERFORM
     FROM agents AS a
     JOIN agent_wallets AS w ON w.agent_id = a.id
     WHERE a.id = p_agent_id AND w.wallet_address = p_wallet_address AND caller_acts_for(a.user_id)
+        AND NOT EXISTS (SELECT FROM ledger_purges AS l WHERE l.agent_id = p_agent_id AND l.finished_at IS NULL)
     FOR KEY SHARE OF a
     FOR NO KEY UPDATE OF w;
     IF NOT FOUND THEN
@@ -722,24 +747,13 @@ BEGIN
         RETURN trade;
     END IF;
 
-    SELECT t.id INTO taken_by FROM agent_transactions AS t WHERE t.id = p_request_id;
-    IF FOUND THEN
+    taken_by := transaction_taken_v1(p_request_id, p_wallet_address, p_transaction_hash, p_transaction_leg);
+    IF taken_by IS NOT NULL THEN
         trade.outcome := 'idempotency_conflict';
-        trade.details := jsonb_build_object('taken_by', 'transaction ' || taken_by);
+        trade.details := jsonb_build_object(
+            'taken_by', 'transaction ' || taken_by || CASE WHEN taken_by <> p_request_id THEN ' of the same hash' ELSE '' END
+        );
         RETURN trade;
-    END IF;
-
-    IF p_transaction_hash IS NOT NULL THEN
-        SELECT t.id INTO taken_by
-        FROM agent_transactions AS t
-        WHERE t.wallet_address = p_wallet_address
-            AND t.transaction_hash = p_transaction_hash
-            AND t.transaction_leg = p_transaction_leg;
-        IF FOUND THEN
-            trade.outcome := 'idempotency_conflict';
-            trade.details := jsonb_build_object('taken_by', 'transaction ' || taken_by || ' of the same hash');
-            RETURN trade;
-        END IF;
     END IF;
 
     -- The clock after the wait for the lock, where now() would be the time before it.
@@ -1120,6 +1134,71 @@ CREATE OR REPLACE FUNCTION price_changes(held agent_positions, price numeric, st
 RETURN (((held).peak_price IS DISTINCT FROM GREATEST((held).peak_price, price)) OR ((held).lowest_price IS DISTINCT FROM LEAST((held).lowest_price, price)) OR ((held).current_stop_loss_percentage IS DISTINCT FROM next_stop_loss((held).current_stop_loss_percentage, stop_loss, may_lower)));
 COMMENT ON FUNCTION price_changes(agent_positions,numeric,numeric,boolean) IS 'Does a price, with the stop loss that follows it, change the position?';
 
+CREATE OR REPLACE FUNCTION purge_agent_batch_v1(p_agent_id uuid, p_reason text, p_limit bigint)
+ RETURNS ledger_purges
+ LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    purge ledger_purges;
+    deleted uuid[];
+    rest bigint;
+    gone bigint;
+    swaps bigint;
+BEGIN
+    PERFORM FROM agents AS a WHERE a.id = p_agent_id FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no agent %', p_agent_id USING ERRCODE = 'no_data_found';
+    END IF;
+    INSERT INTO ledger_purges AS l (agent_id, reason, transactions, historical_swaps)
+    VALUES (p_agent_id, p_reason, 0, 0)
+    ON CONFLICT (agent_id) WHERE finished_at IS NULL DO UPDATE SET xid = excluded.xid
+    RETURNING * INTO purge;
+
+    DELETE FROM agent_positions AS p
+    WHERE p.id = ANY(ARRAY(SELECT o.id FROM agent_positions AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
+    GET DIAGNOSTICS rest = ROW_COUNT;
+    IF rest < p_limit THEN
+        DELETE FROM agent_historical_swaps AS s
+        WHERE s.agent_id = p_agent_id
+            AND s.id = ANY(ARRAY(SELECT o.id FROM agent_historical_swaps AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
+        GET DIAGNOSTICS swaps = ROW_COUNT;
+        DELETE FROM agent_balance_snapshots AS s
+        WHERE s.agent_id = p_agent_id
+            AND s.id = ANY(ARRAY(SELECT o.id FROM agent_balance_snapshots AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
+        GET DIAGNOSTICS gone = ROW_COUNT;
+        rest := greatest(rest, swaps, gone);
+        DELETE FROM signal_executions AS e
+        WHERE e.id = ANY(ARRAY(SELECT o.id FROM signal_executions AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
+        GET DIAGNOSTICS gone = ROW_COUNT;
+        rest := greatest(rest, gone);
+    END IF;
+    IF rest < p_limit THEN
+        deleted := ARRAY(SELECT o.id FROM agent_transactions AS o WHERE o.agent_id = p_agent_id LIMIT p_limit);
+        DELETE FROM agent_transactions AS t WHERE t.agent_id = p_agent_id AND t.id = ANY(deleted);
+        DELETE FROM trade_requests AS r WHERE r.id = ANY(deleted);
+        rest := cardinality(deleted);
+    END IF;
+
+    UPDATE ledger_purges AS l
+    SET
+        transactions = l.transactions + coalesce(cardinality(deleted), 0),
+        historical_swaps = l.historical_swaps + coalesce(swaps, 0),
+        finished_at = CASE WHEN rest < p_limit THEN now() END
+    WHERE l.id = purge.id
+    RETURNING * INTO purge;
+    IF purge.finished_at IS NOT NULL THEN
+        DELETE FROM trade_requests AS r
+        WHERE r.agent_id = p_agent_id
+            AND r.operation = 'reset_wallet'
+            AND r.wallet_address = ANY(ARRAY(SELECT w.wallet_address FROM agent_wallets AS w WHERE w.agent_id = p_agent_id));
+        DELETE FROM agents AS a WHERE a.id = p_agent_id;
+    END IF;
+    RETURN purge;
+END
+$function$;
+COMMENT ON FUNCTION purge_agent_batch_v1(uuid,text,bigint) IS 'Deletes the next rows of an agent, and at last the agent, recorded in ledger_purges: call it until finished_at is set.';
+
 CREATE OR REPLACE FUNCTION purge_agent_v1(p_agent_id uuid, p_reason text)
  RETURNS ledger_purges
  LANGUAGE plpgsql
@@ -1136,8 +1215,8 @@ BEGIN
     END IF;
     SELECT count(*) INTO transactions_count FROM agent_transactions AS t WHERE t.agent_id = p_agent_id;
     SELECT count(*) INTO swaps_count FROM agent_historical_swaps AS s WHERE s.agent_id = p_agent_id;
-    INSERT INTO ledger_purges (agent_id, reason, transactions, historical_swaps)
-    VALUES (p_agent_id, p_reason, transactions_count, swaps_count)
+    INSERT INTO ledger_purges (agent_id, reason, transactions, historical_swaps, finished_at)
+    VALUES (p_agent_id, p_reason, transactions_count, swaps_count, now())
     RETURNING * INTO purge;
     DELETE FROM agent_positions AS p WHERE p.agent_id = p_agent_id;
     DELETE FROM agent_historical_swaps AS s WHERE s.agent_id = p_agent_id;

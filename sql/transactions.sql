@@ -79,7 +79,8 @@ ORDER BY id
 LIMIT 10000; -- the caller's maximum
 
 -- name: list_by_agent :many
--- The agent's transactions, newest first; the page after the cursor when one is given.
+-- The agent's transactions, newest first; the page after the cursor when one is given. The cursor's time alone leaves out
+-- partitions: the comparison of rows does not.
 SELECT
     id,
     agent_id,
@@ -121,7 +122,7 @@ WHERE agent_id = :agent_id
     AND signal_id = :signal_id -- if given
     AND is_dca = :is_dca -- if given
     AND is_take_profit = :is_take_profit -- if given
-    AND (transaction_time, id) < (:before_time, :before_id) -- if given
+    AND transaction_time <= :before_time AND (transaction_time, id) < (:before_time, :before_id) -- if given
 ORDER BY transaction_time DESC, id DESC
 LIMIT :limit;
 

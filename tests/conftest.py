@@ -1,19 +1,22 @@
 """Servers and databases for the tests: those of DATABASE_URL and REDIS_URL when set, else temporary embedded ones.
 
 TESTS_POSTGRES_BIN names a directory of PostgreSQL programs that the embedded servers are to be of (`make test-oldest`).
+TESTS_PARTITIONED partitions the tables that only grow.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from nexgent_db.embedded import _binaries
-from nexgent_db.testing.databases import Databases
+from nexgent_db.migrations.partitions import Partitioner
+from nexgent_db.testing.databases import Databases, migrate
 from nexgent_db.testing.in_memory import in_memory
 from tests.support.servers.cells import CelledDatabase, celled_copy
 from tests.support.servers.roles import RoledDatabase, roled_copy
@@ -88,6 +91,16 @@ def _keywords(url: str) -> str:
 def server_url(nexgent_server_url: str) -> str:
     """A PostgreSQL server on which databases can be made."""
     return nexgent_server_url
+
+
+@pytest.fixture(scope="session")
+def nexgent_template_url(nexgent_databases: Databases, pytestconfig: pytest.Config) -> Iterator[str]:
+    """The plugin's, whose growing tables are partitioned when TESTS_PARTITIONED is set (`make test-partitioned`)."""
+    with nexgent_databases.empty() as url:
+        migrate(url, pytestconfig.rootpath)
+        if os.environ.get("TESTS_PARTITIONED"):
+            Partitioner(url).apply(first_ends=datetime(2026, 1, 1, tzinfo=UTC))
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,22 @@ from typing import Annotated
 import typer
 
 from nexgent_db._version import __version__
-from nexgent_db.cli import adopt, cache, cells, check, ledger, new, plan, queries, replay, report, roles, schema, serve
+from nexgent_db.cli import (
+    adopt,
+    cache,
+    cells,
+    check,
+    ledger,
+    new,
+    partition,
+    plan,
+    queries,
+    replay,
+    report,
+    roles,
+    schema,
+    serve,
+)
 from nexgent_db.cli import migrations as migrations_
 from nexgent_db.cli.machine import exit_code_of, print_error
 from nexgent_db.cli.project import Contract, MigrationFolders, Modules, ProjectFolder, Sql, choose
@@ -38,6 +53,7 @@ for command in (
     adopt,
     roles,
     ledger,
+    partition,
     cache,
     cells,
     serve,

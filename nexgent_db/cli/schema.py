@@ -25,6 +25,7 @@ from nexgent_db.cli.target import DatabaseUrl
 from nexgent_db.embedded import postgres
 from nexgent_db.errors import InvalidInput, NexgentError, SchemaNotReady, translate
 from nexgent_db.migrations.baseline import ignored_at_adoption
+from nexgent_db.migrations.partitions import TABLES, Partitioner
 from nexgent_db.resources import data_dir
 from nexgent_db.schema.catalog import Catalog
 from nexgent_db.schema.ddl import render
@@ -135,7 +136,7 @@ def drift(
         ignored = {*current().ignore_drift, *(ignore or ()), *at_adoption}
         found = [
             each
-            for each in differences(catalog_after(applied, scratch), actual)
+            for each in differences(catalog_after(applied, scratch, _partitioned(actual)), actual)
             if ignored.isdisjoint((each.name, f"{each.kind} {each.name}"))
         ]
     except NexgentError as error:
@@ -180,11 +181,22 @@ def catalog_of(conninfo: str) -> Catalog:
         return read_catalog(conn)
 
 
-def catalog_after(names: Collection[str] | None, scratch: str | None) -> Catalog:
-    """The catalog after these migrations (None: all), on a temporary server or on ``scratch``."""
+def catalog_after(names: Collection[str] | None, scratch: str | None, partitioned: Collection[str] = ()) -> Catalog:
+    """The catalog after these migrations (None: all), on a temporary server or on ``scratch``; with these tables
+    partitioned."""
     with empty_database(scratch) as conninfo:
         target.migrator(conninfo).migrate(only=names)
+        if partitioned:
+            Partitioner(conninfo, partitioned).apply()
         return catalog_of(conninfo)
+
+
+def _partitioned(catalog: Catalog) -> list[str]:
+    """The tables of ours that nexgent-db partition has partitioned."""
+    ours = (table.name for table in TABLES)
+    return [
+        name for name in ours if name in catalog.tables and catalog.tables[name].partition.startswith("PARTITION BY")
+    ]
 
 
 @contextmanager

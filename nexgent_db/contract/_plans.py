@@ -112,16 +112,23 @@ def explain(connection: psycopg.Connection[Any], queries: Sequence[CheckedQuery]
     problems: list[Problem] = []
     with connection.transaction(force_rollback=True):
         catalog = read_catalog(connection)
-        rows = connection.execute(
-            "SELECT relname, reltuples::float8 FROM pg_class WHERE relkind = 'r' AND reltuples >= %s", [LARGE]
-        )
-        large: dict[str, float] = dict(rows.fetchall())
+        rows = connection.execute(_LARGE_TABLES, [LARGE])
+        large: dict[str, tuple[str, float]] = {name: (table, count) for name, table, count in rows}
         for checked in queries:
             name = checked.source.query.qualified_name
             trees[name] = tuple(_generic(connection, checked.source, each, catalog) for each in checked.variants)
             indexes[name], own = _of_query(checked, trees[name], large)
             problems += own
     return Plans(indexes, trees, tuple(problems))
+
+
+_LARGE_TABLES: Final = """
+SELECT c.relname, coalesce(root.relname, c.relname), c.reltuples::float8
+FROM pg_class AS c
+LEFT JOIN pg_class AS root ON c.relispartition AND root.oid = pg_partition_root(c.oid)
+WHERE c.relkind = 'r' AND c.reltuples >= %s
+"""
+"""Each with the table that it is a partition of, or its own name."""
 
 
 def types_sent(
@@ -193,7 +200,7 @@ def indexes_of(plan: Plan) -> set[str]:
 
 
 def _of_query(
-    checked: CheckedQuery, trees: Sequence[Plan], large: dict[str, float]
+    checked: CheckedQuery, trees: Sequence[Plan], large: dict[str, tuple[str, float]]
 ) -> tuple[tuple[str, ...], list[Problem]]:
     source = checked.source
     used: set[str] = set()
@@ -202,7 +209,9 @@ def _of_query(
         used |= indexes_of(plan)
         for node in nodes(plan):
             if node["Node Type"] == "Seq Scan" and node["Relation Name"] in large:
-                read[node["Relation Name"]] = read.get(node["Relation Name"], 0) + 1
+                table, _ = large[node["Relation Name"]]
+                read[table] = read.get(table, 0) + 1
+    sizes = {table: sum(count for of, count in large.values() if of == table) for table in read}
     excuses = {each.subject: each for each in source.overrides if each.rule == "seq scan"}
     blank = Problem(
         rule="seq scan",
@@ -218,7 +227,7 @@ def _of_query(
     problems = [
         replace(
             blank,
-            actual=f"{table}, {large[table]:,.0f} rows, is read from end to end",
+            actual=f"{table}, {sizes[table]:,.0f} rows, is read from end to end",
             advice=f"add an index that serves it, or -- check: seq scan {table}: why it may",
             variants=count,
         )

@@ -179,7 +179,7 @@ class TransactionConflict(DatabaseError):
 
 
 class SchemaChanged(TransactionConflict):
-    """A migration changed what a prepared statement returns.
+    """A migration changed what a prepared statement returns, or the row type that a running function uses.
 
     Nothing was changed. Retry at once, the whole transaction.
     """

@@ -82,7 +82,7 @@ def _kind(state: str, diag: psycopg.errors.Diagnostic, read_only: bool) -> type[
     kind = BY_STATE.get(state) or BY_CLASS.get(state[:2], DatabaseError)
     if state == "25006" and read_only:
         kind = ReadOnlyBlock
-    elif state == "0A000" and diag.source_function == "RevalidateCachedQuery":
+    elif (state, diag.source_function) in _CHANGED_WHILE_PLANNED:
         kind = SchemaChanged
     elif state == "57014" and "statement timeout" in (diag.message_primary or ""):
         kind = StatementTimeout
@@ -242,6 +242,16 @@ BY_STATE: Final[dict[str, type[DatabaseError]]] = {
     "72000": TransactionConflict,  # snapshot too old, up to PostgreSQL 16
     "XX001": ServerDamaged,
     "XX002": ServerDamaged,
+}
+
+# A prepared statement's result; a variable of a row type, in a function that ran while its table was replaced.
+_CHANGED_WHILE_PLANNED: Final = {
+    ("0A000", "RevalidateCachedQuery"),
+    ("42804", "ExecEvalParamExtern"),
+    ("42804", "plpgsql_param_eval_generic"),
+    ("42804", "plpgsql_param_eval_generic_ro"),
+    ("42804", "plpgsql_param_eval_recfield"),
+    ("42804", "build_attrmap_by_position"),
 }
 
 _STRUCK: Final = {

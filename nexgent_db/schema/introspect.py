@@ -119,7 +119,8 @@ def _plain(definition: str) -> str:
 
 # --- The queries --------------------------------------------------------------------------------
 
-# Every query uses these: the schema, its compared relations, and the objects of extensions.
+# Every query uses these: the schema, its compared relations, and the objects of extensions. Partitions of our tables
+# come and go with the time: nexgent-db partition check looks after them.
 _OURS: Final = r"""
 WITH ns AS (
     SELECT quote_ident(current_schema())::regnamespace::oid AS oid
@@ -133,6 +134,13 @@ rel AS (
     INNER JOIN ns ON c.relnamespace = ns.oid
     WHERE c.relname NOT IN ('yoyo_lock', '_prisma_migrations')
       AND c.relname NOT LIKE ALL (ARRAY['\_yoyo\_%', '\_nexgent\_%'])
+      AND NOT EXISTS (
+          SELECT FROM pg_inherits AS i INNER JOIN pg_class AS p ON p.oid = i.inhparent
+          WHERE i.inhrelid = c.oid AND c.relispartition AND p.relname IN (
+              'agent_transactions', 'agent_historical_swaps', 'trade_requests', 'agent_balance_snapshots',
+              'cache_outbox'
+          )
+      )
       AND ('pg_class'::regclass, c.oid) NOT IN (SELECT classid, objid FROM brought)
 )
 """

@@ -5,11 +5,12 @@ from __future__ import annotations
 from uuid import uuid4
 
 import psycopg
+import pytest
 from typer.testing import CliRunner
 
 from nexgent_db import Database
 from nexgent_db.cli.app import app
-from nexgent_db.errors import InvalidInput
+from nexgent_db.errors import InvalidInput, WalletNotFound
 from tests.integration.sync.factories import new_owner
 from tests.support.oracles.state import rows_of
 
@@ -70,3 +71,33 @@ def test_purge_agent_deletes_and_records(fresh_database_url: str) -> None:
     )
     assert isinstance(empty.exception, InvalidInput)
     assert run(fresh_database_url, "purge-agent", str(uuid4()), "--reason", "x")[0] == 1
+
+
+def test_purge_in_batches_goes_on_where_it_ended_and_stops_the_agents_trades(fresh_database_url: str) -> None:
+    with Database(fresh_database_url) as db, psycopg.connect(fresh_database_url, autocommit=True) as psql:
+        victim, other = new_owner(db), new_owner(db)
+        for owner in (victim, other):
+            db.trades.deposit(owner.deposit("100"))
+            for number in range(5):
+                db.trades.buy(owner.buy("1", "5", f"T{number}"))
+                db.trades.sell(owner.sell("5", "2", f"T{number}"))
+            db.trades.buy(owner.buy("1", "5", "open"))
+        batch = "SELECT transactions, historical_swaps, finished_at FROM purge_agent_batch_v1(%s, 'x', 3)"
+        kept = rows_of(fresh_database_url, other.agent_id)
+        assert [psql.execute(batch, [victim.agent_id]).fetchone() for _ in range(3)] == [
+            (0, 3, None),
+            (3, 5, None),
+            (6, 5, None),
+        ]
+        with pytest.raises(WalletNotFound):
+            db.trades.deposit(victim.deposit("1"))
+        with pytest.raises(psycopg.errors.RestrictViolation, match="append-only"):
+            psql.execute("DELETE FROM agent_transactions WHERE agent_id = %s", [victim.agent_id])
+        code, said = run(fresh_database_url, "purge-agent", str(victim.agent_id), "--reason", "x", "--batch", "4")
+        assert (code, said) == (0, f"agent {victim.agent_id} deleted, with 12 transactions and 5 historical swaps\n")
+        assert not any(rows_of(fresh_database_url, victim.agent_id).values())
+        assert rows_of(fresh_database_url, other.agent_id) == kept
+        assert psql.execute(
+            "SELECT agent_id, reason, transactions, historical_swaps, finished_at IS NULL FROM ledger_purges"
+        ).fetchall() == [(victim.agent_id, "x", 12, 5, False)]
+        db.trades.deposit(other.deposit("1"))

@@ -349,7 +349,13 @@ DAMAGES = {
     ),
     "a table and the function that returns its row": (
         "DROP TABLE ledger_purges CASCADE",
-        ["table ledger_purges is missing", "function purge_agent_v1(", "comment FUNCTION purge_agent_v1("],
+        [
+            "table ledger_purges is missing",
+            "function purge_agent_batch_v1(",
+            "function purge_agent_v1(",
+            "comment FUNCTION purge_agent_batch_v1(",
+            "comment FUNCTION purge_agent_v1(",
+        ],
     ),
 }  # fmt: skip
 

@@ -502,6 +502,21 @@ def purged_agent(db: Database, sql: psycopg.Connection[Any]) -> None:
 
 
 @step
+def agent_purged_in_batches(db: Database, sql: psycopg.Connection[Any]) -> None:
+    owner, finished = bought(db), None
+    while finished is None:
+        row = sql.execute("SELECT finished_at FROM purge_agent_batch_v1(%s, 'a test', 1)", [owner.agent_id]).fetchone()
+        assert row is not None
+        (finished,) = row
+
+
+@step
+def purge_of_nobody_in_batches(_: Database, sql: psycopg.Connection[Any]) -> None:
+    with refused_by_database("there is no agent"):
+        sql.execute("SELECT purge_agent_batch_v1(%s, 'a test', 1)", [uuid4()])
+
+
+@step
 def purge_of_nobody(_: Database, sql: psycopg.Connection[Any]) -> None:
     with refused_by_database("there is no agent"):
         sql.execute("SELECT purge_agent_v1(%s, 'a test')", [uuid4()])
