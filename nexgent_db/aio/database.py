@@ -31,7 +31,7 @@ from nexgent_db.aio.reader import AsyncReader
 from nexgent_db.aio.reading import ReadingSession
 from nexgent_db.aio.replicas import ReplicaSet
 from nexgent_db.aio.schema import assert_schema, explain_cell
-from nexgent_db.aio.scope import Scope, search_path
+from nexgent_db.aio.scope import RowScope, search_path
 from nexgent_db.aio.session import CachedSession, PoolSession, Session
 from nexgent_db.aio.tenant import TenantRole
 from nexgent_db.aio.transaction import AsyncTransaction
@@ -104,9 +104,9 @@ class AsyncDatabase(Repositories):
         self._cells: dict[str, Any] = {}  # of this class
         self._health = HealthCheck()
         self._replicas = ReplicaSet(self.settings)
-        self._serve(Scope.of(None, TenantRole(), tenant), None)
+        self._serve(RowScope.of(None, TenantRole(), tenant), None)
 
-    def _serve(self, scope: Scope, shared_cache: AsyncCache | None) -> None:
+    def _serve(self, scope: RowScope, shared_cache: AsyncCache | None) -> None:
         """Build the session, the cache and the repositories, for one cell or none, for all users or for one tenant."""
         self.schema = scope.schema
         self.tenant = tenant = None if scope.tenant is None else scope.tenant.user_id
@@ -167,13 +167,13 @@ class AsyncDatabase(Repositories):
         root = self._root
         cell: Self | None = root._cells.get(schema)
         if cell is None:
-            new = self._for(Scope.of(schema, TenantRole(search_path(schema)), root.tenant), None)
+            new = self._for(RowScope.of(schema, TenantRole(search_path(schema)), root.tenant), None)
             cell = root._cells.setdefault(schema, new)
             if cell is new and root._pool is not None:
                 cell._shared_cache._open_soon()
         return cell if self.tenant in (None, root.tenant) else cell.for_tenant(self.tenant)
 
-    def _for(self, scope: Scope, shared_cache: AsyncCache | None) -> Self:
+    def _for(self, scope: RowScope, shared_cache: AsyncCache | None) -> Self:
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._serve(scope, shared_cache)

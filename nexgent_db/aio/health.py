@@ -14,7 +14,7 @@ from nexgent_db.aio.cache.queries import CacheQueries
 from nexgent_db.aio.connection import PooledConnection
 from nexgent_db.aio.pool import ConnectionPool, Lease, PoolStats
 from nexgent_db.aio.schema import assert_schema
-from nexgent_db.aio.scope import Scope
+from nexgent_db.aio.scope import RowScope
 from nexgent_db.aio.session import TransactionSession
 from nexgent_db.errors import (
     DatabaseError,
@@ -45,7 +45,7 @@ class HealthCheck:
         pool: ConnectionPool | None,
         limit_s: float,
         migrations: Mapping[str, Path],
-        scope: Scope,
+        scope: RowScope,
         replicas: tuple[ReplicaHealth, ...],
     ) -> Health:
         """The health of the scope's schema, each answer within ``limit_s``. Raises BlockMisuse for a closed pool."""

@@ -20,7 +20,7 @@ from nexgent_db.aio.cursors import Cursor, acquire_cursor, release_cursor
 from nexgent_db.aio.gate import NO_STANDBY, NOT_A_BOOLEAN, Gate, GateClosed, pass_gate
 from nexgent_db.aio.pool import Lease
 from nexgent_db.aio.replicas import Replica, ReplicaSet, Unfit, locate
-from nexgent_db.aio.scope import Scope, ScopeSettings
+from nexgent_db.aio.scope import RowScope, ScopeSettings
 from nexgent_db.aio.session import NOT_UNICODE, Session, TransactionSession, read_answer
 from nexgent_db.aio.wal import PRIMARY_POSITION, REPLICA_POSITION, SynchronizedPipeline, replica_position
 from nexgent_db.errors import (
@@ -49,7 +49,7 @@ class ReadingSession(Session):
         replicas: ReplicaSet,
         lease: Callable[[], Lease],
         mark: HighWaterMark,
-        scope: Scope,
+        scope: RowScope,
     ) -> None:
         self.replicas = replicas
         self._lease = lease

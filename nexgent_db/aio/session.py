@@ -16,7 +16,7 @@ from nexgent_db.aio.connection import PooledConnection
 from nexgent_db.aio.cursors import Cursor, acquire_cursor, release_cursor
 from nexgent_db.aio.opening import begun
 from nexgent_db.aio.pool import Lease
-from nexgent_db.aio.scope import Scope, ScopeSettings
+from nexgent_db.aio.scope import RowScope, ScopeSettings
 from nexgent_db.aio.wal import PrimaryTracker
 from nexgent_db.cache.batch import CacheTimestamp, changes_cached_rows
 from nexgent_db.errors import BlockMisuse, InvalidInput, NexgentError, SchemaChanged, SchemaNotReady, translate
@@ -189,7 +189,7 @@ class PoolSession(Session):
         self,
         lease: Callable[[], Lease],
         transaction: Callable[[], AbstractAsyncContextManager[Session]],
-        scope: Scope,
+        scope: RowScope,
     ) -> None:
         self._lease = lease
         self._transaction = transaction

@@ -57,7 +57,7 @@ def limited(gen: PQGen[T], descriptor: int, max_bytes: int) -> PQGen[T]:
         wanted = gen.send(ready)
         while True:
             ready = yield wanted
-            waited = _unread(descriptor) if ready & READY_R else 0
+            waited = _unread(descriptor) if ready and ready & READY_R else 0  # none when a wait begins anew
             wanted = gen.send(ready)
             if waited:
                 read += max(0, waited - _unread(descriptor))

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from nexgent_db.aio.cache.writer import CacheWriter
 from nexgent_db.aio.connection import PooledConnection
-from nexgent_db.aio.scope import Scope
+from nexgent_db.aio.scope import RowScope
 from nexgent_db.aio.session import TransactionSession
 
 
 async def verify_databases(
-    connection: PooledConnection, whole: CacheWriter, cells: Iterable[tuple[Scope, CacheWriter]]
+    connection: PooledConnection, whole: CacheWriter, cells: Iterable[tuple[RowScope, CacheWriter]]
 ) -> None:
     """Compare the schema of the connection, and each cell, with what its cache holds. Never raises for a cache.
 

@@ -47,7 +47,7 @@ from nexgent_db.sync.reader import Reader
 from nexgent_db.sync.reading import ReadingSession
 from nexgent_db.sync.replicas import ReplicaSet
 from nexgent_db.sync.schema import assert_schema, explain_cell
-from nexgent_db.sync.scope import Scope, search_path
+from nexgent_db.sync.scope import RowScope, search_path
 from nexgent_db.sync.session import CachedSession, PoolSession, Session
 from nexgent_db.sync.tenant import TenantRole
 from nexgent_db.sync.transaction import Transaction
@@ -105,9 +105,9 @@ class Database(Repositories):
         self._cells: dict[str, Any] = {}  # of this class
         self._health = HealthCheck()
         self._replicas = ReplicaSet(self.settings)
-        self._serve(Scope.of(None, TenantRole(), tenant), None)
+        self._serve(RowScope.of(None, TenantRole(), tenant), None)
 
-    def _serve(self, scope: Scope, shared_cache: Cache | None) -> None:
+    def _serve(self, scope: RowScope, shared_cache: Cache | None) -> None:
         """Build the session, the cache and the repositories, for one cell or none, for all users or for one tenant."""
         self.schema = scope.schema
         self.tenant = tenant = None if scope.tenant is None else scope.tenant.user_id
@@ -168,13 +168,13 @@ class Database(Repositories):
         root = self._root
         cell: Self | None = root._cells.get(schema)
         if cell is None:
-            new = self._for(Scope.of(schema, TenantRole(search_path(schema)), root.tenant), None)
+            new = self._for(RowScope.of(schema, TenantRole(search_path(schema)), root.tenant), None)
             cell = root._cells.setdefault(schema, new)
             if cell is new and root._pool is not None:
                 cell._shared_cache._open_soon()
         return cell if self.tenant in (None, root.tenant) else cell.for_tenant(self.tenant)
 
-    def _for(self, scope: Scope, shared_cache: Cache | None) -> Self:
+    def _for(self, scope: RowScope, shared_cache: Cache | None) -> Self:
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._serve(scope, shared_cache)

@@ -25,7 +25,7 @@ from nexgent_db.sync.cache.queries import CacheQueries
 from nexgent_db.sync.connection import PooledConnection
 from nexgent_db.sync.pool import ConnectionPool, Lease, PoolStats
 from nexgent_db.sync.schema import assert_schema
-from nexgent_db.sync.scope import Scope
+from nexgent_db.sync.scope import RowScope
 from nexgent_db.sync.session import TransactionSession
 
 OUTBOX_LAG_S: Final = 7200.0
@@ -46,7 +46,7 @@ class HealthCheck:
         pool: ConnectionPool | None,
         limit_s: float,
         migrations: Mapping[str, Path],
-        scope: Scope,
+        scope: RowScope,
         replicas: tuple[ReplicaHealth, ...],
     ) -> Health:
         """The health of the scope's schema, each answer within ``limit_s``. Raises BlockMisuse for a closed pool."""

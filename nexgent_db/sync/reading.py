@@ -34,7 +34,7 @@ from nexgent_db.sync.cursors import Cursor, acquire_cursor, release_cursor
 from nexgent_db.sync.gate import NO_STANDBY, NOT_A_BOOLEAN, Gate, GateClosed, pass_gate
 from nexgent_db.sync.pool import Lease
 from nexgent_db.sync.replicas import Replica, ReplicaSet, Unfit, locate
-from nexgent_db.sync.scope import Scope, ScopeSettings
+from nexgent_db.sync.scope import RowScope, ScopeSettings
 from nexgent_db.sync.session import NOT_UNICODE, Session, TransactionSession, read_answer
 from nexgent_db.sync.wal import PRIMARY_POSITION, REPLICA_POSITION, SynchronizedPipeline, replica_position
 
@@ -50,7 +50,7 @@ class ReadingSession(Session):
         replicas: ReplicaSet,
         lease: Callable[[], Lease],
         mark: HighWaterMark,
-        scope: Scope,
+        scope: RowScope,
     ) -> None:
         self.replicas = replicas
         self._lease = lease

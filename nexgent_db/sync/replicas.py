@@ -32,7 +32,7 @@ from nexgent_db.settings import Settings, describe, replica_settings
 from nexgent_db.sync.connection import PooledConnection
 from nexgent_db.sync.gate import PROBE_LIMIT_S, applied
 from nexgent_db.sync.pool import ConnectionPool, Lease
-from nexgent_db.sync.scope import Scope, search_path
+from nexgent_db.sync.scope import RowScope, search_path
 from nexgent_db.sync.tenant import TenantRole
 from nexgent_db.sync.wal import PRIMARY_POSITION, PrimaryTracker
 
@@ -115,7 +115,7 @@ class Replica:
             return False
         return self.state == "ok" or (self.state == "lagging" and self.lsn >= needed.lsn)
 
-    def scope_of(self, scope: Scope) -> Scope:
+    def scope_of(self, scope: RowScope) -> RowScope:
         """The scope with the tenants' role of this replica, which is verified on its own connections."""
         if scope.tenant is None:
             return scope
@@ -123,7 +123,7 @@ class Replica:
         if role is None:
             path = None if scope.schema is None else search_path(scope.schema)
             role = self._roles.setdefault(scope.schema, TenantRole(path))
-        return Scope.of(scope.schema, role, scope.tenant.user_id)
+        return RowScope.of(scope.schema, role, scope.tenant.user_id)
 
     def seen_at(self, lsn: int) -> None:
         """It has answered, and has applied the log up to there."""

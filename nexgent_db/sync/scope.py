@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class RowScope:
     """Whose rows a database object serves: those of one cell, or of the connection's own schema; of one user, or all.
 
     ``role`` is the tenants' role of this cell, found by its first tenant.
@@ -36,11 +36,11 @@ class Scope:
     """The texts of trades that name the function with its schema."""
 
     @classmethod
-    def of(cls, schema: str | None, role: TenantRole, user_id: UUID | None) -> Scope:
+    def of(cls, schema: str | None, role: TenantRole, user_id: UUID | None) -> RowScope:
         """The scope of a cell and a user. Raises InvalidInput for an id that is no UUID."""
         return cls(role, schema, None if user_id is None else Tenant(user_id, role))
 
-    def for_tenant(self, user_id: UUID) -> Scope:
+    def for_tenant(self, user_id: UUID) -> RowScope:
         """The same cell, for one user. Raises InvalidInput for an id that is no UUID."""
         return replace(self, tenant=Tenant(user_id, self.role))
 

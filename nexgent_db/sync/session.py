@@ -23,7 +23,7 @@ from nexgent_db.sync.connection import PooledConnection
 from nexgent_db.sync.cursors import Cursor, acquire_cursor, release_cursor
 from nexgent_db.sync.opening import begun
 from nexgent_db.sync.pool import Lease
-from nexgent_db.sync.scope import Scope, ScopeSettings
+from nexgent_db.sync.scope import RowScope, ScopeSettings
 from nexgent_db.sync.wal import PrimaryTracker
 
 FETCH_BATCH_SIZE: Final = 1000
@@ -190,7 +190,7 @@ class PoolSession(Session):
         self,
         lease: Callable[[], Lease],
         transaction: Callable[[], AbstractContextManager[Session]],
-        scope: Scope,
+        scope: RowScope,
     ) -> None:
         self._lease = lease
         self._transaction = transaction

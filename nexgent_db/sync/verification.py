@@ -8,12 +8,12 @@ from dataclasses import replace
 
 from nexgent_db.sync.cache.writer import CacheWriter
 from nexgent_db.sync.connection import PooledConnection
-from nexgent_db.sync.scope import Scope
+from nexgent_db.sync.scope import RowScope
 from nexgent_db.sync.session import TransactionSession
 
 
 def verify_databases(
-    connection: PooledConnection, whole: CacheWriter, cells: Iterable[tuple[Scope, CacheWriter]]
+    connection: PooledConnection, whole: CacheWriter, cells: Iterable[tuple[RowScope, CacheWriter]]
 ) -> None:
     """Compare the schema of the connection, and each cell, with what its cache holds. Never raises for a cache.
 

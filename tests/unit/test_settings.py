@@ -280,7 +280,7 @@ def from_variable(name: str, text: str) -> Any:
 
 def test_every_setting_has_its_variable() -> None:
     names = {item.name.upper() for item in fields(Settings)}
-    assert names == {*WHOLE_NUMBERS, *NUMBERS, "CONNINFO", "REPLICA_CONNINFOS", "REDIS_URL", "CACHE_PREFIX"}
+    assert names == {*WHOLE_NUMBERS, *NUMBERS, "CONNINFO", "REPLICA_CONNINFOS", "REDIS_URL", "SCHEMA", "CACHE_PREFIX"}
 
 
 @pytest.mark.parametrize("name", WHOLE_NUMBERS + NUMBERS)
