@@ -305,13 +305,14 @@ END
 $$;
 
 -- Row-level security -----------------------------------------------------------------------------
--- Each table has two policies. "everyone" allows every row, so that grants decide as without row-level security;
--- "tenant" restricts nexgent_tenant, and no other role, to the rows of one user. The setting nexgent.user_id is local
--- to the transaction; when it was never set, or is '' after a transaction that had set it, no row is visible. A row of
--- an agent is visible when the agent is: the policy on agents applies inside the other policies. PostgreSQL evaluates
--- the sub-selects once per statement. Foreign-key checks and cascades are not restricted: they run as the tables'
--- owner. The conditions are written as PostgreSQL prints them, so that they can be compared and left alone when they
--- are equal.
+-- Each table has two policies. "nexgent_everyone" shows the roles of this file every row, so that grants decide as
+-- without row-level security; any other role but the owner sees none. "nexgent_tenant" restricts nexgent_tenant, and no
+-- other role, to the rows of one user. Roles of another prefix have policies of their own. The setting nexgent.user_id
+-- is local to the transaction; when it was never set, or is '' after a transaction that had set it, no row is visible.
+-- A row of an agent is visible when the agent is: the policy on agents applies inside the other policies. PostgreSQL
+-- evaluates the sub-selects once per statement. Foreign-key checks and cascades are not restricted: they run as the
+-- tables' owner. The conditions are written as PostgreSQL prints them, so that they can be compared and left alone when
+-- they are equal.
 
 DO $$
 DECLARE
@@ -327,15 +328,15 @@ BEGIN
             v.relation,
             v.policy,
             v.kind,
-            v.role,
+            v.roles,
             v.readable,
             v.writable
         FROM (
             SELECT
                 relation,
-                'tenant' AS policy,
+                'nexgent_tenant' AS policy,
                 'RESTRICTIVE' AS kind,
-                'nexgent_tenant' AS role,
+                ARRAY['nexgent_tenant'] AS roles,
                 readable,
                 coalesce(writable, readable) AS writable
             FROM (
@@ -361,7 +362,13 @@ BEGIN
                 )
             ) AS own (relation, readable, writable)
             UNION ALL
-            SELECT relname, 'everyone', 'PERMISSIVE', 'public', 'true', 'true'
+            SELECT
+                relname,
+                'nexgent_everyone',
+                'PERMISSIVE',
+                ARRAY['nexgent_app', 'nexgent_tenant', 'nexgent_worker', 'nexgent_readonly'],
+                'true',
+                'true'
             FROM pg_class
             WHERE relname IN (
                 'users', 'api_keys', 'agents', 'trading_signals', 'agent_wallets', 'agent_balances',
@@ -379,7 +386,8 @@ BEGIN
                     AND p.polname = v.policy
                     AND p.polcmd = '*'
                     AND p.polpermissive = (v.kind = 'PERMISSIVE')
-                    AND p.polroles = ARRAY[CASE v.role WHEN 'public' THEN 0 ELSE v.role::regrole END]::oid[]
+                    AND p.polroles @> v.roles::regrole[]::oid[]
+                    AND v.roles::regrole[]::oid[] @> p.polroles
                     AND pg_get_expr(p.polqual, p.polrelid) = v.readable
                     AND pg_get_expr(p.polwithcheck, p.polrelid) = v.writable
             )
@@ -387,9 +395,57 @@ BEGIN
         EXECUTE format('DROP POLICY IF EXISTS %I ON %I', wanted.policy, wanted.relation);
         EXECUTE format(
             'CREATE POLICY %I ON %I AS %s FOR ALL TO %s USING (%s) WITH CHECK (%s)',
-            wanted.policy, wanted.relation, wanted.kind, wanted.role, wanted.readable, wanted.writable
+            wanted.policy, wanted.relation, wanted.kind, array_to_string(wanted.roles, ', '), wanted.readable, wanted.writable
         );
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', wanted.relation);
     END LOOP;
+END
+$$;
+
+-- Every schema -----------------------------------------------------------------------------------
+-- A table of another schema would be found by a search path that names this schema too.
+
+DO $$
+DECLARE
+    found text;
+BEGIN
+    SELECT string_agg(format('%s in schema %I', role, n.nspname), ', ' ORDER BY role, n.nspname) INTO found
+    FROM pg_namespace AS n,
+        unnest(ARRAY['nexgent_app', 'nexgent_tenant', 'nexgent_worker', 'nexgent_readonly']) AS role
+    WHERE n.nspname !~ '^pg_' AND has_schema_privilege(role, n.oid, 'CREATE');
+    IF found IS NOT NULL THEN
+        RAISE EXCEPTION 'still able to create tables: %', found
+            USING HINT = 'Revoke CREATE on the schema from the role and from PUBLIC.';
+    END IF;
+
+    SELECT string_agg(c.oid::regclass::text, ', ' ORDER BY n.nspname, c.relname) INTO found
+    FROM pg_class AS c
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname !~ '^pg_'
+        AND n.nspname <> 'information_schema'
+        AND n.nspname <> current_schema() -- a service adds its policies to the tables of this one afterwards
+        AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+        AND c.relname !~ '^(_yoyo_|yoyo_lock$|_nexgent_)' -- which migrations were applied
+        AND has_schema_privilege('nexgent_tenant', n.oid, 'USAGE')
+        AND (
+            has_any_column_privilege('nexgent_tenant', c.oid, 'SELECT, INSERT, UPDATE')
+            OR has_table_privilege('nexgent_tenant', c.oid, 'DELETE, TRUNCATE')
+        )
+        AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'e')
+        AND NOT (
+            c.relrowsecurity
+            AND EXISTS (
+                SELECT
+                FROM pg_policy AS p
+                WHERE p.polrelid = c.oid
+                    AND NOT p.polpermissive
+                    AND p.polcmd = '*'
+                    AND 'nexgent_tenant'::regrole::oid = ANY(p.polroles)
+            )
+        );
+    IF found IS NOT NULL THEN
+        RAISE EXCEPTION 'nexgent_tenant sees all rows of tables in other schemas: %', found
+            USING HINT = 'Revoke its rights on them, or give each a restrictive policy for it.';
+    END IF;
 END
 $$;

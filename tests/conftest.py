@@ -1,6 +1,7 @@
 """Servers and databases for the tests: those of DATABASE_URL and REDIS_URL when set, else temporary embedded ones.
 
 TESTS_POSTGRES_BIN names a directory of PostgreSQL programs that the embedded servers are to be of (`make test-oldest`).
+With TESTS_POOLER=1 every pool goes through PgBouncer in transaction mode (`make test-pooler`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from nexgent_db.embedded import _binaries
 from nexgent_db.testing.databases import Databases
 from nexgent_db.testing.in_memory import in_memory
+from tests.support.servers.pgbouncer import pools_go_through
 from tests.support.servers.roles import RoledDatabase, roled_copy
 
 
@@ -71,6 +73,16 @@ def temporary_directories_in_memory(tmp_path_factory: pytest.TempPathFactory) ->
     """Keep the servers' files in memory; a test's ``tmp_path``, which pytest keeps, stays on disk."""
     tmp_path_factory.getbasetemp()
     with in_memory():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def through_pooler(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With TESTS_POOLER, the pools of all tests connect through a pooler."""
+    if "TESTS_POOLER" not in os.environ:
+        yield
+        return
+    with pools_go_through(_keywords(request.getfixturevalue("nexgent_server_url"))):
         yield
 
 

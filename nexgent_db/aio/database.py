@@ -26,7 +26,7 @@ from nexgent_db.aio.observed import ObservedSession, observed_commit
 from nexgent_db.aio.pool import ConnectionPool, Lease
 from nexgent_db.aio.schema import assert_schema
 from nexgent_db.aio.session import CachedSession, PoolSession, Session, TransactionSession
-from nexgent_db.aio.tenant import Tenant, TenantRole, TenantSettings
+from nexgent_db.aio.tenant import Tenant, verify_isolation
 from nexgent_db.cache.batch import Change
 from nexgent_db.cache.keys import CacheKeys
 from nexgent_db.errors import (
@@ -38,6 +38,7 @@ from nexgent_db.errors import (
 from nexgent_db.models.health import Health
 from nexgent_db.observe import QueryHook
 from nexgent_db.observe._event import Hooks
+from nexgent_db.poolers import TransactionSettings
 from nexgent_db.project import check_history_name
 from nexgent_db.settings import Settings, describe
 
@@ -110,8 +111,8 @@ class AsyncDatabase(Repositories):
 
     :meth:`for_tenant` gives a database for one user over the same connections: every call acts for this user, and
     PostgreSQL's row-level security (``nexgent-db roles apply``) hides the rows of other users and refuses to change
-    them. A single query is still one round trip; a transaction takes one more. A tenant's writes reach the cache, but
-    its ``cache`` reads PostgreSQL, because Redis holds the rows of all users. With ``tenant``, a user's id, its
+    them. It costs no round trip. A tenant's writes reach the cache, but its ``cache`` reads PostgreSQL, because Redis
+    holds the rows of all users. With ``tenant``, a user's id, its
     own calls act for this user, too.
 
     Single queries raise, in this order: InvalidInput before anything is sent; PoolExhausted, AuthenticationFailed or
@@ -131,14 +132,13 @@ class AsyncDatabase(Repositories):
         self._hooks = Hooks(on_query)
         self._pool: ConnectionPool | None = None
         self._root: AsyncDatabase = self
-        self._tenant_role = TenantRole()
         self._health = HealthCheck()
         self._serve(tenant, None)
 
     def _serve(self, tenant: UUID | None, shared_cache: AsyncCache | None) -> None:
         """Build the session, the cache and the repositories, for all users or for one tenant."""
         self.tenant = tenant
-        self._tenant = None if tenant is None else Tenant(tenant, self._tenant_role)
+        self._tenant = None if tenant is None else Tenant(tenant)
         session: Session = PoolSession(self._lease, self._transaction_session, self._tenant)
         if self._hooks:
             session = ObservedSession(session, self._hooks, in_transaction=False)
@@ -174,9 +174,9 @@ class AsyncDatabase(Repositories):
     def for_tenant(self, tenant: UUID) -> Self:
         """A database for one user over the same connections; it opens and closes with this one.
 
-        Costs no round trip. When this database serves all users, the first call of any of its tenants also checks that
-        PostgreSQL hides other users' rows, and raises TenantNotIsolated before it sends its query unless it does;
-        :meth:`assert_tenants` checks it at once. Raises InvalidInput for an id that is no UUID.
+        Costs no round trip. On each connection, the first call of any tenant also checks that PostgreSQL hides other
+        users' rows, and raises TenantNotIsolated before it sends its query unless it does; :meth:`assert_tenants`
+        checks it at once. Raises InvalidInput for an id that is no UUID.
         """
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
@@ -186,12 +186,12 @@ class AsyncDatabase(Repositories):
     async def assert_tenants(self) -> None:
         """Check that :meth:`for_tenant` shows each user only this user's rows. For the start of a service.
 
-        Asks the server once. Raises TenantNotIsolated when the role, and the tenants' role that it may become, sees
-        other users' rows; otherwise what queries raise.
+        Raises TenantNotIsolated when the role, and the tenants' role that it may become, sees other users' rows, or
+        when their search path does not lead to the tables; otherwise what queries raise.
         """
         lease = self._lease()
         try:
-            await self._tenant_role.name(await lease.acquire())
+            await verify_isolation(await lease.acquire())
         finally:
             lease.over = True
             lease.release()
@@ -305,16 +305,16 @@ class AsyncDatabase(Repositories):
         lease = self._lease()
         try:
             connection = await lease.acquire()
-            tenant = None if self._tenant is None else await self._tenant.settings(connection)
+            settings = None if self._tenant is None else await self._tenant.settings(connection)
+            settings = _with_limits(settings or connection.transaction_settings, statement_timeout_s, lock_timeout_s)
             transaction = AsyncTransaction(connection, self._hooks)
             _note_open(transaction, self._root)
-            opening = _opening(tenant, statement_timeout_s, lock_timeout_s)
             seen = self._cache_writer.seen
             try:
-                connection.set_transaction_options(_ISOLATION[isolation], read_only, deferrable, statement_timeout_s)
+                connection.set_transaction_options(
+                    _ISOLATION[isolation], read_only, deferrable, statement_timeout_s, settings
+                )
                 async with observed_commit(connection, self._hooks) if self._hooks else connection.transaction():
-                    if opening:
-                        await connection.execute(opening)
                     if pipeline:
                         async with connection.pipeline():
                             yield transaction
@@ -399,12 +399,13 @@ def _note_open(transaction: AsyncTransaction, database: AsyncDatabase) -> None:
     _OPEN_TRANSACTIONS.set((*before, ref(transaction)))
 
 
-def _opening(tenant: TenantSettings | None, statement_timeout_s: float | None, lock_timeout_s: float | None) -> bytes:
-    """The first statements of a transaction, sent in one round trip; empty when nothing is to be set."""
+def _with_limits(
+    settings: TransactionSettings | None, statement_timeout_s: float | None, lock_timeout_s: float | None
+) -> TransactionSettings | None:
+    """The settings of a transaction with limits of its own."""
     timeouts = {"statement_timeout": statement_timeout_s, "lock_timeout": lock_timeout_s}
-    limits = [
-        f"SET LOCAL {name} = {max(1, round(seconds * 1000))}".encode()
-        for name, seconds in timeouts.items()
-        if seconds is not None
-    ]
-    return b"; ".join([*limits, *([] if tenant is None else [tenant.statement])])
+    limits = {name: str(max(1, round(seconds * 1000))) for name, seconds in timeouts.items() if seconds is not None}
+    if not limits:
+        return settings
+    # First, since the role that comes last may not be allowed to set anything.
+    return TransactionSettings({**limits, **({} if settings is None else settings.values), **limits})

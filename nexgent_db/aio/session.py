@@ -15,11 +15,12 @@ from psycopg.pq import TransactionStatus
 from nexgent_db.aio.connection import PooledConnection
 from nexgent_db.aio.cursors import Cursor, acquire_cursor, release_cursor
 from nexgent_db.aio.pool import Lease
-from nexgent_db.aio.tenant import SET_TENANT, Tenant, TenantSettings
+from nexgent_db.aio.tenant import Tenant
 from nexgent_db.cache.batch import CacheTimestamp, changes_cached_rows
 from nexgent_db.errors import BlockMisuse, InvalidInput, SchemaChanged, translate
 from nexgent_db.models.positions import AgentPosition
 from nexgent_db.models.trades import ResetResult, TradeResult
+from nexgent_db.poolers import SET_LOCAL, TransactionSettings
 from nexgent_db.queries.binding import BoundQuery, Call
 from nexgent_db.queries.unreadable import READ_FAILURES, Place, place_at_fault, read_failure
 
@@ -197,25 +198,25 @@ class PoolSession(Session):
         lease = self._lease()
         try:
             connection = await lease.acquire()
-            tenant = None if self._tenant is None else await self._tenant.settings(connection)
+            settings = None if self._tenant is None else await self._tenant.settings(connection)
             try:
-                return await execute(connection, bound, call, tenant=tenant)
+                return await execute(connection, bound, call, settings)
             except psycopg.Error as error:
                 translated = translate(error, bound.name)
                 if not isinstance(translated, SchemaChanged):
                     raise translated from error
-                return await self._run_anew(connection, bound, call, tenant)
+                return await self._run_anew(connection, bound, call, settings)
         finally:
             lease.over = True
             lease.release()
 
     async def _run_anew(
-        self, connection: PooledConnection, bound: BoundQuery, call: Call, tenant: TenantSettings | None
+        self, connection: PooledConnection, bound: BoundQuery, call: Call, settings: TransactionSettings | None
     ) -> Any:
         """Prepare the statements again, after a migration has changed the result type of one."""
         try:
-            await connection.execute("DEALLOCATE ALL")
-            return await execute(connection, bound, call, tenant=tenant)
+            await connection.forget_statements()
+            return await execute(connection, bound, call, settings)
         except psycopg.Error as error:
             raise translate(error, bound.name) from error
 
@@ -224,10 +225,9 @@ class PoolSession(Session):
         lease = self._lease()
         try:
             connection = await lease.acquire()
-            tenant = None if self._tenant is None else await self._tenant.settings(connection)
+            settings = None if self._tenant is None else await self._tenant.settings(connection)
+            connection.set_transaction_options(settings=settings)
             async with connection.transaction(), aclosing(TransactionSession(connection).stream(bound, call)) as stream:
-                if tenant is not None:
-                    await connection.execute(tenant.statement)
                 async for row in stream:
                     yield row
         except psycopg.Error as error:  # of BEGIN or COMMIT
@@ -266,9 +266,10 @@ class CachedSession(Session):
 
 
 async def execute(
-    connection: PooledConnection, bound: BoundQuery, call: Call, *, tenant: TenantSettings | None = None
+    connection: PooledConnection, bound: BoundQuery, call: Call, settings: TransactionSettings | None = None
 ) -> Any:
-    """Run one call on a connection, for one user when there is a ``tenant``, and return its rows in the query's shape.
+    """Run one call on a connection and return its rows in the query's shape. Outside of transactions ``settings`` go
+    with it, or else those of the connection.
 
     The driver's errors pass through: the server refused the statement, or the connection was lost. Raises InvalidInput
     for text that is not Unicode. Once the answer was received, raises CommittedButUnread when the statement was not
@@ -276,10 +277,16 @@ async def execute(
     """
     alone = connection.pgconn.transaction_status == TransactionStatus.IDLE
     cursor = acquire_cursor(connection, call.text, alone=alone)
-    if tenant is None:
-        await _send(cursor, bound, call, alone=alone)
+    if alone and (settings := settings or connection.transaction_settings) is not None:
+        try:
+            await _send_after(settings, connection, cursor, bound, call)
+        except psycopg.errors.ActiveSqlTransaction:  # nothing was done: the isolation was not as expected
+            if connection.transaction_settings is None or connection.sets_isolation:
+                raise
+            connection.sets_isolation = True
+            await _send_after(settings, connection, cursor, bound, call)
     else:
-        await _send_for(tenant, connection, cursor, bound, call)
+        await _send(cursor, bound, call, alone=alone)
     answer = await _answer(cursor, bound, call, alone=alone)
     release_cursor(cursor, call.text, alone=alone)
     return answer
@@ -336,13 +343,15 @@ async def _send(
         await cursor.connection.close()
 
 
-async def _send_for(
-    tenant: TenantSettings, connection: PooledConnection, cursor: Cursor, bound: BoundQuery, call: Call
+async def _send_after(
+    settings: TransactionSettings, connection: PooledConnection, cursor: Cursor, bound: BoundQuery, call: Call
 ) -> None:
     """Send the settings and the statement in one pipeline, which the server runs as one transaction without BEGIN."""
     try:
         async with connection.pipeline():
-            await AsyncRawCursor(connection).execute(SET_TENANT, tenant.parameters)
+            if connection.sets_isolation:
+                await connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            await AsyncRawCursor(connection).execute(SET_LOCAL, settings.parameters)
             await cursor.execute(call.text, call.values)
     except UnicodeEncodeError:  # nothing was sent
         raise InvalidInput(bound.name, _NOT_UNICODE) from None

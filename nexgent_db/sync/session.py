@@ -17,12 +17,13 @@ from nexgent_db.cache.batch import CacheTimestamp, changes_cached_rows
 from nexgent_db.errors import BlockMisuse, InvalidInput, SchemaChanged, translate
 from nexgent_db.models.positions import AgentPosition
 from nexgent_db.models.trades import ResetResult, TradeResult
+from nexgent_db.poolers import SET_LOCAL, TransactionSettings
 from nexgent_db.queries.binding import BoundQuery, Call
 from nexgent_db.queries.unreadable import READ_FAILURES, Place, place_at_fault, read_failure
 from nexgent_db.sync.connection import PooledConnection
 from nexgent_db.sync.cursors import Cursor, acquire_cursor, release_cursor
 from nexgent_db.sync.pool import Lease
-from nexgent_db.sync.tenant import SET_TENANT, Tenant, TenantSettings
+from nexgent_db.sync.tenant import Tenant
 
 FETCH_BATCH_SIZE: Final = 1000
 """How many rows of a stream one round trip fetches; no more are in memory at once."""
@@ -198,25 +199,25 @@ class PoolSession(Session):
         lease = self._lease()
         try:
             connection = lease.acquire()
-            tenant = None if self._tenant is None else self._tenant.settings(connection)
+            settings = None if self._tenant is None else self._tenant.settings(connection)
             try:
-                return execute(connection, bound, call, tenant=tenant)
+                return execute(connection, bound, call, settings)
             except psycopg.Error as error:
                 translated = translate(error, bound.name)
                 if not isinstance(translated, SchemaChanged):
                     raise translated from error
-                return self._run_anew(connection, bound, call, tenant)
+                return self._run_anew(connection, bound, call, settings)
         finally:
             lease.over = True
             lease.release()
 
     def _run_anew(
-        self, connection: PooledConnection, bound: BoundQuery, call: Call, tenant: TenantSettings | None
+        self, connection: PooledConnection, bound: BoundQuery, call: Call, settings: TransactionSettings | None
     ) -> Any:
         """Prepare the statements again, after a migration has changed the result type of one."""
         try:
-            connection.execute("DEALLOCATE ALL")
-            return execute(connection, bound, call, tenant=tenant)
+            connection.forget_statements()
+            return execute(connection, bound, call, settings)
         except psycopg.Error as error:
             raise translate(error, bound.name) from error
 
@@ -225,10 +226,9 @@ class PoolSession(Session):
         lease = self._lease()
         try:
             connection = lease.acquire()
-            tenant = None if self._tenant is None else self._tenant.settings(connection)
+            settings = None if self._tenant is None else self._tenant.settings(connection)
+            connection.set_transaction_options(settings=settings)
             with connection.transaction(), closing(TransactionSession(connection).stream(bound, call)) as stream:
-                if tenant is not None:
-                    connection.execute(tenant.statement)
                 for row in stream:
                     yield row
         except psycopg.Error as error:  # of BEGIN or COMMIT
@@ -267,9 +267,10 @@ class CachedSession(Session):
 
 
 def execute(
-    connection: PooledConnection, bound: BoundQuery, call: Call, *, tenant: TenantSettings | None = None
+    connection: PooledConnection, bound: BoundQuery, call: Call, settings: TransactionSettings | None = None
 ) -> Any:
-    """Run one call on a connection, for one user when there is a ``tenant``, and return its rows in the query's shape.
+    """Run one call on a connection and return its rows in the query's shape. Outside of transactions ``settings`` go
+    with it, or else those of the connection.
 
     The driver's errors pass through: the server refused the statement, or the connection was lost. Raises InvalidInput
     for text that is not Unicode. Once the answer was received, raises CommittedButUnread when the statement was not
@@ -277,10 +278,16 @@ def execute(
     """
     alone = connection.pgconn.transaction_status == TransactionStatus.IDLE
     cursor = acquire_cursor(connection, call.text, alone=alone)
-    if tenant is None:
-        _send(cursor, bound, call, alone=alone)
+    if alone and (settings := settings or connection.transaction_settings) is not None:
+        try:
+            _send_after(settings, connection, cursor, bound, call)
+        except psycopg.errors.ActiveSqlTransaction:  # nothing was done: the isolation was not as expected
+            if connection.transaction_settings is None or connection.sets_isolation:
+                raise
+            connection.sets_isolation = True
+            _send_after(settings, connection, cursor, bound, call)
     else:
-        _send_for(tenant, connection, cursor, bound, call)
+        _send(cursor, bound, call, alone=alone)
     answer = _answer(cursor, bound, call, alone=alone)
     release_cursor(cursor, call.text, alone=alone)
     return answer
@@ -335,13 +342,15 @@ def _send(cursor: Cursor, bound: BoundQuery, call: Call, *, alone: bool = False,
         cursor.connection.close()
 
 
-def _send_for(
-    tenant: TenantSettings, connection: PooledConnection, cursor: Cursor, bound: BoundQuery, call: Call
+def _send_after(
+    settings: TransactionSettings, connection: PooledConnection, cursor: Cursor, bound: BoundQuery, call: Call
 ) -> None:
     """Send the settings and the statement in one pipeline, which the server runs as one transaction without BEGIN."""
     try:
         with connection.pipeline():
-            RawCursor(connection).execute(SET_TENANT, tenant.parameters)
+            if connection.sets_isolation:
+                connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            RawCursor(connection).execute(SET_LOCAL, settings.parameters)
             cursor.execute(call.text, call.values)
     except UnicodeEncodeError:  # nothing was sent
         raise InvalidInput(bound.name, _NOT_UNICODE) from None
