@@ -184,7 +184,7 @@ BEGIN
         FROM pg_proc AS p
         WHERE p.pronamespace = quote_ident(current_schema())::regnamespace
             AND p.proname IN (
-                'agents_to_cache_outbox', 'agent_balances_to_cache_outbox', 'agent_positions_to_cache_outbox',
+                'compact_outbox_v1', 'agents_to_cache_outbox', 'agent_balances_to_cache_outbox', 'agent_positions_to_cache_outbox',
                 'truncated_to_cache_outbox', 'new_id', 'ratio', 'sol_mint', 'balance_change',
                 'transaction_effects',
                 'act_for_every_user', 'caller_acts_for', 'begin_trade_v1', 'first_result_v1', 'change_balances_v1',
@@ -216,8 +216,8 @@ $$;
 -- owner and its ledger with it (the foreign keys are ON UPDATE CASCADE). change_wallet_address_v1 changes a wallet's
 -- address, and nothing else. Balances, the money of positions and the ledger
 -- are written by the functions of trades alone, which run with the rights of their owner; a role that may execute
--- act_for_every_user trades with every wallet, the tenants' role with its user's. Triggers insert into the outbox with
--- the rights of the role that makes the change; a forged row only makes the cache read again.
+-- act_for_every_user trades with every wallet, the tenants' role with its user's. Triggers and functions write the
+-- outbox and draw its versions with the rights of their owner: no role of a service can.
 
 REVOKE ALL ON
 users, api_keys, agents, agent_wallets, agent_balances, agent_balance_snapshots, agent_positions, agent_transactions,
@@ -229,7 +229,9 @@ REVOKE ALL ON FUNCTION
 act_for_every_user, begin_trade_v1, first_result_v1, change_balances_v1, finish_trade_v1, opened_position_v1,
 lock_signals_v1, close_position_v1,
 lock_wallets_v1, trade_record_transaction_v1, trade_buy_v1, trade_dca_buy_v1, trade_sell_v1, trade_write_off_v1,
-trade_reset_wallet_v1, record_prices_v1, change_wallet_address_v1, prune_trade_requests_v1, purge_agent_v1
+trade_reset_wallet_v1, record_prices_v1, change_wallet_address_v1, prune_trade_requests_v1, purge_agent_v1,
+compact_outbox_v1, agents_to_cache_outbox, agent_balances_to_cache_outbox, agent_positions_to_cache_outbox,
+truncated_to_cache_outbox
 FROM public, nexgent_migrator, nexgent_app, nexgent_tenant, nexgent_worker, nexgent_readonly;
 
 -- People
@@ -255,7 +257,7 @@ lock_wallets_v1, trade_record_transaction_v1, trade_buy_v1, trade_dca_buy_v1, tr
 trade_reset_wallet_v1, record_prices_v1
 TO nexgent_app, nexgent_tenant, nexgent_worker;
 GRANT EXECUTE ON FUNCTION change_wallet_address_v1 TO nexgent_app, nexgent_tenant;
-GRANT EXECUTE ON FUNCTION act_for_every_user, prune_trade_requests_v1 TO nexgent_app, nexgent_worker;
+GRANT EXECUTE ON FUNCTION act_for_every_user, prune_trade_requests_v1, compact_outbox_v1 TO nexgent_app, nexgent_worker;
 GRANT SELECT, INSERT, DELETE, UPDATE (
     portfolio_balance_sol, sol_balance, positions_value_sol, unrealized_pnl_sol, updated_at
 ) ON agent_balance_snapshots TO nexgent_app, nexgent_tenant, nexgent_worker;
@@ -269,10 +271,11 @@ GRANT USAGE ON SEQUENCE trading_signals_id_seq TO nexgent_app, nexgent_tenant;
 GRANT SELECT, INSERT, UPDATE (status, transaction_id, error, executed_at)
 ON signal_executions TO nexgent_app, nexgent_tenant, nexgent_worker;
 
--- Cache. The sequence's last value is part of the database's identity.
-GRANT SELECT, INSERT ON cache_outbox TO nexgent_tenant;
-GRANT SELECT, INSERT, DELETE, UPDATE (created_at) ON cache_outbox TO nexgent_app, nexgent_worker; -- UPDATE: to lock
-GRANT USAGE ON SEQUENCE row_version_seq TO nexgent_app, nexgent_tenant, nexgent_worker;
+-- Cache. Triggers and functions write the outbox and draw the versions, with their owner's rights. The sequence's last
+-- value is part of the database's identity.
+GRANT SELECT ON cache_outbox TO nexgent_tenant;
+GRANT SELECT, DELETE, UPDATE (created_at) ON cache_outbox TO nexgent_app, nexgent_worker; -- UPDATE: to lock
+GRANT SELECT ON SEQUENCE row_version_seq TO nexgent_app, nexgent_tenant, nexgent_worker;
 
 -- Reading
 GRANT SELECT (id, email, created_at, failed_login_attempts, locked_until) ON users TO nexgent_readonly;

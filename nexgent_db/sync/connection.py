@@ -38,7 +38,16 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 import psycopg
-from psycopg import Connection, IsolationLevel, Pipeline, Transaction, capabilities, generators, waiting
+from psycopg import (
+    Connection,
+    IsolationLevel,
+    Pipeline,
+    Transaction,
+    capabilities,
+    generators,
+    sql,
+    waiting,
+)
 from psycopg.abc import PQGen
 from psycopg.pq import ExecStatus, Format, PipelineStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
@@ -262,19 +271,29 @@ class PooledConnection(Connection[Any]):
                 yield transaction
 
     def _exec_command(self, command: Any, result_format: Format = Format.TEXT) -> PQGen[PGresult | None]:
-        """The driver's, but BEGIN is sent together with the settings of its transaction, in one round trip."""
+        """The driver's, but BEGIN is sent together with the settings of its transaction, in one round trip.
+
+        Behind a pooler, the answer to any command may come after the news that its session has ended.
+        """
         settings = self._opening or self.transaction_settings
-        if settings is None or not command or command is not self._begin_statement:
+        begins = bool(command) and command is self._begin_statement
+        if settings is None or not (begins or self.transaction_settings):
             return (yield from super()._exec_command(command, result_format))
         if self._pipeline is not None:  # which takes one statement at a time
-            yield from super()._exec_command(command)
-            return (yield from super()._exec_command(settings.statement))
+            result = yield from super()._exec_command(command, result_format)
+            return (yield from super()._exec_command(settings.statement)) if begins else result
         self._check_connection_ok()
-        self.pgconn.send_query(command + b"; " + settings.statement)
-        result: PGresult = (yield from generators.execute(self.pgconn))[-1]
-        if result.status == ExecStatus.FATAL_ERROR:
-            raise psycopg.errors.error_from_result(result, encoding=self.pgconn._encoding)
-        return result
+        text = (
+            command
+            if isinstance(command, bytes)
+            else (sql.SQL(command) if isinstance(command, str) else command).as_bytes(self)
+        )
+        self.pgconn.send_query(text + b"; " + settings.statement if begins else text)
+        results: list[PGresult] = yield from generators.execute(self.pgconn)
+        for result in results:
+            if result.status == ExecStatus.FATAL_ERROR:
+                raise psycopg.errors.error_from_result(result, encoding=self.pgconn._encoding)
+        return results[-1]
 
     def forget_statements(self) -> None:
         """Prepare each statement anew. Behind a pooler, which keeps them for other clients, prepare none any more."""
