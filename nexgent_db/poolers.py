@@ -100,15 +100,11 @@ def settings_hold(settings: Mapping[str, str]) -> sql.Composable:
 class TransactionSettings:
     """Settings that hold until the end of one transaction."""
 
-    __slots__ = ("_statement", "values")
+    __slots__ = ("_alone", "_statement", "values")
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self.values: Final = dict(values)
-        self._statement = b""
-
-    def and_also(self, values: Mapping[str, str]) -> TransactionSettings:
-        """These, and then others, which win."""
-        return TransactionSettings({**{n: v for n, v in self.values.items() if n not in values}, **values})
+        self._statement = self._alone = b""
 
     @property
     def parameters(self) -> list[list[str]]:
@@ -119,6 +115,16 @@ class TransactionSettings:
     def statement(self) -> bytes:
         """SET_LOCAL with its parameters, to be sent with a BEGIN, which chooses the isolation itself."""
         if not self._statement:
-            values = {name: value for name, value in self.values.items() if name != ISOLATION}
-            self._statement = sql.SQL(_SET_LOCAL_LITERALLY).format(list(values), list(values.values())).as_bytes()
+            self._statement = _literally({name: value for name, value in self.values.items() if name != ISOLATION})
         return self._statement
+
+    @property
+    def statement_alone(self) -> bytes:
+        """The same without a BEGIN."""
+        if not self._alone:
+            self._alone = _literally(self.values)
+        return self._alone
+
+
+def _literally(values: Mapping[str, str]) -> bytes:
+    return sql.SQL(_SET_LOCAL_LITERALLY).format(list(values), list(values.values())).as_bytes()

@@ -306,7 +306,7 @@ class AsyncDatabase(Repositories):
         try:
             connection = await lease.acquire()
             settings = None if self._tenant is None else await self._tenant.settings(connection)
-            settings = _with_limits(settings or connection.transaction_settings, statement_timeout_s, lock_timeout_s)
+            settings = _with_limits(settings, statement_timeout_s, lock_timeout_s)
             transaction = AsyncTransaction(connection, self._hooks)
             _note_open(transaction, self._root)
             seen = self._cache_writer.seen
@@ -407,5 +407,4 @@ def _with_limits(
     limits = {name: str(max(1, round(seconds * 1000))) for name, seconds in timeouts.items() if seconds is not None}
     if not limits:
         return settings
-    # First, since the role that comes last may not be allowed to set anything.
-    return TransactionSettings({**limits, **({} if settings is None else settings.values), **limits})
+    return TransactionSettings({**limits, **({} if settings is None else settings.values)})

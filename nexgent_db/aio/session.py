@@ -268,8 +268,8 @@ class CachedSession(Session):
 async def execute(
     connection: PooledConnection, bound: BoundQuery, call: Call, settings: TransactionSettings | None = None
 ) -> Any:
-    """Run one call on a connection and return its rows in the query's shape. Outside of transactions ``settings`` go
-    with it, or else those of the connection.
+    """Run one call on a connection and return its rows in the query's shape. Outside of transactions the
+    connection's settings go with it, and then ``settings``.
 
     The driver's errors pass through: the server refused the statement, or the connection was lost. Raises InvalidInput
     for text that is not Unicode. Once the answer was received, raises CommittedButUnread when the statement was not
@@ -277,7 +277,7 @@ async def execute(
     """
     alone = connection.pgconn.transaction_status == TransactionStatus.IDLE
     cursor = acquire_cursor(connection, call.text, alone=alone)
-    if alone and (settings := settings or connection.transaction_settings) is not None:
+    if alone and (settings is not None or connection.transaction_settings is not None):
         try:
             await _send_after(settings, connection, cursor, bound, call)
         except psycopg.errors.ActiveSqlTransaction:  # nothing was done: the isolation was not as expected
@@ -344,14 +344,17 @@ async def _send(
 
 
 async def _send_after(
-    settings: TransactionSettings, connection: PooledConnection, cursor: Cursor, bound: BoundQuery, call: Call
+    settings: TransactionSettings | None, connection: PooledConnection, cursor: Cursor, bound: BoundQuery, call: Call
 ) -> None:
     """Send the settings and the statement in one pipeline, which the server runs as one transaction without BEGIN."""
     try:
         async with connection.pipeline():
             if connection.sets_isolation:
                 await connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-            await AsyncRawCursor(connection).execute(SET_LOCAL, settings.parameters)
+            if connection.transaction_settings is not None:
+                await connection.execute(connection.transaction_settings.statement_alone)
+            if settings is not None:
+                await AsyncRawCursor(connection).execute(SET_LOCAL, settings.parameters)
             await cursor.execute(call.text, call.values)
     except UnicodeEncodeError:  # nothing was sent
         raise InvalidInput(bound.name, _NOT_UNICODE) from None

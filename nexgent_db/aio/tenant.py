@@ -32,7 +32,7 @@ class Tenant:
     async def settings(self, connection: PooledConnection) -> TransactionSettings:
         """What a transaction on this connection has to set. Raises as :func:`verify_isolation`."""
         verified = connection.tenant_settings or await verify_isolation(connection)
-        return verified.and_also({"nexgent.user_id": str(self.user_id)})
+        return TransactionSettings({**verified.values, "nexgent.user_id": str(self.user_id)})
 
 
 async def verify_isolation(connection: PooledConnection) -> TransactionSettings:
@@ -51,8 +51,7 @@ async def verify_isolation(connection: PooledConnection) -> TransactionSettings:
         raise translate(error) from error
     # Temporary tables come last: a session's own could stand before a table of the same name.
     search_path = sql.SQL(", ").join([*map(sql.Identifier, schemas), sql.SQL("pg_temp")]).as_string()
-    own = connection.transaction_settings or TransactionSettings({})
-    connection.tenant_settings = own.and_also({"row_security": "on", "search_path": search_path, "role": role})
+    connection.tenant_settings = TransactionSettings({"row_security": "on", "search_path": search_path, "role": role})
     return connection.tenant_settings
 
 

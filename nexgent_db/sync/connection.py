@@ -236,8 +236,8 @@ class PooledConnection(Connection[Any]):
         statement_timeout_s: float | None = None,
         settings: TransactionSettings | None = None,
     ) -> None:
-        """Set the options of the next BEGIN, the settings that go with it instead of ``transaction_settings``, and the
-        limit of its answers. The driver's own setters would wait."""
+        """Set the options of the next BEGIN, the settings that go with it after ``transaction_settings``, and the limit
+        of its answers. The driver's own setters would wait."""
         shared = self.transaction_settings is not None  # then the session's default may be anything
         self._isolation_level = isolation or (IsolationLevel.READ_COMMITTED if shared else None)
         self._read_only = read_only or None
@@ -275,20 +275,21 @@ class PooledConnection(Connection[Any]):
 
         Behind a pooler, the answer to any command may come after the news that its session has ended.
         """
-        settings = self._opening or self.transaction_settings
         begins = bool(command) and command is self._begin_statement
-        if settings is None or not (begins or self.transaction_settings):
+        settings = [each.statement for each in (self.transaction_settings, self._opening) if each] if begins else []
+        if not settings and self.transaction_settings is None:
             return (yield from super()._exec_command(command, result_format))
         if self._pipeline is not None:  # which takes one statement at a time
-            result = yield from super()._exec_command(command, result_format)
-            return (yield from super()._exec_command(settings.statement)) if begins else result
+            for each in (command, *settings):
+                yield from super()._exec_command(each, result_format)
+            return None
         self._check_connection_ok()
         text = (
             command
             if isinstance(command, bytes)
             else (sql.SQL(command) if isinstance(command, str) else command).as_bytes(self)
         )
-        self.pgconn.send_query(text + b"; " + settings.statement if begins else text)
+        self.pgconn.send_query(b"; ".join([text, *settings]))
         results: list[PGresult] = yield from generators.execute(self.pgconn)
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:

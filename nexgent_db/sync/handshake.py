@@ -38,6 +38,7 @@ _TRACKED: Final = ("standard_conforming_strings", "DateStyle", "IntervalStyle", 
 """PgBouncer gives each session that it lends to a client the client's own values of these (of IntervalStyle from 1.20
 on). The driver reads answers by them, as they were last reported to it."""
 
+_CURRENT: Final = sql.SQL("current_setting({})")
 _FOR_SESSION: Final = sql.SQL("SELECT set_config({}, {}, false)")
 _OF_ROLE: Final = """
 SELECT
@@ -147,6 +148,11 @@ def _initialise_transactions(connection: PooledConnection, route: Route) -> floa
     connection.set_transaction_options()
     with connection.transaction():
         (seconds,) = _one(connection, f"SELECT {_SECONDS}".encode())
+        # As the server writes them: then what a session has already is not set again.
+        values = connection.transaction_settings.values
+        written = sql.SQL("SELECT {}").format(sql.SQL(", ").join(map(_CURRENT.format, values)))
+        row = _one(connection, written.as_bytes())
+        connection.transaction_settings = TransactionSettings(dict(zip(values, row, strict=True)))
         if connection.prepare_threshold is not None and not (
             route.keeps_statements
             and capabilities.has_send_close_prepared()

@@ -123,6 +123,16 @@ async def test_failure_after_expired_lock_starts_new_count(db: AsyncDatabase, da
     assert (again.failed_login_attempts, again.locked_until) == (1, None)
 
 
+async def test_attempt_after_expired_lock_starts_new_count(db: AsyncDatabase, database_url: str) -> None:
+    user = await new_user(db)
+    for _ in range(5):
+        await db.users.begin_login(user.id)
+    assert await db.users.begin_login(user.id) is None
+    expire_lock(database_url, user.id)
+    begun = [await db.users.begin_login(user.id) for _ in range(6)]
+    assert [each and each.failed_login_attempts for each in begun] == [1, 2, 3, 4, 5, None]
+
+
 async def test_failure_of_unknown_user_is_not_counted(db: AsyncDatabase) -> None:
     assert await db.users.record_failed_login(uuid4()) is None
     assert await db.users.reset_failed_logins(uuid4()) == 0

@@ -120,6 +120,16 @@ def test_failure_after_expired_lock_starts_new_count(db: Database, database_url:
     assert (again.failed_login_attempts, again.locked_until) == (1, None)
 
 
+def test_attempt_after_expired_lock_starts_new_count(db: Database, database_url: str) -> None:
+    user = new_user(db)
+    for _ in range(5):
+        db.users.begin_login(user.id)
+    assert db.users.begin_login(user.id) is None
+    expire_lock(database_url, user.id)
+    begun = [db.users.begin_login(user.id) for _ in range(6)]
+    assert [each and each.failed_login_attempts for each in begun] == [1, 2, 3, 4, 5, None]
+
+
 def test_failure_of_unknown_user_is_not_counted(db: Database) -> None:
     assert db.users.record_failed_login(uuid4()) is None
     assert db.users.reset_failed_logins(uuid4()) == 0
