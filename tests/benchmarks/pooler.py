@@ -23,7 +23,7 @@ from tests.benchmarks.server import durable_server
 from tests.integration.sync.factories import Owner, new_owner
 from tests.support.servers.pgbouncer import keeps_statements, pgbouncer, pgbouncer_program
 
-ROUNDS: Final = 1000
+ROUNDS: Final = 500
 _BARE: Final = "bare driver, pooled"
 
 
