@@ -80,7 +80,7 @@ pool_mode = {mode}
 default_pool_size = {server_sessions}
 max_client_conn = 500
 server_idle_timeout = 10
-{f"max_prepared_statements = {kept_statements}" if kept_statements else ""}
+{f"max_prepared_statements = {kept_statements}" if keeps_statements() else ""}
 {"ignore_startup_parameters = options" if ignores_options else ""}
 """
         )
