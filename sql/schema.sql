@@ -353,7 +353,7 @@ CREATE TABLE users (
 );
 CREATE INDEX users_created_at_id_idx ON users (created_at, id);
 CREATE UNIQUE INDEX users_email_key ON users (email);
-CREATE UNIQUE INDEX users_lower_email_key ON users (lower(email::text COLLATE "C"));
+CREATE UNIQUE INDEX users_lower_email_key ON users (lower(NORMALIZE(email) COLLATE "C"));
 
 CREATE TABLE agents (
     id                           uuid NOT NULL DEFAULT new_id(),

@@ -14,7 +14,8 @@ FROM users
 WHERE id = :user_id;
 
 -- name: find_by_email :optional
--- The user of this e-mail address; upper and lower case of the letters A to Z are the same.
+-- The user of this e-mail address; upper and lower case of the letters A to Z are the same, and so are the two ways to
+-- write a letter with an accent.
 SELECT
     id,
     email,
@@ -23,7 +24,7 @@ SELECT
     failed_login_attempts,
     locked_until
 FROM users
-WHERE lower(email COLLATE "C") = lower(:email COLLATE "C");
+WHERE lower(normalize(email) COLLATE "C") = lower(normalize(:email) COLLATE "C");
 
 -- name: find_first :optional
 -- The earliest user. No row comes back while there is none.

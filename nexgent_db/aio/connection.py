@@ -28,11 +28,9 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from enum import Enum
-from functools import partial
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
@@ -53,7 +51,8 @@ from psycopg.pq.abc import PGresult
 
 from nexgent_db._concurrency import async_caller, async_deadline, replace_inherited_socket
 from nexgent_db.aio.cursors import CursorCache
-from nexgent_db.errors import BlockMisuse
+from nexgent_db.aio.unread import limited, poll
+from nexgent_db.errors import AnswerTooLong, BlockMisuse
 from nexgent_db.poolers import TransactionSettings
 
 T = TypeVar("T")
@@ -162,6 +161,8 @@ class PooledConnection(AsyncConnection[Any]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.max_answer_bytes = 0
+        """How long an answer may be; 0: any length."""
         self.limit_s: float | None = None
         """How long to wait for one answer; None: without limit, because the server has no statement_timeout."""
         self.released = False
@@ -224,7 +225,7 @@ class PooledConnection(AsyncConnection[Any]):
     def has_pending_bytes(self) -> bool:
         """Has the server sent something that nobody has read? Costs no round trip."""
         if self._poll is None:
-            self._poll = _poll(self.fileno())
+            self._poll = poll(self.fileno())
         return bool(self._poll())
 
     def set_transaction_options(
@@ -320,14 +321,17 @@ class PooledConnection(AsyncConnection[Any]):
     ) -> T:
         """The driver's wait for the server, within ``limit_s``.
 
-        Raises BlockMisuse in a forked child; psycopg.OperationalError when the server stays silent, and closes the
-        connection. A cancelled task, or an interrupted thread, gets its exception within twice CANCEL_S.
+        Raises BlockMisuse in a forked child; AnswerTooLong, and psycopg.OperationalError when the server stays silent:
+        both close the connection. A cancelled task, or an interrupted thread, gets its exception within twice
+        CANCEL_S.
         """
         if self._inherited:
             raise BlockMisuse(
                 f"begun in process {self._owner_pid}, which forked; this is process {os.getpid()}: begin one of its own"
             )
         limit = self._wait_limit_s() if timeout is None else timeout
+        if self.max_answer_bytes:
+            gen = limited(gen, self.pgconn.socket, self.max_answer_bytes)
         self._waiting = True
         self.last_caller = async_caller()
         try:
@@ -339,6 +343,9 @@ class PooledConnection(AsyncConnection[Any]):
             self.silent = True
             self._finish_amid(gen)
             raise psycopg.OperationalError(f"the server did not answer within {limit} s: connection closed") from None
+        except AnswerTooLong:
+            self._finish_amid(gen)
+            raise
         except psycopg.Error as error:
             self._waiting = False
             if error.sqlstate == "25006" and self.accepts_no_writes():
@@ -420,12 +427,3 @@ class PooledConnection(AsyncConnection[Any]):
         self.last_caller = None  # no caller of this process is inside one of the parent's transactions
         with suppress(psycopg.Error):  # it was closed before the fork
             replace_inherited_socket(self.pgconn.socket)
-
-
-def _poll(descriptor: int) -> Callable[[], Sequence[object]]:
-    """A function that returns something when there are bytes to read."""
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return partial(poll.poll, 0)
-    return lambda: select.select([descriptor], [], [], 0)[0]

@@ -85,6 +85,7 @@ async def connect(route: Route, connect_timeout_s: float | None = None) -> Poole
     try:
         connection = await _connect(route, connect_timeout_s)
         connection.limit_s = float(route.settings.connect_timeout_s)
+        connection.max_answer_bytes = route.settings.max_answer_mib * 1024 * 1024
         await _initialise(connection, route)
     except BaseException as error:
         if connection is not None:

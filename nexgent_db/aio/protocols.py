@@ -21,6 +21,7 @@ from nexgent_db.models.api_keys import (
 from nexgent_db.models.balance_snapshots import AgentBalanceSnapshot, BalanceSnapshotOrder
 from nexgent_db.models.balances import AgentBalance, LedgerDifference
 from nexgent_db.models.base import (
+    Email,
     Limit,
     LongText,
     Name,
@@ -428,13 +429,10 @@ class UserRepositoryProtocol(Protocol):
     async def list(self, after: AfterTime = ..., limit: Limit | None = None) -> Users: ...
     async def page(self, limit: Limit = 100, cursor: str | None = None) -> Page[User]: ...
     async def create(
-        self, email: ShortText, password_hash: ShortText | None = None, user_id: UUID | None = None
+        self, email: Email, password_hash: ShortText | None = None, user_id: UUID | None = None
     ) -> User: ...
     async def update(
-        self,
-        user_id: UUID,
-        email: ShortText | NotGiven = NOT_GIVEN,
-        password_hash: ShortText | NotGiven | None = NOT_GIVEN,
+        self, user_id: UUID, email: Email | NotGiven = NOT_GIVEN, password_hash: ShortText | NotGiven | None = NOT_GIVEN
     ) -> User | None: ...
     async def begin_login(self, user_id: UUID) -> User | None: ...
     async def record_failed_login(self, user_id: UUID) -> User | None: ...

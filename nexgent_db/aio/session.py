@@ -309,7 +309,7 @@ async def _read(
     """Read the rows of an answer that was received whole: an error here is never the server's."""
     try:
         cursor.row_factory = call.row_factory
-        return shape(await cursor.fetchall(), bound.name)
+        return shape(await cursor.fetch_whole(), bound.name)
     except READ_FAILURES as error:
         place = await _place_at_fault(cursor)
         failure = read_failure(bound, cursor.pgresult, error, place, committed=alone)

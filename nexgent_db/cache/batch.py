@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -24,6 +24,16 @@ class CacheTimestamp(NamedTuple):
 
     epoch: bytes
     ms: int
+
+
+def latest(changes: Sequence[Change]) -> list[Change]:
+    """The last one of several changes of a row, the latest row first."""
+    last: dict[tuple[str, bool, UUID | None, UUID | None, str | None, str | None], Change] = {}
+    for each in reversed(changes):
+        change = each[0]
+        subject = change.entity, change.deleted, change.row_id, change.agent_id
+        last.setdefault((*subject, change.wallet_address, change.token_address), each)
+    return list(last.values())
 
 
 class Batch:
@@ -120,31 +130,21 @@ class Batch:
         """Complete a set with the members that were read, after its rows."""
         self.arguments += ("complete", key, owner, token, len(members), *members)
 
-    def changes(self, changes: Iterable[Change]) -> None:
-        """Changes of the outbox, each with its current row. Of several changes of a row only the last is applied."""
-        seen: set[tuple[str, bool, UUID | None, UUID | None, str | None, str | None]] = set()
-        for change, position, balance, agent in reversed(list(changes)):
-            self.version = max(self.version, change.version)
-            subject = (
-                change.entity,
-                change.deleted,
-                change.row_id,
-                change.agent_id,
-                change.wallet_address,
-                change.token_address,
-            )
-            if subject in seen or change.row_id is None or change.agent_id is None:
-                continue
-            seen.add(subject)
-            match change.entity:
-                case "position":
-                    self._position_change(change.row_id, change.agent_id, change, position)
-                case "balance":
-                    self._balance_change(change.agent_id, change, balance)
-                case "agent" if change.deleted:
-                    self.no_agent(change.row_id, change.version)
-                case "agent" if agent is not None:
-                    self.agent(agent)
+    def change(self, changed: Change) -> None:
+        """A change of the outbox with its current row."""
+        change, position, balance, agent = changed
+        self.version = max(self.version, change.version)
+        if change.row_id is None or change.agent_id is None:
+            return
+        match change.entity:
+            case "position":
+                self._position_change(change.row_id, change.agent_id, change, position)
+            case "balance":
+                self._balance_change(change.agent_id, change, balance)
+            case "agent" if change.deleted:
+                self.no_agent(change.row_id, change.version)
+            case "agent" if agent is not None:
+                self.agent(agent)
 
     def _position_change(
         self, position_id: UUID, agent_id: UUID, change: CacheChange, row: AgentPosition | None

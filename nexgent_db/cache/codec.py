@@ -60,7 +60,7 @@ class Codec(Generic[Model]):
             return None
         try:
             return self._make(msgspec.structs.astuple(self._decoder.decode(payload)))
-        except (msgspec.MsgspecError, UnicodeError, ValueError):
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             return None
 
 

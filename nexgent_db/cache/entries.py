@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final, Literal
 from uuid import UUID
 
 from nexgent_db.cache.keys import COMPLETE, COORDINATION_PREFIXES, FENCE, LOAD_LEASE, CacheKeys, lower_case
+from nexgent_db.models.storable import storable_text
 
 _UUID: Final = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _POSITION: Final = re.compile(f"position:({_UUID})")
@@ -16,6 +18,10 @@ _CONFIG: Final = re.compile(f"config:({_UUID})")
 _FLAG: Final = re.compile(f"agent:({_UUID}):(?:trading_mode|automated_trading:(?:simulation|live))")
 _BALANCE: Final = re.compile(f"balance:({_UUID}):(.+)", re.DOTALL)
 _SET: Final = re.compile(f"agent:{_UUID}:positions|token:.+:positions|wallet:.+:balances|active_agents", re.DOTALL)
+
+_LONGEST_PLACE: Final = 44 + len(":") + 255
+_MAX_PLACES: Final = 32
+"""A step compares 200 entries, and a query takes 10,000 places. No address of Solana has a colon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +75,17 @@ def entry_of(key: str, keys: CacheKeys) -> Entry | None:
         agent_id = UUID(match[1])
         return AgentEntry(keys.config(agent_id), agent_id, by_flag=True)
     if match := _BALANCE.fullmatch(name):
-        parts = match[2].split(":")
-        wallets = list(accumulate(parts, "{}:{}".format))
-        places = tuple((wallet, match[2][len(wallet) + 1 :]) for wallet in wallets[:-1])
-        return BalanceEntry(key, UUID(match[1]), tuple((wallet, token) for wallet, token in places if wallet and token))
+        return BalanceEntry(key, UUID(match[1]), tuple(_places(match[2])))
     return None
+
+
+def _places(name: str) -> Iterator[tuple[str, str]]:
+    """The pairs of wallet and token that a balance's name allows; none for a name that no row can have."""
+    if len(name) > _LONGEST_PLACE or "\0" in name or name.count(":") > _MAX_PLACES:
+        return
+    for wallet in list(accumulate(name.split(":"), "{}:{}".format))[:-1]:
+        if wallet and (token := name[len(wallet) + 1 :]):
+            yield wallet, token
 
 
 _DERIVED: Final = re.compile(
@@ -160,7 +172,7 @@ def marked_set(key: str, marker: bytes, keys: CacheKeys) -> tuple[IndexSet, int]
     if match is None:
         return None
     try:
-        owner = match[2].decode()
+        owner = storable_text(match[2].decode())
         marked = _set_of_owner(key, owner, keys)
     except ValueError:
         return None

@@ -1,4 +1,5 @@
-"""Sockets to Redis: no operation outlasts the deadline of its thread, and a forked process uses none of its parent's.
+"""Sockets to Redis: no operation outlasts the deadline of its thread, no reply is longer than MAX_REPLY_BYTES, and a
+forked process uses none of its parent's.
 
 Tasks have asyncio's timeouts, which end every wait; only the closing is overridden, so that it never waits for the
 server. redis-py's timeouts for threads start again with each byte, so two parts of its connections are overridden: the
@@ -14,20 +15,62 @@ from typing import Any, Final
 from redis.asyncio.connection import RedisSSLContext
 from redis.asyncio.connection import SSLConnection as AsyncSSLConnection
 from redis.connection import SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from nexgent_db._concurrency import keep_for_ever, remaining_s, replace_inherited_socket
+
+MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
+"""A longer reply is no answer of this cache: a set has 10,000 rows of some 3 kB at most."""
 
 _CLASSES: Final[dict[type[Any], type[Any]]] = {}
 _ASYNC_CLASSES: Final[dict[type[Any], type[Any]]] = {}
 
 
 def async_connection_class(base: type[Any]) -> type[Any]:
-    """redis-py's connections for tasks; those over TLS are closed at once."""
-    if not issubclass(base, AsyncSSLConnection):
-        return base
+    """redis-py's connections for tasks, with bounded replies; those over TLS are closed at once."""
     if base not in _ASYNC_CLASSES:
-        _ASYNC_CLASSES[base] = type(base.__name__, (_ClosedAtOnce, base), {})
+        parts = (
+            (_ClosedAtOnce, _BoundedReplies, base) if issubclass(base, AsyncSSLConnection) else (_BoundedReplies, base)
+        )
+        _ASYNC_CLASSES[base] = type(base.__name__, parts, {})
     return _ASYNC_CLASSES[base]
+
+
+class _BoundedReplies:
+    """Counts what the server sends since the last command."""
+
+    _reader: Any
+
+    async def _connect(self) -> None:
+        await super()._connect()  # type: ignore[misc]
+        self._reader = _BoundedReader(self._reader)
+
+    async def send_packed_command(self, *command: Any, **options: Any) -> None:
+        if self._reader is not None:  # else this connects
+            self._reader.received = 0
+        await super().send_packed_command(*command, **options)  # type: ignore[misc]
+
+
+class _BoundedReader:
+    """A stream's reader. Raises ConnectionError beyond MAX_REPLY_BYTES."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self._buffer = inner._buffer  # redis-py looks for unread bytes in it
+        self.at_eof = inner.at_eof
+        self.received = 0
+
+    async def read(self, size: int) -> bytes:
+        """As a reader's."""
+        data: bytes = await self._inner.read(size)
+        self.received = _counted(self.received, len(data))
+        return data
+
+
+def _counted(received: int, more: int) -> int:
+    if received + more > MAX_REPLY_BYTES:
+        raise RedisConnectionError(f"the reply is longer than {MAX_REPLY_BYTES:,} bytes")
+    return received + more
 
 
 class _ClosedAtOnce:
@@ -147,11 +190,15 @@ class _Attempt:
 
 
 class BoundedSocket:
-    """A socket whose steps take ``step_s`` seconds at most each, and together no more than the thread's deadline."""
+    """A socket whose steps take ``step_s`` seconds at most each, and together no more than the thread's deadline.
+
+    It receives MAX_REPLY_BYTES at most after each command.
+    """
 
     def __init__(self, inner: Any, step_s: float) -> None:
         self._inner = inner
         self._step_s = step_s
+        self._received = 0
         self.fileno, self.shutdown, self.close = inner.fileno, inner.shutdown, inner.close
         self.recv = inner.recv  # of what is there
         if hasattr(inner, "pending"):  # over TLS
@@ -162,15 +209,17 @@ class BoundedSocket:
         self._step_s = step_s
 
     def recv_into(self, buffer: Any) -> int:
-        """As a socket's. Raises TimeoutError."""
+        """As a socket's. Raises TimeoutError, and ConnectionError for too long a reply."""
         inner = self._inner
         inner.settimeout(remaining_s(self._step_s))
         received: int = inner.recv_into(buffer)
+        self._received = _counted(self._received, received)
         return received
 
     def sendall(self, data: bytes) -> None:
         """As a socket's, within the deadline over all steps. Raises TimeoutError."""
         inner = self._inner
+        self._received = 0
         inner.settimeout(remaining_s(self._step_s))
         sent = inner.send(data)
         while sent < len(data):

@@ -61,7 +61,7 @@ def _print_json(after: str | None, tables: Sequence[str], rows: Iterator[Preflig
     refused, separator = 0, "\n"
     typer.echo(f'{{"after": {json.dumps(after)}, "tables": {json.dumps(tables)}, "rows": [', nl=False)
     for row in rows:
-        typer.echo(separator + json.dumps(dataclasses.asdict(row), ensure_ascii=False), nl=False)
+        typer.echo(separator + json.dumps(dataclasses.asdict(row)), nl=False)
         refused, separator = refused + row.refused, ",\n"
     typer.echo("\n]}")
     return refused

@@ -13,7 +13,7 @@ from nexgent_db.cli import adopt, cache, check, ledger, new, plan, queries, repl
 from nexgent_db.cli import migrations as migrations_
 from nexgent_db.cli.machine import exit_code_of, print_error
 from nexgent_db.cli.project import Contract, MigrationFolders, Modules, ProjectFolder, Sql, choose
-from nexgent_db.cli.show import one_line, printable_lines
+from nexgent_db.cli.show import one_line, visible_lines
 from nexgent_db.errors import MigrationError, NexgentError
 
 __all__ = ["app", "main"]
@@ -58,7 +58,7 @@ def main() -> None:
         app(prog_name="nexgent-db")
     except NexgentError as error:
         if isinstance(error, MigrationError) and error.explanation:  # such as its edited lines
-            print(printable_lines(error.explanation), file=sys.stderr)  # noqa: T201
+            print(visible_lines(error.explanation), file=sys.stderr)  # noqa: T201
         print(f"nexgent-db: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
         if "--json" in sys.argv[1:]:
             print_error(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,9 +9,10 @@ from typing import Annotated
 
 import typer
 
+from nexgent_db._text import visible
 from nexgent_db.cli import target
-from nexgent_db.cli.machine import print_error
-from nexgent_db.cli.show import one_line, printable, progress_bar, show_table
+from nexgent_db.cli.machine import print_error, print_json
+from nexgent_db.cli.show import one_line, progress_bar, show_table
 from nexgent_db.cli.target import DatabaseUrl, RedisUrl, Target
 from nexgent_db.errors import CacheUnreachable, ConfigurationError, NexgentError
 from nexgent_db.models.cache import CacheComparison, CacheDifference, CacheStatus
@@ -41,7 +41,7 @@ def warm(as_json: AsJson = False, database_url: DatabaseUrl = None, redis_url: R
         warmed = db.cache.admin.warm(on_progress)
     rate = round(warmed.rows / warmed.seconds)
     if as_json:
-        typer.echo(json.dumps({**warmed.model_dump(), "rows_per_s": rate}))
+        print_json({**warmed.model_dump(), "rows_per_s": rate})
     else:
         typer.echo(f"{warmed.rows} rows and {warmed.sets} sets in {warmed.seconds:.1f} s: {rate} rows/s")
 
@@ -77,7 +77,7 @@ def status(as_json: AsJson = False, database_url: DatabaseUrl = None, redis_url:
             _refuse_unusable(db)
             state = db.cache.admin.status().model_copy(update={"waiting": waiting, "lag_s": lag_s})
     if as_json:
-        typer.echo(json.dumps({**state.model_dump(), "hit_rate": state.hit_rate}))
+        print_json({**state.model_dump(), "hit_rate": state.hit_rate})
     else:
         _show_status(state)
 
@@ -186,7 +186,7 @@ def _compared(
         raise typer.Exit(2) from None
     if as_json:
         document = {**compared.model_dump(), "differences": [each.model_dump() for each in reported]}
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        print_json(document)
     else:
         _show_compared(compared, reported, repair=repair)
     return compared
@@ -195,7 +195,7 @@ def _compared(
 def _show_compared(compared: CacheComparison, reported: list[CacheDifference], *, repair: bool) -> None:
     if reported:
         show_table(
-            "Differences", ("kind", "key", "what"), [(each.kind, each.key, printable(each.detail)) for each in reported]
+            "Differences", ("kind", "key", "what"), [(each.kind, each.key, visible(each.detail)) for each in reported]
         )
     if (more := compared.differences - len(reported)) > 0:
         typer.echo(f"and {more} more")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import subprocess
 import tarfile
@@ -21,6 +20,7 @@ from rich.text import Text
 from nexgent_db import sessions
 from nexgent_db.aio.repositories.base import Repository
 from nexgent_db.cli import target
+from nexgent_db.cli.machine import print_json
 from nexgent_db.cli.project import current
 from nexgent_db.cli.sources import contract_of, service_sources
 from nexgent_db.cli.target import Target
@@ -201,7 +201,7 @@ def _finish(
             "queries": list(queries),
             "functions": list(functions),
         }
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        print_json(document)
     elif problems:
         console = Console(highlight=False, soft_wrap=True)
         for problem in problems:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
-import typer
 from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
 from nexgent_db import sessions
 from nexgent_db.cli import target
+from nexgent_db.cli.machine import print_json
 from nexgent_db.cli.show import show_whole
 from nexgent_db.cli.target import Target
 from nexgent_db.contract import Explained, NamedQuery, Source, plan_of, read_catalog, types_sent
@@ -58,7 +58,7 @@ def explain(
             target.migrate(where)
         version, found = _explained(where, source, types, wish, analyze=analyze)
     if as_json:
-        typer.echo(json.dumps({"query": query.name, "plan": found}, ensure_ascii=False))
+        print_json({"query": query.name, "plan": found})
         return
     console = Console(highlight=False, soft_wrap=True)
     console.print(Text.assemble((query.name, "bold"), ("  " + _about(wish, version, analyze=analyze), "dim")))

@@ -50,8 +50,8 @@ def exit_code_of(error: NexgentError) -> int:
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """Print the document on one line."""
-    typer.echo(json.dumps(document, ensure_ascii=False))
+    """Print the document on one line, in ASCII: a terminal shows nothing else than what is there."""
+    typer.echo(json.dumps(document))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import typer
 from nexgent_db.cli import target
 from nexgent_db.cli.machine import Json, print_json, reporting
 from nexgent_db.cli.progress import Progress
-from nexgent_db.cli.show import one_line, printable_lines, show_table
+from nexgent_db.cli.show import one_line, show_table, visible_lines
 from nexgent_db.cli.target import DatabaseUrl, RequireUrl
 from nexgent_db.errors import InvalidInput
 from nexgent_db.migrations import HistoryProblem, MigrationStatus, Migrator
@@ -188,7 +188,7 @@ def _show_problems(found: list[HistoryProblem], invalid: list[str]) -> None:
     for problem in found:
         typer.echo(f"problem: {one_line(problem.text)}")
         if problem.details:
-            typer.echo(printable_lines(problem.details))
+            typer.echo(visible_lines(problem.details))
     for name in invalid:
         typer.echo(f"problem: {one_line(name)} is an INVALID index: nexgent-db migrate --drop-invalid")
 

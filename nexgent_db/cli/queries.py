@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
@@ -16,6 +15,7 @@ from rich.text import Text
 from nexgent_db import sessions
 from nexgent_db.cli import target
 from nexgent_db.cli.explain import explain as explain_query
+from nexgent_db.cli.machine import print_json
 from nexgent_db.cli.project import current
 from nexgent_db.cli.show import show_table
 from nexgent_db.cli.sources import contract_of, known_contracts, sources
@@ -44,7 +44,7 @@ def list_(as_json: AsJson = False) -> None:
     project = current()
     queries = described(sources(project), known_contracts(project))
     if as_json:
-        typer.echo(json.dumps({"queries": [_brief(query) for query in queries]}, ensure_ascii=False))
+        print_json({"queries": [_brief(query) for query in queries]})
         return
     console = Console(highlight=False, soft_wrap=True)
     wide = [max(map(len, column)) for column in zip(*map(_columns, queries), strict=True)]
@@ -63,7 +63,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
     contract = contract_of(current()) if source.own else None
     stale = compare_offline([source], _only(read(contract.path if contract else None), name), contract)
     if as_json:
-        typer.echo(json.dumps(_whole(query), ensure_ascii=False))
+        print_json(_whole(query))
     else:
         _show(query)
     for problem in stale:
@@ -112,7 +112,7 @@ def stats(as_json: AsJson = False, database_url: DatabaseUrl = None) -> None:
         except psycopg.Error as error:
             raise translate(error) from error
     if as_json:
-        typer.echo(json.dumps(_counted(found), ensure_ascii=False))
+        print_json(_counted(found))
     else:
         _show_statistics(found)
 

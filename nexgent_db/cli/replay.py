@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from nexgent_db._decimals import plain
+from nexgent_db._text import plain
 from nexgent_db.cli import target
 from nexgent_db.cli.cache import verified
+from nexgent_db.cli.machine import print_json
 from nexgent_db.cli.progress import Progress as MigrationProgress
 from nexgent_db.cli.show import one_line, progress_bar, show_table
 from nexgent_db.cli.target import DatabaseUrl
@@ -57,7 +57,7 @@ def replay(
             report = _replay(db, file, agents)
             compared = None if where.settings.redis_url is None else _compared(db)
     if as_json:
-        typer.echo(json.dumps(_document(report, compared)))
+        print_json(_document(report, compared))
     else:
         _show(report)
         if compared is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,10 +16,11 @@ from rich.console import Console
 from rich.text import Text
 
 from nexgent_db import sessions
+from nexgent_db._text import visible
 from nexgent_db.cli import target
-from nexgent_db.cli.machine import print_error
+from nexgent_db.cli.machine import print_error, print_json
 from nexgent_db.cli.project import current
-from nexgent_db.cli.show import one_line, printable
+from nexgent_db.cli.show import one_line
 from nexgent_db.cli.target import DatabaseUrl
 from nexgent_db.embedded import postgres
 from nexgent_db.errors import InvalidInput, NexgentError, SchemaNotReady, translate
@@ -144,7 +144,7 @@ def drift(
             print_error(error)
         raise typer.Exit(2) from None
     if as_json:
-        typer.echo(json.dumps({"after": last, "differences": [as_object(each) for each in found]}, ensure_ascii=False))
+        print_json({"after": last, "differences": [as_object(each) for each in found]})
     elif found:
         show_differences(found)
     else:
@@ -233,11 +233,11 @@ def show_differences(found: Sequence[Difference]) -> None:
     """Show each difference with the expected and the actual definition, and the statement that repairs it."""
     console = Console(highlight=False, soft_wrap=True)
     for each in found:
-        console.print(Text.assemble((printable(str(each)), "bold"), ("  harmless" if each.harmless else "", "dim")))
+        console.print(Text.assemble((visible(str(each)), "bold"), ("  harmless" if each.harmless else "", "dim")))
         rows = [("expected", each.expected), ("there", each.actual), ("repair", each.repair)]
         for label, text in rows:
             first, *more = (text or "nothing").splitlines()
-            console.print(Text.assemble("  ", (f"{label:<10}", "dim"), printable(first)))
+            console.print(Text.assemble("  ", (f"{label:<10}", "dim"), visible(first)))
             for line in more:
-                console.print(Text(" " * 12 + printable(line)))
+                console.print(Text(" " * 12 + visible(line)))
     console.print(Text(f"{len(found)} difference{'s' * (len(found) > 1)}", style="bold red"))

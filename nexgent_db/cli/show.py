@@ -14,26 +14,21 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from nexgent_db._decimals import plain
+from nexgent_db._text import plain, visible
 
-__all__ = ["one_line", "printable", "printable_lines", "progress_bar", "show_table", "show_whole"]
+__all__ = ["one_line", "progress_bar", "show_table", "show_whole", "visible_lines"]
 
 _WIDEST = 10_000
 
 
-def printable(text: str) -> str:
-    """The text without control characters: token symbols come from outside."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-
-
 def one_line(text: str) -> str:
-    """The text on one line, and printable."""
-    return printable(" ".join(text.split()))
+    """The text on one line, whatever shows no character escaped."""
+    return visible(" ".join(text.split()))
 
 
-def printable_lines(text: str) -> str:
-    """The text without control characters, on the same lines."""
-    return "\n".join(printable(line.expandtabs()) for line in text.splitlines())
+def visible_lines(text: str) -> str:
+    """The text on the same lines, whatever shows no character escaped."""
+    return "\n".join(visible(line.expandtabs()) for line in text.splitlines())
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | int | Decimal]]) -> None:
@@ -44,7 +39,7 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str |
         right = bool(cells) and all(isinstance(row[place], int | Decimal) for row in cells)
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
     for row in cells:
-        table.add_row(*(Text(plain(cell) if isinstance(cell, Decimal) else printable(str(cell))) for cell in row))
+        table.add_row(*(Text(plain(cell) if isinstance(cell, Decimal) else visible(str(cell))) for cell in row))
     show_whole(table)
 
 

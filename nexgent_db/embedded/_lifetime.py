@@ -19,6 +19,7 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -99,15 +100,24 @@ class Home:
         self._elsewhere = root / "sockets.path"
 
     def create(self) -> None:
-        """Make the directory where there is none; one that exists keeps its mode."""
+        """Make the directory where there is none; one that exists keeps its mode.
+
+        Root trusts only directories that no other account can write or replace.
+        """
+        self._ensure_trusted()
         for path in reversed((self.root, *self.root.parents)):
             if not path.exists():
                 self._make(path)
+        self._ensure_trusted()
         if self.account and not self.account.can_reach(self.root):
             raise EmbeddedServerError(
                 f"as root, servers run as 'nobody', who cannot reach {self.root}:"
                 " choose a directory that others may enter (NEXGENT_DB_HOME)"
             )
+
+    def _ensure_trusted(self) -> None:
+        if self.account and (reason := _distrusted(self.root)):
+            raise EmbeddedServerError(f"root keeps no server in {self.root}: {reason}")
 
     def _make(self, path: Path) -> None:
         """Create it under another name first: other processes see it with its final mode, or not at all."""
@@ -153,10 +163,30 @@ class Home:
         self.own(self.sockets)
 
     def log_tail(self) -> str:
-        """The end of the log, for an error message."""
+        """The end of the log, for an error message: its lines beside each other."""
         with contextlib.suppress(OSError):
-            return self.log.read_text(errors="replace")[-2000:].strip()
+            return " | ".join(self.log.read_text(errors="replace")[-2000:].strip().splitlines())
         return "(no log)"
+
+
+def _distrusted(root: Path) -> str | None:
+    """Why root must not keep files in the directory: another account could put its own, or links, in their place.
+
+    None when it may. In a directory with the sticky bit, such as /tmp, everybody renames and removes only their own.
+    """
+    for path in (root, *root.parents):
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            continue
+        shared = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if stat.S_ISLNK(status.st_mode):
+            return f"{path} is a link: name {path.resolve()}"
+        if status.st_uid != 0:
+            return f"account {status.st_uid} owns {path}"
+        if shared and (path == root or not status.st_mode & stat.S_ISVTX):
+            return f"others may write in {path}"
+    return None
 
 
 def _fits_socket(path: Path) -> bool:
@@ -169,7 +199,8 @@ def temporary_parent() -> Path:
     account = ServerAccount.needed()
     for path in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):  # noqa: S108
         fits = _fits_socket(path / ("x" * 50))  # a name, "run", a socket
-        if fits and path.is_dir() and os.access(path, os.W_OK | os.X_OK) and (not account or account.can_reach(path)):
+        usable = fits and path.is_dir() and os.access(path, os.W_OK | os.X_OK)
+        if usable and (not account or (account.can_reach(path) and not _distrusted(path / "new"))):
             return path
     raise EmbeddedServerError("no directory for temporary files that 'nobody' can reach: set TMPDIR to one")
 
@@ -177,6 +208,12 @@ def temporary_parent() -> Path:
 def server_environment() -> dict[str, str]:
     """The environment of every server, independent of the starting process."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _watchdog_environment() -> dict[str, str]:
+    """None of the caller's variables, which may hold passwords and keys, but those that Python may need to start."""
+    places = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if name in os.environ}
+    return {**server_environment(), **places}
 
 
 @contextlib.contextmanager
@@ -240,14 +277,14 @@ def _ensure_running(
         with _lock_file(home.root / "server.lock") as server:
             if _try_lock(server, fcntl.LOCK_EX):
                 if started:
-                    raise EmbeddedServerError(f"the server in {home.root} did not start:\n{home.log_tail()}")
+                    raise EmbeddedServerError(f"the server in {home.root} did not start: {home.log_tail()}")
                 _start(home, plan, server, throw_away)
                 started = True
         if answers(home):
             return
         if time.monotonic() > deadline:
             raise EmbeddedServerError(
-                f"the server in {home.root} does not answer after {START_TIMEOUT_S} s:\n{home.log_tail()}"
+                f"the server in {home.root} does not answer after {START_TIMEOUT_S} s: {home.log_tail()}"
             )
         time.sleep(POLL_S)
 
@@ -285,6 +322,7 @@ def _start(home: Home, plan: Callable[[Home], Plan], server: int, throw_away: bo
             stdout=log,
             stderr=log,
             cwd="/",
+            env=_watchdog_environment(),
             pass_fds=[server],
             start_new_session=True,
             check=False,

@@ -49,7 +49,9 @@ def postgres(root: Path | None = None, *, durable: bool = True) -> Iterator[str]
     server; it is never durable, and is deleted afterwards.
 
     The server listens only on a unix socket, in a directory that only this account can enter, without a password. For
-    root the server runs as ``nobody``, so programs that run as ``nobody`` can enter as well.
+    root the server runs as ``nobody``: every program that runs as ``nobody`` can then enter as its superuser, read the
+    data, and do as ``nobody`` whatever PostgreSQL's superuser may. Keep no data that matter in a server of root's.
+    Root's directories must be root's own, up to ``/``, and writable by nobody else but through the sticky bit.
 
     Raises EmbeddedServerError if no server program of version 15 or newer is found, if ``root`` is not usable
     (for ``nobody``, when root runs this), if its data are of another major version, or if it does not start.
@@ -110,7 +112,7 @@ def _plan_postgres(home: Home, *, durable: bool) -> Plan:
     major = postgres_major(programs)
     setup: list[str] = []
     if home.data.exists():
-        made_by = (home.data / "PG_VERSION").read_text().strip()
+        made_by = _version_of(home.data)
         if made_by != str(major):
             raise EmbeddedServerError(
                 f"{home.data} was made by PostgreSQL {made_by}, {programs} has {major}:"
@@ -137,6 +139,16 @@ def _plan_postgres(home: Home, *, durable: bool) -> Plan:
         server += ["-c", f"{name}={value}"]
     # SIGINT: end the sessions and shut down in order. SIGQUIT: leave the rest to crash recovery.
     return Plan(server, stop=signal.SIGINT, force=signal.SIGQUIT, setup=setup)
+
+
+def _version_of(data: Path) -> str:
+    """The major version that made the directory. The server's account may write in it, so no link is followed."""
+    descriptor = os.open(data / "PG_VERSION", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        text = os.read(descriptor, 16).decode(errors="replace").strip()
+    finally:
+        os.close(descriptor)
+    return text if text.isdecimal() else "something else"
 
 
 def _postgres_answers(home: Home) -> bool:

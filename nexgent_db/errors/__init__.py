@@ -9,6 +9,7 @@ without them inherits those of its base. ``docs/pages/reference/errors.md`` is t
 """
 
 from nexgent_db.errors.answers import (
+    AnswerTooLong,
     CommittedButUnread,
     ListTooLong,
     NoRow,
@@ -79,6 +80,7 @@ from nexgent_db.errors.translation import translate
 from nexgent_db.errors.usage import BlockMisuse, Fault, InvalidInput, InvalidTradingConfig, WalletKeyMissing
 
 __all__ = [
+    "AnswerTooLong",
     "AuthenticationFailed",
     "BlockMisuse",
     "CacheUnreachable",

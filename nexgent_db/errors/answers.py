@@ -8,6 +8,7 @@ from nexgent_db.errors.base import NexgentError
 from nexgent_db.errors.database import DatabaseError
 
 __all__ = [
+    "AnswerTooLong",
     "CommittedButUnread",
     "ListTooLong",
     "NoRow",
@@ -33,6 +34,18 @@ class UnreadableValue(DatabaseError):
         self.query = query
         self.column = column
         self.table = table
+
+
+class AnswerTooLong(DatabaseError):
+    """The server's answer is longer than about ``max_bytes`` (``NEXGENT_DB_MAX_ANSWER_MIB``); the connection is closed.
+
+    Inside a transaction nothing was changed; a single statement that writes may have taken effect. Never retry: read
+    fewer rows at a time, or as a stream, or raise the limit.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"the answer is longer than {max_bytes:,} bytes, the limit of NEXGENT_DB_MAX_ANSWER_MIB")
+        self.max_bytes = max_bytes
 
 
 class CommittedButUnread(NexgentError):

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar, Self, TypeAlias, TypeVar
 
-from nexgent_db._decimals import plain
+from nexgent_db._text import plain, visible
 
 __all__ = [
     "NexgentError",
@@ -16,7 +16,8 @@ __all__ = [
 
 
 class NexgentError(Exception):
-    """The root of every error of this package. Its message is one line; it can be copied and pickled.
+    """The root of every error of this package. Its message is one line of visible characters: others are escaped, such
+    as ``\\n`` and ``\\u202e``. It can be copied and pickled.
 
     ``code`` is its name for other programs, ``details`` has the figures of the message, ``http_status`` is a hint.
 
@@ -27,6 +28,9 @@ class NexgentError(Exception):
     """The class's name in snake_case, such as ``insufficient_balance``. It does not change between releases."""
     http_status: ClassVar[int] = 500
     """A hint for services that answer requests: 4xx when the request is at fault, 503 when a later one may succeed."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(visible(message))
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

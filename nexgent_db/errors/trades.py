@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from nexgent_db._decimals import plain
+from nexgent_db._text import plain
 from nexgent_db.errors.base import NexgentError
 
 __all__ = [

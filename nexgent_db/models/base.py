@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,11 +23,13 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
-from nexgent_db._decimals import plain
+from nexgent_db._text import plain
 from nexgent_db.errors import Fault, InvalidInput
 from nexgent_db.models.storable import Text, place_of_fault, said_of_fault, storable_text
 
 _MAX_DIGITS: Final = 60
+_MAX_BITS: Final = 256
+_MAX_CHARACTERS: Final = 1000
 
 SOL_MINT: Final = "So11111111111111111111111111111111111111112"
 """The mint of wrapped SOL: the token address of SOL everywhere in the database."""
@@ -79,8 +82,12 @@ def _to_decimal(value: object) -> Decimal:
     if isinstance(value, Decimal):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
+        if value.bit_length() > _MAX_BITS:  # to convert a million digits takes 20 seconds
+            raise ValueError(f"an integer of {value.bit_length():,} bits has too many digits")
         return Decimal(value)
     if isinstance(value, str):
+        if len(value) > _MAX_CHARACTERS:
+            raise ValueError(f"a text of {len(value):,} characters is too long for a decimal number")
         try:
             return Decimal(value)
         except InvalidOperation:
@@ -95,6 +102,14 @@ UsdNumber = Annotated[Decimal, Exact(20, 8)]
 Percent = Annotated[Decimal, Exact(20, 4)]
 """A percentage, 12.5 for 12.5 %: numeric(20,4)."""
 
+
+def _email(address: str) -> str:
+    normal = unicodedata.normalize("NFC", storable_text(address))
+    if not normal.isprintable() or " " in normal:
+        raise ValueError("an e-mail address has neither blanks nor invisible characters")
+    return normal
+
+
 _Storable: Final = AfterValidator(storable_text)  # after the length, so that long text is refused for its length
 
 WalletAddress = Annotated[str, StringConstraints(min_length=1, max_length=44), _Storable]
@@ -102,6 +117,8 @@ TokenAddress = Annotated[str, StringConstraints(min_length=1, max_length=255), _
 TokenSymbol = Annotated[str, StringConstraints(min_length=1, max_length=20), _Storable]
 
 ShortText = Annotated[str, StringConstraints(max_length=255), _Storable]
+Email = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_email)]
+"""An e-mail address on one line, without blanks and invisible characters, in Unicode's composed form."""
 LongText = Annotated[str, StringConstraints(max_length=100_000), _Storable]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255), _Storable]
 BigInt = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
@@ -224,6 +241,7 @@ __all__ = [
     "UUID",
     "AwareDatetime",
     "BigInt",
+    "Email",
     "Exact",
     "Field",
     "FrozenModels",

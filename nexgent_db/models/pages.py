@@ -109,12 +109,12 @@ def decode_cursor(cursor: str | None, list_name: str, key: type[Key]) -> Key:
         raise InvalidInput("cursor", "it is not one that a page gave")
     try:
         name, *place = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
-        if name != list_name:
+        if isinstance(name, str) and name != list_name:
             raise InvalidInput("cursor", f"it is a cursor of {shortened(name)}, not of {list_name}")
-        if None in place:
+        if name != list_name or None in place:
             raise ValueError("a place has no empty field")
         return key.model_validate_json(json.dumps(dict(zip(key.model_fields, place, strict=True))))
-    except (ValueError, TypeError, binascii.Error) as error:
+    except (ValueError, TypeError, RecursionError, binascii.Error) as error:
         raise InvalidInput("cursor", "it is not one that a page gave") from error
 
 

@@ -164,15 +164,15 @@ def _merged(section: type[Section], below: object, document: object) -> object:
     if not isinstance(document, Mapping):
         return document
     result = dict(below) if isinstance(below, Mapping) else _defaults(section)
-    for key, (_, _, held, many) in keys_of(section).items():
+    for key, (_, _, held, longest) in keys_of(section).items():
         if key not in document:
             continue
         value = document[key]
         if held is None:
             result[key] = value
-        elif not many:
+        elif longest is None:
             result[key] = _merged(held, result.get(key), value)
-        elif isinstance(value, list | tuple):
+        elif isinstance(value, list | tuple) and len(value) <= longest:
             result[key] = [_merged(held, {}, each) for each in value]
         else:
             result[key] = value

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from itertools import pairwise
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, MaxLen
+from annotated_types import Ge, Gt, Le
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
     StringConstraints,
     ValidationError,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import core_schema
 
 from nexgent_db.errors import Fault
 from nexgent_db.models.base import Exact, FrozenModels
@@ -47,6 +51,29 @@ def _whole(value: object) -> int:
 
 
 _EXACT: Final = Exact(38, 18)
+
+
+@dataclass(frozen=True, slots=True)
+class AtMost:
+    """A list of at most ``count`` items. A longer one is refused before any item is looked at: the check of a million
+    items, and a fault for each, take minutes and gigabytes."""
+
+    count: int
+
+    def check(self, value: object) -> object:
+        """``value`` itself. Raises ValueError for too long a list."""
+        if isinstance(value, list | tuple) and len(value) > self.count:
+            raise ValueError(f"has {len(value):,} items: {self.count:,} can be stored")
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "maxItems": self.count}
+
 
 Number = Annotated[Decimal, BeforeValidator(_number)]
 Whole = Annotated[int, BeforeValidator(_whole)]
@@ -149,9 +176,9 @@ class Signals(Section):
     """Which signals the agent acts on. An empty list of allowed types allows all; None means no bound."""
 
     min_score: Annotated[Whole, Ge(1), Le(5)] = 1
-    allowed_signal_types: Annotated[tuple[SignalType, ...], MaxLen(1000)] = ()
+    allowed_signal_types: Annotated[tuple[SignalType, ...], AtMost(1000)] = ()
     token_filter_mode: TokenFilterMode = "none"  # noqa: S105  # tokens of a chain
-    token_list: Annotated[tuple[Address, ...], MaxLen(10_000)] = ()
+    token_list: Annotated[tuple[Address, ...], AtMost(10_000)] = ()
     market_cap_min: Annotated[Number, Gt(0)] | None = None
     market_cap_max: Annotated[Number, Gt(0)] | None = None
     liquidity_min: Annotated[Number, Gt(0)] | None = None
@@ -182,7 +209,7 @@ class StopLoss(Section):
     enabled: Flag = True
     default_percentage: Annotated[Number, Ge(-100), Le(0)] = Decimal(-32)
     mode: StopLossMode = "fixed"
-    trailing_levels: Annotated[tuple[TrailingLevel, ...], MaxLen(100)] = ()
+    trailing_levels: Annotated[tuple[TrailingLevel, ...], AtMost(100)] = ()
 
     def _faults(self) -> Faults:
         if self.mode != "custom" or not self.enabled:
@@ -266,7 +293,7 @@ class Dca(Section):
 
     enabled: Flag = False
     mode: DcaMode = "moderate"
-    levels: Annotated[tuple[DcaLevel, ...], MaxLen(100)] = ()
+    levels: Annotated[tuple[DcaLevel, ...], AtMost(100)] = ()
     max_dca_count: Annotated[Whole, Ge(1), Le(10)] = Field(default=3, alias="maxDCACount")
     cooldown_seconds: Annotated[Number, Ge(10), Le(3600)] = Decimal(30)
 
@@ -298,7 +325,7 @@ class TakeProfit(Section):
 
     enabled: Flag = False
     mode: TakeProfitMode = "moderate"
-    levels: Annotated[tuple[TakeProfitLevel, ...], MaxLen(10)] = tuple(
+    levels: Annotated[tuple[TakeProfitLevel, ...], AtMost(10)] = tuple(
         TakeProfitLevel(target_percent=Decimal(target), sell_percent=Decimal(sell))
         for target, sell in ((50, 25), (150, 25), (300, 25), (400, 15))
     )
@@ -338,13 +365,14 @@ def paths_of(found: Any) -> Iterator[Fault]:
 
 
 @cache
-def keys_of(section: type[Section]) -> dict[str, tuple[str, Any, type[Section] | None, bool]]:
-    """For each key of a document: the attribute, its default, the section that it holds, and whether it is a list."""
-    keys: dict[str, tuple[str, Any, type[Section] | None, bool]] = {}
+def keys_of(section: type[Section]) -> dict[str, tuple[str, Any, type[Section] | None, int | None]]:
+    """For each key of a document: the attribute, its default, the section that it holds, and how many of them a list
+    may have, None when it is no list."""
+    keys: dict[str, tuple[str, Any, type[Section] | None, int | None]] = {}
     for name, field in section.model_fields.items():
         kind: Any = field.annotation
-        many = get_origin(kind) is tuple
-        held: Any = get_args(kind)[0] if many else kind
+        held: Any = get_args(kind)[0] if get_origin(kind) is tuple else kind
         is_section = isinstance(held, type) and issubclass(held, Section)
-        keys[field.alias or name] = (name, field.default, held if is_section else None, many)
+        longest = next((each.count for each in field.metadata if isinstance(each, AtMost)), None)
+        keys[field.alias or name] = (name, field.default, held if is_section else None, longest)
     return keys

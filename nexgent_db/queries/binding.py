@@ -229,7 +229,7 @@ def bind_repository(cls: type, sql: str | Traversable) -> dict[str, BoundQuery]:
         except QueryBindingError as error:
             problems.append(str(error))
     if problems:
-        raise QueryBindingError("\n".join(problems))
+        raise QueryBindingError("; ".join(problems))
     if not isinstance(sql, str):
         _OWN_FILES[source.name] = source.path
     return bound

@@ -310,7 +310,7 @@ def _read(
     """Read the rows of an answer that was received whole: an error here is never the server's."""
     try:
         cursor.row_factory = call.row_factory
-        return shape(cursor.fetchall(), bound.name)
+        return shape(cursor.fetch_whole(), bound.name)
     except READ_FAILURES as error:
         place = _place_at_fault(cursor)
         failure = read_failure(bound, cursor.pgresult, error, place, committed=alone)

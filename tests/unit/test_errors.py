@@ -84,6 +84,7 @@ ARGUMENTS: dict[str, Any] = {
     "email": "a@example.org",
     "loaded": 2,
     "bound": 10_000,
+    "max_bytes": 268_435_456,
     "expires_at": datetime(2026, 1, 1, tzinfo=UTC),
     "now": datetime(2026, 1, 2, tzinfo=UTC),
 }

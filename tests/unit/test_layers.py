@@ -13,7 +13,7 @@ import nexgent_db
 PACKAGE = Path(nexgent_db.__file__).parent
 
 # What the modules of a package, or a module at the top, may import of nexgent_db. A new one has to be given its place.
-BASE = {"errors", "_decimals"}
+BASE = {"errors", "_text"}
 LIBRARY = {
     "_version",
     *BASE,
@@ -31,9 +31,9 @@ LIBRARY = {
 }
 FLAVOURS = {"aio", "sync"}
 MAY_IMPORT: dict[str, set[str]] = {
-    "_decimals": set(),
+    "_text": set(),
     "_version": set(),
-    "errors": {"_decimals"},
+    "errors": {"_text"},
     "_concurrency": set(),
     "resources": BASE,
     "project": BASE,

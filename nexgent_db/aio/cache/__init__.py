@@ -22,6 +22,7 @@ from nexgent_db.aio.cache.writer import CacheWriter
 from nexgent_db.aio.repositories.balances import BalanceRepository
 from nexgent_db.aio.repositories.positions import PositionRepository
 from nexgent_db.aio.session import Session
+from nexgent_db.aio.turns import in_turns
 from nexgent_db.cache.batch import Batch
 from nexgent_db.cache.codec import BALANCE, POSITION, version_of
 from nexgent_db.cache.keys import CacheKeys, lower_case
@@ -171,7 +172,7 @@ class AsyncCache:
         key, owner = self._keys.balances_of_wallet(wallet_address), f"{agent_id} {wallet_address}"
         payloads, load = await self._reader.members(key, owner, self._keys.balances(agent_id, wallet_address))
         if payloads is not None:
-            decoded = [BALANCE.decode(payload) for payload in payloads]
+            decoded = await in_turns(BALANCE.decode, payloads)
             cached = [row for row in decoded if row is not None and owner == f"{row.agent_id} {row.wallet_address}"]
             if len(cached) == len(decoded) and at_least is None:
                 self._counters.hits += 1
@@ -180,9 +181,8 @@ class AsyncCache:
         rows = await self._balances.list_by_wallet(agent_id, wallet_address, MAX_ROWS)
         _ensure_limit(rows, "wallet_address")
 
-        def fill(batch: Batch) -> None:
-            for row in rows:
-                batch.balance(row, "fill")
+        async def fill(batch: Batch) -> None:
+            await in_turns(lambda row: batch.balance(row, "fill"), rows)
             batch.complete(key, owner, load.token, [row.token_address for row in rows])
 
         await self._reader.store_set(load, len(rows), fill)
@@ -263,7 +263,7 @@ class AsyncCache:
         rows = await self._queries.list_active_agents(MAX_ROWS)
         _ensure_limit(rows, "agents")
 
-        def fill(batch: Batch) -> None:
+        async def fill(batch: Batch) -> None:
             batch.complete(key, "all", load.token, [str(agent_id) for agent_id in rows])
 
         await self._reader.store_set(load, len(rows), fill)

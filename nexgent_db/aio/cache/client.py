@@ -17,6 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
 from nexgent_db._concurrency import async_deadline, reset_after_fork
+from nexgent_db._text import visible
 from nexgent_db.aio.cache.epoch import Epoch
 from nexgent_db.aio.cache.invalidation import LocalCache
 from nexgent_db.aio.cache.servers import FAILURES, TIMEOUT_S, IdleConnections, RedisServers
@@ -136,7 +137,7 @@ class CacheClient:
 
     def fail(self, error: BaseException, *, committed: bool = False) -> CacheUnavailable:
         """Open the breaker after a failure; the error to raise. ``committed`` as in ``call``."""
-        reason = f"{type(error).__name__}: {error}"
+        reason = visible(f"{type(error).__name__}: {error}")
         self.breaker.fail(reason, unapplied_write=committed)
         if not isinstance(error, FAILURES):
             _LOG.error("the cache's client failed", exc_info=error)

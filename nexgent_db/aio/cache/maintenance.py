@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Final
 from nexgent_db._concurrency import reset_after_fork
 from nexgent_db.aio.cache.metrics import metrics_of
 from nexgent_db.aio.cache.recovery import Recovery
-from nexgent_db.aio.cache.relay import COMPACTED_AGE_S, COMPACTION_BATCH_SIZE, RELAY_BATCH_SIZE
+from nexgent_db.aio.cache.relay import COMPACTED_AGE_S, COMPACTION_BATCH_SIZE, RELAY_BATCH_SIZE, log
 from nexgent_db.cache.breaker import CacheUnavailable, State
-from nexgent_db.errors import NexgentError
 
 if TYPE_CHECKING:
     from nexgent_db.aio.cache.client import CacheClient
@@ -23,7 +22,6 @@ CHECK_S: Final = 1.0
 COMPACTION_S: Final = 60.0
 """How often maintenance compacts the outbox without Redis."""
 MAX_COUNTED: Final = 100_000
-_LOG: Final = logging.getLogger("nexgent_db.cache")
 
 
 class CacheMaintenance:
@@ -43,14 +41,16 @@ class CacheMaintenance:
     async def run(self, pause_s: float = 0.2) -> None:
         """Run rounds until the task is cancelled, with a pause after each round that relays less than a full batch.
 
-        Continues after every failure. Run it as a task of a service.
+        Continues after every failure, whatever it is: the log has it, and :class:`CacheMetrics` counts it as one of
+        ``failed_rounds``. Run it as a task of a service.
         """
         while True:
             relayed = 0
             try:
                 relayed = await self.run_once()
-            except NexgentError as error:
-                _LOG.warning("a round of the cache's maintenance failed: %s", error)
+            except Exception as error:
+                self._recovery.counters.failed_rounds += 1
+                log(logging.WARNING, "a round of the cache's maintenance failed", error)
             if relayed < RELAY_BATCH_SIZE:
                 await asyncio.sleep(pause_s)
 

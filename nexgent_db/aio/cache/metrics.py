@@ -18,13 +18,14 @@ class Counters:
     misses: int = 0
     relayed: int = 0
     repaired: int = 0
+    failed_rounds: int = 0
     lag_s: float | None = None
     published: dict[str, int] = field(default_factory=dict)
     """The counts that Redis has got."""
 
     def reset(self) -> None:
         """Start from zero."""
-        self.hits = self.misses = self.relayed = self.repaired = 0
+        self.hits = self.misses = self.relayed = self.repaired = self.failed_rounds = 0
         self.lag_s = None
         self.published = {}
 
@@ -35,8 +36,8 @@ class CacheMetrics:
 
     ``local_hits`` of the reads did not ask Redis. ``relayed`` changes were taken from the outbox; ``repaired`` entries
     differed from the database, ``orphans`` of them had no row there; ``compared`` entries were checked for that, in
-    ``scan_passes`` over all of them. ``lag_s`` is the age in seconds of the oldest change when maintenance last looked;
-    None before.
+    ``scan_passes`` over all of them; ``failed_rounds`` of maintenance ended in an error, which the log has. ``lag_s``
+    is the age in seconds of the oldest change when maintenance last looked; None before.
     """
 
     state: str
@@ -49,6 +50,7 @@ class CacheMetrics:
     orphans: int
     compared: int
     scan_passes: int
+    failed_rounds: int
     lag_s: float | None
     resets: int
     openings: int
@@ -68,6 +70,7 @@ def metrics_of(client: CacheClient | None, counters: Counters, reconciler: Recon
         orphans=0 if reconciler is None else reconciler.orphans,
         compared=0 if reconciler is None else reconciler.compared,
         scan_passes=0 if reconciler is None else reconciler.scan_passes,
+        failed_rounds=counters.failed_rounds,
         lag_s=counters.lag_s,
         resets=0 if client is None else client.epoch.resets,
         openings=0 if client is None else client.breaker.openings,

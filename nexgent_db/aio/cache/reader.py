@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from nexgent_db.aio.cache.recovery import Recovery
 from nexgent_db.aio.cache.relay import log
+from nexgent_db.aio.turns import in_turns
 from nexgent_db.cache.batch import Batch, CacheTimestamp
 from nexgent_db.cache.breaker import CacheUnavailable, State
 from nexgent_db.cache.codec import POSITION, version_of
@@ -95,7 +96,7 @@ class CacheReader:
         """The positions of a complete set, newest first; else None and the load, always with ``at_least``."""
         payloads, load = await self.members(key, owner, prefix)
         if payloads is not None:
-            cached = [POSITION.decode(payload) for payload in payloads]
+            cached = await in_turns(POSITION.decode, payloads)
             rows = [row for row in cached if row is not None and belongs(row)]
             if len(rows) == len(cached) and at_least is None:
                 self._counters.hits += 1
@@ -105,12 +106,16 @@ class CacheReader:
 
     # --- Loads ------------------------------------------------------------------------------------
 
-    async def store_row(self, cached: CachedRow[R], fill: Callable[[Batch], None]) -> None:
+    async def store_row(self, cached: CachedRow[R], add: Callable[[Batch], None]) -> None:
         """Store the row that the database had in the place of a missing one."""
+
+        async def fill(batch: Batch) -> None:
+            add(batch)
+
         if cached.started_at is not None:
             await self._store_with(fill, cached.started_at)
 
-    async def store_set(self, load: SetLoad, size: int, fill: Callable[[Batch], None]) -> None:
+    async def store_set(self, load: SetLoad, size: int, fill: Callable[[Batch], Awaitable[None]]) -> None:
         """Complete a set of this size with what the database had, MAX_LOADED rows at most."""
         if load.started_at is not None and load.token and size <= MAX_LOADED:
             await self._store_with(fill, load.started_at)
@@ -118,20 +123,19 @@ class CacheReader:
     async def store_positions(self, load: SetLoad, rows: Sequence[AgentPosition], key: str, owner: str) -> None:
         """Complete a set of positions with those that the database had."""
 
-        def fill(batch: Batch) -> None:
-            for row in rows:
-                batch.position(row, "fill")
+        async def fill(batch: Batch) -> None:
+            await in_turns(lambda row: batch.position(row, "fill"), rows)
             batch.complete(key, owner, load.token, [str(row.id) for row in rows])
 
         await self.store_set(load, len(rows), fill)
 
-    async def _store_with(self, fill: Callable[[Batch], None], started_at: CacheTimestamp) -> None:
+    async def _store_with(self, fill: Callable[[Batch], Awaitable[None]], started_at: CacheTimestamp) -> None:
         """Never raises: the caller's rows are right, whatever fails here."""
         client = self._recovery.client
         assert client is not None
         batch = Batch(client.keys)
         try:
-            fill(batch)
+            await fill(batch)
         except Exception as error:
             log(logging.ERROR, "loaded rows have no cached form", error)
         else:

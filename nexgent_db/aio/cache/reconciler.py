@@ -43,6 +43,8 @@ SCAN_BATCH_SIZE: Final = 200
 """How many keys a step scans: a few milliseconds of work for Redis and for the database."""
 SCAN_PASS_S: Final = 5.0
 """The least time between the starts of two scan passes over all keys."""
+KEYS_BATCH_SIZE: Final = 40
+"""How many values one call reads: each may be a configuration of more than 1 MiB."""
 ROWS_BATCH_SIZE: Final = 500
 MEMBERS_BATCH_SIZE: Final = 5000
 KINDS: Final = ("agent", "token", "wallet", "active")
@@ -126,7 +128,9 @@ class Reconciler:
     async def compare(self, entries: Sequence[Entry]) -> list[Finding]:
         """The entries that differ from the database now."""
         keys = [key for entry in entries for key in self._keys_of(entry)]
-        values = dict(zip(keys, await self._client.get(*keys), strict=True)) if keys else {}
+        values: dict[str, bytes | None] = {}
+        for some in _batches(keys, KEYS_BATCH_SIZE):
+            values.update(zip(some, await self._client.get(*some), strict=True))
         cached: list[tuple[Entry, tuple[bytes | None, ...]]] = [
             (entry, tuple(values[key] for key in self._keys_of(entry))) for entry in entries
         ]

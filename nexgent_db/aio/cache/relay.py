@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from nexgent_db.aio.cache.metrics import Counters
 from nexgent_db.aio.cache.queries import CacheQueries
 from nexgent_db.aio.session import Session
-from nexgent_db.cache.batch import Batch, Change
+from nexgent_db.aio.turns import in_turns
+from nexgent_db.cache.batch import Batch, Change, latest
 from nexgent_db.cache.breaker import CacheUnavailable
 from nexgent_db.errors import CommittedButUnread, NexgentError, UnreadableValue
 
@@ -61,7 +62,7 @@ class OutboxRelay:
                 # Nothing is written then: a table may have been truncated, and that entry relayed, since this read.
                 if not await client.epoch.reset():
                     raise CacheUnavailable("another process empties the cache")
-            elif batch := _batch_of(changes, client):
+            elif batch := await _batch_of(changes, client):
                 self._counters.repaired += await client.write(batch, started_at, committed=True)
         self._counters.relayed += len(changes)
         return len(changes)
@@ -78,10 +79,10 @@ class _Unreadable(Exception):
     """A row of the database has no cached form."""
 
 
-def _batch_of(changes: Sequence[Change], client: CacheClient) -> Batch:
+async def _batch_of(changes: Sequence[Change], client: CacheClient) -> Batch:
     batch = Batch(client.keys)
     try:
-        batch.changes(changes)
+        await in_turns(batch.change, latest(changes))
     except Exception as error:
         raise _Unreadable(str(error)) from error
     return batch

@@ -7,18 +7,20 @@ stays in the outbox, where every change stands; this process reads the database 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
-from psycopg import AsyncConnection, AsyncRawCursor
+from psycopg import AsyncRawCursor
 from psycopg.pq import TransactionStatus
 
 from nexgent_db.aio.cache.queries import CacheQueries
 from nexgent_db.aio.cache.recovery import Recovery
 from nexgent_db.aio.cache.relay import log
+from nexgent_db.aio.cursors import Cursor
 from nexgent_db.aio.session import DuplicateTrade, TransactionSession
-from nexgent_db.cache.batch import Batch, CacheTimestamp, Change
+from nexgent_db.aio.turns import in_turns
+from nexgent_db.cache.batch import Batch, CacheTimestamp, Change, latest
 from nexgent_db.cache.breaker import CacheUnavailable
 from nexgent_db.errors import NexgentError
 from nexgent_db.models import AgentTransaction
@@ -29,6 +31,7 @@ from nexgent_db.queries.binding import BoundQuery, Call
 
 if TYPE_CHECKING:
     from nexgent_db.aio.cache.client import CacheClient
+    from nexgent_db.aio.connection import PooledConnection
 
 MAX_CHANGES: Final = 1000
 """A transaction with more changes leaves them to the outbox."""
@@ -93,8 +96,12 @@ class CacheWriter:
         client = self._recovery.client
         if client is None:
             return
+
+        async def fill(batch: Batch) -> None:
+            batch.trade(result, token_address)
+
         try:
-            await self._apply(client, lambda batch: batch.trade(result, token_address), started_at)
+            await self._apply(client, fill, started_at)
         except BaseException as error:
             self._leave(error, "trade", [str(transaction.id) for transaction in _transactions_of(result)])
             if not isinstance(error, Exception):  # a cancelled caller does not know of the trade
@@ -106,9 +113,8 @@ class CacheWriter:
         if client is None:
             return
 
-        def fill(batch: Batch) -> None:
-            for position in positions:
-                batch.position(position)
+        async def fill(batch: Batch) -> None:
+            await in_turns(batch.position, positions)
 
         try:
             await self._apply(client, fill, started_at)
@@ -151,10 +157,9 @@ class CacheWriter:
             self.leave_to_outbox()
             return
 
-        def fill(batch: Batch) -> None:
-            batch.changes(changes)
-            for result, token_address in replays:
-                batch.trade(result, token_address)
+        async def fill(batch: Batch) -> None:
+            await in_turns(batch.change, latest(changes))
+            await in_turns(lambda replay: batch.trade(*replay), replays)
 
         try:
             await self._apply(client, fill, started_at)
@@ -163,13 +168,15 @@ class CacheWriter:
             if not isinstance(error, Exception):
                 raise
 
-    async def _apply(self, client: CacheClient, fill: Callable[[Batch], None], started_at: CacheTimestamp) -> None:
+    async def _apply(
+        self, client: CacheClient, fill: Callable[[Batch], Awaitable[None]], started_at: CacheTimestamp
+    ) -> None:
         """Send committed changes, in the order of the calls. Raises CacheUnavailable, and more."""
         if not client.breaker.may_write():
             self._recovery.recover_soon()
             return
         batch = Batch(client.keys)
-        fill(batch)
+        await fill(batch)
         if batch:
             await self._send(client, batch, started_at)
 
@@ -192,13 +199,13 @@ def _name_of(change: CacheChange) -> str:
     return f"{change.entity} {change.row_id}" + ("" if change.entity == "agent" else f" of agent {change.agent_id}")
 
 
-async def _read_aside(connection: AsyncConnection[Any], bound: BoundQuery, call: Call) -> Any:
+async def _read_aside(connection: PooledConnection, bound: BoundQuery, call: Call) -> Any:
     """Run a query in the connection's transaction, in one round trip; when the query fails, the transaction goes on.
 
     The query waits for no lock: the transaction holds those of the tables that it changed, not of all tables that the
     query reads, and a migration may hold another one for long.
     """
-    cursor, around = AsyncRawCursor(connection, row_factory=call.row_factory), AsyncRawCursor(connection)
+    cursor, around = Cursor(connection), AsyncRawCursor(connection)
     try:
         async with connection.pipeline():
             await around.execute(_SAVEPOINT)
@@ -213,4 +220,5 @@ async def _read_aside(connection: AsyncConnection[Any], bound: BoundQuery, call:
         if connection.pgconn.pipeline_status:  # cancelled inside the pipeline: no caller may get this connection again
             await connection.close()
     assert bound.shape is not None
-    return bound.shape(await cursor.fetchall(), bound.name)
+    cursor.row_factory = call.row_factory
+    return bound.shape(await cursor.fetch_whole(), bound.name)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from nexgent_db.aio.repositories.base import Repository
 from nexgent_db.aio.session import Session
+from nexgent_db.aio.turns import in_turns
 from nexgent_db.errors import CommittedButUnread, InvalidInput, SchemaNotReady, TradeRefused, UniqueViolation
 from nexgent_db.models.base import BigInt, Percent, TokenNumber, WalletAddress
 from nexgent_db.models.historical_swaps import AgentHistoricalSwap
@@ -235,7 +236,7 @@ class Trades:
         Raises InvalidInput, before anything is sent, for an object that is no order (its place is named) and for too
         many orders; then what a single trade raises, except for refusals.
         """
-        calls = [self._call_of(order, f"orders[{place}]") for place, order in enumerate(orders)]
+        calls = await in_turns(lambda item: self._call_of(item[1], f"orders[{item[0]}]"), enumerate(orders))
         limit = MAX_ATOMIC_ORDERS if atomic else len(orders)
         if len(orders) > limit:
             raise InvalidInput("orders", f"{len(orders)} are too many for one transaction, which takes {limit}")

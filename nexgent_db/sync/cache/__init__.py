@@ -32,6 +32,7 @@ from nexgent_db.sync.cache.writer import CacheWriter
 from nexgent_db.sync.repositories.balances import BalanceRepository
 from nexgent_db.sync.repositories.positions import PositionRepository
 from nexgent_db.sync.session import Session
+from nexgent_db.sync.turns import in_turns
 
 if TYPE_CHECKING:
     from nexgent_db.sync.cache.client import CacheClient
@@ -170,7 +171,7 @@ class Cache:
         key, owner = self._keys.balances_of_wallet(wallet_address), f"{agent_id} {wallet_address}"
         payloads, load = self._reader.members(key, owner, self._keys.balances(agent_id, wallet_address))
         if payloads is not None:
-            decoded = [BALANCE.decode(payload) for payload in payloads]
+            decoded = in_turns(BALANCE.decode, payloads)
             cached = [row for row in decoded if row is not None and owner == f"{row.agent_id} {row.wallet_address}"]
             if len(cached) == len(decoded) and at_least is None:
                 self._counters.hits += 1
@@ -180,8 +181,7 @@ class Cache:
         _ensure_limit(rows, "wallet_address")
 
         def fill(batch: Batch) -> None:
-            for row in rows:
-                batch.balance(row, "fill")
+            in_turns(lambda row: batch.balance(row, "fill"), rows)
             batch.complete(key, owner, load.token, [row.token_address for row in rows])
 
         self._reader.store_set(load, len(rows), fill)

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from nexgent_db._concurrency import reset_after_fork
 from nexgent_db.cache.breaker import CacheUnavailable, State
-from nexgent_db.errors import NexgentError
 from nexgent_db.sync.cache.metrics import metrics_of
 from nexgent_db.sync.cache.recovery import Recovery
-from nexgent_db.sync.cache.relay import COMPACTED_AGE_S, COMPACTION_BATCH_SIZE, RELAY_BATCH_SIZE
+from nexgent_db.sync.cache.relay import COMPACTED_AGE_S, COMPACTION_BATCH_SIZE, RELAY_BATCH_SIZE, log
 
 if TYPE_CHECKING:
     from nexgent_db.sync.cache.client import CacheClient
@@ -23,7 +22,6 @@ CHECK_S: Final = 1.0
 COMPACTION_S: Final = 60.0
 """How often maintenance compacts the outbox without Redis."""
 MAX_COUNTED: Final = 100_000
-_LOG: Final = logging.getLogger("nexgent_db.cache")
 
 
 class CacheMaintenance:
@@ -43,14 +41,16 @@ class CacheMaintenance:
     def run(self, pause_s: float = 0.2) -> None:
         """Run rounds until the thread is cancelled, with a pause after each round that relays less than a full batch.
 
-        Continues after every failure. Run it as a thread of a service.
+        Continues after every failure, whatever it is: the log has it, and :class:`CacheMetrics` counts it as one of
+        ``failed_rounds``. Run it as a thread of a service.
         """
         while True:
             relayed = 0
             try:
                 relayed = self.run_once()
-            except NexgentError as error:
-                _LOG.warning("a round of the cache's maintenance failed: %s", error)
+            except Exception as error:
+                self._recovery.counters.failed_rounds += 1
+                log(logging.WARNING, "a round of the cache's maintenance failed", error)
             if relayed < RELAY_BATCH_SIZE:
                 time.sleep(pause_s)
 

@@ -93,5 +93,5 @@ def _price(token: str, payload: bytes) -> TokenPrice | None:
             price_usd=document.price_usd,
             last_updated=document.last_updated,
         )
-    except (msgspec.MsgspecError, ValueError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None

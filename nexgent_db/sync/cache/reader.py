@@ -14,6 +14,7 @@ from nexgent_db.cache.codec import POSITION, version_of
 from nexgent_db.models.positions import AgentPosition
 from nexgent_db.sync.cache.recovery import Recovery
 from nexgent_db.sync.cache.relay import log
+from nexgent_db.sync.turns import in_turns
 
 R = TypeVar("R")
 
@@ -96,7 +97,7 @@ class CacheReader:
         """The positions of a complete set, newest first; else None and the load, always with ``at_least``."""
         payloads, load = self.members(key, owner, prefix)
         if payloads is not None:
-            cached = [POSITION.decode(payload) for payload in payloads]
+            cached = in_turns(POSITION.decode, payloads)
             rows = [row for row in cached if row is not None and belongs(row)]
             if len(rows) == len(cached) and at_least is None:
                 self._counters.hits += 1
@@ -106,8 +107,12 @@ class CacheReader:
 
     # --- Loads ------------------------------------------------------------------------------------
 
-    def store_row(self, cached: CachedRow[R], fill: Callable[[Batch], None]) -> None:
+    def store_row(self, cached: CachedRow[R], add: Callable[[Batch], None]) -> None:
         """Store the row that the database had in the place of a missing one."""
+
+        def fill(batch: Batch) -> None:
+            add(batch)
+
         if cached.started_at is not None:
             self._store_with(fill, cached.started_at)
 
@@ -120,8 +125,7 @@ class CacheReader:
         """Complete a set of positions with those that the database had."""
 
         def fill(batch: Batch) -> None:
-            for row in rows:
-                batch.position(row, "fill")
+            in_turns(lambda row: batch.position(row, "fill"), rows)
             batch.complete(key, owner, load.token, [str(row.id) for row in rows])
 
         self.store_set(load, len(rows), fill)

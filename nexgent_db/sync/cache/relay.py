@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Final
 
-from nexgent_db.cache.batch import Batch, Change
+from nexgent_db.cache.batch import Batch, Change, latest
 from nexgent_db.cache.breaker import CacheUnavailable
 from nexgent_db.errors import CommittedButUnread, NexgentError, UnreadableValue
 from nexgent_db.sync.cache.metrics import Counters
 from nexgent_db.sync.cache.queries import CacheQueries
 from nexgent_db.sync.session import Session
+from nexgent_db.sync.turns import in_turns
 
 if TYPE_CHECKING:
     from nexgent_db.sync.cache.client import CacheClient
@@ -82,7 +83,7 @@ class _Unreadable(Exception):
 def _batch_of(changes: Sequence[Change], client: CacheClient) -> Batch:
     batch = Batch(client.keys)
     try:
-        batch.changes(changes)
+        in_turns(batch.change, latest(changes))
     except Exception as error:
         raise _Unreadable(str(error)) from error
     return batch

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
-from psycopg import Connection, RawCursor
+from psycopg import RawCursor
 from psycopg.pq import TransactionStatus
 
-from nexgent_db.cache.batch import Batch, CacheTimestamp, Change
+from nexgent_db.cache.batch import Batch, CacheTimestamp, Change, latest
 from nexgent_db.cache.breaker import CacheUnavailable
 from nexgent_db.errors import NexgentError
 from nexgent_db.models import AgentTransaction
@@ -26,10 +26,13 @@ from nexgent_db.queries.binding import BoundQuery, Call
 from nexgent_db.sync.cache.queries import CacheQueries
 from nexgent_db.sync.cache.recovery import Recovery
 from nexgent_db.sync.cache.relay import log
+from nexgent_db.sync.cursors import Cursor
 from nexgent_db.sync.session import DuplicateTrade, TransactionSession
+from nexgent_db.sync.turns import in_turns
 
 if TYPE_CHECKING:
     from nexgent_db.sync.cache.client import CacheClient
+    from nexgent_db.sync.connection import PooledConnection
 
 MAX_CHANGES: Final = 1000
 """A transaction with more changes leaves them to the outbox."""
@@ -94,8 +97,12 @@ class CacheWriter:
         client = self._recovery.client
         if client is None:
             return
+
+        def fill(batch: Batch) -> None:
+            batch.trade(result, token_address)
+
         try:
-            self._apply(client, lambda batch: batch.trade(result, token_address), started_at)
+            self._apply(client, fill, started_at)
         except BaseException as error:
             self._leave(error, "trade", [str(transaction.id) for transaction in _transactions_of(result)])
             if not isinstance(error, Exception):  # a cancelled caller does not know of the trade
@@ -108,8 +115,7 @@ class CacheWriter:
             return
 
         def fill(batch: Batch) -> None:
-            for position in positions:
-                batch.position(position)
+            in_turns(batch.position, positions)
 
         try:
             self._apply(client, fill, started_at)
@@ -153,9 +159,8 @@ class CacheWriter:
             return
 
         def fill(batch: Batch) -> None:
-            batch.changes(changes)
-            for result, token_address in replays:
-                batch.trade(result, token_address)
+            in_turns(batch.change, latest(changes))
+            in_turns(lambda replay: batch.trade(*replay), replays)
 
         try:
             self._apply(client, fill, started_at)
@@ -193,13 +198,13 @@ def _name_of(change: CacheChange) -> str:
     return f"{change.entity} {change.row_id}" + ("" if change.entity == "agent" else f" of agent {change.agent_id}")
 
 
-def _read_aside(connection: Connection[Any], bound: BoundQuery, call: Call) -> Any:
+def _read_aside(connection: PooledConnection, bound: BoundQuery, call: Call) -> Any:
     """Run a query in the connection's transaction, in one round trip; when the query fails, the transaction goes on.
 
     The query waits for no lock: the transaction holds those of the tables that it changed, not of all tables that the
     query reads, and a migration may hold another one for long.
     """
-    cursor, around = RawCursor(connection, row_factory=call.row_factory), RawCursor(connection)
+    cursor, around = Cursor(connection), RawCursor(connection)
     try:
         with connection.pipeline():
             around.execute(_SAVEPOINT)
@@ -214,4 +219,5 @@ def _read_aside(connection: Connection[Any], bound: BoundQuery, call: Call) -> A
         if connection.pgconn.pipeline_status:  # cancelled inside the pipeline: no caller may get this connection again
             connection.close()
     assert bound.shape is not None
-    return bound.shape(cursor.fetchall(), bound.name)
+    cursor.row_factory = call.row_factory
+    return bound.shape(cursor.fetch_whole(), bound.name)

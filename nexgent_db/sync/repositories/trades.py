@@ -45,6 +45,7 @@ from nexgent_db.queries.unreadable import committed_but_unread
 from nexgent_db.schema.version import naming_migration
 from nexgent_db.sync.repositories.base import Repository
 from nexgent_db.sync.session import Session
+from nexgent_db.sync.turns import in_turns
 
 MAX_ATOMIC_ORDERS: Final = 10_000
 """How many orders are one transaction at most: their results are in memory, and their wallets locked, all at once."""
@@ -236,7 +237,7 @@ class Trades:
         Raises InvalidInput, before anything is sent, for an object that is no order (its place is named) and for too
         many orders; then what a single trade raises, except for refusals.
         """
-        calls = [self._call_of(order, f"orders[{place}]") for place, order in enumerate(orders)]
+        calls = in_turns(lambda item: self._call_of(item[1], f"orders[{item[0]}]"), enumerate(orders))
         limit = MAX_ATOMIC_ORDERS if atomic else len(orders)
         if len(orders) > limit:
             raise InvalidInput("orders", f"{len(orders)} are too many for one transaction, which takes {limit}")

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
-from nexgent_db.models.base import Limit, ShortText
+from nexgent_db.models.base import Email, Limit, ShortText
 from nexgent_db.models.pages import AfterTime, Page, decode_cursor, make_page, one_more_than
 from nexgent_db.models.users import User, Users
 from nexgent_db.queries.binding import NOT_GIVEN, NotGiven, query
@@ -25,7 +25,10 @@ class UserRepository(Repository, sql="users"):
 
     @query
     def find_by_email(self, email: ShortText) -> User | None:
-        """The user of this e-mail address; upper and lower case of A to Z are the same."""
+        """The user of this e-mail address; upper and lower case of A to Z are the same.
+
+        So are the two ways to write a letter with an accent.
+        """
         ...
 
     @query
@@ -50,10 +53,11 @@ class UserRepository(Repository, sql="users"):
         return make_page(self.list(after, one_more_than(limit)), limit, "users", "created_at")
 
     @query
-    def create(self, email: ShortText, password_hash: ShortText | None = None, user_id: UUID | None = None) -> User:
+    def create(self, email: Email, password_hash: ShortText | None = None, user_id: UUID | None = None) -> User:
         """Create a user, with the id ``user_id`` when given.
 
-        Raises EmailTaken when another user has the address, in upper or lower case.
+        Raises InvalidInput for an address with blanks or invisible characters, such as a line break; EmailTaken when
+        another user has the address, in upper or lower case.
         """
         ...
 
@@ -61,7 +65,7 @@ class UserRepository(Repository, sql="users"):
     def update(
         self,
         user_id: UUID,
-        email: ShortText | NotGiven = NOT_GIVEN,
+        email: Email | NotGiven = NOT_GIVEN,
         password_hash: ShortText | NotGiven | None = NOT_GIVEN,
     ) -> User | None:
         """Update the given columns; None when there is no such user.

@@ -134,3 +134,35 @@ def test_failure_of_unknown_user_is_not_counted(db: Database) -> None:
     assert db.users.record_failed_login(uuid4()) is None
     assert db.users.reset_failed_logins(uuid4()) == 0
     assert not db.users.is_locked(uuid4())
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "",
+        "a b@example.org",
+        " a@example.org",
+        "a@example.org\n",
+        "a\u200b@example.org",
+        "\u202ea@example.org",
+        "a\0@b.org",
+    ],
+)
+def test_address_with_what_does_not_show_is_refused(db: Database, email: str) -> None:
+    user = db.users.create(f"{uuid4()}@example.org")
+    with pytest.raises(InvalidInput, match="email"):
+        db.users.create(email)
+    with pytest.raises(InvalidInput, match="email"):
+        db.users.update(user.id, email=email)
+    assert db.users.find_by_id(user.id) == user
+
+
+def test_letter_with_an_accent_is_the_same_however_it_is_written(db: Database) -> None:
+    composed, decomposed = f"ren\u00e9{uuid4()}@example.org", "rene\u0301"
+    decomposed = composed.replace("ren\u00e9", decomposed)
+    user = db.users.create(decomposed)
+    assert user.email == composed
+    for given in (composed, decomposed, decomposed.upper().replace("RENE\u0301", "RENe\u0301")):
+        assert db.users.find_by_email(given) == user
+    with pytest.raises(EmailTaken):
+        db.users.create(composed)

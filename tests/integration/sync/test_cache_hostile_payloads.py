@@ -1,0 +1,214 @@
+# Generated from tests/integration/aio/test_cache_hostile_payloads.py by `make sync`: do not edit.
+"""Whatever stands in Redis: reads answer from the database, and maintenance, verify and repair go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import pytest
+
+from nexgent_db import Database
+from nexgent_db.cache import sockets
+from nexgent_db.models.cache import CacheDifference
+from nexgent_db.settings import Settings
+from nexgent_db.sync.cache.reconciler import Reconciler
+from tests.integration.sync.factories import TOKEN, Owner, funded_owner
+from tests.support.faults.flooding_server import flooding_server
+from tests.support.servers.valkey_server import ValkeyServer
+
+NESTED: Final = b"[" * 100_000 + b"]" * 100_000
+PAYLOADS: Final = {
+    "nested": b'{"version":1,"x":' + NESTED + b"}",
+    "nested objects": b'{"version":1,"id":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}",
+    "long": b'{"version":1,"tokenSymbol":"' + b"x" * 3_000_000 + b'"}',
+    "many digits": b'{"version":' + b"9" * 100_000 + b"}",
+    "highest version": b'{"version":9999999999999999999}',
+    "huge decimal": b'{"version":1,"balance":"1e999999999","purchasePrice":"1e-999999999"}',
+    "no JSON": b"\xff\xfe\0\r\n\x1b[2J",
+    "empty": b"",
+    "null": b"null",
+}
+KINDS: Final = ("hash", "list", "sorted set", "stream")
+
+
+@pytest.fixture
+def settings(fresh_database_url: str, server: ValkeyServer) -> Settings:
+    return replace(Settings.from_url(fresh_database_url), redis_url=server.url)
+
+
+@pytest.fixture
+def db(settings: Settings) -> Iterator[Database]:
+    with Database(settings) as database:
+        yield database
+
+
+@pytest.fixture
+def owner(db: Database) -> Owner:
+    made = funded_owner(db)
+    db.trades.buy(made.buy("1", "1000"))
+    return made
+
+
+def read_all(db: Database, owner: Owner) -> list[object]:
+    positions = db.cache.positions_of_agent(owner.agent_id)
+    return [
+        positions,
+        db.cache.position(positions[0].id),
+        db.cache.positions_of_token(TOKEN),
+        db.cache.balances_of_wallet(owner.agent_id, owner.wallet_address),
+        db.cache.config(owner.agent_id),
+        db.cache.trading_flags(owner.agent_id).automated_trading_live,
+        db.cache.active_agents(),
+    ]
+
+
+def maintained(db: Database) -> None:
+    """Relay what waits, then two whole scan passes: the second repairs what the first found."""
+    reconciler: Any = db.cache._reconciler
+    assert isinstance(reconciler, Reconciler)
+    for _ in range(2):
+        reconciler._cursor, reconciler._next_pass = b"0", 0.0
+        passes = reconciler.scan_passes
+        while reconciler.scan_passes == passes:
+            db.cache.maintenance.run_once()
+        db.cache.maintenance.run_once()
+
+
+def assert_right(db: Database, owner: Owner, truth: list[object]) -> None:
+    assert read_all(db, owner) == truth
+    maintained(db)
+    compared = db.cache.admin.verify(lambda found: None, patience_s=0)
+    assert compared.differences == 0
+    assert read_all(db, owner) == truth
+    assert db.cache.metrics().openings == 0
+    db.trades.dca_buy(owner.dca_buy("1", "500"))
+    position = db.cache.positions_of_agent(owner.agent_id)[0]
+    assert position == db.positions.find_by_id(position.id)
+
+
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_any_text_in_the_place_of_ours(db: Database, owner: Owner, server: ValkeyServer, name: str) -> None:
+    truth = read_all(db, owner)
+    with server.client() as client:
+        for key in client.keys("nexgent:*"):
+            if client.type(key) == "string" and not key.endswith(("epoch", "watermark")):
+                client.set(key, PAYLOADS[name])
+    assert_right(db, owner, truth)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_type_in_the_place_of_ours(db: Database, owner: Owner, server: ValkeyServer, kind: str) -> None:
+    truth = read_all(db, owner)
+    with server.client() as client:
+        for key in client.keys("nexgent:*"):
+            if not key.endswith(("epoch", "watermark")):
+                client.delete(key)
+                put(client, kind, key)
+    assert_right(db, owner, truth)
+
+
+def put(client: Any, kind: str, key: str) -> None:
+    match kind:
+        case "hash":
+            client.hset(key, "a", "b")
+        case "list":
+            client.rpush(key, "a")
+        case "sorted set":
+            client.zadd(key, {"a": 1})
+        case "stream":
+            client.xadd(key, {"a": "b"})
+
+
+def hostile_keys(agent_id: UUID) -> Iterator[tuple[bytes, bytes]]:
+    some_id = str(uuid4()).encode()
+    names = [
+        b"balance:%s:W%s" % (some_id, b":" * 100_000),
+        b"balance:%s:W\0:T" % some_id,
+        b"balance:%s:\xff\xfe:T" % some_id,
+        b"position:%s" % some_id,
+        b"config:%s" % some_id,
+        b"agent:%s:trading_mode" % some_id,
+        b"token:%s:positions" % (b"x" * 100_000),
+        b"token:\0:positions",
+        b"wallet:\0:balances",
+        b"agent:%s:positions" % some_id,
+        b"x" * 1_000_000,
+    ]
+    for name in names:
+        for payload in PAYLOADS.values():
+            yield b"nexgent:" + name, payload
+        if name.endswith((b":positions", b":balances")):
+            owner = name.split(b":")[1]
+            yield b"nexgent:" + name + b":complete", b"1 " + owner
+            yield b"nexgent:" + name + b":complete", b"999999999 " + owner
+            yield b"nexgent:" + name + b":complete", b"1 \xff"
+
+
+def test_any_key_beside_ours(db: Database, owner: Owner, server: ValkeyServer) -> None:
+    truth = read_all(db, owner)
+    with server.client() as client:
+        for key, payload in hostile_keys(owner.agent_id):
+            client.set(key, payload)
+            maintained(db)
+        found: list[CacheDifference] = []
+        db.cache.admin.repair(found.append, patience_s=0)
+    assert_right(db, owner, truth)
+
+
+def test_maintenance_goes_on_after_any_exception(
+    db: Database, owner: Owner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rounds = 0
+
+    class Stopped(BaseException):
+        pass
+
+    def fail_twice() -> int:
+        nonlocal rounds
+        rounds += 1
+        if rounds < 3:
+            raise [RecursionError("too deep"), KeyError("x")][rounds - 1]
+        raise Stopped
+
+    maintenance = db.cache.maintenance
+    monkeypatch.setattr(maintenance, "run_once", fail_twice)
+    with pytest.raises(Stopped):
+        maintenance.run(pause_s=0.001)
+    assert db.cache.metrics().failed_rounds == 2
+    assert [record.getMessage() for record in caplog.records if "maintenance" in record.getMessage()] == [
+        "a round of the cache's maintenance failed: RecursionError('too deep')",
+        "a round of the cache's maintenance failed: KeyError('x')",
+    ]
+
+
+@contextmanager
+def short_replies(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patched:
+        patched.setattr(sockets, "MAX_REPLY_BYTES", 1_000_000)
+        yield
+
+
+def test_reply_without_end_is_cut(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that floods took 3.9 GB of memory."""
+    with short_replies(monkeypatch), flooding_server() as flood:
+        with Database(replace(settings, redis_url=flood.url)) as db:
+            owner = funded_owner(db)
+            balances = db.cache.balances_of_wallet(owner.agent_id, owner.wallet_address)
+            assert len(balances) == 1
+            assert db.cache.metrics().reason == "ConnectionError: the reply is longer than 1,000,000 bytes"
+        assert flood.sent_bytes < 100_000_000
+
+
+def test_reply_below_the_limit_is_read(
+    db: Database, owner: Owner, server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit counts since the last command, not over the life of a connection."""
+    with short_replies(monkeypatch), server.client() as client:
+        client.set("nexgent:large", b"x" * 900_000)
+        for _ in range(3):
+            assert len(db.cache._recovery.client.call("GET", "nexgent:large")) == 900_000  # type: ignore[union-attr]
+    assert db.cache.metrics().openings == 0
