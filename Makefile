@@ -15,12 +15,14 @@ DATABASE_TESTS := tests/contract tests/integration/aio \
 PARTITIONED_TESTS := $(patsubst %,tests/integration/sync/test_%.py,trades execute_many figures performance write_off \
     lists balance_snapshots trade_requests wallet_address sales_up_to_dust) \
     $(patsubst %,tests/integration/test_%.py,trade_functions trade_reads cli_ledger)
+POOLER_TESTS := $(patsubst %,tests/integration/aio/test_%.py,trades execute_many trade_requests pipelined_transactions \
+    tenants users agents positions record_prices lists database own_queries json_documents)
 # Compiled files are kept, whatever this shell says: without them every command takes half a second longer to start.
 # They are made when they are first used, not at installation: most of what is installed never is.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo migrate rollback status test test-oldest test-partitioned test-pythons check docs proofs lint types format contract schema errors sync constraints picture chaos race bench bench-upgrade bench-warm clean
+.PHONY: help install demo migrate rollback status test test-oldest test-partitioned test-pooler test-pythons check docs proofs lint types format contract schema errors sync constraints picture chaos race bench bench-upgrade bench-warm clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +60,11 @@ test-oldest: $(STAMP)  ## what talks to the database, on PostgreSQL 15 as Debian
 
 test-partitioned: $(STAMP)  ## trades, repositories and their checks, with the growing tables in partitions
 	TESTS_PARTITIONED=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PARTITIONED_TESTS)
+
+test-pooler: $(STAMP)  ## what calls the database, through PgBouncer in transaction mode
+	@# Not those that end a session by its number: a pooler gives its clients numbers of their own.
+	TESTS_POOLER=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(POOLER_TESTS) \
+	    -k "not lost_connection and not lost_server"
 
 test-pythons: $(STAMP)  ## cancel and fork on Python 3.12, 3.13 and 3.14, where there, and with uvloop; PYTHONS=3.13 for one
 	$(BIN)/python -m tests.support.pythons $(PYTHONS)

@@ -50,7 +50,7 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 
 -- TRUNCATE names no rows: the cache is emptied whole.
 CREATE FUNCTION truncated_to_cache_outbox() RETURNS trigger
-LANGUAGE plpgsql
+LANGUAGE plpgsql SECURITY DEFINER -- the roles of services have no right to write to the outbox and its versions
 SET search_path FROM CURRENT
 AS $$
 BEGIN
@@ -58,3 +58,43 @@ BEGIN
     RETURN NULL;
 END
 $$;
+
+-- Replaces the oldest changes that are older than an age by one flush entry; returns how many. Without a cache, the outbox
+-- would grow for ever. Skips what another process is relaying.
+CREATE FUNCTION compact_outbox_v1(p_age_s double precision, p_limit bigint) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path FROM CURRENT
+AS $$
+DECLARE
+    replaced bigint;
+BEGIN
+    WITH oldest AS (
+        SELECT o.version, o.created_at, o.entity
+        FROM cache_outbox AS o
+        ORDER BY o.version
+        LIMIT p_limit
+    ),
+
+    old AS (
+        SELECT o.version, o.entity
+        FROM oldest AS o
+        WHERE o.created_at < clock_timestamp() - p_age_s * interval '1 second'
+    )
+
+    DELETE FROM cache_outbox AS c
+    WHERE c.version = ANY(ARRAY(
+        SELECT l.version
+        FROM cache_outbox AS l
+        WHERE l.version = ANY(ARRAY(SELECT o.version FROM old AS o))
+            AND EXISTS (SELECT FROM old AS o WHERE o.entity <> 'everything')
+        FOR UPDATE SKIP LOCKED
+    ));
+    GET DIAGNOSTICS replaced = ROW_COUNT;
+    IF replaced > 0 THEN
+        INSERT INTO cache_outbox (version, entity, deleted) VALUES (nextval('row_version_seq'), 'everything', true);
+    END IF;
+    RETURN replaced;
+END
+$$;
+
+REVOKE EXECUTE ON FUNCTION truncated_to_cache_outbox, compact_outbox_v1 FROM public;

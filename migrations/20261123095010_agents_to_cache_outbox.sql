@@ -14,7 +14,7 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 ALTER TABLE agents ADD COLUMN version bigint NOT NULL DEFAULT 1;
 
 CREATE FUNCTION agents_to_cache_outbox() RETURNS trigger
-LANGUAGE plpgsql
+LANGUAGE plpgsql SECURITY DEFINER -- the roles of services have no right to write to the outbox and its versions
 SET search_path FROM CURRENT
 AS $$
 BEGIN
@@ -42,3 +42,5 @@ EXECUTE FUNCTION agents_to_cache_outbox();
 CREATE TRIGGER agents_truncated_to_cache_outbox
 AFTER TRUNCATE ON agents
 FOR EACH STATEMENT EXECUTE FUNCTION truncated_to_cache_outbox();
+
+REVOKE EXECUTE ON FUNCTION agents_to_cache_outbox FROM public;

@@ -16,7 +16,7 @@ ALTER TABLE agent_balances ADD COLUMN version bigint NOT NULL DEFAULT 1;
 
 -- A balance that takes another key leaves the old one as if it had been deleted.
 CREATE FUNCTION agent_balances_to_cache_outbox() RETURNS trigger
-LANGUAGE plpgsql
+LANGUAGE plpgsql SECURITY DEFINER -- the roles of services have no right to write to the outbox and its versions
 SET search_path FROM CURRENT
 AS $$
 BEGIN
@@ -45,3 +45,5 @@ EXECUTE FUNCTION agent_balances_to_cache_outbox();
 CREATE TRIGGER agent_balances_truncated_to_cache_outbox
 AFTER TRUNCATE ON agent_balances
 FOR EACH STATEMENT EXECUTE FUNCTION truncated_to_cache_outbox();
+
+REVOKE EXECUTE ON FUNCTION agent_balances_to_cache_outbox FROM public;

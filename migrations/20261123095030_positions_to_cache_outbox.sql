@@ -17,7 +17,7 @@ ALTER TABLE agent_positions ADD COLUMN version bigint NOT NULL DEFAULT 1;
 -- A position that takes another agent or token leaves the old one as if it had been deleted. It keeps its id then and is
 -- still to be found: the relay sees that only its agent or token lost it.
 CREATE FUNCTION agent_positions_to_cache_outbox() RETURNS trigger
-LANGUAGE plpgsql
+LANGUAGE plpgsql SECURITY DEFINER -- the roles of services have no right to write to the outbox and its versions
 SET search_path FROM CURRENT
 AS $$
 BEGIN
@@ -46,3 +46,5 @@ EXECUTE FUNCTION agent_positions_to_cache_outbox();
 CREATE TRIGGER agent_positions_truncated_to_cache_outbox
 AFTER TRUNCATE ON agent_positions
 FOR EACH STATEMENT EXECUTE FUNCTION truncated_to_cache_outbox();
+
+REVOKE EXECUTE ON FUNCTION agent_positions_to_cache_outbox FROM public;

@@ -7,14 +7,18 @@ overrides them. Every other setting stays as its owner wants it: ``search_path``
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from nexgent_db.errors import DatabaseUnavailable
+from nexgent_db.poolers import needs_session, refuses_options, startup_settings
+from nexgent_db.settings import describe, libpq_parameters
 
-__all__ = ["PINNED", "PINNED_VALUES", "connect", "ensure_supported", "reset"]
+__all__ = ["PINNED", "PINNED_VALUES", "SessionConnection", "connect", "ensure_supported"]
 
 MIN_SERVER_VERSION: Final = 150000
 
@@ -54,28 +58,55 @@ is shared with other programs then stays untouched."""
 _PIN: Final = f"SELECT set_config(name, value, false) FROM {PINNED_VALUES}".encode()  # noqa: S608
 
 
-def connect(conninfo: str, *, autocommit: bool = True) -> psycopg.Connection[Any]:
-    """A connection with the pinned settings, for one process and no pool.
+class SessionConnection(psycopg.Connection[Any]):
+    """A connection that knows the settings with which its session starts."""
 
-    Raises psycopg.Error, and DatabaseUnavailable for a server or database that is not supported.
+    server_pid = 0
+    """The number of the server's process. A pooler gives its clients another one, to cancel with."""
+    _startup: dict[str, str] = {}  # noqa: RUF012  # replaced, never changed
+
+    def begin_session(self, startup: dict[str, str]) -> None:
+        """Pin the settings, after those that a pooler has not passed on. Raises psycopg.Error."""
+        self._startup = startup
+        for name, value in startup.items():
+            self.execute(sql.SQL("SELECT set_config({}, {}, false)").format(name, value))
+        self.execute(_PIN)
+
+    def reset_session(self) -> None:
+        """Give the session its first state. Raises psycopg.Error."""
+        self.execute("DISCARD ALL")
+        self.begin_session(self._startup)
+
+
+def connect(conninfo: str, *, autocommit: bool = True) -> SessionConnection:
+    """A connection with the pinned settings and a session of its own, for one process and no pool.
+
+    Raises psycopg.Error; ConfigurationError when a pooler answers, unless NEXGENT_DB_POOLER says that its clients keep
+    their sessions (``session``); DatabaseUnavailable for a server or database that is not supported.
     """
-    connection = psycopg.connect(
-        make_conninfo(conninfo, client_encoding="UTF8"), autocommit=True, prepare_threshold=None
-    )  # ``reset`` forgets prepared statements
+    pooled = os.environ.get("NEXGENT_DB_POOLER", "").strip().lower() == "session"
+    # In session mode a pooler refuses options, or drops them, so they are set afterwards.
+    startup = startup_settings(libpq_parameters(conninfo).get("options", "")) if pooled else {}
+    options = {"options": ""} if pooled else {}
+    try:
+        connection = SessionConnection.connect(
+            make_conninfo(conninfo, client_encoding="UTF8", **options), autocommit=True, prepare_threshold=None
+        )  # ``reset_session`` forgets prepared statements
+    except psycopg.OperationalError as error:
+        if refuses_options(str(error)):
+            raise needs_session(describe(conninfo)) from error
+        raise
     try:
         ensure_supported(connection)
-        connection.execute(_PIN)
+        (connection.server_pid,) = connection.execute("SELECT pg_backend_pid()").fetchall()[0]
+        if not pooled and connection.server_pid != connection.info.backend_pid:
+            raise needs_session(describe(conninfo))
+        connection.begin_session(startup)
         connection.autocommit = autocommit
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def reset(connection: psycopg.Connection[Any]) -> None:
-    """Gives the session the state that ``connect`` gave it. Raises psycopg.Error."""
-    connection.execute("DISCARD ALL")
-    connection.execute(_PIN)
 
 
 def ensure_supported(connection: psycopg.BaseConnection[Any]) -> None:

@@ -18,6 +18,8 @@
 | ``NEXGENT_DB_IDLE_IN_TRANSACTION_TIMEOUT_S`` | longest pause inside a transaction | 30 |
 | ``NEXGENT_DB_MAX_ANSWER_MIB`` | longest answer of PostgreSQL, in MiB, about | 256 |
 | ``NEXGENT_DB_PREPARE_THRESHOLD`` | executions before a statement is prepared; ``none``: never | 2 |
+| ``NEXGENT_DB_POOLER`` | the mode of a pooler before PostgreSQL: ``transaction`` or ``session`` | found out |
+| ``DIRECT_DATABASE_URL`` | for the command line, instead of ``DATABASE_URL``: PostgreSQL without the pooler | none |
 
 ``NEXGENT_DB_LOCAL_CACHE_ROWS`` adds an in-process cache. Redis client tracking invalidates a changed row within
 milliseconds. When the server hangs, the process uses its rows for 0.9 seconds at most, so for that long it may not see
@@ -41,6 +43,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from nexgent_db._foreign_dsn import ensure_known_options, ensure_no_foreign_form
 from nexgent_db.errors import ConfigurationError
+from nexgent_db.poolers import Pooler, check_pooler, startup_settings
 
 _PREFIX: Final = "NEXGENT_DB_"
 _LOOKS_LIKE: Final = "it should look like postgresql://user:password@host:5432/database"
@@ -80,10 +83,13 @@ class Settings:
     idle_in_transaction_timeout_s: float = 30.0
     max_answer_mib: int = 256
     prepare_threshold: int | None = 2
+    pooler: Pooler | None = None
 
     def __post_init__(self) -> None:
         if any(_parsed(conninfo) is None for conninfo in (self.conninfo, *self.replica_conninfos)):
             raise ConfigurationError("conninfo is malformed: Settings.from_url makes it from a URL")
+        if self.pooler is not None:
+            check_pooler(self.pooler)
         for item in fields(self):
             value = getattr(self, item.name)
             if not isinstance(value, int | float):
@@ -125,21 +131,23 @@ class Settings:
     ) -> Settings:
         """Settings with this database, and this cache and these replicas if they are given; REDIS_URL and
         DATABASE_REPLICA_URLS are not read. All others come from ``environ``. Raises ConfigurationError as above."""
-        given: dict[str, int | float | None] = {}
+        given: dict[str, int | float | str | None] = {}
         for item in fields(cls):
             if (text := environ.get(_PREFIX + item.name.upper(), "").strip()) and item.name not in _TEXTS:
                 given[item.name] = _number(_PREFIX + item.name.upper(), text, whole=item.name in _WHOLE)
+        if pooler := environ.get(_PREFIX + "POOLER", "").strip():
+            given["pooler"] = check_pooler(pooler.lower())
         return cls(
             conninfo=parse_database_url(database_url),
             replica_conninfos=parse_replica_urls(replica_urls),
             schema=_schema_of(database_url),
             redis_url=None if redis_url is None else check_redis_url(redis_url),
             cache_prefix=environ.get(_PREFIX + "CACHE_PREFIX", "").strip() or "nexgent:",
-            **given,  # type: ignore[arg-type]  # each name is one of the numeric fields
+            **given,  # type: ignore[arg-type]  # each name is a field, and its value has been read as one
         )
 
 
-_TEXTS: Final = {"conninfo", "replica_conninfos", "redis_url", "schema", "cache_prefix"}
+_TEXTS: Final = {"conninfo", "replica_conninfos", "redis_url", "schema", "cache_prefix", "pooler"}
 _BETWEEN_URLS: Final = re.compile(r"[\s,]+(?=postgres(?:ql)?://)", re.IGNORECASE)
 """A comma inside a URL stands between its hosts."""
 _WHOLE: Final = {
@@ -307,10 +315,17 @@ def with_schema(conninfo: str, schema: str) -> str:
     return make_conninfo(conninfo, options=options)
 
 
-def session_conninfo(settings: Settings, connect_timeout_s: float | None = None) -> str:
+def session_settings(settings: Settings) -> dict[str, str]:
+    """The limits of ``settings`` and what the options of its string, service file and libpq's environment ask for: the
+    later wins. Raises ConfigurationError for an option that sets nothing."""
+    return {**_limits(settings), **startup_settings(libpq_parameters(settings.conninfo).get("options", ""))}
+
+
+def session_conninfo(settings: Settings, connect_timeout_s: float | None = None, *, options: bool = True) -> str:
     """``settings.conninfo`` with the encoding, limits and keep-alives that every connection gets.
 
-    Whatever the string, a service file or libpq's environment asks for wins, except for the encoding.
+    Whatever the string, a service file or libpq's environment asks for wins, except for the encoding. Without
+    ``options``, none are sent, the limits neither: a pooler takes none.
     """
     asked = libpq_parameters(settings.conninfo)
     defaults: dict[str, Any] = {
@@ -328,19 +343,22 @@ def session_conninfo(settings: Settings, connect_timeout_s: float | None = None)
     }
     if connect_timeout_s is not None:
         parts["connect_timeout"] = max(1, round(connect_timeout_s))
-    options = {
-        "statement_timeout": _milliseconds(settings.statement_timeout_s),
-        "lock_timeout": _milliseconds(settings.lock_timeout_s),
-        "idle_in_transaction_session_timeout": _milliseconds(settings.idle_in_transaction_timeout_s),
-    }
-    given = [f"-c{name}={value}" for name, value in options.items()]
+    given = [f"-c{name}={value}" for name, value in _limits(settings).items()]
     parts["options"] = " ".join([*given, asked.get("options", "")]).strip()  # what comes last wins
+    if not options:
+        parts["options"] = ""  # so that libpq does not take PGOPTIONS
     parts["client_encoding"] = "UTF8"
     return make_conninfo("", **parts)
 
 
-def _milliseconds(seconds: float) -> int:
-    return max(1, round(seconds * 1000))
+def _limits(settings: Settings) -> dict[str, str]:
+    """In milliseconds, by the names of PostgreSQL's settings."""
+    limits = {
+        "statement_timeout": settings.statement_timeout_s,
+        "lock_timeout": settings.lock_timeout_s,
+        "idle_in_transaction_session_timeout": settings.idle_in_transaction_timeout_s,
+    }
+    return {name: str(max(1, round(seconds * 1000))) for name, seconds in limits.items()}
 
 
 def check_redis_url(url: str) -> str:

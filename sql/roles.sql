@@ -185,7 +185,7 @@ BEGIN
         FROM pg_proc AS p
         WHERE p.pronamespace = quote_ident(current_schema())::regnamespace
             AND p.proname IN (
-                'agents_to_cache_outbox', 'agent_balances_to_cache_outbox', 'agent_positions_to_cache_outbox',
+                'compact_outbox_v1', 'agents_to_cache_outbox', 'agent_balances_to_cache_outbox', 'agent_positions_to_cache_outbox',
                 'truncated_to_cache_outbox', 'new_id', 'ratio', 'sol_mint', 'balance_change',
                 'transaction_effects',
                 'act_for_every_user', 'caller_acts_for', 'begin_trade_v1', 'first_result_v1', 'change_balances_v1',
@@ -217,8 +217,8 @@ $$;
 -- owner and its ledger with it (the foreign keys are ON UPDATE CASCADE). change_wallet_address_v1 changes a wallet's
 -- address, and nothing else. Balances, the money of positions and the ledger
 -- are written by the functions of trades alone, which run with the rights of their owner; a role that may execute
--- act_for_every_user trades with every wallet, the tenants' role with its user's. Triggers insert into the outbox with
--- the rights of the role that makes the change; a forged row only makes the cache read again.
+-- act_for_every_user trades with every wallet, the tenants' role with its user's. Triggers and functions write the
+-- outbox and draw its versions with the rights of their owner: no role of a service can.
 
 REVOKE ALL ON
 users, api_keys, agents, agent_wallets, agent_balances, agent_balance_snapshots, agent_positions, agent_transactions,
@@ -231,7 +231,9 @@ REVOKE ALL ON FUNCTION
 act_for_every_user, begin_trade_v1, first_result_v1, change_balances_v1, finish_trade_v1, opened_position_v1,
 lock_signals_v1, transaction_taken_v1, close_position_v1,
 lock_wallets_v1, trade_record_transaction_v1, trade_buy_v1, trade_dca_buy_v1, trade_sell_v1, trade_write_off_v1,
-trade_reset_wallet_v1, record_prices_v1, change_wallet_address_v1, prune_trade_requests_v1, purge_agent_v1, purge_agent_batch_v1
+trade_reset_wallet_v1, record_prices_v1, change_wallet_address_v1, prune_trade_requests_v1, purge_agent_v1,
+purge_agent_batch_v1, compact_outbox_v1, agents_to_cache_outbox, agent_balances_to_cache_outbox,
+agent_positions_to_cache_outbox, truncated_to_cache_outbox
 FROM public, nexgent_migrator, nexgent_app, nexgent_tenant, nexgent_worker, nexgent_readonly;
 
 -- People
@@ -260,7 +262,7 @@ lock_wallets_v1, trade_record_transaction_v1, trade_buy_v1, trade_dca_buy_v1, tr
 trade_reset_wallet_v1, record_prices_v1
 TO nexgent_app, nexgent_tenant, nexgent_worker;
 GRANT EXECUTE ON FUNCTION change_wallet_address_v1 TO nexgent_app, nexgent_tenant;
-GRANT EXECUTE ON FUNCTION act_for_every_user, prune_trade_requests_v1 TO nexgent_app, nexgent_worker;
+GRANT EXECUTE ON FUNCTION act_for_every_user, prune_trade_requests_v1, compact_outbox_v1 TO nexgent_app, nexgent_worker;
 GRANT SELECT, INSERT, DELETE, UPDATE (
     portfolio_balance_sol, sol_balance, positions_value_sol, unrealized_pnl_sol, updated_at
 ) ON agent_balance_snapshots TO nexgent_app, nexgent_tenant, nexgent_worker;
@@ -274,10 +276,11 @@ GRANT USAGE ON SEQUENCE trading_signals_id_seq TO nexgent_app, nexgent_tenant;
 GRANT SELECT, INSERT, UPDATE (status, transaction_id, error, executed_at)
 ON signal_executions TO nexgent_app, nexgent_tenant, nexgent_worker;
 
--- Cache. The sequence's last value is part of the database's identity.
-GRANT SELECT, INSERT ON cache_outbox TO nexgent_tenant;
-GRANT SELECT, INSERT, DELETE, UPDATE (created_at) ON cache_outbox TO nexgent_app, nexgent_worker; -- UPDATE: to lock
-GRANT USAGE ON SEQUENCE row_version_seq TO nexgent_app, nexgent_tenant, nexgent_worker;
+-- Cache. Triggers and functions write the outbox and draw the versions, with their owner's rights. The sequence's last
+-- value is part of the database's identity.
+GRANT SELECT ON cache_outbox TO nexgent_tenant;
+GRANT SELECT, DELETE, UPDATE (created_at) ON cache_outbox TO nexgent_app, nexgent_worker; -- UPDATE: to lock
+GRANT SELECT ON SEQUENCE row_version_seq TO nexgent_app, nexgent_tenant, nexgent_worker;
 
 -- Reading
 GRANT SELECT (id, email, created_at, failed_login_attempts, locked_until) ON users TO nexgent_readonly;
@@ -311,13 +314,14 @@ END
 $$;
 
 -- Row-level security -----------------------------------------------------------------------------
--- Each table has two policies. "everyone" allows every row, so that grants decide as without row-level security;
--- "tenant" restricts nexgent_tenant, and no other role, to the rows of one user. The setting nexgent.user_id is local
--- to the transaction; when it was never set, or is '' after a transaction that had set it, no row is visible. A row of
--- an agent is visible when the agent is: the policy on agents applies inside the other policies. PostgreSQL evaluates
--- the sub-selects once per statement. Foreign-key checks and cascades are not restricted: they run as the tables'
--- owner. The conditions are written as PostgreSQL prints them, so that they can be compared and left alone when they
--- are equal.
+-- Each table has two policies. "nexgent_everyone" shows the roles of this file every row, so that grants decide as
+-- without row-level security; any other role but the owner sees none. "nexgent_tenant" restricts nexgent_tenant, and no
+-- other role, to the rows of one user. Roles of another prefix have policies of their own. The setting nexgent.user_id
+-- is local to the transaction; when it was never set, or is '' after a transaction that had set it, no row is visible.
+-- A row of an agent is visible when the agent is: the policy on agents applies inside the other policies. PostgreSQL
+-- evaluates the sub-selects once per statement. Foreign-key checks and cascades are not restricted: they run as the
+-- tables' owner. The conditions are written as PostgreSQL prints them, so that they can be compared and left alone when
+-- they are equal.
 
 DO $$
 DECLARE
@@ -333,15 +337,15 @@ BEGIN
             v.relation,
             v.policy,
             v.kind,
-            v.role,
+            v.roles,
             v.readable,
             v.writable
         FROM (
             SELECT
                 relation,
-                'tenant' AS policy,
+                'nexgent_tenant' AS policy,
                 'RESTRICTIVE' AS kind,
-                'nexgent_tenant' AS role,
+                ARRAY['nexgent_tenant'] AS roles,
                 readable,
                 coalesce(writable, readable) AS writable
             FROM (
@@ -368,7 +372,13 @@ BEGIN
                 )
             ) AS own (relation, readable, writable)
             UNION ALL
-            SELECT relname, 'everyone', 'PERMISSIVE', 'public', 'true', 'true'
+            SELECT
+                relname,
+                'nexgent_everyone',
+                'PERMISSIVE',
+                ARRAY['nexgent_app', 'nexgent_tenant', 'nexgent_worker', 'nexgent_readonly'],
+                'true',
+                'true'
             FROM pg_class
             WHERE relname IN (
                 'users', 'api_keys', 'agents', 'trading_signals', 'agent_wallets', 'agent_balances',
@@ -386,7 +396,8 @@ BEGIN
                     AND p.polname = v.policy
                     AND p.polcmd = '*'
                     AND p.polpermissive = (v.kind = 'PERMISSIVE')
-                    AND p.polroles = ARRAY[CASE v.role WHEN 'public' THEN 0 ELSE v.role::regrole END]::oid[]
+                    AND p.polroles @> v.roles::regrole[]::oid[]
+                    AND v.roles::regrole[]::oid[] @> p.polroles
                     AND pg_get_expr(p.polqual, p.polrelid) = v.readable
                     AND pg_get_expr(p.polwithcheck, p.polrelid) = v.writable
             )
@@ -394,9 +405,57 @@ BEGIN
         EXECUTE format('DROP POLICY IF EXISTS %I ON %I', wanted.policy, wanted.relation);
         EXECUTE format(
             'CREATE POLICY %I ON %I AS %s FOR ALL TO %s USING (%s) WITH CHECK (%s)',
-            wanted.policy, wanted.relation, wanted.kind, wanted.role, wanted.readable, wanted.writable
+            wanted.policy, wanted.relation, wanted.kind, array_to_string(wanted.roles, ', '), wanted.readable, wanted.writable
         );
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', wanted.relation);
     END LOOP;
+END
+$$;
+
+-- Every schema -----------------------------------------------------------------------------------
+-- A table of another schema would be found by a search path that names this schema too.
+
+DO $$
+DECLARE
+    found text;
+BEGIN
+    SELECT string_agg(format('%s in schema %I', role, n.nspname), ', ' ORDER BY role, n.nspname) INTO found
+    FROM pg_namespace AS n,
+        unnest(ARRAY['nexgent_app', 'nexgent_tenant', 'nexgent_worker', 'nexgent_readonly']) AS role
+    WHERE n.nspname !~ '^pg_' AND has_schema_privilege(role, n.oid, 'CREATE');
+    IF found IS NOT NULL THEN
+        RAISE EXCEPTION 'still able to create tables: %', found
+            USING HINT = 'Revoke CREATE on the schema from the role and from PUBLIC.';
+    END IF;
+
+    SELECT string_agg(c.oid::regclass::text, ', ' ORDER BY n.nspname, c.relname) INTO found
+    FROM pg_class AS c
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname !~ '^pg_'
+        AND n.nspname <> 'information_schema'
+        AND n.nspname <> current_schema() -- a service adds its policies to the tables of this one afterwards
+        AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+        AND c.relname !~ '^(_yoyo_|yoyo_lock$|_nexgent_)' -- which migrations were applied
+        AND has_schema_privilege('nexgent_tenant', n.oid, 'USAGE')
+        AND (
+            has_any_column_privilege('nexgent_tenant', c.oid, 'SELECT, INSERT, UPDATE')
+            OR has_table_privilege('nexgent_tenant', c.oid, 'DELETE, TRUNCATE')
+        )
+        AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'e')
+        AND NOT (
+            c.relrowsecurity
+            AND EXISTS (
+                SELECT
+                FROM pg_policy AS p
+                WHERE p.polrelid = c.oid
+                    AND NOT p.polpermissive
+                    AND p.polcmd = '*'
+                    AND 'nexgent_tenant'::regrole::oid = ANY(p.polroles)
+            )
+        );
+    IF found IS NOT NULL THEN
+        RAISE EXCEPTION 'nexgent_tenant sees all rows of tables in other schemas: %', found
+            USING HINT = 'Revoke its rights on them, or give each a restrictive policy for it.';
+    END IF;
 END
 $$;

@@ -18,6 +18,7 @@ COMMENT ON FUNCTION act_for_every_user() IS 'A right in the form of a function: 
 CREATE OR REPLACE FUNCTION agent_balances_to_cache_outbox()
  RETURNS trigger
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO 'public', 'pg_temp'
 AS $function$
 BEGIN
@@ -40,6 +41,7 @@ $function$;
 CREATE OR REPLACE FUNCTION agent_positions_to_cache_outbox()
  RETURNS trigger
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO 'public', 'pg_temp'
 AS $function$
 BEGIN
@@ -62,6 +64,7 @@ $function$;
 CREATE OR REPLACE FUNCTION agents_to_cache_outbox()
  RETURNS trigger
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO 'public', 'pg_temp'
 AS $function$
 BEGIN
@@ -102,6 +105,44 @@ CREATE OR REPLACE FUNCTION caller_acts_for(user_id uuid)
  STABLE
 RETURN (has_function_privilege((CASE current_setting('role'::text) WHEN 'none'::text THEN (SESSION_USER)::text ELSE current_setting('role'::text) END)::name, ('act_for_every_user()'::regprocedure)::oid, 'EXECUTE'::text) OR (user_id = (NULLIF(current_setting('nexgent.user_id'::text, true), ''::text))::uuid));
 COMMENT ON FUNCTION caller_acts_for(uuid) IS 'May the role that called a SECURITY DEFINER function act for this user? Looks at the role, not at current_user, which is the function''s owner.';
+
+CREATE OR REPLACE FUNCTION compact_outbox_v1(p_age_s double precision, p_limit bigint)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    replaced bigint;
+BEGIN
+    WITH oldest AS (
+        SELECT o.version, o.created_at, o.entity
+        FROM cache_outbox AS o
+        ORDER BY o.version
+        LIMIT p_limit
+    ),
+
+    old AS (
+        SELECT o.version, o.entity
+        FROM oldest AS o
+        WHERE o.created_at < clock_timestamp() - p_age_s * interval '1 second'
+    )
+
+    DELETE FROM cache_outbox AS c
+    WHERE c.version = ANY(ARRAY(
+        SELECT l.version
+        FROM cache_outbox AS l
+        WHERE l.version = ANY(ARRAY(SELECT o.version FROM old AS o))
+            AND EXISTS (SELECT FROM old AS o WHERE o.entity <> 'everything')
+        FOR UPDATE SKIP LOCKED
+    ));
+    GET DIAGNOSTICS replaced = ROW_COUNT;
+    IF replaced > 0 THEN
+        INSERT INTO cache_outbox (version, entity, deleted) VALUES (nextval('row_version_seq'), 'everything', true);
+    END IF;
+    RETURN replaced;
+END
+$function$;
 
 CREATE OR REPLACE FUNCTION lock_signals_v1(p_signal_ids bigint[])
  RETURNS bigint[]
@@ -312,6 +353,7 @@ $function$;
 CREATE OR REPLACE FUNCTION truncated_to_cache_outbox()
  RETURNS trigger
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO 'public', 'pg_temp'
 AS $function$
 BEGIN

@@ -83,6 +83,28 @@ RETURNING
     failed_login_attempts,
     locked_until;
 
+-- name: begin_login :optional
+-- Counts an attempt to log in, before its password is compared, and returns the user when it may be made. The fifth since
+-- the last success may still be made and locks the account for 15 minutes: however many begin at once, five get the user.
+-- The lock's end starts a new count at 1. No row comes back when the account is locked, or when there is no such user.
+UPDATE users
+SET
+    failed_login_attempts = CASE
+        WHEN locked_until IS NULL THEN failed_login_attempts + 1
+        ELSE 1
+    END,
+    locked_until = CASE
+        WHEN locked_until IS NULL AND failed_login_attempts >= 4 THEN statement_timestamp() + interval '15 minutes'
+    END
+WHERE id = :user_id AND (locked_until IS NULL OR locked_until <= statement_timestamp())
+RETURNING
+    id,
+    email,
+    password_hash,
+    created_at,
+    failed_login_attempts,
+    locked_until;
+
 -- name: record_failed_login :optional
 -- Counts a failed log-in. The fifth locks the account for 15 minutes; further failures count but do not prolong the
 -- lock. After the lock has expired, the next failure starts a new count at 1. No row comes back when there is no such

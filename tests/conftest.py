@@ -2,6 +2,7 @@
 
 TESTS_POSTGRES_BIN names a directory of PostgreSQL programs that the embedded servers are to be of (`make test-oldest`).
 TESTS_PARTITIONED partitions the tables that only grow.
+With TESTS_POOLER=1 every pool goes through PgBouncer in transaction mode (`make test-pooler`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from nexgent_db.migrations.partitions import Partitioner
 from nexgent_db.testing.databases import Databases, migrate
 from nexgent_db.testing.in_memory import in_memory
 from tests.support.servers.cells import CelledDatabase, celled_copy
+from tests.support.servers.pgbouncer import pools_go_through
 from tests.support.servers.roles import RoledDatabase, roled_copy
 
 
@@ -77,6 +79,16 @@ def temporary_directories_in_memory(tmp_path_factory: pytest.TempPathFactory) ->
     """Keep the servers' files in memory; a test's ``tmp_path``, which pytest keeps, stays on disk."""
     tmp_path_factory.getbasetemp()
     with in_memory():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def through_pooler(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With TESTS_POOLER, the pools of all tests connect through a pooler."""
+    if "TESTS_POOLER" not in os.environ:
+        yield
+        return
+    with pools_go_through(_keywords(request.getfixturevalue("nexgent_server_url"))):
         yield
 
 

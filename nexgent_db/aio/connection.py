@@ -26,12 +26,8 @@ started and not ended in order. It is noted before the wait, so an interruption 
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import logging
 import os
-import time
-import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from enum import Enum
@@ -39,20 +35,18 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 import psycopg
-from psycopg import AsyncTransaction, IsolationLevel, capabilities, waiting
+from psycopg import AsyncTransaction, IsolationLevel, capabilities, generators, sql, waiting
 from psycopg.abc import PQGen
-from psycopg.adapt import AdaptersMap
-from psycopg.pq import PipelineStatus, TransactionStatus
-from psycopg.types.numeric import Int8Dumper
+from psycopg.pq import ExecStatus, Format, PipelineStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
 
 from nexgent_db._concurrency import async_caller, async_deadline, replace_inherited_socket
 from nexgent_db.aio.cursors import CursorCache
 from nexgent_db.aio.prepared import PreparedBySchema
 from nexgent_db.aio.unread import limited, poll
 from nexgent_db.aio.wal import SynchronizedPipeline, TrackedConnection
-from nexgent_db.errors import AnswerTooLong, BlockMisuse, translate
-from nexgent_db.sessions import PINNED_VALUES, ensure_supported
-from nexgent_db.settings import Settings, session_conninfo
+from nexgent_db.errors import AnswerTooLong, BlockMisuse
+from nexgent_db.poolers import TransactionSettings
 
 T = TypeVar("T")
 
@@ -62,8 +56,6 @@ ANSWER_MARGIN_S: Final = 2.0
 """A caller waits this much longer for an answer than the server may work on the statement."""
 CANCEL_S: Final = 0.4
 """An interrupted wait ends within twice this: once for the cancel request, once for the server's answer."""
-QUEUE_PAUSE_S: Final = 0.02
-_QUEUE_IS_FULL: Final = os.strerror(errno.EAGAIN)
 _INTERVAL_S: Final = 0.1
 """How often a wait checks for signals."""
 _REPORTED: Final = (
@@ -71,13 +63,15 @@ _REPORTED: Final = (
     b"DateStyle",
     b"IntervalStyle",
     b"client_encoding",
-    b"standard_conforming_strings",
+    b"standard_conforming_strings",  # the last of the _FORMATS
     b"session_authorization",
     b"search_path",  # from PostgreSQL 18 on
     b"in_hot_standby",
     b"default_transaction_read_only",
 )
 """The settings whose changes the server reports unasked, so comparing them costs no round trip."""
+_FORMATS: Final = 5
+"""How many of them decide on the form of values."""
 
 
 class ConnectionState(Enum):
@@ -176,6 +170,14 @@ class PooledConnection(TrackedConnection):
         self._inherited = False
         self._owner_pid = os.getpid()
         self._settings: tuple[bytes | None, ...] = ()
+        self.transaction_settings: TransactionSettings | None = None
+        """What each transaction has to set for itself, because a pooler shares the session; None: nothing."""
+        self.sets_isolation = False
+        """Must each call outside of transactions set its isolation, because sessions begin with another one?"""
+        self._opening: TransactionSettings | None = None
+        self.tenant_settings: dict[str | None, TransactionSettings] = {}
+        """What else each transaction for a user has to set, once this connection was found to show one user's rows: by
+        the search path of the cell, None for the session's own."""
         self.cursors = CursorCache()
         """Cursors to use again, while the session has its first settings."""
         self._poll: Callable[[], Sequence[object]] | None = None
@@ -206,7 +208,7 @@ class PooledConnection(TrackedConnection):
 
     def release(self) -> None:
         """ACQUIRED to RELEASED: resets the options of the last transaction."""
-        self.set_transaction_options(None, read_only=False, deferrable=False, statement_timeout_s=None)
+        self.set_transaction_options()
         self.limit_s = self._default_limit_s
         self.last_caller = None
         self.prepared.enter(None)
@@ -223,24 +225,32 @@ class PooledConnection(TrackedConnection):
         return bool(self._poll())
 
     def set_transaction_options(
-        self, isolation: IsolationLevel | None, read_only: bool, deferrable: bool, statement_timeout_s: float | None
+        self,
+        isolation: IsolationLevel | None = None,
+        read_only: bool = False,
+        deferrable: bool = False,
+        statement_timeout_s: float | None = None,
+        settings: TransactionSettings | None = None,
     ) -> None:
-        """Set the options of the next BEGIN, and the limit of its answers. The driver's own setters would wait."""
-        self._isolation_level = isolation
+        """Set the options of the next BEGIN, the settings that go with it after ``transaction_settings``, and the limit
+        of its answers. The driver's own setters would wait."""
+        shared = self.transaction_settings is not None  # then the session's default may be anything
+        self._isolation_level = isolation or (IsolationLevel.READ_COMMITTED if shared else None)
         self._read_only = read_only or None
         self._deferrable = deferrable or None
         self._begin_statement = b""
+        self._opening = settings
         if statement_timeout_s is not None and self.limit_s is not None:
             self.limit_s = max(self.limit_s, statement_timeout_s + ANSWER_MARGIN_S)
 
-    async def initialise(self) -> None:
-        """Pin the settings and read the limits in one round trip. Raises DatabaseUnavailable, psycopg.Error."""
-        ensure_supported(self)
-        cursor = await self.execute(_PIN_AND_TIMEOUT)
-        row = await cursor.fetchone()
-        seconds: float = row[0] if row else 0.0
-        self.limit_s = self._default_limit_s = seconds + ANSWER_MARGIN_S if seconds else None
+    def begin_life(self, limit_s: float | None) -> None:
+        """Note the limit of answers, and the session's settings, which are the first ones from now on."""
+        self.limit_s = self._default_limit_s = limit_s
         self._settings = self._reported()
+
+    def has_first_formats(self) -> bool:
+        """Are the settings on which the form of values depends still the first ones?"""
+        return self._reported()[:_FORMATS] == self._settings[:_FORMATS]
 
     def _reported(self) -> tuple[bytes | None, ...]:
         return tuple(map(self.pgconn.parameter_status, _REPORTED))
@@ -257,6 +267,40 @@ class PooledConnection(TrackedConnection):
         else:
             async with transaction:
                 yield transaction
+
+    def _exec_command(self, command: Any, result_format: Format = Format.TEXT) -> PQGen[PGresult | None]:
+        """The driver's, but BEGIN is sent together with the settings of its transaction, in one round trip.
+
+        Behind a pooler, the answer to any command may come after the news that its session has ended.
+        """
+        begins = bool(command) and command is self._begin_statement
+        settings = [each.statement for each in (self.transaction_settings, self._opening) if each] if begins else []
+        if not settings and (self.transaction_settings is None or self.tracker is not None):
+            result: PGresult | None = yield from super()._exec_command(command, result_format)
+            return result
+        if self._pipeline is not None:  # which takes one statement at a time
+            for each in (command, *settings):
+                yield from super()._exec_command(each, result_format)
+            return None
+        self._check_connection_ok()
+        text = (
+            command
+            if isinstance(command, bytes)
+            else (sql.SQL(command) if isinstance(command, str) else command).as_bytes(self)
+        )
+        self.pgconn.send_query(b"; ".join([text, *settings]))
+        results: list[PGresult] = yield from generators.execute(self.pgconn)
+        for result in results:
+            if result.status == ExecStatus.FATAL_ERROR:
+                raise psycopg.errors.error_from_result(result, encoding=self.pgconn._encoding)
+        return results[-1]
+
+    async def forget_statements(self) -> None:
+        """Prepare each statement anew. Behind a pooler, which keeps them for other clients, prepare none any more."""
+        if self.transaction_settings is None:
+            await self.execute("DEALLOCATE ALL")
+        else:
+            self.prepare_threshold = None
 
     def pipeline(self) -> Any:
         """The driver's pipeline; an interrupted end closes the connection."""
@@ -380,62 +424,3 @@ class PooledConnection(TrackedConnection):
         self.last_caller = None  # no caller of this process is inside one of the parent's transactions
         with suppress(psycopg.Error):  # it was closed before the fork
             replace_inherited_socket(self.pgconn.socket)
-
-
-_PIN_AND_TIMEOUT: Final = (
-    "SELECT extract(epoch FROM current_setting('statement_timeout')::interval)::float8,"  # noqa: S608
-    f" count(set_config(name, value, false)) FROM {PINNED_VALUES}"
-).encode()
-
-
-# --- Making one -----------------------------------------------------------------------------------
-
-
-def _adapters() -> AdaptersMap:
-    """Every int is bound as bigint: one prepared statement for each query, whatever the size of its numbers."""
-    adapters = AdaptersMap(psycopg.adapters)
-    adapters.register_dumper(int, Int8Dumper)
-    return adapters
-
-
-class _Context:
-    """The context from which psycopg takes its adapters."""
-
-    adapters = _adapters()
-    connection = None
-
-
-async def connect(settings: Settings, connect_timeout_s: float | None = None) -> PooledConnection:
-    """Make a connection for the pool. Raises AuthenticationFailed, DatabaseUnavailable and its other kinds."""
-    connection: PooledConnection | None = None
-    try:
-        connection = await _connect(settings, connect_timeout_s)
-        connection.limit_s = float(settings.connect_timeout_s)
-        connection.max_answer_bytes = settings.max_answer_mib * 1024 * 1024
-        await connection.initialise()
-    except BaseException as error:
-        if connection is not None:
-            connection.finish()
-        traceback.clear_frames(error.__traceback__)  # its frames would keep the socket of an unfinished attempt open
-        if isinstance(error, psycopg.Error):
-            raise translate(error) from error
-        raise
-    return connection
-
-
-async def _connect(settings: Settings, connect_timeout_s: float | None) -> PooledConnection:
-    """The driver's connection. When a unix socket's queue is full, which is no outage, it retries as TCP would."""
-    give_up_at = time.monotonic() + (connect_timeout_s or settings.connect_timeout_s)
-    while True:
-        try:
-            return await PooledConnection.connect(
-                session_conninfo(settings, connect_timeout_s),
-                autocommit=True,
-                context=_Context(),
-                prepare_threshold=settings.prepare_threshold,
-            )
-        except psycopg.OperationalError as error:
-            if _QUEUE_IS_FULL not in str(error) or time.monotonic() >= give_up_at:
-                raise
-            traceback.clear_frames(error.__traceback__)
-        await asyncio.sleep(QUEUE_PAUSE_S)

@@ -25,15 +25,14 @@ from nexgent_db.aio.cache import AsyncCache
 from nexgent_db.aio.connection import PooledConnection
 from nexgent_db.aio.health import HealthCheck
 from nexgent_db.aio.observed import ObservedSession, observed_commit
-from nexgent_db.aio.opening import begun, opening
 from nexgent_db.aio.pool import ConnectionPool, Lease
 from nexgent_db.aio.reader import AsyncReader
 from nexgent_db.aio.reading import ReadingSession
 from nexgent_db.aio.replicas import ReplicaSet
 from nexgent_db.aio.schema import assert_schema, explain_cell
-from nexgent_db.aio.scope import RowScope, search_path
+from nexgent_db.aio.scope import RowScope
 from nexgent_db.aio.session import CachedSession, PoolSession, Session
-from nexgent_db.aio.tenant import TenantRole
+from nexgent_db.aio.tenant import verify_isolation
 from nexgent_db.aio.transaction import AsyncTransaction
 from nexgent_db.aio.verification import verify_databases
 from nexgent_db.cache.batch import Change
@@ -49,6 +48,7 @@ from nexgent_db.errors import (
 from nexgent_db.models.health import Health
 from nexgent_db.observe import QueryHook
 from nexgent_db.observe._event import Hooks
+from nexgent_db.poolers import TransactionSettings
 from nexgent_db.project import check_history_name
 from nexgent_db.settings import LONGEST_IDENTIFIER, Settings, describe, is_schema_name
 
@@ -75,8 +75,8 @@ class AsyncDatabase(Repositories):
 
     :meth:`for_tenant` gives a database for one user over the same connections: every call acts for this user, and
     PostgreSQL's row-level security (``nexgent-db roles apply``) hides the rows of other users and refuses to change
-    them. No call takes a round trip more than without a tenant. A tenant's writes reach the cache, but
-    its ``cache`` reads PostgreSQL, because Redis holds the rows of all users. With ``tenant``, a user's id, its
+    them. It costs no round trip. A tenant's writes reach the cache, but its ``cache`` reads PostgreSQL, because Redis
+    holds the rows of all users. With ``tenant``, a user's id, its
     own calls act for this user, too.
 
     :meth:`for_schema` gives a database for one cell, a schema with all tables of its users, over these connections.
@@ -104,7 +104,7 @@ class AsyncDatabase(Repositories):
         self._cells: dict[str, Any] = {}  # of this class
         self._health = HealthCheck()
         self._replicas = ReplicaSet(self.settings)
-        self._serve(RowScope.of(None, TenantRole(), tenant), None)
+        self._serve(RowScope.of(None, tenant), None)
 
     def _serve(self, scope: RowScope, shared_cache: AsyncCache | None) -> None:
         """Build the session, the cache and the repositories, for one cell or none, for all users or for one tenant."""
@@ -148,9 +148,9 @@ class AsyncDatabase(Repositories):
     def for_tenant(self, tenant: UUID) -> Self:
         """A database for one user over the same connections; it opens and closes with this one.
 
-        Costs no round trip. When this database serves all users, the first call of any of its tenants also checks that
-        PostgreSQL hides other users' rows, and raises TenantNotIsolated before it sends its query unless it does;
-        :meth:`assert_tenants` checks it at once. Raises InvalidInput for an id that is no UUID.
+        Costs no round trip. On each connection, the first call of any tenant also checks that PostgreSQL hides other
+        users' rows, and raises TenantNotIsolated before it sends its query unless it does; :meth:`assert_tenants`
+        checks it at once. Raises InvalidInput for an id that is no UUID.
         """
         return self._for(self._scope.for_tenant(tenant), self._shared_cache)
 
@@ -167,7 +167,7 @@ class AsyncDatabase(Repositories):
         root = self._root
         cell: Self | None = root._cells.get(schema)
         if cell is None:
-            new = self._for(RowScope.of(schema, TenantRole(search_path(schema)), root.tenant), None)
+            new = self._for(RowScope.of(schema, root.tenant), None)
             cell = root._cells.setdefault(schema, new)
             if cell is new and root._pool is not None:
                 cell._shared_cache._open_soon()
@@ -182,12 +182,12 @@ class AsyncDatabase(Repositories):
     async def assert_tenants(self) -> None:
         """Check that :meth:`for_tenant` shows each user only this user's rows. For the start of a service.
 
-        Asks the server once. Raises TenantNotIsolated when the role, and the tenants' role that it may become, sees
-        other users' rows; otherwise what queries raise.
+        Raises TenantNotIsolated when the role, and the tenants' role that it may become, sees other users' rows, or
+        when their search path does not lead to the tables; otherwise what queries raise.
         """
         lease = self._lease()
         try:
-            await self._scope.role.name(await lease.acquire())
+            await verify_isolation(await lease.acquire(), self._scope.path)
         finally:
             lease.over = True
             lease.release()
@@ -314,12 +314,14 @@ class AsyncDatabase(Repositories):
         lease = self._lease()
         try:
             connection = await lease.acquire()
-            settings = opening(await self._scope.enter(connection), statement_timeout_s, lock_timeout_s)
+            settings = _with_limits(await self._scope.enter(connection), statement_timeout_s, lock_timeout_s)
             transaction = self._begin(connection)
             seen = self._cache_writer.seen
             try:
-                connection.set_transaction_options(_ISOLATION[isolation], read_only, deferrable, statement_timeout_s)
-                begin = begun(connection, settings)
+                connection.set_transaction_options(
+                    _ISOLATION[isolation], read_only, deferrable, statement_timeout_s, settings
+                )
+                begin = connection.transaction()
                 async with observed_commit(begin, self._hooks) if self._hooks else begin:
                     if pipeline:
                         async with connection.pipeline():
@@ -428,3 +430,14 @@ def _note_open(transaction: AsyncTransaction, database: AsyncDatabase) -> AsyncT
     ]
     _OPEN_TRANSACTIONS.set((*before, ref(transaction)))
     return transaction
+
+
+def _with_limits(
+    settings: TransactionSettings | None, statement_timeout_s: float | None, lock_timeout_s: float | None
+) -> TransactionSettings | None:
+    """The settings of a transaction with limits of its own."""
+    timeouts = {"statement_timeout": statement_timeout_s, "lock_timeout": lock_timeout_s}
+    limits = {name: str(max(1, round(seconds * 1000))) for name, seconds in timeouts.items() if seconds is not None}
+    if not limits:
+        return settings
+    return TransactionSettings({**limits, **({} if settings is None else settings.values)})

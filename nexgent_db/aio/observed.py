@@ -109,7 +109,7 @@ def _rows(bound: BoundQuery, result: Any) -> int | None:
 
 
 @asynccontextmanager
-async def observed_commit(transaction: AbstractAsyncContextManager[None], hooks: Hooks) -> AsyncIterator[None]:
+async def observed_commit(transaction: AbstractAsyncContextManager[object], hooks: Hooks) -> AsyncIterator[None]:
     """The transaction; reports its COMMIT to the hooks. Raises a DatabaseError when COMMIT fails."""
     started: float | None = None
     try:

@@ -30,7 +30,8 @@ from weakref import ReferenceType, ref
 import psycopg
 
 from nexgent_db._concurrency import AsyncWaiter, reset_after_fork
-from nexgent_db.aio.connection import PooledConnection, connect
+from nexgent_db.aio.connection import PooledConnection
+from nexgent_db.aio.handshake import Route, connect
 from nexgent_db.errors import BlockMisuse, DatabaseUnavailable, PoolExhausted, TooManyConnections
 from nexgent_db.settings import Settings
 
@@ -117,6 +118,7 @@ class ConnectionPool:
         self, settings: Settings, configure: Callable[[PooledConnection], Awaitable[None]] | None = None
     ) -> None:
         self._settings = settings
+        self._route = Route(settings)
         self._configure = configure
         self._closed = False
         self._begin()
@@ -397,7 +399,7 @@ class ConnectionPool:
         """Make the slot's connection, and note whether the database is down. Raises what connecting raises."""
         started = time.monotonic()
         try:
-            connection = await connect(self._settings, None if self._failure is None else PROBE_S)
+            connection = await connect(self._route, None if self._failure is None else PROBE_S)
             try:
                 if self._configure is not None:
                     await self._configure(connection)

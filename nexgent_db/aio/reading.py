@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, as
 from typing import Any
 
 import psycopg
-from psycopg import AsyncRawCursor, IsolationLevel
+from psycopg import IsolationLevel
 
 from nexgent_db._wal import HighWaterMark, WalPosition, lsn_of, lsn_text
 from nexgent_db.aio.connection import PooledConnection
@@ -20,8 +20,8 @@ from nexgent_db.aio.cursors import Cursor, acquire_cursor, release_cursor
 from nexgent_db.aio.gate import NO_STANDBY, NOT_A_BOOLEAN, Gate, GateClosed, pass_gate
 from nexgent_db.aio.pool import Lease
 from nexgent_db.aio.replicas import Replica, ReplicaSet, Unfit, locate
-from nexgent_db.aio.scope import RowScope, ScopeSettings
-from nexgent_db.aio.session import NOT_UNICODE, Session, TransactionSession, read_answer
+from nexgent_db.aio.scope import RowScope
+from nexgent_db.aio.session import NOT_UNICODE, Session, TransactionSession, read_answer, send_settings
 from nexgent_db.aio.wal import PRIMARY_POSITION, REPLICA_POSITION, SynchronizedPipeline, replica_position
 from nexgent_db.errors import (
     DatabaseUnavailable,
@@ -34,6 +34,7 @@ from nexgent_db.errors import (
     TransactionConflict,
     translate,
 )
+from nexgent_db.poolers import TransactionSettings
 from nexgent_db.queries.binding import BoundQuery, Call
 from nexgent_db.queries.reading import ensure_reads
 
@@ -82,7 +83,7 @@ class ReadingSession(Session):
         """Raises Unfit when the replica does not answer this read."""
         with self._failures_of(replica, held, needed, bound.name):
             connection = await held.acquire()
-            settings = await self._settings(connection, replica)
+            settings = await self._scope.enter(connection)
             gate = Gate.of_replica(needed, self.replicas.wait_s)
             answer, opened, closed = await _run(connection, bound, call, settings, gate, REPLICA_POSITION)
             self._note(replica, lsn_of(opened[1]), closed)
@@ -91,7 +92,7 @@ class ReadingSession(Session):
     async def _run_on_primary(self, lease: Lease, bound: BoundQuery, call: Call) -> Any:
         try:
             connection = await lease.acquire()
-            settings = await self._settings(connection, None)
+            settings = await self._scope.enter(connection)
             gate = Gate.of_primary(self.mark, self.replicas.wait_s)
             try:
                 answer, opened, closed = await _run(connection, bound, call, settings, gate, PRIMARY_POSITION)
@@ -154,7 +155,7 @@ class ReadingSession(Session):
             async with AsyncExitStack() as stack:
                 with self._failures_of(replica, held, needed, name):
                     connection = await held.acquire()
-                    settings = await self._settings(connection, replica)
+                    settings = await self._scope.enter(connection)
                     await pass_gate(connection, Gate.of_replica(needed, self.replicas.wait_s))
                     await stack.enter_async_context(_one_snapshot(connection, settings, statement_timeout_s))
                     closed = await (await connection.execute(REPLICA_POSITION)).fetchone()
@@ -172,7 +173,7 @@ class ReadingSession(Session):
     ) -> AsyncIterator[PooledConnection]:
         try:
             connection = await held.acquire()
-            settings = await self._settings(connection, None)
+            settings = await self._scope.enter(connection)
             gate = Gate.of_primary(self.mark, self.replicas.wait_s)
             if gate.confirms is not None:
                 self._confirm(gate, await pass_gate(connection, gate))
@@ -215,10 +216,6 @@ class ReadingSession(Session):
                 raise Unfit("conflict") from None
             raise translated from error
 
-    async def _settings(self, connection: PooledConnection, replica: Replica | None) -> ScopeSettings | None:
-        scope = self._scope if replica is None else replica.scope_of(self._scope)
-        return await scope.enter(connection)
-
     # --- Positions --------------------------------------------------------------------------------
 
     async def _needed(self) -> WalPosition:
@@ -257,7 +254,7 @@ class ReadingSession(Session):
 
 @asynccontextmanager
 async def _one_snapshot(
-    connection: PooledConnection, settings: ScopeSettings | None, statement_timeout_s: float | None
+    connection: PooledConnection, settings: TransactionSettings | None, statement_timeout_s: float | None
 ) -> AsyncIterator[None]:
     """A read-only transaction, whose first query takes its snapshot: a position that is asked for then is behind it."""
     connection.set_transaction_options(IsolationLevel.REPEATABLE_READ, True, False, statement_timeout_s)
@@ -274,7 +271,7 @@ async def _run(
     connection: PooledConnection,
     bound: BoundQuery,
     call: Call,
-    settings: ScopeSettings | None,
+    settings: TransactionSettings | None,
     gate: Gate,
     position: bytes,
 ) -> tuple[Any, Any, Any]:
@@ -290,8 +287,7 @@ async def _run(
             await before.execute(gate.text, gate.parameters)
             if gate.limit_s is not None:
                 pipeline.command_queue.append(connection.pgconn.send_flush_request)
-            if settings is not None:
-                await AsyncRawCursor(connection).execute(settings.text, settings.parameters)
+            await send_settings(connection, settings)
             await cursor.execute(call.text, call.values)
             await after.execute(position)
             if gate.limit_s is not None:

@@ -20,8 +20,6 @@ from nexgent_db._wal import HighWaterMark, WalPosition, lsn_of
 from nexgent_db.aio.connection import PooledConnection
 from nexgent_db.aio.gate import PROBE_LIMIT_S, applied
 from nexgent_db.aio.pool import ConnectionPool, Lease
-from nexgent_db.aio.scope import RowScope, search_path
-from nexgent_db.aio.tenant import TenantRole
 from nexgent_db.aio.wal import PRIMARY_POSITION, PrimaryTracker
 from nexgent_db.errors import (
     ConfigurationError,
@@ -85,7 +83,6 @@ class Replica:
         self._wait_s = settings.replica_wait_s
         self.name = describe(settings.conninfo)
         self.pool = ConnectionPool(settings, self._verify)
-        self._roles: dict[str | None, TenantRole] = {}
         self.state: ReplicaState = "gone"
         self.problem: str | None = "it was not asked yet"
         self.fault: NexgentError | None = None
@@ -113,16 +110,6 @@ class Replica:
         if self.timeline < needed.timeline:
             return False
         return self.state == "ok" or (self.state == "lagging" and self.lsn >= needed.lsn)
-
-    def scope_of(self, scope: RowScope) -> RowScope:
-        """The scope with the tenants' role of this replica, which is verified on its own connections."""
-        if scope.tenant is None:
-            return scope
-        role = self._roles.get(scope.schema)
-        if role is None:
-            path = None if scope.schema is None else search_path(scope.schema)
-            role = self._roles.setdefault(scope.schema, TenantRole(path))
-        return RowScope.of(scope.schema, role, scope.tenant.user_id)
 
     def seen_at(self, lsn: int) -> None:
         """It has answered, and has applied the log up to there."""

@@ -14,14 +14,14 @@ from psycopg.pq import TransactionStatus
 
 from nexgent_db.aio.connection import PooledConnection
 from nexgent_db.aio.cursors import Cursor, acquire_cursor, release_cursor
-from nexgent_db.aio.opening import begun
 from nexgent_db.aio.pool import Lease
-from nexgent_db.aio.scope import RowScope, ScopeSettings
+from nexgent_db.aio.scope import RowScope
 from nexgent_db.aio.wal import PrimaryTracker
 from nexgent_db.cache.batch import CacheTimestamp, changes_cached_rows
 from nexgent_db.errors import BlockMisuse, InvalidInput, NexgentError, SchemaChanged, SchemaNotReady, translate
 from nexgent_db.models.positions import AgentPosition
 from nexgent_db.models.trades import ResetResult, TradeResult
+from nexgent_db.poolers import SET_LOCAL, TransactionSettings
 from nexgent_db.queries.binding import BoundQuery, Call
 from nexgent_db.queries.unreadable import READ_FAILURES, Place, place_at_fault, read_failure
 
@@ -204,7 +204,7 @@ class PoolSession(Session):
             if (own := self._scope.own_call(bound, call)) is not None:
                 call, settings = own, None
             try:
-                return await execute(connection, bound, call, settings=settings)
+                return await execute(connection, bound, call, settings)
             except psycopg.Error as error:
                 translated = _translated(connection, error, bound.name)
                 if not isinstance(translated, SchemaChanged):
@@ -215,12 +215,12 @@ class PoolSession(Session):
             lease.release()
 
     async def _run_anew(
-        self, connection: PooledConnection, bound: BoundQuery, call: Call, settings: ScopeSettings | None
+        self, connection: PooledConnection, bound: BoundQuery, call: Call, settings: TransactionSettings | None
     ) -> Any:
         """Prepare the statements again, after a migration has changed the result type of one."""
         try:
-            await connection.execute("DEALLOCATE ALL")
-            return await execute(connection, bound, call, settings=settings)
+            await connection.forget_statements()
+            return await execute(connection, bound, call, settings)
         except psycopg.Error as error:
             raise _translated(connection, error, bound.name) from error
 
@@ -229,9 +229,8 @@ class PoolSession(Session):
         lease = self._lease()
         try:
             connection = await lease.acquire()
-            settings = await self._scope.enter(connection)
-            begin = begun(connection, b"" if settings is None else settings.statement)
-            async with begin, aclosing(TransactionSession(connection).stream(bound, call)) as stream:
+            connection.set_transaction_options(settings=await self._scope.enter(connection))
+            async with connection.transaction(), aclosing(TransactionSession(connection).stream(bound, call)) as stream:
                 async for row in stream:
                     yield row
         except psycopg.Error as error:  # of BEGIN or COMMIT
@@ -270,9 +269,10 @@ class CachedSession(Session):
 
 
 async def execute(
-    connection: PooledConnection, bound: BoundQuery, call: Call, *, settings: ScopeSettings | None = None
+    connection: PooledConnection, bound: BoundQuery, call: Call, settings: TransactionSettings | None = None
 ) -> Any:
-    """Run one call on a connection, under these settings, and return its rows in the query's shape.
+    """Run one call on a connection and return its rows in the query's shape. Outside of transactions the
+    connection's settings go with it, and then ``settings``.
 
     The driver's errors pass through: the server refused the statement, or the connection was lost. Raises InvalidInput
     for text that is not Unicode. Once the answer was received, raises CommittedButUnread when the statement was not
@@ -281,10 +281,16 @@ async def execute(
     alone = connection.pgconn.transaction_status == TransactionStatus.IDLE
     cursor = acquire_cursor(connection, call.text, alone=alone)
     tracker = connection.tracker if alone else None
-    if settings is None and tracker is None:
+    if settings is None and tracker is None and (not alone or connection.transaction_settings is None):
         await _send(cursor, bound, call, alone=alone)
     else:
-        await _send_together(connection, cursor, bound, call, settings, tracker)
+        try:
+            await _send_together(connection, cursor, bound, call, settings, tracker)
+        except psycopg.errors.ActiveSqlTransaction:  # nothing was done: the isolation was not as expected
+            if connection.transaction_settings is None or connection.sets_isolation:
+                raise
+            connection.sets_isolation = True
+            await _send_together(connection, cursor, bound, call, settings, tracker)
     answer = await read_answer(cursor, bound, call, alone=alone)
     release_cursor(cursor, call.text, alone=alone)
     return answer
@@ -341,12 +347,22 @@ async def _send(
         await cursor.connection.close()
 
 
+async def send_settings(connection: PooledConnection, settings: TransactionSettings | None) -> None:
+    """In a pipeline: send what the next statement's own transaction has to set, behind a pooler as well."""
+    if connection.sets_isolation:
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    if connection.transaction_settings is not None:
+        await connection.execute(connection.transaction_settings.statement_alone)
+    if settings is not None:
+        await AsyncRawCursor(connection).execute(SET_LOCAL, settings.parameters)
+
+
 async def _send_together(
     connection: PooledConnection,
     cursor: Cursor,
     bound: BoundQuery,
     call: Call,
-    settings: ScopeSettings | None,
+    settings: TransactionSettings | None,
     tracker: PrimaryTracker | None,
 ) -> None:
     """Send the settings and the statement in one pipeline, which the server runs as one transaction without
@@ -354,8 +370,7 @@ async def _send_together(
     position = None
     try:
         async with connection.pipeline():
-            if settings is not None:
-                await AsyncRawCursor(connection).execute(settings.text, settings.parameters)
+            await send_settings(connection, settings)
             await cursor.execute(call.text, call.values)
             if tracker is not None:
                 position = await tracker.ask(connection)

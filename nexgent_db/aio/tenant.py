@@ -1,7 +1,8 @@
 """Tenants: each transaction names its user and takes the tenants' role, so row-level security limits it to this user.
 
-Both settings are local to the transaction: one pool serves any user, and calls for all users beside them. They work
-only with the policies of ``sql/roles.sql``, so a pool's first use for a tenant checks these.
+The user, the role and the search path are set for each transaction: one pool serves any user, and calls for all users
+beside them, and nothing that happened to a session before matters. They work only with the policies of
+``sql/roles.sql``, so these are verified on each connection before its first use for a tenant.
 """
 
 from __future__ import annotations
@@ -11,59 +12,67 @@ from typing import Any, Final
 from uuid import UUID
 
 import psycopg
-from psycopg import AsyncConnection, sql
+from psycopg import sql
 
+from nexgent_db.aio.connection import PooledConnection
 from nexgent_db.errors import InvalidInput, TenantNotIsolated, translate
-
-
-class TenantRole:
-    """The role in which the sessions of one pool see one user at a time, once it is found and verified.
-
-    Policies are those of a schema: each cell has its own, with its search path.
-    """
-
-    def __init__(self, search_path: str | None = None) -> None:
-        self._search_path = search_path
-        self._name: str | None = None
-
-    async def name(self, connection: AsyncConnection[Any]) -> str:
-        """The role's name. The first call asks the server, on an idle connection.
-
-        Raises TenantNotIsolated when the session's role is exempt from row-level security, or when this role and the
-        tenants' role, if it may become that one, see other users' rows; and what queries raise.
-        """
-        if self._name is None:
-            try:
-                async with connection.transaction():
-                    if self._search_path is not None:
-                        await connection.execute(b"SELECT set_config('search_path', %s, true)", [self._search_path])
-                    self._name = await _isolated_role(connection)
-            except psycopg.Error as error:
-                raise translate(error) from error
-        return self._name
+from nexgent_db.poolers import TransactionSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A user, and the role in which the pool's sessions act for users."""
+    """A user for whom the sessions of a pool act."""
 
     user_id: UUID
-    role: TenantRole
 
     def __post_init__(self) -> None:
         if not isinstance(self.user_id, UUID):
             raise InvalidInput("tenant", f"a UUID is expected, not {type(self.user_id).__name__}")
 
+    async def settings(self, connection: PooledConnection, search_path: str | None) -> TransactionSettings:
+        """What a transaction on this connection has to set, with the search path of a cell if there is one.
 
-async def _isolated_role(connection: AsyncConnection[Any]) -> str:
-    """The session's role when it sees one user's rows only, else the tenants' role, if that does."""
-    exempt, tenants, role = await _one(connection, _WHO)
+        Raises as :func:`verify_isolation`.
+        """
+        verified = connection.tenant_settings.get(search_path) or await verify_isolation(connection, search_path)
+        return TransactionSettings({**verified.values, "nexgent.user_id": str(self.user_id)})
+
+
+async def verify_isolation(connection: PooledConnection, cell_path: str | None = None) -> TransactionSettings:
+    """The settings with which transactions on this idle connection see one user's rows; the connection keeps them.
+
+    Policies are those of a schema: ``cell_path`` is the search path of a cell, None stands for the session's own.
+
+    Raises TenantNotIsolated when the login is exempt from row-level security, when queries would not find the tables
+    where the policies were verified, and when the role sees other users' rows in a table that it finds; and what
+    queries raise.
+    """
+    connection.tenant_settings.pop(cell_path, None)
+    of_cell = None if cell_path is None else TransactionSettings({"search_path": cell_path})
+    try:
+        connection.set_transaction_options(settings=of_cell)
+        async with connection.transaction():
+            role, schemas = await _isolated(connection)
+    except psycopg.Error as error:
+        raise translate(error) from error
+    # Temporary tables come last: a session's own could stand before a table of the same name.
+    search_path = sql.SQL(", ").join([*map(sql.Identifier, schemas), sql.SQL("pg_temp")]).as_string()
+    verified = TransactionSettings({"row_security": "on", "search_path": search_path, "role": role})
+    connection.tenant_settings[cell_path] = verified
+    return verified
+
+
+async def _isolated(connection: PooledConnection) -> tuple[str, list[str]]:
+    """The role that sees one user's rows only: the session's, else the tenants'; and the schemas of its path."""
+    exempt, role, schemas, tenants, found = await _one(connection, _WHO)
     if exempt:
         raise TenantNotIsolated(f"{role} is exempt from row-level security: log in as another role")
+    _ensure_found_first(role, schemas, found)
     open_to_all = await _open_to_all(connection)
     if open_to_all and tenants is not None:
-        role = tenants
-        await connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
+        await connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(tenants)))
+        _, role, schemas, _, found = await _one(connection, _WHO)
+        _ensure_found_first(role, schemas, found)
         open_to_all = await _open_to_all(connection)
     if open_to_all:
         more = f" and {len(open_to_all) - 3} tables more" if len(open_to_all) > 3 else ""
@@ -71,50 +80,90 @@ async def _isolated_role(connection: AsyncConnection[Any]) -> str:
             f"{role} sees all users' rows in {', '.join(open_to_all[:3])}{more}: make the roles"
             " (nexgent-db roles apply), and connect as the one for services or for tenants"
         )
-    assert isinstance(role, str)
-    return role
+    return role, schemas
 
 
-async def _one(connection: AsyncConnection[Any], query: bytes) -> Any:
-    return await (await connection.execute(query)).fetchone()
+def _ensure_found_first(role: str, schemas: list[str], found: str | None) -> None:
+    """Raises TenantNotIsolated unless the role's queries find every table of this package in the first schema of its
+    path: any other schema there, one that is named like the role for example, could have tables of the same names."""
+    if found is None or found != schemas[0]:
+        path = ", ".join(schemas) or "no schema"
+        where = "which have not all tables of this package" if found is None else f"and the tables are in {found}"
+        raise TenantNotIsolated(
+            f"{role} looks for tables in {path}, {where}: name their schema alone, or first (?schema= in DATABASE_URL)"
+        )
 
 
-async def _open_to_all(connection: AsyncConnection[Any]) -> list[str]:
+async def _open_to_all(connection: PooledConnection) -> list[str]:
     """The tables that the session can use and whose policies do not limit it to one user."""
     return [name for (name,) in await (await connection.execute(_OPEN_TO_ALL)).fetchall()]
+
+
+async def _one(connection: PooledConnection, query: bytes) -> Any:
+    return await (await connection.execute(query)).fetchone()
 
 
 # The owner of a table, and roles that inherit from it, are exempt from its policies: row_security_active() shows it.
 _WHO: Final = b"""
 SELECT
     me.rolsuper OR me.rolbypassrls,
+    me.rolname::text,
+    ARRAY(
+        SELECT path.name::text
+        FROM unnest(current_schemas(false)) WITH ORDINALITY AS path (name, place)
+        WHERE path.name NOT IN ('pg_catalog', 'information_schema')
+        ORDER BY path.place
+    ),
     (
-        SELECT tenant.rolname
+        SELECT tenant.rolname::text
         FROM pg_policy AS p
         JOIN pg_roles AS tenant ON tenant.oid = ANY(p.polroles)
-        WHERE p.polrelid = to_regclass(quote_ident(current_schema()) || '.agents')
-            AND p.polname = 'tenant'
+        WHERE p.polrelid = to_regclass('agents')
+            AND NOT p.polpermissive
             AND pg_has_role(tenant.oid, 'MEMBER')
+        ORDER BY 1
+        LIMIT 1
     ),
-    me.rolname
+    -- The schema in which a query finds the tables of this package; NULL when it misses one, or finds them in several.
+    (
+        SELECT CASE WHEN count(*) = count(n.oid) AND count(DISTINCT n.oid) = 1 THEN min(n.nspname::text) END
+        FROM unnest(ARRAY[
+            'users', 'api_keys', 'agents', 'agent_wallets', 'agent_balances', 'agent_balance_snapshots',
+            'agent_positions', 'agent_transactions', 'agent_historical_swaps', 'trading_signals', 'signal_executions',
+            'trade_requests', 'cache_outbox'
+        ]) AS ours (name)
+        LEFT JOIN pg_class AS c ON c.oid = to_regclass(ours.name)
+        LEFT JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    )
 FROM pg_roles AS me
 WHERE me.rolname = current_user
 """
 
 _OPEN_TO_ALL: Final = b"""
-SELECT c.relname::text
+SELECT CASE WHEN c.relnamespace = quote_ident(current_schema())::regnamespace THEN '' ELSE n.nspname || '.' END
+    || c.relname
 FROM pg_class AS c
-WHERE c.relnamespace = quote_ident(current_schema())::regnamespace
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = ANY(current_schemas(false))
+    AND n.nspname NOT IN ('pg_catalog', 'information_schema')
     AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
     AND c.relname !~ '^(_yoyo_|yoyo_lock$|_nexgent_)' -- which migrations were applied
+    AND NOT EXISTS ( -- an extension's
+        SELECT FROM pg_depend AS d
+        WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype = 'e'
+    )
     AND (has_any_column_privilege(c.oid, 'SELECT, UPDATE') OR has_table_privilege(c.oid, 'DELETE'))
     AND NOT (
         row_security_active(c.oid)
         AND EXISTS (
             SELECT
             FROM pg_policy AS p, unnest(p.polroles) AS kept
-            WHERE p.polrelid = c.oid AND p.polname = 'tenant' AND NOT p.polpermissive AND pg_has_role(kept, 'USAGE')
+            WHERE p.polrelid = c.oid
+                AND NOT p.polpermissive
+                AND p.polcmd = '*'
+                AND kept <> 0
+                AND pg_has_role(kept, 'USAGE')
         )
     )
-ORDER BY 1
+ORDER BY c.relnamespace <> quote_ident(current_schema())::regnamespace, 1
 """

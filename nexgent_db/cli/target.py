@@ -33,7 +33,7 @@ __all__ = [
 DatabaseUrl = Annotated[
     str | None,
     typer.Option(
-        envvar="DATABASE_URL",
+        envvar=["DIRECT_DATABASE_URL", "DATABASE_URL"],  # the first that is set
         show_default=False,
         metavar="URL",
         help="postgresql://user:password@host:5432/database. An embedded PostgreSQL by default.",

@@ -67,11 +67,11 @@ def prepared(conninfo: str) -> str:
     return make_conninfo("", **parts)
 
 
-def connect(conninfo: str) -> psycopg.Connection[Any]:
-    """A connection without open transactions, with the pinned settings.
+def connect(conninfo: str) -> sessions.SessionConnection:
+    """A connection without open transactions, with the pinned settings and a session of its own.
 
-    Raises AuthenticationFailed, DatabaseUnavailable and its other kinds; PermissionDenied for a role that may not pin a
-    setting.
+    Raises AuthenticationFailed, DatabaseUnavailable and its other kinds; ConfigurationError when a pooler answers, as
+    :func:`nexgent_db.sessions.connect` does; PermissionDenied for a role that may not pin a setting.
     """
     try:
         return sessions.connect(conninfo)

@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import psycopg
 
-from nexgent_db import sessions
 from nexgent_db.migrations.connection import connect, translated
 from nexgent_db.migrations.files import Migration
+from nexgent_db.sessions import SessionConnection
 
 __all__ = ["LockReport", "TableLock", "lock_reports"]
 
@@ -88,10 +88,10 @@ def lock_reports(
                     yield _measure_transaction(conn, migration)
                 else:
                     yield _measure_beside_a_writer(conninfo, conn, migration)
-                sessions.reset(conn)  # settings of a file end with it
+                conn.reset_session()  # settings of a file end with it
 
 
-def _measure_transaction(conn: psycopg.Connection[Any], migration: Migration) -> LockReport:
+def _measure_transaction(conn: SessionConnection, migration: Migration) -> LockReport:
     with conn.transaction():
         before, read_before = _tables(conn), _rows_read(conn)
         conn.execute(migration.up.text.encode())
@@ -99,15 +99,15 @@ def _measure_transaction(conn: psycopg.Connection[Any], migration: Migration) ->
         return LockReport(
             migration.id,
             True,
-            _locks(conn, conn.info.backend_pid, _names(before), _names(after)),
+            _locks(conn, conn.server_pid, _names(before), _names(after)),
             frozenset(name for oid, (name, node) in before.items() if oid in after and after[oid][1] != node),
             frozenset(name for oid, (name, _) in before.items() if read_after.get(oid, 0) > read_before.get(oid, 0)),
             int(conn.execute("SELECT setting FROM pg_settings WHERE name = 'lock_timeout'").fetchall()[0][0]),
         )
 
 
-def _measure_beside_a_writer(conninfo: str, conn: psycopg.Connection[Any], migration: Migration) -> LockReport:
-    pid = conn.info.backend_pid
+def _measure_beside_a_writer(conninfo: str, conn: SessionConnection, migration: Migration) -> LockReport:
+    pid = conn.server_pid
     with connect(conninfo) as writer, ThreadPoolExecutor(1) as pool:
         before = _names(_tables(writer))
         writer.execute("BEGIN")

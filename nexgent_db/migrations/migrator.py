@@ -14,7 +14,9 @@ The one exception is a file that declares ``-- transactional: false`` (CREATE IN
 crash between its only statement and the mark leaves it unmarked, and the next run repeats the statement. So the
 statement must be repeatable, and an INVALID index that an interrupted run left stops the next run.
 
-Connect straight to PostgreSQL: a pooler that changes sessions between transactions breaks the lock.
+Connect straight to PostgreSQL: a pooler that changes sessions between transactions would break the lock, so every
+method that connects raises ConfigurationError when a pooler answers. NEXGENT_DB_POOLER=session allows one that keeps
+sessions.
 """
 
 from __future__ import annotations

@@ -25,7 +25,6 @@ from yoyo import internalmigrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.migrations import default_migration_table
 
-from nexgent_db import sessions
 from nexgent_db.errors import ConnectionLost, MigrationError, MigrationLocked
 from nexgent_db.migrations import history
 from nexgent_db.migrations.connection import (
@@ -40,6 +39,7 @@ from nexgent_db.migrations.connection import (
 )
 from nexgent_db.migrations.files import Migration, MigrationScript
 from nexgent_db.migrations.progress import monitored
+from nexgent_db.sessions import SessionConnection
 
 __all__ = ["Limits", "MessageCallback", "Runner"]
 
@@ -76,7 +76,7 @@ class Limits:
 class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no types
     """yoyo's backend: its SQL for its tables, on our connections, in our transactions, without its lock table."""
 
-    connection: psycopg.Connection[Any]
+    connection: SessionConnection
     execute: Callable[..., psycopg.Cursor[Any]]
     _internal_schema_updated: bool
 
@@ -92,7 +92,7 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
         for runner in filter(None, (self, self._spare)):
             runner.connection.close()
 
-    def connect(self, dburi: str) -> psycopg.Connection[Any]:
+    def connect(self, dburi: str) -> SessionConnection:
         """A connection of ours: yoyo asks for one."""
         del dburi
         conn = connect(self._conninfo)
@@ -244,7 +244,7 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
                 _lift_transaction_timeout(conn)
             with suppress(psycopg.Error):  # not on every platform: there the server runs on for a killed client
                 conn.execute("SET client_connection_check_interval = '1s'")
-            pid = conn.info.backend_pid
+            pid = conn.server_pid
             with (
                 monitored(self._conninfo, pid, lambda text: self._report(migration.id, text)),
                 translated(conn, script),
@@ -252,7 +252,7 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
                 yield session
             conn.remove_notice_handler(report_notice)
             with suppress(psycopg.Error):  # the file is applied, even if the session ends here
-                sessions.reset(conn)
+                conn.reset_session()
                 self._spare = session
         finally:
             if self._spare is not session:

@@ -27,6 +27,7 @@ import psycopg
 from nexgent_db import sessions
 from nexgent_db.errors import (
     CheckViolation,
+    ConfigurationError,
     ConnectionLost,
     DatabaseError,
     DatabaseUnavailable,
@@ -259,7 +260,8 @@ class _Run:
     def _analyze(self) -> None:
         """Update the planner's statistics. Autovacuum runs a minute later; until then every trade would use plans
         for empty tables, which read all of a wallet's rows. This affects only speed, so it may fail."""
-        with suppress(psycopg.Error, DatabaseUnavailable), sessions.connect(self._db.settings.conninfo) as connection:
+        may_fail = (psycopg.Error, DatabaseUnavailable, ConfigurationError)  # the last: a pooler answers
+        with suppress(*may_fail), sessions.connect(self._db.settings.conninfo) as connection:
             connection.execute("SET lock_timeout = '1s'")
             connection.execute("ANALYZE " + ", ".join(_TRADED_TABLES))
 

@@ -19,7 +19,7 @@ ROLES: Final = ("owner", "migrator", "app", "tenant", "worker", "readonly")
 """The parts of the roles' names after the prefix and an underscore."""
 
 _PREFIX: Final = re.compile(r"[a-z_][a-z0-9_]{0,49}")  # needs no quotes, and PostgreSQL truncates no name
-_NAMED: Final = re.compile(rf"\bnexgent_({'|'.join(ROLES)})\b")
+_NAMED: Final = re.compile(rf"\bnexgent_({'|'.join(ROLES)}|everyone)\b")  # everyone is a policy
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,15 +78,15 @@ class CursorCache:
 def acquire_cursor(connection: PooledConnection, text: bytes, *, alone: bool = False) -> Cursor:
     """A cursor for one call of a query, ``alone`` outside of a transaction.
 
-    What a cursor keeps depends on the session's settings, so a transaction that has changed one gets a new cursor.
+    What a cursor keeps depends on the form of values, so a transaction that has changed that gets a new cursor.
     """
-    usable = alone or connection.has_first_settings()
+    usable = alone or connection.has_first_formats()
     return (connection.cursors.pop(text) if usable else None) or Cursor(connection)
 
 
 def release_cursor(cursor: Cursor, text: bytes, *, alone: bool = False) -> None:
     """Keep the cursor for the next call, once the answer was read. A cursor that is not released is simply gone."""
     connection = cursor.connection
-    if alone or connection.has_first_settings():
+    if alone or connection.has_first_formats():
         cursor.forget_answer()
         connection.cursors.add(text, cursor)

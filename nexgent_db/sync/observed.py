@@ -110,7 +110,7 @@ def _rows(bound: BoundQuery, result: Any) -> int | None:
 
 
 @contextmanager
-def observed_commit(transaction: AbstractContextManager[None], hooks: Hooks) -> Iterator[None]:
+def observed_commit(transaction: AbstractContextManager[object], hooks: Hooks) -> Iterator[None]:
     """The transaction; reports its COMMIT to the hooks. Raises a DatabaseError when COMMIT fails."""
     started: float | None = None
     try:

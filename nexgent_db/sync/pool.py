@@ -32,7 +32,8 @@ import psycopg
 from nexgent_db._concurrency import Waiter, reset_after_fork
 from nexgent_db.errors import BlockMisuse, DatabaseUnavailable, PoolExhausted, TooManyConnections
 from nexgent_db.settings import Settings
-from nexgent_db.sync.connection import PooledConnection, connect
+from nexgent_db.sync.connection import PooledConnection
+from nexgent_db.sync.handshake import Route, connect
 
 RETRY_S: Final = 0.25
 """The shortest time between two attempts to connect while the database is down."""
@@ -115,6 +116,7 @@ class ConnectionPool:
 
     def __init__(self, settings: Settings, configure: Callable[[PooledConnection], None] | None = None) -> None:
         self._settings = settings
+        self._route = Route(settings)
         self._configure = configure
         self._closed = False
         self._begin()
@@ -395,7 +397,7 @@ class ConnectionPool:
         """Make the slot's connection, and note whether the database is down. Raises what connecting raises."""
         started = time.monotonic()
         try:
-            connection = connect(self._settings, None if self._failure is None else PROBE_S)
+            connection = connect(self._route, None if self._failure is None else PROBE_S)
             try:
                 if self._configure is not None:
                     self._configure(connection)

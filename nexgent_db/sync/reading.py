@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from typing import Any
 
 import psycopg
-from psycopg import IsolationLevel, RawCursor
+from psycopg import IsolationLevel
 
 from nexgent_db._wal import HighWaterMark, WalPosition, lsn_of, lsn_text
 from nexgent_db.errors import (
@@ -27,6 +27,7 @@ from nexgent_db.errors import (
     TransactionConflict,
     translate,
 )
+from nexgent_db.poolers import TransactionSettings
 from nexgent_db.queries.binding import BoundQuery, Call
 from nexgent_db.queries.reading import ensure_reads
 from nexgent_db.sync.connection import PooledConnection
@@ -34,8 +35,8 @@ from nexgent_db.sync.cursors import Cursor, acquire_cursor, release_cursor
 from nexgent_db.sync.gate import NO_STANDBY, NOT_A_BOOLEAN, Gate, GateClosed, pass_gate
 from nexgent_db.sync.pool import Lease
 from nexgent_db.sync.replicas import Replica, ReplicaSet, Unfit, locate
-from nexgent_db.sync.scope import RowScope, ScopeSettings
-from nexgent_db.sync.session import NOT_UNICODE, Session, TransactionSession, read_answer
+from nexgent_db.sync.scope import RowScope
+from nexgent_db.sync.session import NOT_UNICODE, Session, TransactionSession, read_answer, send_settings
 from nexgent_db.sync.wal import PRIMARY_POSITION, REPLICA_POSITION, SynchronizedPipeline, replica_position
 
 
@@ -83,7 +84,7 @@ class ReadingSession(Session):
         """Raises Unfit when the replica does not answer this read."""
         with self._failures_of(replica, held, needed, bound.name):
             connection = held.acquire()
-            settings = self._settings(connection, replica)
+            settings = self._scope.enter(connection)
             gate = Gate.of_replica(needed, self.replicas.wait_s)
             answer, opened, closed = _run(connection, bound, call, settings, gate, REPLICA_POSITION)
             self._note(replica, lsn_of(opened[1]), closed)
@@ -92,7 +93,7 @@ class ReadingSession(Session):
     def _run_on_primary(self, lease: Lease, bound: BoundQuery, call: Call) -> Any:
         try:
             connection = lease.acquire()
-            settings = self._settings(connection, None)
+            settings = self._scope.enter(connection)
             gate = Gate.of_primary(self.mark, self.replicas.wait_s)
             try:
                 answer, opened, closed = _run(connection, bound, call, settings, gate, PRIMARY_POSITION)
@@ -155,7 +156,7 @@ class ReadingSession(Session):
             with ExitStack() as stack:
                 with self._failures_of(replica, held, needed, name):
                     connection = held.acquire()
-                    settings = self._settings(connection, replica)
+                    settings = self._scope.enter(connection)
                     pass_gate(connection, Gate.of_replica(needed, self.replicas.wait_s))
                     stack.enter_context(_one_snapshot(connection, settings, statement_timeout_s))
                     closed = connection.execute(REPLICA_POSITION).fetchone()
@@ -173,7 +174,7 @@ class ReadingSession(Session):
     ) -> Iterator[PooledConnection]:
         try:
             connection = held.acquire()
-            settings = self._settings(connection, None)
+            settings = self._scope.enter(connection)
             gate = Gate.of_primary(self.mark, self.replicas.wait_s)
             if gate.confirms is not None:
                 self._confirm(gate, pass_gate(connection, gate))
@@ -216,10 +217,6 @@ class ReadingSession(Session):
                 raise Unfit("conflict") from None
             raise translated from error
 
-    def _settings(self, connection: PooledConnection, replica: Replica | None) -> ScopeSettings | None:
-        scope = self._scope if replica is None else replica.scope_of(self._scope)
-        return scope.enter(connection)
-
     # --- Positions --------------------------------------------------------------------------------
 
     def _needed(self) -> WalPosition:
@@ -258,7 +255,7 @@ class ReadingSession(Session):
 
 @contextmanager
 def _one_snapshot(
-    connection: PooledConnection, settings: ScopeSettings | None, statement_timeout_s: float | None
+    connection: PooledConnection, settings: TransactionSettings | None, statement_timeout_s: float | None
 ) -> Iterator[None]:
     """A read-only transaction, whose first query takes its snapshot: a position that is asked for then is behind it."""
     connection.set_transaction_options(IsolationLevel.REPEATABLE_READ, True, False, statement_timeout_s)
@@ -275,7 +272,7 @@ def _run(
     connection: PooledConnection,
     bound: BoundQuery,
     call: Call,
-    settings: ScopeSettings | None,
+    settings: TransactionSettings | None,
     gate: Gate,
     position: bytes,
 ) -> tuple[Any, Any, Any]:
@@ -291,8 +288,7 @@ def _run(
             before.execute(gate.text, gate.parameters)
             if gate.limit_s is not None:
                 pipeline.command_queue.append(connection.pgconn.send_flush_request)
-            if settings is not None:
-                RawCursor(connection).execute(settings.text, settings.parameters)
+            send_settings(connection, settings)
             cursor.execute(call.text, call.values)
             after.execute(position)
             if gate.limit_s is not None:

@@ -32,8 +32,6 @@ from nexgent_db.settings import Settings, describe, replica_settings
 from nexgent_db.sync.connection import PooledConnection
 from nexgent_db.sync.gate import PROBE_LIMIT_S, applied
 from nexgent_db.sync.pool import ConnectionPool, Lease
-from nexgent_db.sync.scope import RowScope, search_path
-from nexgent_db.sync.tenant import TenantRole
 from nexgent_db.sync.wal import PRIMARY_POSITION, PrimaryTracker
 
 PROBE_PAUSE_S: Final = 0.5
@@ -86,7 +84,6 @@ class Replica:
         self._wait_s = settings.replica_wait_s
         self.name = describe(settings.conninfo)
         self.pool = ConnectionPool(settings, self._verify)
-        self._roles: dict[str | None, TenantRole] = {}
         self.state: ReplicaState = "gone"
         self.problem: str | None = "it was not asked yet"
         self.fault: NexgentError | None = None
@@ -114,16 +111,6 @@ class Replica:
         if self.timeline < needed.timeline:
             return False
         return self.state == "ok" or (self.state == "lagging" and self.lsn >= needed.lsn)
-
-    def scope_of(self, scope: RowScope) -> RowScope:
-        """The scope with the tenants' role of this replica, which is verified on its own connections."""
-        if scope.tenant is None:
-            return scope
-        role = self._roles.get(scope.schema)
-        if role is None:
-            path = None if scope.schema is None else search_path(scope.schema)
-            role = self._roles.setdefault(scope.schema, TenantRole(path))
-        return RowScope.of(scope.schema, role, scope.tenant.user_id)
 
     def seen_at(self, lsn: int) -> None:
         """It has answered, and has applied the log up to there."""

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from psycopg import sql
-
+from nexgent_db.poolers import TransactionSettings
 from nexgent_db.queries.binding import BoundQuery, Call
-from nexgent_db.sync.tenant import Tenant, TenantRole
+from nexgent_db.sync.tenant import Tenant
 
 if TYPE_CHECKING:
     from nexgent_db.sync.connection import PooledConnection
@@ -24,38 +23,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RowScope:
-    """Whose rows a database object serves: those of one cell, or of the connection's own schema; of one user, or all.
+    """Whose rows a database object serves: of one cell, or of the connection's own schema; of one user, or of all."""
 
-    ``role`` is the tenants' role of this cell, found by its first tenant.
-    """
-
-    role: TenantRole
     schema: str | None = None
     tenant: Tenant | None = None
     trades: dict[bytes, bytes] = field(default_factory=dict, compare=False, repr=False)
     """The texts of trades that name the function with its schema."""
 
     @classmethod
-    def of(cls, schema: str | None, role: TenantRole, user_id: UUID | None) -> RowScope:
+    def of(cls, schema: str | None, user_id: UUID | None) -> RowScope:
         """The scope of a cell and a user. Raises InvalidInput for an id that is no UUID."""
-        return cls(role, schema, None if user_id is None else Tenant(user_id, role))
+        return cls(schema, None if user_id is None else Tenant(user_id))
 
     def for_tenant(self, user_id: UUID) -> RowScope:
         """The same cell, for one user. Raises InvalidInput for an id that is no UUID."""
-        return replace(self, tenant=Tenant(user_id, self.role))
+        return replace(self, tenant=Tenant(user_id))
 
-    def enter(self, connection: PooledConnection) -> ScopeSettings | None:
+    @property
+    def path(self) -> str | None:
+        """The search path of the cell; None for the session's own."""
+        return None if self.schema is None else search_path(self.schema)
+
+    def enter(self, connection: PooledConnection) -> TransactionSettings | None:
         """Begin to use a connection: what its next transaction has to set, None when that is nothing.
 
         From here to its release, the connection prepares and finds statements of this cell alone. Raises, for the first
-        tenant of a cell, what :meth:`TenantRole.name` raises.
+        tenant of a cell on a connection, what :func:`verify_isolation` raises.
         """
         connection.prepared.enter(self.schema)
-        values = {} if self.schema is None else {"search_path": search_path(self.schema)}
         if self.tenant is not None:
-            role = self.role.name(connection)
-            values |= {"nexgent.user_id": str(self.tenant.user_id), "role": role}
-        return ScopeSettings(tuple(values.items())) if values else None
+            return self.tenant.settings(connection, self.path)
+        return None if self.path is None else TransactionSettings({"search_path": self.path})
 
     def own_call(self, bound: BoundQuery, call: Call) -> Call | None:
         """The call of a trade of this cell that needs no settings; None for any other call.
@@ -75,39 +73,9 @@ class RowScope:
         return call._replace(text=text)
 
 
-@dataclass(frozen=True, slots=True)
-class ScopeSettings:
-    """The settings of one transaction, in the order in which they are set."""
-
-    values: tuple[tuple[str, str], ...]
-
-    @property
-    def text(self) -> str:
-        """A statement that sets them, with a parameter for each value."""
-        return _TEXTS[tuple(name for name, _ in self.values)]
-
-    @property
-    def parameters(self) -> list[str]:
-        """The parameters of ``text``."""
-        return [value for _, value in self.values]
-
-    @property
-    def statement(self) -> bytes:
-        """The statement with its parameters."""
-        calls = [sql.SQL("set_config({}, {}, true)").format(name, value) for name, value in self.values]
-        return (sql.SQL("SELECT ") + sql.SQL(", ").join(calls)).as_bytes()
-
-
 def search_path(schema: str) -> str:
     """The search path of a cell: its schema alone, as ``?schema=`` in DATABASE_URL sets it."""
     return '"' + schema.replace('"', '""') + '"'
 
 
-def _text(names: tuple[str, ...]) -> str:
-    return "SELECT " + ", ".join(f"set_config('{name}', ${number}, true)" for number, name in enumerate(names, 1))
-
-
 _FUNCTION: Final = re.compile(rb"(\bFROM\s+)(?=[a-z_]+_v[0-9]+\()")
-_CELL: Final = ("search_path",)
-_TENANT: Final = ("nexgent.user_id", "role")
-_TEXTS: Final[dict[tuple[str, ...], str]] = {names: _text(names) for names in (_CELL, _TENANT, _CELL + _TENANT)}

@@ -17,13 +17,13 @@ from nexgent_db.cache.batch import CacheTimestamp, changes_cached_rows
 from nexgent_db.errors import BlockMisuse, InvalidInput, NexgentError, SchemaChanged, SchemaNotReady, translate
 from nexgent_db.models.positions import AgentPosition
 from nexgent_db.models.trades import ResetResult, TradeResult
+from nexgent_db.poolers import SET_LOCAL, TransactionSettings
 from nexgent_db.queries.binding import BoundQuery, Call
 from nexgent_db.queries.unreadable import READ_FAILURES, Place, place_at_fault, read_failure
 from nexgent_db.sync.connection import PooledConnection
 from nexgent_db.sync.cursors import Cursor, acquire_cursor, release_cursor
-from nexgent_db.sync.opening import begun
 from nexgent_db.sync.pool import Lease
-from nexgent_db.sync.scope import RowScope, ScopeSettings
+from nexgent_db.sync.scope import RowScope
 from nexgent_db.sync.wal import PrimaryTracker
 
 FETCH_BATCH_SIZE: Final = 1000
@@ -205,7 +205,7 @@ class PoolSession(Session):
             if (own := self._scope.own_call(bound, call)) is not None:
                 call, settings = own, None
             try:
-                return execute(connection, bound, call, settings=settings)
+                return execute(connection, bound, call, settings)
             except psycopg.Error as error:
                 translated = _translated(connection, error, bound.name)
                 if not isinstance(translated, SchemaChanged):
@@ -216,12 +216,12 @@ class PoolSession(Session):
             lease.release()
 
     def _run_anew(
-        self, connection: PooledConnection, bound: BoundQuery, call: Call, settings: ScopeSettings | None
+        self, connection: PooledConnection, bound: BoundQuery, call: Call, settings: TransactionSettings | None
     ) -> Any:
         """Prepare the statements again, after a migration has changed the result type of one."""
         try:
-            connection.execute("DEALLOCATE ALL")
-            return execute(connection, bound, call, settings=settings)
+            connection.forget_statements()
+            return execute(connection, bound, call, settings)
         except psycopg.Error as error:
             raise _translated(connection, error, bound.name) from error
 
@@ -230,9 +230,8 @@ class PoolSession(Session):
         lease = self._lease()
         try:
             connection = lease.acquire()
-            settings = self._scope.enter(connection)
-            begin = begun(connection, b"" if settings is None else settings.statement)
-            with begin, closing(TransactionSession(connection).stream(bound, call)) as stream:
+            connection.set_transaction_options(settings=self._scope.enter(connection))
+            with connection.transaction(), closing(TransactionSession(connection).stream(bound, call)) as stream:
                 for row in stream:
                     yield row
         except psycopg.Error as error:  # of BEGIN or COMMIT
@@ -271,9 +270,10 @@ class CachedSession(Session):
 
 
 def execute(
-    connection: PooledConnection, bound: BoundQuery, call: Call, *, settings: ScopeSettings | None = None
+    connection: PooledConnection, bound: BoundQuery, call: Call, settings: TransactionSettings | None = None
 ) -> Any:
-    """Run one call on a connection, under these settings, and return its rows in the query's shape.
+    """Run one call on a connection and return its rows in the query's shape. Outside of transactions the
+    connection's settings go with it, and then ``settings``.
 
     The driver's errors pass through: the server refused the statement, or the connection was lost. Raises InvalidInput
     for text that is not Unicode. Once the answer was received, raises CommittedButUnread when the statement was not
@@ -282,10 +282,16 @@ def execute(
     alone = connection.pgconn.transaction_status == TransactionStatus.IDLE
     cursor = acquire_cursor(connection, call.text, alone=alone)
     tracker = connection.tracker if alone else None
-    if settings is None and tracker is None:
+    if settings is None and tracker is None and (not alone or connection.transaction_settings is None):
         _send(cursor, bound, call, alone=alone)
     else:
-        _send_together(connection, cursor, bound, call, settings, tracker)
+        try:
+            _send_together(connection, cursor, bound, call, settings, tracker)
+        except psycopg.errors.ActiveSqlTransaction:  # nothing was done: the isolation was not as expected
+            if connection.transaction_settings is None or connection.sets_isolation:
+                raise
+            connection.sets_isolation = True
+            _send_together(connection, cursor, bound, call, settings, tracker)
     answer = read_answer(cursor, bound, call, alone=alone)
     release_cursor(cursor, call.text, alone=alone)
     return answer
@@ -340,12 +346,22 @@ def _send(cursor: Cursor, bound: BoundQuery, call: Call, *, alone: bool = False,
         cursor.connection.close()
 
 
+def send_settings(connection: PooledConnection, settings: TransactionSettings | None) -> None:
+    """In a pipeline: send what the next statement's own transaction has to set, behind a pooler as well."""
+    if connection.sets_isolation:
+        connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    if connection.transaction_settings is not None:
+        connection.execute(connection.transaction_settings.statement_alone)
+    if settings is not None:
+        RawCursor(connection).execute(SET_LOCAL, settings.parameters)
+
+
 def _send_together(
     connection: PooledConnection,
     cursor: Cursor,
     bound: BoundQuery,
     call: Call,
-    settings: ScopeSettings | None,
+    settings: TransactionSettings | None,
     tracker: PrimaryTracker | None,
 ) -> None:
     """Send the settings and the statement in one pipeline, which the server runs as one transaction without
@@ -353,8 +369,7 @@ def _send_together(
     position = None
     try:
         with connection.pipeline():
-            if settings is not None:
-                RawCursor(connection).execute(settings.text, settings.parameters)
+            send_settings(connection, settings)
             cursor.execute(call.text, call.values)
             if tracker is not None:
                 position = tracker.ask(connection)

@@ -22,7 +22,7 @@ from tests.support.servers.roles import RoledDatabase, roled_copy
 
 POLICIES = """
 ALTER TABLE notes ENABLE ROW LEVEL SECURITY;
-CREATE POLICY everyone ON notes USING (true);
+CREATE POLICY everyone ON notes TO nexgent_app, nexgent_tenant, nexgent_worker, nexgent_readonly USING (true);
 CREATE POLICY tenant ON notes AS RESTRICTIVE TO nexgent_tenant USING (agent_id IN (SELECT id FROM agents));
 """
 NOTES = """

@@ -81,7 +81,7 @@ def become(connection: psycopg.Connection[Any], role: str) -> None:
         "ALTER TABLE agents DISABLE TRIGGER ALL",
         "CREATE INDEX ON agents (name)",
         "DROP TABLE cache_outbox",
-        "DROP POLICY tenant ON agents",
+        "DROP POLICY {tenant} ON agents",
         "TRUNCATE agent_balances",
         "COMMENT ON TABLE agents IS 'mine'",
         "UPDATE agent_transactions SET input_amount = 1",
@@ -96,6 +96,9 @@ def become(connection: psycopg.Connection[Any], role: str) -> None:
         "UPDATE trading_signals SET id = 1",
         "SET SESSION AUTHORIZATION postgres",
         "SELECT setval('row_version_seq', 1)",
+        "SELECT nextval('row_version_seq')",
+        "INSERT INTO cache_outbox (version, entity, deleted) VALUES (9223372036854775807, 'agent', false)",
+        "UPDATE cache_outbox SET version = version + 1",
         "DELETE FROM _yoyo_migration",
         "UPDATE _nexgent_migration SET checksum = ''",
     ],
@@ -104,7 +107,7 @@ def test_no_service_role_changes_schema_or_ledger(roled: RoledDatabase, role: st
     with psycopg.connect(roled.url_of(role)) as connection:
         refused = pytest.raises((pg.InsufficientPrivilege, pg.UndefinedObject))  # no role is called postgres elsewhere
         with refused:
-            connection.execute(statement.encode())
+            connection.execute(statement.replace("{tenant}", roled.name_of("tenant")).encode())
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -300,10 +303,15 @@ def test_every_table_has_owner_and_policies(superuser: psycopg.Connection[Any], 
         WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname <> ALL (%(bookkeeping)s)
             AND NOT (
                 relrowsecurity
-                AND ARRAY(SELECT polname::text FROM pg_policy WHERE polrelid = c.oid ORDER BY 1) = '{everyone,tenant}'
+                AND ARRAY(SELECT polname::text FROM pg_policy WHERE polrelid = c.oid ORDER BY 1) = %(policies)s
+                AND NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid AND 0 = ANY (polroles))
             )
         """,
-        {"owner": roled.name_of("owner"), "bookkeeping": list(BOOKKEEPING_TABLES)},
+        {
+            "owner": roled.name_of("owner"),
+            "bookkeeping": list(BOOKKEEPING_TABLES),
+            "policies": [roled.name_of("everyone"), roled.name_of("tenant")],
+        },
     )
     assert [name for (name,) in rows] == []
 
@@ -420,8 +428,9 @@ TAMPERED: Final = {
     "ALTER ROLE {owner} LOGIN": "role {owner}\n  - LOGIN, INHERIT\n  + NOLOGIN, INHERIT\n",
     "GRANT {owner} TO {worker}": "role {worker} as {owner}\n  - may become it\n",
     "GRANT CREATE ON SCHEMA public TO PUBLIC": "schema public for PUBLIC\n  - CREATE, USAGE\n  + USAGE\n",
-    "DROP POLICY tenant ON users": "table users policy tenant\n  + RESTRICTIVE",
-    "ALTER POLICY tenant ON agent_positions USING (true)": "table agent_positions policy tenant\n",
+    "DROP POLICY {tenant} ON users": "table users policy {tenant}\n  + RESTRICTIVE",
+    "ALTER POLICY {tenant} ON agent_positions USING (true)": "table agent_positions policy {tenant}\n",
+    "ALTER POLICY {prefix}_everyone ON users TO PUBLIC": "table users policy {prefix}_everyone\n  - PERMISSIVE * TO",
     "ALTER TABLE users DISABLE ROW LEVEL SECURITY": "table users\n",
     "ALTER TABLE users OWNER TO {app}": "table users\n",
     "REVOKE SELECT ON agents FROM {worker}": "table agents for {worker}\n",
@@ -430,7 +439,7 @@ TAMPERED: Final = {
 
 @pytest.mark.parametrize("statement", TAMPERED)
 def test_manual_changes_are_reported_and_corrected(restored: RoledDatabase, statement: str) -> None:
-    names = {role: restored.name_of(role) for role in ROLES}
+    names = {role: restored.name_of(role) for role in ROLES} | {"prefix": restored.prefix}
     with psycopg.connect(restored.url, autocommit=True) as connection:
         connection.execute(statement.format(**names).encode())
     code, reported = apply(restored, "--check")

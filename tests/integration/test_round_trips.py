@@ -213,7 +213,7 @@ def test_tenant_transaction_adds_no_round_trip(tenant: tuple[Database, Owner]) -
         with db.transaction(lock_timeout_s=lock_timeout_s) as tx:
             tx.trades.deposit(owner.deposit("1"))
 
-    assert _count(db, block) == 3
+    assert _count(db, block) == 3  # with BEGIN and COMMIT
     assert _count(db, lambda: block(1)) == 3
 
 

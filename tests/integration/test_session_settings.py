@@ -5,6 +5,7 @@ And what the user asks for in these ways (``search_path``, ``role``) reaches ser
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -266,13 +267,13 @@ def test_command_answers_alike(
 
 
 def test_no_connection_is_made_without_pinning() -> None:
-    """Every session begins in nexgent_db.sessions or in the pool's connection, which pin the settings."""
+    """Every session begins in nexgent_db.sessions or in the pool's handshake, which pin the settings."""
     package = Path(str(resources._PACKAGE))
     found = [
         str(path.relative_to(package))
         for path in package.rglob("*.py")
-        if "psycopg.connect(" in path.read_text() or "PooledConnection.connect(" in path.read_text()
+        if re.search(r"(psycopg|Connection)\.connect\(", path.read_text())
     ]
     creates_databases_only = "testing/databases.py"
-    expected = ["aio/connection.py", "schema/__init__.py", "sessions.py", "sync/connection.py", creates_databases_only]
+    expected = ["aio/handshake.py", "schema/__init__.py", "sessions.py", "sync/handshake.py", creates_databases_only]
     assert sorted(found) == sorted(expected)

@@ -20,6 +20,7 @@ LIBRARY = {
     "_concurrency",
     "_wal",
     "project",
+    "poolers",
     "sessions",
     "settings",
     "models",
@@ -40,8 +41,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "project": BASE,
     "keyring": BASE,
     "_foreign_dsn": BASE,
-    "settings": {*BASE, "_foreign_dsn"},
-    "sessions": BASE,
+    "poolers": BASE,
+    "settings": {*BASE, "_foreign_dsn", "poolers"},
+    "sessions": {*BASE, "poolers", "settings"},
     "observe": BASE,
     "embedded": BASE,
     "models": BASE,
@@ -76,6 +78,7 @@ IO_LIBRARIES = {"psycopg", "psycopg_pool", "redis", "yoyo", "typer", "rich", "as
 MAY_DO: dict[str, set[str]] = {
     "errors.translation": {"psycopg"},  # its errors become ours
     "_foreign_dsn": {"psycopg"},  # the options that libpq knows
+    "poolers": {"psycopg"},  # its literals in SQL
     "sessions": {"psycopg"},  # what it asks of a connection
     "settings": {"psycopg"},  # libpq parses connection strings
     "queries.adhoc": {"psycopg"},  # dict_row, Jsonb

@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from nexgent_db import AsyncDatabase, Database
 from nexgent_db.errors import ConfigurationError
+from nexgent_db.poolers import startup_settings
 from nexgent_db.settings import Settings, check_redis_url, describe, parse_database_url, sentinel_place
 
 SECRET = "s3cret"
@@ -280,7 +281,33 @@ def from_variable(name: str, text: str) -> Any:
 
 def test_every_setting_has_its_variable() -> None:
     names = {item.name.upper() for item in fields(Settings)}
-    assert names == {*WHOLE_NUMBERS, *NUMBERS, "CONNINFO", "REPLICA_CONNINFOS", "REDIS_URL", "SCHEMA", "CACHE_PREFIX"}
+    assert names == {*WHOLE_NUMBERS, *NUMBERS, "CONNINFO", "REPLICA_CONNINFOS", "REDIS_URL", "SCHEMA", "CACHE_PREFIX", "POOLER"}
+
+
+def test_pooler_is_read_and_verified() -> None:
+    assert Settings.from_url(URL, {"NEXGENT_DB_POOLER": " "}).pooler is None
+    assert Settings.from_url(URL, {"NEXGENT_DB_POOLER": " Session "}).pooler == "session"
+    with pytest.raises(ConfigurationError, match="pooler is 'statement': it should be transaction or session"):
+        Settings.from_url(URL, {"NEXGENT_DB_POOLER": "statement"})
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("", {}),
+        ("-csearch_path=cell -c work_mem=7MB", {"search_path": "cell", "work_mem": "7MB"}),
+        (r"-c search_path=\"a\ \\\"\"b\"", {"search_path": '"a \\""b"'}),
+        ("--Search-Path=a  -csearch_path=b=c", {"search_path": "b=c"}),
+    ],
+)
+def test_options_are_read_as_postgresql_does(options: str, expected: dict[str, str]) -> None:
+    assert startup_settings(options) == expected
+
+
+@pytest.mark.parametrize("options", ["-c", "-d 2", "work_mem=7MB", "-c =x", "--work_mem"])
+def test_option_that_sets_nothing_is_refused(options: str) -> None:
+    with pytest.raises(ConfigurationError, match="sets nothing"):
+        startup_settings(options)
 
 
 @pytest.mark.parametrize("name", WHOLE_NUMBERS + NUMBERS)

@@ -76,9 +76,21 @@ class UserRepository(Repository, sql="users"):
         ...
 
     @query
+    def begin_login(self, user_id: UUID) -> User | None:
+        """Count an attempt to log in, before its password is compared; None when it must be refused.
+
+        Returns the user when the attempt may be made. The fifth since the last success may still be made and locks the
+        account for 15 minutes: however many begin at once, five may be made. After a success, call
+        :meth:`reset_failed_logins`; a failure is counted already. After the lock has expired, the next attempt starts a
+        new count at 1. None also when there is no such user.
+        """
+        ...
+
+    @query
     def record_failed_login(self, user_id: UUID) -> User | None:
         """Count a failed log-in; returns the updated user, None when there is no such user.
 
+        For failures that :meth:`begin_login` has not counted: it alone refuses guesses that are made at once.
         Concurrent failures all count. The fifth locks the account for 15 minutes; further failures count but do not
         prolong the lock. After the lock has expired, the next failure starts a new count at 1.
         """
@@ -94,7 +106,8 @@ class UserRepository(Repository, sql="users"):
 
     @query
     def is_locked(self, user_id: UUID) -> bool:
-        """Whether the account is locked now; False when there is no such user."""
+        """Whether the account is locked now; False when there is no such user. To show it: :meth:`begin_login` decides
+        who may try."""
         ...
 
     @query

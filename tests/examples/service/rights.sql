@@ -7,7 +7,7 @@ GRANT SELECT, INSERT, DELETE ON price_alerts TO nexgent_app, nexgent_tenant;
 
 ALTER TABLE price_alerts ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS everyone ON price_alerts;
-CREATE POLICY everyone ON price_alerts USING (true);
+CREATE POLICY everyone ON price_alerts TO nexgent_app, nexgent_tenant, nexgent_worker, nexgent_readonly USING (true);
 DROP POLICY IF EXISTS tenant ON price_alerts;
 CREATE POLICY tenant ON price_alerts AS RESTRICTIVE TO nexgent_tenant
 USING (agent_id = ANY (ARRAY(SELECT a.id FROM agents AS a)));

@@ -24,6 +24,20 @@ def expire_lock(database_url: str, user_id: UUID) -> None:
         connection.execute("UPDATE users SET locked_until = now() - interval '1 second' WHERE id = %s", [user_id])
 
 
+@pytest.mark.parametrize("guesses", [1, 5, 6, 25])
+async def test_parallel_guesses_get_five_attempts(db: AsyncDatabase, guesses: int) -> None:
+    user = await db.users.create(f"{uuid4()}@example.org", "hash")
+    begun = await concurrently_async([partial(db.users.begin_login, user.id)] * guesses)
+    assert sum(each is not None for each in begun) == min(guesses, 5)
+    assert await db.users.is_locked(user.id) == (guesses >= 5)
+    assert (await db.users.begin_login(user.id) is None) == (guesses >= 5)
+    assert await db.users.reset_failed_logins(user.id) == 1  # a success
+    again = await db.users.begin_login(user.id)
+    assert again is not None
+    assert (again.failed_login_attempts, again.locked_until, again.password_hash) == (1, None, user.password_hash)
+    assert await db.users.begin_login(uuid4()) is None
+
+
 async def test_update_changes_given_fields_only(db: AsyncDatabase) -> None:
     user = await new_user(db)
     email = f"{uuid4()}@example.org"
@@ -107,6 +121,16 @@ async def test_failure_after_expired_lock_starts_new_count(db: AsyncDatabase, da
     again = await db.users.record_failed_login(user.id)
     assert again is not None
     assert (again.failed_login_attempts, again.locked_until) == (1, None)
+
+
+async def test_attempt_after_expired_lock_starts_new_count(db: AsyncDatabase, database_url: str) -> None:
+    user = await new_user(db)
+    for _ in range(5):
+        await db.users.begin_login(user.id)
+    assert await db.users.begin_login(user.id) is None
+    expire_lock(database_url, user.id)
+    begun = [await db.users.begin_login(user.id) for _ in range(6)]
+    assert [each and each.failed_login_attempts for each in begun] == [1, 2, 3, 4, 5, None]
 
 
 async def test_failure_of_unknown_user_is_not_counted(db: AsyncDatabase) -> None:

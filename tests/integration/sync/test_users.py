@@ -25,6 +25,20 @@ def expire_lock(database_url: str, user_id: UUID) -> None:
         connection.execute("UPDATE users SET locked_until = now() - interval '1 second' WHERE id = %s", [user_id])
 
 
+@pytest.mark.parametrize("guesses", [1, 5, 6, 25])
+def test_parallel_guesses_get_five_attempts(db: Database, guesses: int) -> None:
+    user = db.users.create(f"{uuid4()}@example.org", "hash")
+    begun = concurrently([partial(db.users.begin_login, user.id)] * guesses)
+    assert sum(each is not None for each in begun) == min(guesses, 5)
+    assert db.users.is_locked(user.id) == (guesses >= 5)
+    assert (db.users.begin_login(user.id) is None) == (guesses >= 5)
+    assert db.users.reset_failed_logins(user.id) == 1  # a success
+    again = db.users.begin_login(user.id)
+    assert again is not None
+    assert (again.failed_login_attempts, again.locked_until, again.password_hash) == (1, None, user.password_hash)
+    assert db.users.begin_login(uuid4()) is None
+
+
 def test_update_changes_given_fields_only(db: Database) -> None:
     user = new_user(db)
     email = f"{uuid4()}@example.org"
@@ -104,6 +118,16 @@ def test_failure_after_expired_lock_starts_new_count(db: Database, database_url:
     again = db.users.record_failed_login(user.id)
     assert again is not None
     assert (again.failed_login_attempts, again.locked_until) == (1, None)
+
+
+def test_attempt_after_expired_lock_starts_new_count(db: Database, database_url: str) -> None:
+    user = new_user(db)
+    for _ in range(5):
+        db.users.begin_login(user.id)
+    assert db.users.begin_login(user.id) is None
+    expire_lock(database_url, user.id)
+    begun = [db.users.begin_login(user.id) for _ in range(6)]
+    assert [each and each.failed_login_attempts for each in begun] == [1, 2, 3, 4, 5, None]
 
 
 def test_failure_of_unknown_user_is_not_counted(db: Database) -> None:
