@@ -24,6 +24,7 @@ __all__ = [
     "refuses_options",
     "settings_hold",
     "startup_settings",
+    "with_limits",
 ]
 
 Pooler = Literal["transaction", "session"]
@@ -128,3 +129,14 @@ class TransactionSettings:
 
 def _literally(values: Mapping[str, str]) -> bytes:
     return sql.SQL(_SET_LOCAL_LITERALLY).format(list(values), list(values.values())).as_bytes()
+
+
+def with_limits(
+    settings: TransactionSettings | None, statement_timeout_s: float | None, lock_timeout_s: float | None
+) -> TransactionSettings | None:
+    """The settings of a transaction with limits of its own."""
+    timeouts = {"statement_timeout": statement_timeout_s, "lock_timeout": lock_timeout_s}
+    limits = {name: str(max(1, round(seconds * 1000))) for name, seconds in timeouts.items() if seconds is not None}
+    if not limits:
+        return settings
+    return TransactionSettings({**limits, **({} if settings is None else settings.values)})

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, Literal, NoReturn, Self, TypeVar
@@ -48,7 +49,7 @@ from nexgent_db.errors import (
 from nexgent_db.models.health import Health
 from nexgent_db.observe import QueryHook
 from nexgent_db.observe._event import Hooks
-from nexgent_db.poolers import TransactionSettings
+from nexgent_db.poolers import with_limits
 from nexgent_db.project import check_history_name
 from nexgent_db.settings import LONGEST_IDENTIFIER, Settings, describe, is_schema_name
 
@@ -114,7 +115,7 @@ class AsyncDatabase(Repositories):
         session: Session = PoolSession(self._lease, self._transaction_session, scope)
         if self._hooks:
             session = ObservedSession(session, self._hooks, in_transaction=False)
-        self._shared_cache = shared_cache or self._new_cache(session)
+        self._shared_cache = shared_cache or _new_cache(self, session)
         self._cache_writer = self._shared_cache._writer
         # Redis holds the rows of all users, so a tenant's cache reads the database only.
         self.cache = self._shared_cache if tenant is None else AsyncCache(None, session, self._transaction_session)
@@ -123,16 +124,6 @@ class AsyncDatabase(Repositories):
         self._session = session
         super().__init__(session)
         self.replica = self._reader(self._replicas.mark)
-
-    def _new_cache(self, session: Session) -> AsyncCache:
-        if self.settings.redis_url is None:
-            return AsyncCache(None, session, self._transaction_session)
-        from nexgent_db.aio.cache.client import CacheClient  # imports redis
-
-        local_rows = self.settings.local_cache_rows if self.tenant is None else 0  # no tenant reads Redis
-        prefix = prefix_of_schema(self.settings.cache_prefix, self.schema or self.settings.schema)
-        client = CacheClient(self.settings.redis_url, CacheKeys(prefix), local_rows)
-        return AsyncCache(client, session, self._transaction_session)
 
     @classmethod
     def from_env(
@@ -314,8 +305,8 @@ class AsyncDatabase(Repositories):
         lease = self._lease()
         try:
             connection = await lease.acquire()
-            settings = _with_limits(await self._scope.enter(connection), statement_timeout_s, lock_timeout_s)
-            transaction = self._begin(connection)
+            settings = with_limits(await self._scope.enter(connection), statement_timeout_s, lock_timeout_s)
+            transaction = _begun(self._root, connection)
             seen = self._cache_writer.seen
             try:
                 connection.set_transaction_options(
@@ -397,10 +388,7 @@ class AsyncDatabase(Repositories):
 
     def _reader(self, mark: HighWaterMark) -> AsyncReader:
         reading = ReadingSession(self._replicas, self._lease, mark, self._scope)
-        return AsyncReader(reading, self._hooks, self._begin)
-
-    def _begin(self, connection: PooledConnection) -> AsyncTransaction:
-        return _note_open(AsyncTransaction(connection, self._hooks), self._root)
+        return AsyncReader(reading, self._hooks, partial(_begun, self._root))
 
     def _lease(self) -> Lease:
         """A lease on a connection. Raises BlockMisuse without a pool, and inside a transaction of this task."""
@@ -421,7 +409,9 @@ _OPEN_TRANSACTIONS: Final[ContextVar[tuple[ReferenceType[AsyncTransaction], ...]
 transaction that has ended, is gone, or was last used by another task does not stop a call."""
 
 
-def _note_open(transaction: AsyncTransaction, database: AsyncDatabase) -> AsyncTransaction:
+def _begun(database: AsyncDatabase, connection: PooledConnection) -> AsyncTransaction:
+    """A transaction of the database on this connection, noted as open for the caller."""
+    transaction = AsyncTransaction(connection, database._hooks)
     transaction._database = database
     before = [
         reference
@@ -432,12 +422,12 @@ def _note_open(transaction: AsyncTransaction, database: AsyncDatabase) -> AsyncT
     return transaction
 
 
-def _with_limits(
-    settings: TransactionSettings | None, statement_timeout_s: float | None, lock_timeout_s: float | None
-) -> TransactionSettings | None:
-    """The settings of a transaction with limits of its own."""
-    timeouts = {"statement_timeout": statement_timeout_s, "lock_timeout": lock_timeout_s}
-    limits = {name: str(max(1, round(seconds * 1000))) for name, seconds in timeouts.items() if seconds is not None}
-    if not limits:
-        return settings
-    return TransactionSettings({**limits, **({} if settings is None else settings.values)})
+def _new_cache(database: AsyncDatabase, session: Session) -> AsyncCache:
+    if database.settings.redis_url is None:
+        return AsyncCache(None, session, database._transaction_session)
+    from nexgent_db.aio.cache.client import CacheClient  # imports redis
+
+    local_rows = database.settings.local_cache_rows if database.tenant is None else 0  # no tenant reads Redis
+    prefix = prefix_of_schema(database.settings.cache_prefix, database.schema or database.settings.schema)
+    client = CacheClient(database.settings.redis_url, CacheKeys(prefix), local_rows)
+    return AsyncCache(client, session, database._transaction_session)

@@ -10,12 +10,13 @@ from typing import Annotated
 
 import typer
 
+from nexgent_db._redis_url import check_redis_url, describe_redis
 from nexgent_db.cli import project
 from nexgent_db.cli.show import one_line
 from nexgent_db.embedded import EmbeddedServerError, default_root, postgres, valkey
 from nexgent_db.errors import ConfigurationError
 from nexgent_db.migrations import MessageCallback, Migrator, StepCallback
-from nexgent_db.settings import Settings, check_redis_url, describe, describe_redis
+from nexgent_db.settings import Settings, describe
 from nexgent_db.sync.database import Database
 
 __all__ = [

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, Literal, NoReturn, Self, TypeVar
@@ -34,7 +35,7 @@ from nexgent_db.errors import (
 from nexgent_db.models.health import Health
 from nexgent_db.observe import QueryHook
 from nexgent_db.observe._event import Hooks
-from nexgent_db.poolers import TransactionSettings
+from nexgent_db.poolers import with_limits
 from nexgent_db.project import check_history_name
 from nexgent_db.settings import LONGEST_IDENTIFIER, Settings, describe, is_schema_name
 from nexgent_db.sync.access import Repositories
@@ -115,7 +116,7 @@ class Database(Repositories):
         session: Session = PoolSession(self._lease, self._transaction_session, scope)
         if self._hooks:
             session = ObservedSession(session, self._hooks, in_transaction=False)
-        self._shared_cache = shared_cache or self._new_cache(session)
+        self._shared_cache = shared_cache or _new_cache(self, session)
         self._cache_writer = self._shared_cache._writer
         # Redis holds the rows of all users, so a tenant's cache reads the database only.
         self.cache = self._shared_cache if tenant is None else Cache(None, session, self._transaction_session)
@@ -124,16 +125,6 @@ class Database(Repositories):
         self._session = session
         super().__init__(session)
         self.replica = self._reader(self._replicas.mark)
-
-    def _new_cache(self, session: Session) -> Cache:
-        if self.settings.redis_url is None:
-            return Cache(None, session, self._transaction_session)
-        from nexgent_db.sync.cache.client import CacheClient  # imports redis
-
-        local_rows = self.settings.local_cache_rows if self.tenant is None else 0  # no tenant reads Redis
-        prefix = prefix_of_schema(self.settings.cache_prefix, self.schema or self.settings.schema)
-        client = CacheClient(self.settings.redis_url, CacheKeys(prefix), local_rows)
-        return Cache(client, session, self._transaction_session)
 
     @classmethod
     def from_env(
@@ -315,8 +306,8 @@ class Database(Repositories):
         lease = self._lease()
         try:
             connection = lease.acquire()
-            settings = _with_limits(self._scope.enter(connection), statement_timeout_s, lock_timeout_s)
-            transaction = self._begin(connection)
+            settings = with_limits(self._scope.enter(connection), statement_timeout_s, lock_timeout_s)
+            transaction = _begun(self._root, connection)
             seen = self._cache_writer.seen
             try:
                 connection.set_transaction_options(
@@ -396,10 +387,7 @@ class Database(Repositories):
 
     def _reader(self, mark: HighWaterMark) -> Reader:
         reading = ReadingSession(self._replicas, self._lease, mark, self._scope)
-        return Reader(reading, self._hooks, self._begin)
-
-    def _begin(self, connection: PooledConnection) -> Transaction:
-        return _note_open(Transaction(connection, self._hooks), self._root)
+        return Reader(reading, self._hooks, partial(_begun, self._root))
 
     def _lease(self) -> Lease:
         """A lease on a connection. Raises BlockMisuse without a pool, and inside a transaction of this thread."""
@@ -420,7 +408,9 @@ _OPEN_TRANSACTIONS: Final[ContextVar[tuple[ReferenceType[Transaction], ...]]] = 
 transaction that has ended, is gone, or was last used by another thread does not stop a call."""
 
 
-def _note_open(transaction: Transaction, database: Database) -> Transaction:
+def _begun(database: Database, connection: PooledConnection) -> Transaction:
+    """A transaction of the database on this connection, noted as open for the caller."""
+    transaction = Transaction(connection, database._hooks)
     transaction._database = database
     before = [
         reference
@@ -431,12 +421,12 @@ def _note_open(transaction: Transaction, database: Database) -> Transaction:
     return transaction
 
 
-def _with_limits(
-    settings: TransactionSettings | None, statement_timeout_s: float | None, lock_timeout_s: float | None
-) -> TransactionSettings | None:
-    """The settings of a transaction with limits of its own."""
-    timeouts = {"statement_timeout": statement_timeout_s, "lock_timeout": lock_timeout_s}
-    limits = {name: str(max(1, round(seconds * 1000))) for name, seconds in timeouts.items() if seconds is not None}
-    if not limits:
-        return settings
-    return TransactionSettings({**limits, **({} if settings is None else settings.values)})
+def _new_cache(database: Database, session: Session) -> Cache:
+    if database.settings.redis_url is None:
+        return Cache(None, session, database._transaction_session)
+    from nexgent_db.sync.cache.client import CacheClient  # imports redis
+
+    local_rows = database.settings.local_cache_rows if database.tenant is None else 0  # no tenant reads Redis
+    prefix = prefix_of_schema(database.settings.cache_prefix, database.schema or database.settings.schema)
+    client = CacheClient(database.settings.redis_url, CacheKeys(prefix), local_rows)
+    return Cache(client, session, database._transaction_session)

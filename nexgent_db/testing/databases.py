@@ -16,10 +16,11 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from redis import Redis
 
+from nexgent_db._redis_url import check_redis_url, sentinel_place
 from nexgent_db.errors import ConfigurationError, translate
 from nexgent_db.migrations import Migrator
 from nexgent_db.project import Project
-from nexgent_db.settings import Settings, check_redis_url, parse_database_url, sentinel_place
+from nexgent_db.settings import Settings, parse_database_url
 
 __all__ = ["Databases", "cached", "migrate"]
 

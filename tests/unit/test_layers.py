@@ -15,6 +15,7 @@ PACKAGE = Path(nexgent_db.__file__).parent
 # What the modules of a package, or a module at the top, may import of nexgent_db. A new one has to be given its place.
 BASE = {"errors", "_text"}
 LIBRARY = {
+    "_redis_url",
     "_version",
     *BASE,
     "_concurrency",
@@ -42,7 +43,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "keyring": BASE,
     "_foreign_dsn": BASE,
     "poolers": BASE,
-    "settings": {*BASE, "_foreign_dsn", "poolers"},
+    "_redis_url": BASE,
+    "settings": {*BASE, "_foreign_dsn", "_redis_url", "poolers"},
     "sessions": {*BASE, "poolers", "settings"},
     "observe": BASE,
     "embedded": BASE,

@@ -31,6 +31,7 @@ Satisfied = tuple[
     aio.TradeRequestRepositoryProtocol,
     aio.TradesProtocol,
     aio.TransactionRepositoryProtocol,
+    aio.UserCellRepositoryProtocol,
     aio.UserRepositoryProtocol,
     aio.WalletRepositoryProtocol,
 ]
@@ -47,6 +48,7 @@ SyncSatisfied = tuple[
     sync.TradeRequestRepositoryProtocol,
     sync.TradesProtocol,
     sync.TransactionRepositoryProtocol,
+    sync.UserCellRepositoryProtocol,
     sync.UserRepositoryProtocol,
     sync.WalletRepositoryProtocol,
 ]
@@ -67,6 +69,7 @@ def satisfied(db: AsyncDatabase) -> Satisfied:
         db.trade_requests,
         db.trades,
         db.transactions,
+        db.user_cells,
         db.users,
         db.wallets,
     )
@@ -87,6 +90,7 @@ def also_satisfied(db: Database) -> SyncSatisfied:
         db.trade_requests,
         db.trades,
         db.transactions,
+        db.user_cells,
         db.users,
         db.wallets,
     )

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
 from nexgent_db import AsyncDatabase, Database
+from nexgent_db._redis_url import check_redis_url, sentinel_place
 from nexgent_db.errors import ConfigurationError
 from nexgent_db.poolers import startup_settings
-from nexgent_db.settings import Settings, check_redis_url, describe, parse_database_url, sentinel_place
+from nexgent_db.settings import Settings, describe, parse_database_url
 
 SECRET = "s3cret"
 URL = f"postgresql://alice:{SECRET}@db.example.org:5433/trading"
@@ -281,7 +282,8 @@ def from_variable(name: str, text: str) -> Any:
 
 def test_every_setting_has_its_variable() -> None:
     names = {item.name.upper() for item in fields(Settings)}
-    assert names == {*WHOLE_NUMBERS, *NUMBERS, "CONNINFO", "REPLICA_CONNINFOS", "REDIS_URL", "SCHEMA", "CACHE_PREFIX", "POOLER"}
+    texts = {"CONNINFO", "REPLICA_CONNINFOS", "REDIS_URL", "SCHEMA", "CACHE_PREFIX", "POOLER"}
+    assert names == {*WHOLE_NUMBERS, *NUMBERS, *texts}
 
 
 def test_pooler_is_read_and_verified() -> None:

@@ -20,9 +20,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError, RedisError, ResponseError
 
 from nexgent_db._concurrency import async_deadline, async_socket_timeout_s
+from nexgent_db._redis_url import SentinelPlace, check_redis_url, sentinel_place
 from nexgent_db.cache.sockets import async_connection_class, async_disown
 from nexgent_db.errors import ConfigurationError
-from nexgent_db.settings import SentinelPlace, check_redis_url, sentinel_place
 
 TIMEOUT_S: Final = 0.25
 FAILURES: Final = (RedisError, OSError, TimeoutError, ValueError, TypeError, IndexError, KeyError, UnicodeError)

@@ -21,9 +21,9 @@ from redis.exceptions import MovedError, RedisError, ResponseError
 from redis.retry import Retry
 
 from nexgent_db._concurrency import deadline, socket_timeout_s
+from nexgent_db._redis_url import SentinelPlace, check_redis_url, sentinel_place
 from nexgent_db.cache.sockets import connection_class, disown
 from nexgent_db.errors import ConfigurationError
-from nexgent_db.settings import SentinelPlace, check_redis_url, sentinel_place
 
 TIMEOUT_S: Final = 0.25
 FAILURES: Final = (RedisError, OSError, TimeoutError, ValueError, TypeError, IndexError, KeyError, UnicodeError)

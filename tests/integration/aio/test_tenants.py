@@ -72,6 +72,7 @@ async def new_user(db: AsyncDatabase) -> User:
     assert user is not None
     for _ in range(5):
         await db.users.record_failed_login(user.id)
+    await db.user_cells.create(user.id, "cell_1")
     token = f"T{owner.wallet_address[1:]}"
     await db.trades.deposit(owner.deposit("100"))
     bought = await db.trades.buy(owner.buy("10", "10", f"closed{token}"[:44]))
@@ -247,6 +248,12 @@ METHODS: Final[dict[tuple[str, str], Arguments]] = {
     ("transactions", "page_by_agent"): lambda u: (u.owner.agent_id,),
     ("transactions", "stream_by_agent"): lambda u: (u.owner.agent_id,),
     ("users", "begin_login"): lambda u: (u.owner.user_id,),
+    ("user_cells", "count_per_cell"): lambda _: (9999,),
+    ("user_cells", "create"): lambda u: (u.owner.user_id, "cell_2"),
+    ("user_cells", "delete"): lambda u: (u.owner.user_id, "cell_1"),
+    ("user_cells", "find_by_user_id"): lambda u: (u.owner.user_id,),
+    ("user_cells", "list_by_cell"): lambda _: ("cell_1", 9999),
+    ("user_cells", "update"): lambda u: (u.owner.user_id, "cell_1", "cell_2"),
     ("users", "create"): lambda _: (f"{uuid4()}@example.org",),
     ("users", "delete"): lambda u: (u.owner.user_id,),
     ("users", "find_by_email"): lambda u: (u.email.upper(),),
@@ -264,7 +271,13 @@ METHODS: Final[dict[tuple[str, str], Arguments]] = {
     ("wallets", "find_with_agent"): lambda u: (u.owner.wallet_address,),
     ("wallets", "page_all"): lambda _: (None, 9999),
 }
-OF_USER: Final = {"users": "id", "api_keys": "user_id", "agents": "user_id", "trading_signals": "user_id"}
+OF_USER: Final = {
+    "users": "id",
+    "api_keys": "user_id",
+    "agents": "user_id",
+    "trading_signals": "user_id",
+    "user_cells": "user_id",
+}
 OF_AGENT: Final = (
     "agent_wallets",
     "agent_balances",
