@@ -123,7 +123,7 @@ class Cancellations:
         async with AsyncDatabase(self._place.url) as setup:
             tenant = None
             if figures.use == "tenant":
-                tenant = (await setup.users.create(f"{self._name} {time.time_ns()}@example.org")).id
+                tenant = (await setup.users.create(f"{time.time_ns()}@example.org")).id
             db = AsyncDatabase(settings, tenant=tenant)
             count = CALLERS_PER_CONNECTION * figures.pool_size
             callers = await make_callers(setup, db, self._account, count, figures.seed, rows=figures.rows_to_begin_with)

@@ -151,7 +151,7 @@ class Interruptions:
         with Database(self._place.url) as setup:
             tenant = None
             if figures.use == "tenant":
-                tenant = setup.users.create(f"{self._name} {time.time_ns()}@example.org").id
+                tenant = setup.users.create(f"{time.time_ns()}@example.org").id
             db = Database(settings, tenant=tenant)
             count = CALLERS_PER_CONNECTION * figures.pool_size
             caller, *others = make_callers(

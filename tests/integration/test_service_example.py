@@ -142,7 +142,7 @@ def deployed(
         database.apply()
         rights = (service / "rights.sql").read_text()
         with psycopg.connect(url) as connection:
-            connection.execute(re.sub(r"\bnexgent_(app|tenant)\b", rf"{prefix}_\1", rights).encode())
+            connection.execute(re.sub(r"\bnexgent_(app|tenant|worker|readonly)\b", rf"{prefix}_\1", rights).encode())
         yield Deployed(service, database, server.url, tmp_path)
 
 
