@@ -10,7 +10,11 @@ CREATE TABLE user_cells (
     cell varchar(63) NOT NULL,
     updated_at timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP,
     CONSTRAINT user_cells_pkey PRIMARY KEY (user_id),
-    CONSTRAINT user_cells_cell_check CHECK (cell <> '')
+    CONSTRAINT user_cells_cell_check CHECK (cell <> ''),
+    CONSTRAINT user_cells_times_check CHECK (
+        updated_at >= '0001-01-02 00:00:00+00'
+        AND updated_at < '9999-01-01 00:00:00+00'
+    )
 );
 
 -- user_cells.list_by_cell, user_cells.count_per_cell, nexgent-db cells drop.

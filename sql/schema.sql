@@ -744,7 +744,8 @@ CREATE TABLE user_cells (
     cell       character varying(63) NOT NULL,
     updated_at timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     CONSTRAINT user_cells_pkey PRIMARY KEY (user_id),
-    CONSTRAINT user_cells_cell_check CHECK (cell::text <> ''::text)
+    CONSTRAINT user_cells_cell_check CHECK (cell::text <> ''::text),
+    CONSTRAINT user_cells_times_check CHECK (updated_at >= '0001-01-02 00:00:00+00'::timestamp with time zone AND updated_at < '9999-01-01 00:00:00+00'::timestamp with time zone)
 );
 CREATE INDEX user_cells_cell_user_id_idx ON user_cells (cell, user_id);
 COMMENT ON TABLE user_cells IS 'The directory: the cell, which is a schema, of each user. Empty in a cell.';

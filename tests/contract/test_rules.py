@@ -238,7 +238,7 @@ def test_broken_query_is_reported_with_both_places(case: Case, database_url: str
 
 RIGHT = [
     (f"{OPTIONAL}SELECT id, balance FROM agent_balances WHERE id = :id;", {"id": UUID}, Holding | None),
-    (f'{OPTIONAL}SELECT id FROM users WHERE lower(email COLLATE "C") = lower(:email COLLATE "C");', {"email": str}, UUID | None),
+    (f'{OPTIONAL}SELECT id FROM users WHERE lower(normalize(email) COLLATE "C") = lower(normalize(:email) COLLATE "C");', {"email": str}, UUID | None),
     (f"{ONE}SELECT count(*) FROM users;", {}, int),
     (f"{ONE}SELECT coalesce(sum(balance), 0) FROM agent_balances;", {}, TokenNumber),
     (f"{ONE}SELECT avg(balance)::numeric(38, 18) FROM agent_balances; -- check: not null avg: there is always one", {}, TokenNumber),

@@ -17,6 +17,7 @@ from uuid import uuid4
 import pytest
 
 from nexgent_db import AsyncDatabase
+from nexgent_db.aio import Repository
 from nexgent_db.models import SOL_MINT, DepositOrder
 from tests.integration.test_cli import in_own_process, nexgent_db
 from tests.support.builders.pages import PAGES, ROOT, Command, Example, examples, is_as_shown, named_commands
@@ -151,7 +152,7 @@ def calls_that_do_not_exist(text: str) -> list[str]:
     """Of the calls named in the text, such as `positions.list_open`, those that no repository and no cache has."""
     db = AsyncDatabase("postgresql://localhost/none")
     parts = {f"cache.{name}": getattr(db.cache, name) for name in ("coordination", "prices", "admin", "maintenance")}
-    parts |= {name: part for name, part in vars(db).items() if not name.startswith("_")} | {"cache": db.cache}
+    parts |= {name: part for name, part in vars(db).items() if isinstance(part, Repository)} | {"cache": db.cache}
     found = re.findall(r"`(?:db\.|tx\.)?((?:cache\.)?[a-z_]+)\.([a-z_]+)\b[^`\n]*`", text)
     return [f"{of}.{name}" for of, name in found if of in parts and not hasattr(parts[of], name)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 from collections.abc import Generator
 from typing import Any
 from uuid import UUID
@@ -148,7 +149,27 @@ def test_answer_in_pieces_is_limited_by_what_was_read(monkeypatch: pytest.Monkey
     assert run(1, 1) == "answer"
     assert run(2, 1) == "answer"  # one piece after the first, the last of the answer
     waiting = iter([5, 1, 6, 0, 7])
-    assert run(4, 10) == "answer"
+    assert run(4, 11) == "answer"
     waiting = iter([5, 1, 6, 0, 7])
-    with pytest.raises(AnswerTooLong, match="longer than 9 bytes"):
-        run(4, 9)
+    with pytest.raises(AnswerTooLong, match="longer than 10 bytes"):
+        run(4, 10)
+
+    # A server that sends as fast as it is read hides what was read; the memory shows it.
+    monkeypatch.setattr(unread, "_unread", lambda descriptor: 200_000)
+    monkeypatch.setattr(unread, "_STEPS", 1)
+    for grown, stopped in ((2_000_000, False), (2_000_001, True)):
+        memory = iter([5, 5 + grown, 5])
+        monkeypatch.setattr(unread, "_memory", memory.__next__)
+        if stopped:
+            with pytest.raises(AnswerTooLong, match="longer than 1,000,000 bytes"):
+                run(9, 1_000_000)
+        else:
+            assert run(9, 1_000_000) == "answer"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_is_that_of_the_process() -> None:
+    before = unread._memory()
+    kept = bytearray(b"x") * 50_000_000
+    assert 40_000_000 < unread._memory() - before < 200_000_000
+    assert len(kept) == 50_000_000

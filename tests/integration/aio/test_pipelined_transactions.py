@@ -78,6 +78,11 @@ async def delete_wallet(tx: AsyncTransaction, owner: Owner) -> int:
     return await tx.wallets.delete(owner.agent_id, owner.wallet_address)
 
 
+async def delete_user_cell(tx: AsyncTransaction, owner: Owner) -> int:
+    await tx.user_cells.create(owner.user_id, "cell_1")
+    return await tx.user_cells.delete(owner.user_id, "cell_1")
+
+
 COUNTED: dict[str, tuple[Callable[[AsyncTransaction, Owner], Awaitable[int]], int]] = {
     "agents.store_config": (store_config, 1),
     "agents.delete": (delete_agent, 1),
@@ -85,6 +90,7 @@ COUNTED: dict[str, tuple[Callable[[AsyncTransaction, Owner], Awaitable[int]], in
     "balance_snapshots.delete_older_than": (delete_snapshots, 3),
     "signals.delete": (delete_signal, 1),
     "users.reset_failed_logins": (reset_failed_logins, 1),
+    "user_cells.delete": (delete_user_cell, 1),
     "users.delete": (delete_user, 1),
     "wallets.delete": (delete_wallet, 1),
 }

@@ -50,7 +50,7 @@ def encoding(monkeypatch: pytest.MonkeyPatch, db: Database, *_: object) -> None:
 
 
 def batches(monkeypatch: pytest.MonkeyPatch, db: Database, *_: object) -> None:
-    for name in ("trade", "changes", "position"):
+    for name in ("trade", "change", "position"):
         monkeypatch.setattr(batch_module.Batch, name, raising(RuntimeError("a mistake of ours")))
 
 

@@ -79,6 +79,11 @@ def delete_wallet(tx: Transaction, owner: Owner) -> int:
     return tx.wallets.delete(owner.agent_id, owner.wallet_address)
 
 
+def delete_user_cell(tx: Transaction, owner: Owner) -> int:
+    tx.user_cells.create(owner.user_id, "cell_1")
+    return tx.user_cells.delete(owner.user_id, "cell_1")
+
+
 COUNTED: dict[str, tuple[Callable[[Transaction, Owner], int], int]] = {
     "agents.store_config": (store_config, 1),
     "agents.delete": (delete_agent, 1),
@@ -86,6 +91,7 @@ COUNTED: dict[str, tuple[Callable[[Transaction, Owner], int], int]] = {
     "balance_snapshots.delete_older_than": (delete_snapshots, 3),
     "signals.delete": (delete_signal, 1),
     "users.reset_failed_logins": (reset_failed_logins, 1),
+    "user_cells.delete": (delete_user_cell, 1),
     "users.delete": (delete_user, 1),
     "wallets.delete": (delete_wallet, 1),
 }
