@@ -70,6 +70,7 @@ DECLARE
             ('cache_outbox'),
             ('ledger_purges'),
             ('adopted_deviations'),
+            ('user_cells'),
             ('row_version_seq'),
             ('trade_result_v1')
         ),

@@ -25,6 +25,8 @@ _SEED: Final = """
 SET LOCAL session_replication_role = replica;
 INSERT INTO users (id, email)
 SELECT pg_temp.id('user', n), 'u' || n || '@example.com' FROM generate_series(1, 2000) AS n;
+INSERT INTO user_cells (user_id, cell)
+SELECT pg_temp.id('user', n), 'cell' || n % 100 FROM generate_series(1, 9000) AS n;
 INSERT INTO api_keys (id, user_id, name, key_hash, key_prefix, scopes)
 SELECT pg_temp.id('key', n), pg_temp.id('user', n % 2000 + 1), 'key', sha256(n::text::bytea)::text, 'nx' || n, '{}'
 FROM generate_series(1, 12000) AS n;
