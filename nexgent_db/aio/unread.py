@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from psycopg.abc import PQGen
 from psycopg.waiting import READY_R
@@ -40,6 +40,8 @@ T = TypeVar("T")
 _LEAST: Final = 8192
 """libpq reads this much at once, where it is there."""
 _STEPS: Final = 16
+_UNCOUNTED: Final = 2
+"""The first call asks what to wait for, the second brings the first piece."""
 
 
 def _memory() -> int:
@@ -63,36 +65,51 @@ def poll(descriptor: int) -> Callable[[], Sequence[object]]:
     return lambda: select.select([descriptor], [], [], 0)[0]
 
 
+class _Limited(Generator[Any, Any, T]):
+    """No generator function: a signal's exception inside it would end it, and the driver's with it."""
+
+    __slots__ = ("_calls", "_descriptor", "_gen", "_max_bytes", "_memory", "_offered", "_read", "_steps")
+
+    def __init__(self, gen: PQGen[T], descriptor: int, max_bytes: int) -> None:
+        self._gen = gen
+        self._descriptor = descriptor
+        self._max_bytes = max_bytes
+        self._calls = self._read = self._offered = self._steps = 0
+        self._memory: int | None = None
+
+    def send(self, ready: Any) -> Any:
+        self._calls += 1
+        # An answer that comes in one piece costs nothing; a wait that begins anew sends None.
+        if self._calls <= _UNCOUNTED or not (ready and ready & READY_R and (waited := _unread(self._descriptor))):
+            return self._gen.send(ready)
+        wanted = self._gen.send(ready)
+        self._count(waited)
+        return wanted
+
+    def _count(self, waited: int) -> None:
+        self._offered += waited
+        self._read += max(waited - _unread(self._descriptor), min(waited, _LEAST))
+        self._steps += 1
+        if self._read > self._max_bytes:
+            raise AnswerTooLong(self._max_bytes)
+        if self._offered > self._max_bytes and self._steps % _STEPS == 0:
+            now = _memory()
+            self._memory = now if self._memory is None else self._memory
+            if now - self._memory > 2 * self._max_bytes:
+                raise AnswerTooLong(self._max_bytes)
+
+    def throw(self, *error: Any) -> Any:
+        return self._gen.throw(*error)
+
+    def close(self) -> None:
+        self._gen.close()
+
+
 def limited(gen: PQGen[T], descriptor: int, max_bytes: int) -> PQGen[T]:
     """The driver's wait for an answer. Raises AnswerTooLong when about ``max_bytes`` were read before it was complete.
 
     The driver reads the socket between two of its steps. How much is not known: at least the difference of what waited
     there before and after, or a small piece; bytes that arrive meanwhile hide the rest. So a server that sends as fast
-    as it is read is stopped by the memory of this process: it may grow by twice the limit. An answer that comes in one
-    piece costs nothing.
+    as it is read is stopped by the memory of this process: it may grow by twice the limit.
     """
-    read = steps = offered = 0
-    memory: int | None = None
-    try:
-        ready = yield next(gen)
-        wanted = gen.send(ready)
-        while True:
-            ready = yield wanted
-            waited = _unread(descriptor) if ready and ready & READY_R else 0  # none when a wait begins anew
-            wanted = gen.send(ready)
-            if waited:
-                offered += waited
-                read += max(waited - _unread(descriptor), min(waited, _LEAST))
-                if read > max_bytes:
-                    raise AnswerTooLong(max_bytes)
-                steps += 1
-                if offered > max_bytes and steps % _STEPS == 0:
-                    now = _memory()
-                    memory = now if memory is None else memory
-                    if now - memory > 2 * max_bytes:
-                        raise AnswerTooLong(max_bytes)
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    finally:
-        gen.close()
+    return _Limited(gen, descriptor, max_bytes)
