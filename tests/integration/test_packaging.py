@@ -31,7 +31,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_carries_every_sql_file_inside_package(wheel: Path) -> None:
     packed = set(zipfile.ZipFile(wheel).namelist())
     for folder in ("sql", "migrations"):
-        files = {path.name for path in (ROOT / folder).iterdir()}
+        files = {path.name for path in (ROOT / folder).rglob("*") if path.is_file()}
         assert len(files) > 9
         assert {name.rpartition("/")[2] for name in packed if name.startswith(f"nexgent_db/_{folder}/")} == files
     assert "nexgent_db/py.typed" in packed

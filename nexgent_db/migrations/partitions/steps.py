@@ -285,8 +285,9 @@ def _make_first(table: GrowingTable, definition: Definition) -> Iterator[str]:
     """The table as it was becomes a partition: its triggers and keys are the parent's from now on."""
     for name in definition.row_triggers:
         yield f"DROP TRIGGER {name} ON {table.name}"
-    for name in definition.policies and ("tenant", "everyone"):
-        yield f"DROP POLICY IF EXISTS {name} ON {table.name}"
+    for policy in definition.policies:
+        name = policy.removeprefix("CREATE POLICY ").partition(" ON ")[0]
+        yield f"DROP POLICY {name} ON {table.name}"
     for grant in definition.grants:
         yield _revoked(grant)
     for name, (kind, _) in definition.constraints.items():
