@@ -57,6 +57,17 @@ _OF_THE_OWNER = """
     SELECT %(agent)s, %(wallet)s, 'held' || n, 'T', 1000 FROM generate_series(1, %(many)s) AS n
 """
 
+_TABLES = """
+    SELECT c.oid::regclass::text
+    FROM pg_class AS c
+    WHERE c.relkind = 'r'
+        AND coalesce(pg_partition_root(c.oid)::oid, c.oid) IN (
+            'agent_balances'::regclass, 'agent_positions'::regclass, 'agent_transactions'::regclass,
+            'agent_wallets'::regclass, 'agents'::regclass
+        )
+"""
+"""The tables that trades read, each partition of its own."""
+
 _READ = "SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables"
 
 
@@ -70,7 +81,7 @@ def trader(
         db.trades.deposit(owner.deposit("100000"))
         with psycopg.connect(url, autocommit=True) as connection:
             if request.param == "nothing is known":
-                for table in ("agent_balances", "agent_positions", "agent_transactions", "agent_wallets", "agents"):
+                for (table,) in connection.execute(_TABLES).fetchall():
                     connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)".encode())
             connection.execute(_CROWD.encode())
             values = {"agent": owner.agent_id, "wallet": owner.wallet_address, "many": MANY}
