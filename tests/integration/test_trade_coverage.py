@@ -73,6 +73,14 @@ def pruned_request(db: Database, _: psycopg.Connection[Any]) -> None:
 
 
 @step
+def compacted_outbox(db: Database, _: psycopg.Connection[Any]) -> None:
+    bought(db)
+    while db.cache.maintenance.compact_outbox(0.0) > 1:
+        pass
+    assert db.cache.maintenance.compact_outbox(1_000_000.0) == 0
+
+
+@step
 def transaction_discarded_by_trigger(db: Database, sql: psycopg.Connection[Any]) -> None:
     owner = new_owner(db)
     sql.execute("CREATE FUNCTION discard() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
