@@ -7,6 +7,7 @@ the call starts, the connection is idle, or another caller uses it for a moment,
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import threading
 import time
@@ -284,6 +285,31 @@ def _sync_stream(db: Database, owner: sync.Owner, findings: Findings) -> None:
     assert {row.agent_id for row in rows} == {owner.agent_id}
 
 
+class _Beside(threading.Thread):
+    """Starts without the Event of the standard library, which a signal inside its wait can leave half released."""
+
+    _begun = _over = False
+
+    def start(self) -> None:
+        _thread.start_new_thread(self._live, ())
+
+    def _live(self) -> None:
+        self._begun = True
+        try:
+            self.run()
+        finally:
+            self._over = True
+
+    def is_alive(self) -> bool:
+        return not self._over
+
+    def join(self, timeout: float | None = None) -> None:
+        if not self._begun:
+            raise RuntimeError("it has not begun")
+        while not self._over:
+            time.sleep(0.0005)
+
+
 def _sync_awaited(db: Database, owner: sync.Owner, findings: Findings) -> None:
     """A transaction whose connection another thread waits for."""
     pool = db._pool
@@ -296,7 +322,7 @@ def _sync_awaited(db: Database, owner: sync.Owner, findings: Findings) -> None:
             findings.refused_beside.append(f"{type(error).__name__}: {error}")
 
     with db.transaction():
-        beside = threading.Thread(target=wait)
+        beside = _Beside(target=wait)
         findings.beside.append(beside)
         beside.start()
         while not pool._waiting and beside.is_alive():
