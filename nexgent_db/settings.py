@@ -279,7 +279,7 @@ def _split_schema(url: str) -> tuple[str, str | None]:
     schema = _schema_name(schemas[0])
     if len(schemas) > 1 or schema is None:
         raise ConfigurationError(
-            f"DATABASE_URL: ?schema= should name one schema, in {LONGEST_IDENTIFIER} bytes at the most"
+            f"DATABASE_URL: ?schema= should name one schema, in {LONGEST_IDENTIFIER} bytes at most"
         )
     rest = "&".join(pair for pair in pairs if pair.partition("=")[0] != "schema")
     return found["role"] + found["place"] + ("?" + rest if rest else ""), schema

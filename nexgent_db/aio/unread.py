@@ -45,7 +45,7 @@ _UNCOUNTED: Final = 2
 
 
 def _memory() -> int:
-    """The resident memory of this process, in bytes; 0 where the system does not tell."""
+    """The resident memory of this process, in bytes; 0 where the system does not report it."""
     try:
         return int(_STATM.read_bytes().split()[1]) * _PAGE_BYTES
     except OSError:

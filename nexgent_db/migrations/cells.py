@@ -266,7 +266,7 @@ class Cells:
 
 def _check_name(name: str) -> None:
     if not is_schema_name(name) or name.startswith("pg_") or name in _NOT_CELLS:
-        raise InvalidInput("cell", f"the name of a schema is expected, in {LONGEST_IDENTIFIER} bytes at the most")
+        raise InvalidInput("cell", f"the name of a schema is expected, in {LONGEST_IDENTIFIER} bytes at most")
 
 
 def _ensure_known(names: Sequence[str], known: Sequence[str]) -> None:

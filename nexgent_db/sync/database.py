@@ -155,7 +155,7 @@ class Database(Repositories):
         first query. Raises InvalidInput for a name that no schema can have.
         """
         if not is_schema_name(schema):
-            raise InvalidInput("schema", f"the name of a schema is expected, in {LONGEST_IDENTIFIER} bytes at the most")
+            raise InvalidInput("schema", f"the name of a schema is expected, in {LONGEST_IDENTIFIER} bytes at most")
         root = self._root
         cell: Self | None = root._cells.get(schema)
         if cell is None:

@@ -423,7 +423,7 @@ def reset_of_a_live_wallet(db: Database, _: psycopg.Connection[Any]) -> None:
 
 
 def until(sql: psycopg.Connection[Any], query: str, parameters: list[Any]) -> None:
-    """Ask until the answer is true, half a minute at the most."""
+    """Ask until the answer is true, half a minute at most."""
     end = datetime.now(UTC) + timedelta(seconds=30)
     while datetime.now(UTC) < end:
         row = sql.execute(query.encode(), parameters).fetchone()

@@ -26,7 +26,7 @@ from tests.support.servers.tls_proxy import tls_proxy
 from tests.support.servers.valkey_server import ValkeyServer, valkey_server
 
 IN_TIME_S: Final = TIMEOUT_S + 0.15
-"""What the best of a few attempts takes at the most: other work of the machine delays one, not all."""
+"""What the best of a few attempts takes at most: other work of the machine delays one, not all."""
 ATTEMPTS: Final = 5
 SLOW: Final = {"dripping": Fault(drip_s=0.1), "endless": Fault(endless_s=0.01), "silent": Fault(swallow=True)}
 PRICE: Final = TokenPrice.model_validate(
