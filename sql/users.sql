@@ -94,9 +94,13 @@ SET
         ELSE 1
     END,
     locked_until = CASE
-        WHEN u.locked_until IS NULL AND u.failed_login_attempts >= 4 THEN clock.at + interval '15 minutes'
+        WHEN u.locked_until IS NULL AND u.failed_login_attempts >= 4 THEN clock.in_15_minutes
     END
-FROM (SELECT statement_timestamp() AS at) AS clock
+FROM (
+    SELECT
+        statement_timestamp() AS at,
+        statement_timestamp() + interval '15 minutes' AS in_15_minutes
+) AS clock
 WHERE u.id = :user_id AND (u.locked_until IS NULL OR u.locked_until <= clock.at)
 RETURNING
     u.id,
@@ -118,9 +122,13 @@ SET
     END,
     locked_until = CASE
         WHEN u.locked_until <= clock.at THEN NULL
-        WHEN u.failed_login_attempts + 1 >= 5 THEN coalesce(u.locked_until, clock.at + interval '15 minutes')
+        WHEN u.failed_login_attempts + 1 >= 5 THEN coalesce(u.locked_until, clock.in_15_minutes)
     END
-FROM (SELECT statement_timestamp() AS at) AS clock
+FROM (
+    SELECT
+        statement_timestamp() AS at,
+        statement_timestamp() + interval '15 minutes' AS in_15_minutes
+) AS clock
 WHERE u.id = :user_id
 RETURNING
     u.id,

@@ -146,7 +146,8 @@ def _simple_case(statement: Sequence[Lexeme], words: Sequence[str]) -> Iterator[
 
 
 def _clock_in_case(statement: Sequence[Lexeme], words: Sequence[str]) -> Iterator[Refusal]:
-    """A clock inside of CASE or COALESCE, in an UPDATE or DELETE."""
+    """A clock inside of CASE or COALESCE, in an UPDATE or DELETE. So is ``timestamptz + interval``, whose types no text
+    shows: it depends on the time zone."""
     changes = (at for at, word in enumerate(words) if word in ("update", "delete"))
     start = next((at for at in changes if not {"set", "from"}.isdisjoint(words[at + 1 : at + 5])), None)
     if start is None or "conflict" in words[:start]:
