@@ -360,5 +360,11 @@ async def locate(lease: Lease, mark: HighWaterMark) -> None:
 
 
 async def _identity(connection: PooledConnection) -> _Identity:
-    row: Any = await (await connection.execute(_IDENTITY)).fetchone()
+    """Behind a pooler, in a transaction of its own, which has the search path in which migrations are looked for."""
+    if connection.transaction_settings is None:
+        row: Any = await (await connection.execute(_IDENTITY)).fetchone()
+    else:
+        connection.set_transaction_options()
+        async with connection.transaction():
+            row = await (await connection.execute(_IDENTITY)).fetchone()
     return _Identity(*row)

@@ -361,5 +361,11 @@ def locate(lease: Lease, mark: HighWaterMark) -> None:
 
 
 def _identity(connection: PooledConnection) -> _Identity:
-    row: Any = connection.execute(_IDENTITY).fetchone()
+    """Behind a pooler, in a transaction of its own, which has the search path in which migrations are looked for."""
+    if connection.transaction_settings is None:
+        row: Any = connection.execute(_IDENTITY).fetchone()
+    else:
+        connection.set_transaction_options()
+        with connection.transaction():
+            row = connection.execute(_IDENTITY).fetchone()
     return _Identity(*row)

@@ -75,6 +75,7 @@ listen_port = 6432
 auth_type = trust
 auth_file = {directory}/users.txt
 auth_query = SELECT rolname, '' FROM pg_roles WHERE rolname = $1
+admin_users = {parts["user"]}
 pool_mode = {mode}
 default_pool_size = {server_sessions}
 max_client_conn = 500
