@@ -107,7 +107,7 @@ JOIN agent_positions AS p ON p.purchase_transaction_id = s.purchase_transaction_
 WHERE NOT EXISTS (
     SELECT FROM adopted_deviations AS d WHERE d.row_id = s.id AND d.rule = 'swaps_have_no_open_position'
 )
-ORDER BY s.id
+ORDER BY s.id, s.sale_time
 LIMIT 100;
 
 -- name: requests_name_the_wallet_of_their_transaction :many

@@ -166,7 +166,7 @@ def _clock_in_case(statement: Sequence[Lexeme], words: Sequence[str]) -> Iterato
 
 
 def _whole_row(statement: Sequence[Lexeme], words: Sequence[str]) -> Iterator[Refusal]:
-    """``f(t)`` with a table's row: on a node it has the type of a shard, which no function but a polymorphic one takes."""
+    """``f(t)`` with a table's row: on a node it has the type of a shard, which only a polymorphic function takes."""
     rows = {
         words[at + 3]
         for at in range(len(words) - 3)
@@ -178,10 +178,13 @@ def _whole_row(statement: Sequence[Lexeme], words: Sequence[str]) -> Iterator[Re
             calls.append(words[at - 1] if at and statement[at - 1].kind == "word" else "")
         elif word == ")" and calls:
             calls.pop()
-        elif word in rows and words[at - 1] in ("(", ",") and words[at + 1 : at + 2] in ([","], [")"]):
-            if calls and calls[-1] not in ("", *_ANY_ROW):
-                text = f"{calls[-1]}({word}): the row has the type of a shard where a node runs it"
-                yield Refusal(statement[at].start, "whole-row-argument", text, "give the columns that it needs")
+        elif word in rows and calls and calls[-1] not in ("", *_ANY_ROW) and _stands_alone(words, at):
+            text = f"{calls[-1]}({word}): the row has the type of a shard where a node runs it"
+            yield Refusal(statement[at].start, "whole-row-argument", text, "give the columns that it needs")
+
+
+def _stands_alone(words: Sequence[str], at: int) -> bool:
+    return words[at - 1] in ("(", ",") and words[at + 1] in (",", ")")
 
 
 def _unstable(statement: Sequence[Lexeme], words: Sequence[str], start: int, end: int) -> Iterator[int]:

@@ -26,7 +26,8 @@ class Reader(Repositories):
     replica is there or none is configured. What ``db.cache`` returned from Redis has no position and is not waited for:
     give the row's version to ``db.reads()``.
 
-    A call is one round trip, a stream or transaction some more; for a version, the first one asks the primary as well. No answer is cached, and the cache is not read.
+    A call is one round trip, a stream or transaction some more; for a version, the first one asks the primary as well.
+    No answer is cached, and the cache is not read.
 
     Raises ReadOnlyBlock, before anything is sent, for a method that changes or locks rows, trades among them; for a
     function that does so in its body, when the server refuses it. Otherwise what queries raise. A stream or transaction

@@ -1,5 +1,5 @@
-"""Replicas behind PgBouncer in transaction mode: the tests of tests/integration/aio/test_replicas.py, with a pooler before
-the primary and before each standby. A gate, a read and the position after it may then be of three sessions."""
+"""Replicas behind PgBouncer in transaction mode: tests of tests/integration/aio/test_replicas.py, with a pooler before
+each server. A gate, a transaction and the position after it may then be of three sessions."""
 
 from __future__ import annotations
 
