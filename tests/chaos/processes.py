@@ -174,7 +174,7 @@ class Trader:
         if answer["wrong"]:
             raise Found(f"{name} {order.request_id}: {answer['wrong']}")
         self.counted["done already when sent again"] += answer["duplicate"]
-        self.made.append(str(order.request_id))
+        self.made.append(str(order.trade_id))
         self.sol += change
         if name in ("buy", "dca_buy", "take_profit"):
             left = Decimal(0) if before is None else before.amount
