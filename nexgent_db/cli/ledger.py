@@ -77,7 +77,7 @@ def purge_agent(
 ) -> None:
     """Delete an agent with its wallets, balances, positions and ledger, and record it. For the tables' owner only.
 
-    It goes batch by batch, each committed, and works a third of the time unless told otherwise: other agents' trades
+    It goes batch by batch, each committed, and works a third of the time by default: other agents' trades
     do not wait for it. From the first batch on the agent's own trades are refused. After an interruption, run it again:
     it continues its record.
     """

@@ -25,7 +25,7 @@ from nexgent_db.migrations.citus_nodes import groups
 from nexgent_db.settings import Settings, with_schema
 from tests.benchmarks.result import interleaved
 from tests.integration.citus.conftest import at
-from tests.integration.sync.factories import funded_owner
+from tests.integration.sync.factories import Owner, funded_owner
 
 _ROUNDS = 30
 _CALLS = 10
@@ -64,18 +64,20 @@ def latencies(urls: dict[str, str]) -> None:
             name: stack.enter_context(Database(replace(Settings.from_url(url), pool_max_size=1)))
             for name, url in urls.items()
         }
-        calls: dict[str, dict[str, Callable[[], object]]] = {}
-        for name, db in opened.items():
-            owner = funded_owner(db)
-            calls.setdefault("find a user", {})[name] = lambda db=db, owner=owner: db.users.find_by_id(owner.user_id)
-            calls.setdefault("deposit", {})[name] = lambda db=db, owner=owner: db.trades.deposit(owner.deposit("1"))
-            calls.setdefault("buy", {})[name] = lambda db=db, owner=owner: db.trades.buy(
-                owner.buy("0.001", "1", f"T{uuid4().hex}")
-            )
+        by_database = {name: _calls(db, funded_owner(db)) for name, db in opened.items()}
+        calls = {what: {name: each[what] for name, each in by_database.items()} for what in by_database["plain"]}
         for what, contestants in calls.items():
             taken = interleaved(contestants, rounds=_ROUNDS, calls=_CALLS)
             medians = {name: 1000 * statistics.median(each) for name, each in taken.items()}
             print(what, *(f"{name} {ms:.2f} ms ({ms / medians['plain']:.1f}x)" for name, ms in medians.items()))
+
+
+def _calls(db: Database, owner: Owner) -> dict[str, Callable[[], object]]:
+    return {
+        "find a user": lambda: db.users.find_by_id(owner.user_id),
+        "deposit": lambda: db.trades.deposit(owner.deposit("1")),
+        "buy": lambda: db.trades.buy(owner.buy("0.001", "1", f"T{uuid4().hex}")),
+    }
 
 
 def throughput(urls: Sequence[str]) -> float:

@@ -183,6 +183,7 @@ def test_version_of_another_process_is_waited_for(db: Database, servers: Servers
     with Database(settings_of(servers)) as other:
         with applying_nothing(servers[1]), applying_nothing(servers[2]):
             written = db.agents.update(owner.agent_id, name="by another process")
+            assert written is not None
             reader = other.reads(at_least=written.version)
             onward = other.reads(at_least=reader.position)  # a token from before the first read
             assert name_of(reader, owner) == "by another process"

@@ -113,10 +113,10 @@ def pools_go_through(server_url: str) -> Iterator[None]:
         pytest.MonkeyPatch.context() as patch,
     ):
         pooler = {name: conninfo_to_dict(pooled)[name] for name in ("host", "port")}
-        before = aio_handshake.session_conninfo
+        before = vars(aio_handshake)["session_conninfo"]
 
         def through(*arguments: Any, **options: Any) -> str:
-            conninfo = before(*arguments, **options)
+            conninfo: str = before(*arguments, **options)
             parts = conninfo_to_dict(conninfo)
             there = (parts.get("host"), str(parts.get("port"))) == place
             return make_conninfo(conninfo, **pooler) if there else conninfo
