@@ -137,7 +137,7 @@ def _check(db: Database, progress: _Progress, after: UUID, count: int, until: fl
     with db.transaction(isolation="repeatable read", read_only=True, statement_timeout_s=_STATEMENT_S) as tx:
         queries = tx.use(DoctorQueries)
         while True:
-            if until is not None and time.monotonic() >= until:
+            if _is_over(until):
                 return False
             some = queries.find_agents_after(after, count)
             # After the last agent come rows whose agent is missing.
@@ -146,6 +146,10 @@ def _check(db: Database, progress: _Progress, after: UUID, count: int, until: fl
                 return True
             after = progress.checked_to = some.last
             progress.agents += some.agents
+
+
+def _is_over(until: float | None) -> bool:
+    return until is not None and time.monotonic() >= until
 
 
 def _check_range(

@@ -16,7 +16,7 @@ __all__ = ["contract_problems"]
 
 
 def contract_problems(connection: psycopg.Connection[Any], sources: Iterable[Source]) -> list[str]:
-    """``name: what`` for each query that the database refuses, or whose columns differ from the committed contract.
+    """``name: what`` for each query that is refused, or has other columns than in the committed contract.
 
     Works in a read-only session. Each query is prepared without and with its optional lines. A query that the contract
     does not have, such as a service's, is only prepared.
@@ -35,17 +35,19 @@ def contract_problems(connection: psycopg.Connection[Any], sources: Iterable[Sou
                 except Refused as error:
                     problems.append(f"{name}: {error.message}")
                     break
-                found = ", ".join(f"{each.name} {catalog.type_name(each.type, each.modifier)}" for each in described)
-                if name in columns and found not in columns[name]:
-                    problems.append(f"{name}: other columns than in the contract: {found}")
+                found = [f"{each.name} {catalog.type_name(each.type, each.modifier)}" for each in described]
+                expected = columns.get(name, [found])
+                if found not in expected:
+                    other = [column for column in found if column not in expected[0]]
+                    problems.append(f"{name}: {', '.join(other) or 'columns are missing'}")
                     break
     return problems
 
 
-def _columns_by_query() -> dict[str, set[str]]:
+def _columns_by_query() -> dict[str, list[list[str]]]:
     """The columns of each query's variants, without what may be NULL; empty without a contract."""
-    found: dict[str, set[str]] = {}
+    found: dict[str, list[list[str]]] = {}
     for line in (read() or {}).get("queries", []):
-        names = ", ".join(column.removesuffix("?") for column in line["columns"].split(", "))
-        found.setdefault(line["query"], set()).add(names)
+        names = [column.removesuffix("?") for column in line["columns"].split(", ") if column]
+        found.setdefault(line["query"], []).append(names)
     return found

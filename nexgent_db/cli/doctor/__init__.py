@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from functools import cache
 from typing import Annotated, Final
 
 import typer
@@ -109,11 +110,17 @@ def examine(subject: Subject, *, skip: list[str] | tuple[()] = (), cells: bool =
 
 def _checks() -> dict[str, Check]:
     """The checks by name. The queries and the expected schemas are the same for every cell."""
-    expected, queries = Expected(), sources(current())
+    expected = Expected()
     found: tuple[Check, ...] = (
         *(server.versions, server.durability, server.clock, server.connections, server.long_transactions),
         *(server.wraparound, server.network, server.host_rules, server.passwords, server.redis, schema.migrations),
-        *(schema.drift_of(expected), schema.contract_of(queries), schema.indexes, schema.constraints, schema.bloat),
+        *(
+            schema.drift_of(expected),
+            schema.contract_of(cache(lambda: sources(current()))),
+            schema.indexes,
+            schema.constraints,
+            schema.bloat,
+        ),
         *(schema.roles, schema.outbox, schema.cache),
     )
     return dict(zip(CHECKS, found, strict=True))

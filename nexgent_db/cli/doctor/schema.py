@@ -64,10 +64,11 @@ def drift_of(expected: Expected) -> Callable[[Subject], Finding]:
     return drift
 
 
-def contract_of(sources: Sequence[Source]) -> Callable[[Subject], Finding]:
+def contract_of(read_sources: Callable[[], Sequence[Source]]) -> Callable[[Subject], Finding]:
     """The check that every query can be prepared here and has the columns of the contract."""
 
     def contract(subject: Subject) -> Finding:
+        sources = read_sources()
         with connected(subject.conninfo) as connection:
             problems = contract_problems(connection, sources)
         if problems:

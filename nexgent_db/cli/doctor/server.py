@@ -1,4 +1,4 @@
-"""Checks of the server, the same for every schema. Each returns one finding, and raises NexgentError when it cannot look."""
+"""Checks of the server. Each returns one finding, and raises NexgentError when it cannot look."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def clock(subject: Subject) -> Finding:
             "clock",
             "problem" if far else "warning",
             message,
-            "synchronise both by NTP: times of trades and deadlines are compared",
+            "synchronise both by NTP: deadlines and times of trades are compared",
         )
     return Finding("clock", "ok", message)
 
