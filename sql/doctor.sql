@@ -176,7 +176,7 @@ SELECT
     current_setting('password_encryption') AS password_encryption;
 
 -- name: list_open_rules :many
--- The rules of pg_hba.conf that let other machines in with no password, or with one that can be read or replayed on the net.
+-- The rules of pg_hba.conf that let other machines in with no password, or with one that can be read or used again on the net.
 -- The role needs the right to read pg_hba_file_rules.
 -- check: order: a file has each line once
 -- check: not null line: a rule without an error has a line

@@ -28,8 +28,9 @@ from typer.testing import CliRunner
 from nexgent_db import Database, Settings
 from nexgent_db.cache.keys import CacheKeys
 from nexgent_db.cli.app import app
-from nexgent_db.cli.doctor import CHECKS, Finding, Subject, Thresholds, examine
+from nexgent_db.cli.doctor import CHECKS, examine
 from nexgent_db.cli.doctor.schema import LEFT_NOT_VALID
+from nexgent_db.cli.doctor.subject import Finding, Subject, Thresholds
 from nexgent_db.embedded import postgres
 from nexgent_db.migrations import Cells, Migrator
 from nexgent_db.resources import data_dir
@@ -178,7 +179,7 @@ def test_unknown_check_is_wrong_usage() -> None:
 
 
 def test_secrets_stay_out_of_the_page(healthy: Healthy) -> None:
-    url = "postgresql://somebody:s3cret@127.0.0.1:1/d"
+    url = "postgresql://operator:s3cret@127.0.0.1:1/d"
     done = CliRunner().invoke(
         app,
         [
