@@ -295,6 +295,14 @@ def test_role_that_may_not_see_sessions_is_a_warning(healthy: Healthy) -> None:
         assert (found.level, found.message.startswith("not looked at: ")) == ("warning", True)
 
 
+def test_member_of_pg_monitor_sees_sessions_and_no_rows(healthy: Healthy) -> None:
+    with healthy.changed("CREATE ROLE watcher LOGIN IN ROLE pg_monitor", "DROP ROLE watcher"), healthy.psql():
+        settings = replace(healthy.settings, conninfo=make_conninfo(healthy.server.url, user="watcher"))
+        sessions, roles = findings(settings, "transactions", "roles")
+    assert sessions.level == "ok"
+    assert (roles.level, roles.message.startswith("not looked at: ")) == ("warning", True)
+
+
 def test_old_transaction_ids_are_a_warning() -> None:
     """An open transaction keeps autovacuum from freezing while 160,000 ids are used."""
     with postgres_server(migrated=False) as server:

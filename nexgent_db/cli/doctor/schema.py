@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Final
+from uuid import UUID
 
 from nexgent_db.cli.doctor.subject import Finding, Subject, some
 from nexgent_db.cli.schema import Expected, compared, connected
@@ -180,6 +181,7 @@ def roles(subject: Subject) -> Finding:
     role = state.services[0] if state.services and state.name not in state.services else None
     try:
         with subject.opened_as(role) as database:
+            database.agents.find_by_id(UUID(int=0))  # a role that reads nothing would show nothing
             database.assert_tenants()
     except TenantNotIsolated as error:
         return Finding("roles", "problem", str(error), apply)
