@@ -382,9 +382,8 @@ class AsyncDatabase(Repositories):
     def reads(self, *, at_least: str | int) -> AsyncReader:
         """A reader of the replicas, never older than ``at_least``, nor than what it has read.
 
-        ``at_least`` is a token of :meth:`wal_position`, or the version of a row that the caller has seen, in the cache
-        for example. For a version, the first read asks the primary where it is, which costs one round trip. What else
-        this process does is not waited for. Raises InvalidInput for what is no token and no version.
+        That is a token of :meth:`wal_position`, or a version of a row, for which the first read asks the primary where
+        it is. Nothing else is waited for. Raises InvalidInput for what is neither.
         """
         return self._reader(HighWaterMark.of(at_least, "at_least"))
 
