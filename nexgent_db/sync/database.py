@@ -379,10 +379,9 @@ class Database(Repositories):
             verify_databases(connection, self._cache_writer, cells)
 
     def reads(self, *, at_least: str | int) -> Reader:
-        """A reader of the replicas, never older than ``at_least``, nor than what it has read.
+        """A reader of the replicas, never older than ``at_least``, nor than what it has read; nothing else is waited for.
 
-        That is a token of :meth:`wal_position`, or a version of a row, for which the first read asks the primary where
-        it is. Nothing else is waited for. Raises InvalidInput for what is neither.
+        That is a token of :meth:`wal_position`, or a row's version, for which it asks the primary. Raises InvalidInput.
         """
         return self._reader(HighWaterMark.of(at_least, "at_least"))
 
