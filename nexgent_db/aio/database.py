@@ -380,7 +380,7 @@ class AsyncDatabase(Repositories):
             await verify_databases(connection, self._cache_writer, cells)
 
     def reads(self, *, at_least: str | int) -> AsyncReader:
-        """A reader of the replicas, never older than ``at_least``, nor than what it has read; nothing else is waited for.
+        """A reader of the replicas, never older than ``at_least`` and what it has read; nothing else is waited for.
 
         That is a token of :meth:`wal_position`, or a row's version, for which it asks the primary. Raises InvalidInput.
         """

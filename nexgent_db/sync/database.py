@@ -379,7 +379,7 @@ class Database(Repositories):
             verify_databases(connection, self._cache_writer, cells)
 
     def reads(self, *, at_least: str | int) -> Reader:
-        """A reader of the replicas, never older than ``at_least``, nor than what it has read; nothing else is waited for.
+        """A reader of the replicas, never older than ``at_least`` and what it has read; nothing else is waited for.
 
         That is a token of :meth:`wal_position`, or a row's version, for which it asks the primary. Raises InvalidInput.
         """
