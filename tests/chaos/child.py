@@ -1,18 +1,27 @@
-"""A process that answers questions, is killed, and is started again."""
+"""A process that answers questions, is killed, and is started again.
+
+Its processes are forks of one server process, which has imported everything: the import takes a second of a processor,
+and hundreds of them are killed.
+"""
 
 from __future__ import annotations
 
-import json
+import multiprocessing
+import os
 import signal
-import subprocess
-import sys
 import threading
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
 STUCK_S: Final = 120.0
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
+_CONTEXT: Final = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["tests.chaos.worker", "nexgent_db.cli.cache", "nexgent_db.sync.cache.maintenance"])
+
+Target = Callable[[Connection], None]
+"""What a process does: it reads questions and sends answers, until it is killed."""
 
 
 class Found(AssertionError):
@@ -24,55 +33,56 @@ class Killed(Exception):
 
 
 class Child:
-    """``python -m command``, started when it is needed."""
+    """A process with these variables in its environment, started when it is needed."""
 
-    def __init__(self, environment: dict[str, str], *command: str) -> None:
-        self._environment = environment
-        self._command = command
-        self._process: subprocess.Popen[str] | None = None
+    def __init__(self, environment: Mapping[str, str], target: Target) -> None:
+        self._environment = dict(environment)
+        self._target = target
+        self._process: multiprocessing.process.BaseProcess | None = None
+        self._connection: Connection | None = None
         self._lock = threading.Lock()
         self._ended = False
 
-    def start(self) -> subprocess.Popen[str] | None:
-        """The running process; None once it is to run no more."""
+    def start(self) -> Connection | None:
+        """The connection to the running process; None once it is to run no more."""
         with self._lock:
-            if self._process is not None and self._process.poll() is not None:
-                self._close(self._process)
+            if self._process is not None and not self._process.is_alive():
+                self._close()
             if self._process is None and not self._ended:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", *self._command],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    text=True,
-                    cwd=CHECKOUT,
-                    env=self._environment,
-                )
-            return self._process
+                self._connection, others = _CONTEXT.Pipe()
+                process = _CONTEXT.Process(target=_run, args=(self._environment, self._target, others), daemon=True)
+                process.start()
+                others.close()
+                self._process = process
+            return self._connection
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
         """Send one request and return the answer. Raises Killed."""
-        process = self.start()
-        if process is None:
+        connection, process = self.start(), self._process
+        if connection is None or process is None:
             raise Killed
-        assert process.stdin is not None
-        assert process.stdout is not None
         try:
-            print(json.dumps(question, default=str), file=process.stdin, flush=True)
-            line = process.stdout.readline()
-        except (OSError, ValueError):
+            connection.send(question)
+            answer: dict[str, Any] = connection.recv()
+        except (EOFError, OSError):
+            process.join(STUCK_S)
+            if process.exitcode != -signal.SIGKILL:
+                raise Found(f"a process ended by itself, with {process.exitcode}: {question}") from None
             raise Killed from None
-        if not line.endswith("\n"):
-            if process.wait(STUCK_S) != -signal.SIGKILL:
-                raise Found(f"{self._command} ended by itself, with {process.returncode}: {question}")
-            raise Killed
-        answer: dict[str, Any] = json.loads(line)
         return answer
+
+    def wait(self) -> int | None:
+        """Its exit status, None after a while without one."""
+        process = self._process
+        if process is None:
+            return None
+        process.join(STUCK_S)
+        return process.exitcode
 
     def kill(self) -> bool:
         """SIGKILL; False when it does not run."""
         with self._lock:
-            if self._process is None or self._process.poll() is not None:
+            if self._process is None or not self._process.is_alive():
                 return False
             self._process.kill()
             return True
@@ -83,13 +93,18 @@ class Child:
             self._ended = True
             if self._process is not None:
                 self._process.kill()
-                self._process.wait(STUCK_S)
-                self._close(self._process)
+                self._process.join(STUCK_S)
+                self._close()
 
-    def _close(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdout.close()
-        with suppress(BrokenPipeError):
-            process.stdin.close()
-        self._process = None
+    def _close(self) -> None:
+        assert self._connection is not None
+        self._connection.close()
+        self._process = self._connection = None
+
+
+def _run(environment: Mapping[str, str], target: Target, connection: Connection) -> None:
+    os.environ.update(environment)
+    with Path(os.devnull).open("w") as nowhere:  # what is lost is logged, thousands of times
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    target(connection)

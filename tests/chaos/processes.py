@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -25,14 +25,16 @@ import psycopg
 
 from nexgent_db import Database
 from nexgent_db.settings import Settings
-from tests.chaos.child import CHECKOUT, STUCK_S, Child, Found
+from tests.chaos import worker
+from tests.chaos.amounts import Trades
+from tests.chaos.child import CHECKOUT, STUCK_S, Child, Found, Target
 from tests.chaos.traders import Reader, Trader
 from tests.chaos.wallets import KINDS, Wallet
 from tests.integration.sync.factories import Owner, new_owner
 from tests.support.oracles.state import broken_rules
 from tests.support.oracles.trade_oracle import Findings, examine, examine_cache
-from tests.support.servers.postgres_server import PostgresServer
-from tests.support.servers.valkey_server import ValkeyServer
+from tests.support.servers.postgres_server import PostgresServer, postgres_server
+from tests.support.servers.valkey_server import ValkeyServer, valkey_server
 
 PREFIX: Final = "chaos:"
 READERS: Final = 2
@@ -43,26 +45,15 @@ _LOCAL_ROWS: Final = ("0", "100")
 """Of every second process."""
 
 
-@dataclass(frozen=True)
-class Amounts:
-    """How much is done at least. ``backends`` are terminated sessions, ``stops`` immediate shutdowns of PostgreSQL."""
-
-    trades: int = 30_000
-    processes: int = 4
-    kills: int = 200
-    backends: int = 200
-    redis_faults: int = 50
-    stops: int = 3
-
-    def disturbances(self, chance: random.Random) -> list[str]:
-        """All of them, in any order."""
-        faults = [REDIS_FAULTS[number % len(REDIS_FAULTS)] for number in range(self.redis_faults)]
-        victims = ("trader", "trader", "trader", "reader", "maintenance")
-        kills = [f"{victims[number % len(victims)]} killed" for number in range(self.kills)]
-        stops = ["PostgreSQL stopped at once"] * self.stops
-        every = [*kills, *["backend terminated"] * self.backends, *faults, *stops]
-        chance.shuffle(every)
-        return every
+def disturbances(amounts: Trades, chance: random.Random) -> list[str]:
+    """All of them, in any order."""
+    faults = [REDIS_FAULTS[number % len(REDIS_FAULTS)] for number in range(amounts.redis_faults)]
+    victims = ("trader", "trader", "trader", "reader", "maintenance")
+    kills = [f"{victims[number % len(victims)]} killed" for number in range(amounts.kills)]
+    stops = ["PostgreSQL stopped at once"] * amounts.stops
+    every = [*kills, *["backend terminated"] * amounts.backends, *faults, *stops]
+    chance.shuffle(every)
+    return every
 
 
 class Chaos:
@@ -93,7 +84,7 @@ class Chaos:
         self.traders = [
             Trader(
                 Wallet(owner, random.Random(f"{seed} wallet {number}"), resets=number < processes - 1),
-                self._child("tests.chaos.worker", local_rows=_LOCAL_ROWS[number % len(_LOCAL_ROWS)]),
+                self._child(worker.serve, local_rows=_LOCAL_ROWS[number % len(_LOCAL_ROWS)]),
                 random.Random(f"{seed} {number}"),
                 deaths,
                 self.counted,
@@ -101,14 +92,14 @@ class Chaos:
             )
             for number, owner in enumerate(owners)
         ]
-        self.readers = [self._child("tests.chaos.worker") for _ in range(READERS)]
-        self.maintenance = self._child("nexgent_db.cli", "cache", "relay", "--follow")
+        self.readers = [self._child(worker.serve) for _ in range(READERS)]
+        self.maintenance = self._child(partial(worker.relay, True))
         self._progress = threading.Condition()
         self._over = threading.Event()
         self._failures: list[BaseException] = []
 
-    def _child(self, *command: str, local_rows: str = "0") -> Child:
-        return Child({**self._environment, "NEXGENT_DB_LOCAL_CACHE_ROWS": local_rows}, *command)
+    def _child(self, target: Target, local_rows: str = "0") -> Child:
+        return Child({**self._environment, "NEXGENT_DB_LOCAL_CACHE_ROWS": local_rows}, target)
 
     # --- The course of it ---------------------------------------------------------------------------
 
@@ -135,9 +126,9 @@ class Chaos:
                     thread.join(STUCK_S)
         self._raise()
 
-    def run(self, amounts: Amounts) -> None:
+    def run(self, amounts: Trades) -> None:
         """All disturbances, spread over all trades. Raises Found."""
-        every = amounts.disturbances(self.random)
+        every = disturbances(amounts, self.random)
         with self.running():
             for number, disturbance in enumerate(every, 1):
                 self.disturb(disturbance)
@@ -255,10 +246,9 @@ class Chaos:
         if broken := broken_rules(self.database.url):
             raise Found(f"rules broken: {broken}")
         with Database(self._settings) as db:
-            maintenance = self._child("nexgent_db.cli", "cache", "relay")
-            process = maintenance.start()
-            assert process is not None
-            if process.wait(STUCK_S) or db.cache.maintenance.waiting():
+            maintenance = self._child(partial(worker.relay, False))
+            maintenance.start()
+            if maintenance.wait() != 0 or db.cache.maintenance.waiting():
                 raise Found("maintenance does not come to its end")
             maintenance.end()
         with self.valkey.client() as client, psycopg.connect(self.database.url) as psql:
@@ -276,3 +266,18 @@ class Chaos:
         )
         if verified.returncode != 0:
             raise Found(f"cache verify: {verified.stdout}{verified.stderr}")
+
+
+def run(amounts: Trades, seed: int) -> list[str]:
+    """The part of the command line: print the figures, return what was found."""
+    with postgres_server() as database, valkey_server() as valkey:
+        chaos = Chaos(database, valkey, seed, processes=amounts.processes)
+        started = time.monotonic()
+        try:
+            chaos.run(amounts)
+        except Found as error:
+            return [str(error)]
+        finally:
+            figures = ", ".join(f"{name}: {count:,}" for name, count in sorted(chaos.counted.items()))
+            print(f"{chaos.trades:,} trades in {time.monotonic() - started:.0f} s, {figures}\n{chaos.findings}", flush=True)
+    return []

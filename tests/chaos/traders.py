@@ -64,7 +64,7 @@ class Trader:
         self.counted[f"by {how}"] += number
 
     def _answer(self, drawn: list[Drawn], how: str, *, dies: bool, silent: bool) -> dict[str, Any]:
-        orders = [(one.kind, one.order.model_dump(mode="json")) for one in drawn]
+        orders = [(one.kind, one.order) for one in drawn]
         while True:
             self.counted["sent"] += len(drawn)
             try:
@@ -75,6 +75,7 @@ class Trader:
                 continue
             if "failed" not in answer:
                 return answer
+            self.counted[f"sent again after {answer['failed'].partition(':')[0]}"] += 1
             self.counted["sent again after a failure"] += 1
 
     def _note(self, one: Drawn, result: dict[str, Any]) -> None:
@@ -108,7 +109,7 @@ class Reader:
             time.sleep(0.001)
             return
         agent_id = trader.wallet.owner.agent_id
-        asked = {"position": held.id, "version": held.version, "agent": agent_id, "token": token}
+        asked = {"position": held.id, "version": held.version, "agent": str(agent_id), "token": token}
         try:
             answer = self._child.ask(asked)
         except Killed:

@@ -1,8 +1,8 @@
-"""A process that trades and reads on request, until it is killed: ``python -m tests.chaos.worker``.
+"""What a process does that trades and reads on request, until it is killed: see child.py.
 
-It reads one JSON request a line and answers each with one. Servers and prefix come from the environment.
+It answers each question with one answer. Servers and prefix come from the environment.
 
-- ``{"orders": [["buy", {...}], ...], "how": "many", "dies": false, "silent": false}``: answers what each order changed,
+- ``{"orders": [("buy", order), ...], "how": "many", "dies": false, "silent": false}``: answers what each order changed,
   after it has compared its own cache with that. How: one ``single`` order, all in one ``transaction``, ``pipeline`` or
   ``run_transaction``, or ``many`` by execute_many. With ``dies`` it kills itself between COMMIT and cache; with
   ``silent`` it does not notify the cache, like a process without one.
@@ -12,7 +12,6 @@ It reads one JSON request a line and answers each with one. Servers and prefix c
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -20,54 +19,41 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, Final
+from multiprocessing.connection import Connection
+from typing import Any
 from uuid import UUID
 
+from nexgent_db import cli
 from nexgent_db import Database, Transaction
 from nexgent_db.errors import DatabaseError, TradeRefused
-from nexgent_db.models import (
-    AgentBalance,
-    AgentPosition,
-    BurnOrder,
-    BuyOrder,
-    DcaBuyOrder,
-    DepositOrder,
-    ResetWalletOrder,
-    SellOrder,
-    SwapOrder,
-    TakeProfitOrder,
-    WithdrawOrder,
-    WriteOffOrder,
-)
+from nexgent_db.models import AgentBalance, AgentPosition
 from nexgent_db.models.trades import ResetResult, TradeResult, WalletOrder
 from nexgent_db.settings import Settings
 
-_ORDERS: Final[dict[str, type[WalletOrder]]] = {
-    "deposit": DepositOrder,
-    "withdraw": WithdrawOrder,
-    "burn": BurnOrder,
-    "swap": SwapOrder,
-    "buy": BuyOrder,
-    "dca_buy": DcaBuyOrder,
-    "take_profit": TakeProfitOrder,
-    "sell": SellOrder,
-    "write_off": WriteOffOrder,
-    "reset_wallet": ResetWalletOrder,
-}
 Result = TradeResult | ResetResult | TradeRefused
 Orders = Sequence[tuple[str, WalletOrder]]
 
 
-def main() -> None:
+def serve(connection: Connection) -> None:
+    """Answer questions until the caller is gone."""
     settings = Settings.from_env()
     with closing(_opened(settings)) as db, closing(_opened(replace(settings, redis_url=None))) as silent:
-        for line in sys.stdin:
-            asked = json.loads(line)
+        while True:
+            try:
+                asked = connection.recv()
+            except EOFError:
+                return
             try:
                 answer = _trade(silent if asked["silent"] else db, asked) if "orders" in asked else _read(db, asked)
             except DatabaseError as error:
                 answer = {"failed": f"{type(error).__name__}: {error}"}
-            print(json.dumps(answer), flush=True)
+            connection.send(answer)
+
+
+def relay(follow: bool, _: Connection) -> None:
+    """Bring the outbox into the cache, as the command does: to its end, or for ever."""
+    sys.argv[1:] = ["cache", "relay", *(["--follow"] if follow else [])]
+    sys.exit(cli.main())
 
 
 def _opened(settings: Settings) -> Database:
@@ -83,7 +69,7 @@ def _opened(settings: Settings) -> Database:
 
 
 def _trade(db: Database, asked: dict[str, Any]) -> dict[str, Any]:
-    orders = [(kind, _ORDERS[kind].model_validate(order)) for kind, order in asked["orders"]]
+    orders = asked["orders"]
     if asked["dies"]:
         db.cache._writer._send = _die  # type: ignore[method-assign, assignment]
     results = execute(db, asked["how"], orders)
@@ -169,6 +155,3 @@ def _read(db: Database, asked: dict[str, Any]) -> dict[str, Any]:
     found = [{each.id: each.version for each in rows}.get(position_id) for rows in sets]
     return {"versions": [None if row is None else row.version, *found]}
 
-
-if __name__ == "__main__":
-    main()
