@@ -31,8 +31,8 @@ PARTS: Final[dict[str, tuple[type[Amounts], str]]] = {
     "replicas": (amounts.Replicas, "tests.chaos.replicas"),
     "cache": (amounts.Cache, "tests.chaos.cache"),
 }
-"""Of each part its amounts, and the module whose ``run`` takes them and a seed and returns what it found. It is imported
-when it runs: the processes of the first part import this module too."""
+"""Of each part its amounts, and the module whose ``run`` takes them and a seed and returns what it found. It is
+imported when it runs: the processes of the first part import this module too."""
 
 
 def main() -> int:

@@ -65,7 +65,8 @@ class Child:
             connection.send(question)
             answer: dict[str, Any] = connection.recv()
         except (EOFError, OSError):
-            process.join(STUCK_S)
+            with self._lock:  # two threads that ask for the status of a process at once: one gets none
+                process.join(STUCK_S)
             if process.exitcode != -signal.SIGKILL:
                 raise Found(f"a process ended by itself, with {process.exitcode}: {question}") from None
             raise Killed from None
@@ -73,11 +74,11 @@ class Child:
 
     def wait(self) -> int | None:
         """Its exit status, None after a while without one."""
-        process = self._process
-        if process is None:
-            return None
-        process.join(STUCK_S)
-        return process.exitcode
+        with self._lock:
+            if self._process is None:
+                return None
+            self._process.join(STUCK_S)
+            return self._process.exitcode
 
     def kill(self) -> bool:
         """SIGKILL; False when it does not run."""

@@ -161,9 +161,7 @@ class Chaos:
     def get_on(self, orders: int = 1) -> None:
         """Wait until every trader has this many more answers. Raises Found when there are none any more."""
         until = [trader.made + orders for trader in self.traders]
-        self._wait_for(
-            lambda: all(trader.made >= most for trader, most in zip(self.traders, until, strict=True))
-        )
+        self._wait_for(lambda: all(trader.made >= most for trader, most in zip(self.traders, until, strict=True)))
 
     def _wait_for(self, reached: Callable[[], bool]) -> None:
         deadline, last = time.monotonic() + STUCK_S, self.trades
@@ -279,5 +277,8 @@ def run(amounts: Trades, seed: int) -> list[str]:
             return [str(error)]
         finally:
             figures = ", ".join(f"{name}: {count:,}" for name, count in sorted(chaos.counted.items()))
-            print(f"{chaos.trades:,} trades in {time.monotonic() - started:.0f} s, {figures}\n{chaos.findings}", flush=True)
+            print(
+                f"{chaos.trades:,} trades in {time.monotonic() - started:.0f} s, {figures}\n{chaos.findings}",
+                flush=True,
+            )
     return []

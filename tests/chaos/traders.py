@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tests.chaos.child import Child, Killed
+from tests.chaos.sending import TOGETHER
 from tests.chaos.wallets import Drawn, Wallet
 from tests.support.oracles.trade_oracle import Findings
 
 SILENT: Final = 0.2
 """The probability that a process does not notify the cache of an order: until maintenance has relayed it, only a reader
 that passes its version sees it."""
-TOGETHER: Final = ("transaction", "pipeline", "run_transaction", "many")
-"""How several orders are sent."""
 SINGLE: Final = 0.8
 MOST_TOGETHER: Final = 4
 

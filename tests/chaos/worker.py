@@ -23,15 +23,12 @@ from multiprocessing.connection import Connection
 from typing import Any
 from uuid import UUID
 
-from nexgent_db import cli
-from nexgent_db import Database, Transaction
+from nexgent_db import Database, cli
 from nexgent_db.errors import DatabaseError, TradeRefused
 from nexgent_db.models import AgentBalance, AgentPosition
-from nexgent_db.models.trades import ResetResult, TradeResult, WalletOrder
+from nexgent_db.models.trades import ResetResult, TradeResult
 from nexgent_db.settings import Settings
-
-Result = TradeResult | ResetResult | TradeRefused
-Orders = Sequence[tuple[str, WalletOrder]]
+from tests.chaos.sending import Orders, Result, execute
 
 
 def serve(connection: Connection) -> None:
@@ -77,28 +74,6 @@ def _trade(db: Database, asked: dict[str, Any]) -> dict[str, Any]:
         "results": [_described(result) for result in results],
         "stale": [] if asked["silent"] else _stale(db, orders, results),
     }
-
-
-def execute(db: Database, how: str, orders: Orders) -> Sequence[Result]:
-    """The result or refusal of each order, all in one transaction unless it is one ``single`` order."""
-    if how == "single":
-        return _each(db, orders)
-    if how == "many":
-        return db.trades.execute_many([order for _, order in orders])
-    if how == "run_transaction":
-        return db.run_transaction(lambda tx: _each(tx, orders))
-    with db.transaction(pipeline=how == "pipeline") as tx:
-        return _each(tx, orders)
-
-
-def _each(where: Database | Transaction, orders: Orders) -> list[Result]:
-    results: list[Result] = []
-    for kind, order in orders:
-        try:
-            results.append(getattr(where.trades, kind)(order))
-        except TradeRefused as refused:
-            results.append(refused)
-    return results
 
 
 def _die(*_: object) -> None:
@@ -154,4 +129,3 @@ def _read(db: Database, asked: dict[str, Any]) -> dict[str, Any]:
     )
     found = [{each.id: each.version for each in rows}.get(position_id) for rows in sets]
     return {"versions": [None if row is None else row.version, *found]}
-
