@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from statistics import median
 from typing import Final
 
@@ -133,10 +134,10 @@ class MixedLoad:
         """Work for so long, and measure meanwhile. Raises what ended a caller."""
         threads = [threading.Thread(target=self._guarded, args=(self._run_async,))]
         with Database(self._settings) as db:
-            for number in range(CALLERS):
-                threads.append(
-                    threading.Thread(target=self._guarded, args=(lambda number=number: self._work(db, number),))
-                )
+            threads += [
+                threading.Thread(target=self._guarded, args=(partial(self._work, db, number),))
+                for number in range(CALLERS)
+            ]
             for thread in threads:
                 thread.start()
             try:

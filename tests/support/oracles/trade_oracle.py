@@ -56,8 +56,9 @@ class Record:
     wallet_address: str
     intents: dict[UUID, Intent] = field(default_factory=dict)
     balances: dict[str, Fraction] = field(default_factory=dict)
-    positions: dict[str, tuple[UUID, Fraction]] = field(default_factory=dict)
-    """Of each token with an open position: the purchase's transaction, and what remains."""
+    positions: dict[str, tuple[UUID, Fraction]] | None = field(default_factory=dict)
+    """Of each token with an open position: the purchase's transaction, and what remains. None: its caller is one of
+    several, and cannot know."""
     forgets: bool = False
 
     def add(self, intent: Intent, changes: Iterable[tuple[str, Fraction]] = ()) -> None:
@@ -125,7 +126,8 @@ class _Wallet:
 
     def examine(self) -> None:
         self._compare_balances()
-        self._compare_positions()
+        if self._record.positions is not None:
+            self._compare_positions(self._record.positions)
         if not self._record.forgets:
             self._lost()
             self._doubled_and_phantom()
@@ -172,15 +174,14 @@ class _Wallet:
                 text = f"{self._record.wallet_address} has {float(balance)} {token}, ledger {float(total)}"
                 self._findings.add("balance differs from ledger", f"{text}, {float(expected)} by its caller's account")
 
-    def _compare_positions(self) -> None:
+    def _compare_positions(self, expected: dict[str, tuple[UUID, Fraction]]) -> None:
         found = {
             row["token_address"]: (row["purchase_transaction_id"], Fraction(row["remaining_amount"]))
             for row in self._positions
         }
-        for token in found.keys() | self._record.positions.keys():
-            if found.get(token) != self._record.positions.get(token):
-                expected = self._record.positions.get(token)
-                self._findings.add("position differs", f"{token}: {found.get(token)}, not {expected}")
+        for token in found.keys() | expected.keys():
+            if found.get(token) != expected.get(token):
+                self._findings.add("position differs", f"{token}: {found.get(token)}, not {expected.get(token)}")
 
     def _compare_swaps(self) -> None:
         sales = Counter(row["sale_transaction_id"] for row in self._swaps)
