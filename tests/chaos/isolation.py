@@ -42,13 +42,19 @@ FLOOR: Final = Decimal(10)
 """Of the SOL in a pair of wallets together."""
 MOST_TOGETHER: Final = 3
 PAUSE_S: Final = 0.002
-_LEDGER: Final = (
-    "SELECT b.balance AS balance, (SELECT sum(e.change) FROM agent_transactions AS t CROSS JOIN LATERAL transaction_effects("
-    "t.transaction_type, t.input_mint, t.input_amount, t.output_mint, t.output_amount, t.protocol_fee_sol,"
-    " t.network_fee_sol, t.settled_dust) AS e WHERE t.wallet_address = b.wallet_address"
-    " AND e.token_address = b.token_address) AS entered"
-    " FROM agent_balances AS b WHERE b.wallet_address = :wallet AND b.token_address = :token"
-)
+_LEDGER: Final = """\
+SELECT b.balance AS balance, (
+    SELECT sum(e.change)
+    FROM agent_transactions AS t
+    CROSS JOIN LATERAL transaction_effects(
+        t.transaction_type, t.input_mint, t.input_amount, t.output_mint, t.output_amount,
+        t.protocol_fee_sol, t.network_fee_sol, t.settled_dust
+    ) AS e
+    WHERE t.wallet_address = b.wallet_address AND e.token_address = b.token_address
+) AS entered
+FROM agent_balances AS b
+WHERE b.wallet_address = :wallet AND b.token_address = :token
+"""
 
 
 class IsolatedThreads:

@@ -38,7 +38,7 @@ class SharedWallet:
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
-        self.record = Record(owner.wallet_address, positions=None)
+        self.record = Record(owner.wallet_address, knows_positions=False)
         self.counted: Counter[str] = Counter()
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
@@ -94,7 +94,7 @@ class SharedWallet:
         paid = [(SOL_MINT, -fees)]
         token = given.get("token_address", "")
         if kind == "write_off":
-            return [*paid, (token, -Fraction(result.transaction.input_amount))]
+            return [*paid, (token, -Fraction(result.transaction.input_amount or 0))]
         if kind == "swap":
             received = Fraction(given["output_amount"])
             return [*paid, (given["input_mint"], -Fraction(given["input_amount"])), (given["output_mint"], received)]

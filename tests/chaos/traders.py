@@ -88,8 +88,8 @@ class Trader:
             return
         self.counted[one.kind] += 1
         self.counted["executed already when sent again"] += result["duplicate"]
-        if result["position"] is not None and one.token in self.wallet.record.positions:
-            self.held[one.token] = Seen(result["position"], result["version"])
+        if result["position"] is not None and (token := one.token or "") in self.wallet.record.positions:
+            self.held[token] = Seen(result["position"], result["version"])
 
 
 class Reader:

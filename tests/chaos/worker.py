@@ -50,7 +50,7 @@ def serve(connection: Connection) -> None:
 def relay(follow: bool, _: Connection) -> None:
     """Bring the outbox into the cache, as the command does: to its end, or for ever."""
     sys.argv[1:] = ["cache", "relay", *(["--follow"] if follow else [])]
-    sys.exit(cli.main())
+    cli.main()  # exits
 
 
 def _opened(settings: Settings) -> Database:
@@ -72,7 +72,7 @@ def _trade(db: Database, asked: dict[str, Any]) -> dict[str, Any]:
     results = execute(db, asked["how"], orders)
     return {
         "results": [_described(result) for result in results],
-        "stale": [] if asked["silent"] else _stale(db, orders, results),
+        "stale": [] if asked["silent"] else stale_rows(db, orders, results),
     }
 
 
@@ -92,7 +92,7 @@ def _described(result: Result) -> dict[str, Any]:
     }
 
 
-def _stale(db: Database, orders: Orders, results: Sequence[Result]) -> list[str]:
+def stale_rows(db: Database, orders: Orders, results: Sequence[Result]) -> list[str]:
     """The rows that this process reads otherwise from its cache than the trades returned them. No other process trades
     with the wallet."""
     balances: dict[str, AgentBalance] = {}

@@ -56,9 +56,10 @@ class Record:
     wallet_address: str
     intents: dict[UUID, Intent] = field(default_factory=dict)
     balances: dict[str, Fraction] = field(default_factory=dict)
-    positions: dict[str, tuple[UUID, Fraction]] | None = field(default_factory=dict)
-    """Of each token with an open position: the purchase's transaction, and what remains. None: its caller is one of
-    several, and cannot know."""
+    positions: dict[str, tuple[UUID, Fraction]] = field(default_factory=dict)
+    """Of each token with an open position: the purchase's transaction, and what remains."""
+    knows_positions: bool = True
+    """One of several callers of a wallet does not."""
     forgets: bool = False
 
     def add(self, intent: Intent, changes: Iterable[tuple[str, Fraction]] = ()) -> None:
@@ -126,8 +127,8 @@ class _Wallet:
 
     def examine(self) -> None:
         self._compare_balances()
-        if self._record.positions is not None:
-            self._compare_positions(self._record.positions)
+        if self._record.knows_positions:
+            self._compare_positions()
         if not self._record.forgets:
             self._lost()
             self._doubled_and_phantom()
@@ -174,7 +175,8 @@ class _Wallet:
                 text = f"{self._record.wallet_address} has {float(balance)} {token}, ledger {float(total)}"
                 self._findings.add("balance differs from ledger", f"{text}, {float(expected)} by its caller's account")
 
-    def _compare_positions(self, expected: dict[str, tuple[UUID, Fraction]]) -> None:
+    def _compare_positions(self) -> None:
+        expected = self._record.positions
         found = {
             row["token_address"]: (row["purchase_transaction_id"], Fraction(row["remaining_amount"]))
             for row in self._positions
