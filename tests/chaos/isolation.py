@@ -35,7 +35,8 @@ from tests.support.oracles.state import broken_rules
 from tests.support.oracles.trade_oracle import Findings, examine, examine_cache
 from tests.support.servers.valkey_server import ValkeyServer, valkey_server
 
-Level = Literal["repeatable read", "serializable"]
+Level = Literal["read committed", "repeatable read", "serializable"]
+"""The first one is for a test: its snapshots are of single statements, so that every check must fail."""
 THREADS: Final = 8
 WALLETS: Final = 4
 FLOOR: Final = Decimal(10)

@@ -163,7 +163,8 @@ class MixedLoad:
             while time.monotonic() < until and not self._over.wait(pause_s):
                 gc.collect()
                 sessions, outbox, dead = database.execute(
-                    "SELECT (SELECT count(*) FROM pg_stat_activity WHERE application_name = 'nexgent-db'),"
+                    "SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                    " AND application_name = 'nexgent-db'),"
                     " (SELECT count(*) FROM cache_outbox),"
                     " (SELECT sum(n_dead_tup) FROM pg_stat_user_tables)"
                 ).fetchone() or (0, 0, 0)

@@ -48,7 +48,7 @@ class WalletThreads:
     def run(self, operations: int) -> list[str]:
         """So many orders are answered; what was found."""
         self._left = operations
-        deadlocks = self._deadlocks()
+        deadlocks = count_deadlocks(self._url)
         settings = replace(Settings.from_url(self._url, {}), pool_max_size=self._threads, statement_timeout_s=60)
         settings = replace(settings, lock_timeout_s=60)
         with Database(settings) as db, ExitStack() as stack:
@@ -61,7 +61,7 @@ class WalletThreads:
         with psycopg.connect(self._url) as database:
             examine(database, [self.wallet.record], self.findings)
         found = [*self.findings.lines(), *(f"{count} times {name}" for name, count in self.errors.items())]
-        if more := self._deadlocks() - deadlocks:
+        if more := count_deadlocks(self._url) - deadlocks:
             found.append(f"{more} deadlocks")
         return found + [f"{name}: {rows}" for name, rows in broken_rules(self._url).items()]
 
@@ -92,11 +92,13 @@ class WalletThreads:
         for (kind, order, number), result in zip(drawn, results, strict=True):
             self.wallet.note(kind, order, number, result)
 
-    def _deadlocks(self) -> int:
-        with psycopg.connect(self._url, autocommit=True) as database:
-            time.sleep(1)  # a session reports its statistics at most once a second
-            row = database.execute("SELECT sum(deadlocks) FROM pg_stat_database").fetchone()
-        return 0 if row is None else int(row[0])
+
+def count_deadlocks(url: str) -> int:
+    """How many PostgreSQL has found in the database, ever."""
+    with psycopg.connect(url, autocommit=True) as database:
+        time.sleep(1)  # a session reports its statistics at most once a second
+        row = database.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def run(amounts: OneWallet, seed: int) -> list[str]:
