@@ -114,8 +114,8 @@ sync: $(STAMP)  ## write the Protocols, nexgent_db/sync and its tests from the a
 picture: $(STAMP)  ## write docs/pages/assets/demo.svg: what make demo shows
 	$(BIN)/python -m tests.codegen.demo_picture
 
-chaos: $(STAMP)  ## break PostgreSQL down in every way, then try for ten minutes to catch the cache lying; MINUTES=60 for longer
-	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10)
+chaos: $(STAMP)  ## kill, cut, freeze and cancel everything while trades go on (an hour and more); CHAOS="--only trades"
+	$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(CHAOS)
 
 race: $(STAMP)  ## measure beside psycopg, asyncpg, SQLAlchemy, aiosql and pgbench; ratios (20 minutes); RACE="--only buy"
 	$(BIN)/python -m tests.benchmarks.race $(RACE)
