@@ -32,6 +32,8 @@ CREATE TABLE trade_requests (
 
 COMMENT ON TABLE trade_requests IS
 'One row for each trade made: what was asked for (a SHA-256), and what its result needs that no other row keeps.';
+COMMENT ON COLUMN trade_requests.id IS
+'The trade''s id: trade_id_of the agent and the id that the order was sent with. The transaction has it too.';
 COMMENT ON COLUMN trade_requests.version IS 'The version that the trade gave to every row it changed.';
 COMMENT ON COLUMN trade_requests.balance_ids IS 'The changed balances, in the order of their tokens, by address.';
 COMMENT ON COLUMN trade_requests.balances IS
@@ -40,7 +42,7 @@ COMMENT ON COLUMN trade_requests.position_ids IS 'The positions that the trade o
 COMMENT ON COLUMN trade_requests.position_values IS
 'The position after a DCA buy or a take-profit: the columns that later trades change.';
 COMMENT ON COLUMN trade_requests.transaction_ids IS 'The transactions of a wallet''s reset; NULL for other trades, whose '
-'transaction has the request''s id.';
+'transaction has the trade''s id.';
 
 -- A changed address of a wallet: its other requests are found by their transactions.
 CREATE INDEX trade_requests_resets_idx ON trade_requests (agent_id, wallet_address) WHERE operation = 'reset_wallet';

@@ -10,3 +10,4 @@ DROP TYPE trade_result_v1;
 
 DROP FUNCTION caller_acts_for;
 DROP FUNCTION act_for_every_user;
+DROP FUNCTION trade_id_of;

@@ -20,6 +20,23 @@
 -- The path of every function below.
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
+-- A UUID v8. It begins as the request id does: ids that rise with time keep the indexes small.
+CREATE FUNCTION trade_id_of(agent_id uuid, request_id uuid) RETURNS uuid
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN overlay(
+    overlay(
+        encode(
+            substr(uuid_send(request_id), 1, 6) || substr(sha256(uuid_send(agent_id) || uuid_send(request_id)), 1, 10), 'hex'
+        )
+        PLACING '8' FROM 13
+    )
+    PLACING '8' FROM 17
+)::uuid;
+
+COMMENT ON FUNCTION trade_id_of(uuid, uuid) IS
+'The id of the trade, of its transaction and of its stored request, that an agent''s order with this request id makes. '
+'Each agent has request ids of its own: nobody takes another''s, or waits for one.';
+
 CREATE FUNCTION act_for_every_user() RETURNS boolean
 LANGUAGE sql IMMUTABLE
 SET search_path FROM CURRENT
@@ -116,9 +133,9 @@ BEGIN
 END
 $$;
 
--- The transaction that has the id of a request or else its hash and leg; NULL when none has. A partitioned ledger looks
+-- The transaction that has the id of a trade or else its hash and leg; NULL when none has. A partitioned ledger looks
 -- elsewhere, with another body.
-CREATE FUNCTION transaction_taken_v1(p_request_id uuid, p_wallet_address text, p_transaction_hash text, p_transaction_leg bigint)
+CREATE FUNCTION transaction_taken_v1(p_trade_id uuid, p_wallet_address text, p_transaction_hash text, p_transaction_leg bigint)
 RETURNS uuid
 LANGUAGE plpgsql STABLE
 SET search_path FROM CURRENT
@@ -126,7 +143,7 @@ AS $$
 DECLARE
     taken_by uuid;
 BEGIN
-    SELECT t.id INTO taken_by FROM agent_transactions AS t WHERE t.id = p_request_id;
+    SELECT t.id INTO taken_by FROM agent_transactions AS t WHERE t.id = p_trade_id;
     IF taken_by IS NULL AND p_transaction_hash IS NOT NULL THEN
         SELECT t.id INTO taken_by
         FROM agent_transactions AS t
@@ -141,7 +158,7 @@ $$;
 -- Locks the agent and the wallet, and finds the first reason not to trade: the result is NULL when there is none. A
 -- duplicate's result is complete, but for the position that a purchase opened.
 CREATE FUNCTION begin_trade_v1(
-    p_request_id uuid,
+    p_trade_id uuid,
     p_content_digest bytea,
     p_agent_id uuid,
     p_wallet_address text,
@@ -171,9 +188,9 @@ BEGIN
         RETURN trade;
     END IF;
 
-    SELECT r.content_digest INTO known_digest FROM trade_requests AS r WHERE r.id = p_request_id;
+    SELECT r.content_digest INTO known_digest FROM trade_requests AS r WHERE r.id = p_trade_id;
     IF known_digest = p_content_digest THEN
-        SELECT r.* INTO request FROM trade_requests AS r WHERE r.id = p_request_id;
+        SELECT r.* INTO request FROM trade_requests AS r WHERE r.id = p_trade_id;
         RETURN first_result_v1(request);
     ELSIF FOUND THEN
         trade.outcome := 'idempotency_conflict';
@@ -181,11 +198,11 @@ BEGIN
         RETURN trade;
     END IF;
 
-    taken_by := transaction_taken_v1(p_request_id, p_wallet_address, p_transaction_hash, p_transaction_leg);
+    taken_by := transaction_taken_v1(p_trade_id, p_wallet_address, p_transaction_hash, p_transaction_leg);
     IF taken_by IS NOT NULL THEN
         trade.outcome := 'idempotency_conflict';
         trade.details := jsonb_build_object(
-            'taken_by', 'transaction ' || taken_by || CASE WHEN taken_by <> p_request_id THEN ' of the same hash' ELSE '' END
+            'taken_by', 'transaction ' || taken_by || CASE WHEN taken_by <> p_trade_id THEN ' of the same hash' ELSE '' END
         );
         RETURN trade;
     END IF;
@@ -346,11 +363,11 @@ BEGIN
 END
 $$;
 
--- Saves the request, and leaves one row for the cache. p_transaction_id is NULL where no transaction was inserted, although
+-- Saves the request, and leaves one row for the cache. p_inserted_id is NULL where no transaction was inserted, although
 -- the trade has one; p_position is given where later trades change what the request must remember of it.
 CREATE FUNCTION finish_trade_v1(
-    p_request_id uuid,
-    p_transaction_id uuid,
+    p_trade_id uuid,
+    p_inserted_id uuid,
     p_operation text,
     p_content_digest bytea,
     p_agent_id uuid,
@@ -369,15 +386,15 @@ LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 BEGIN
-    IF p_transaction_id IS NULL THEN
-        RAISE EXCEPTION 'a trigger or rule discarded transaction %', p_request_id USING ERRCODE = 'restrict_violation';
+    IF p_inserted_id IS NULL THEN
+        RAISE EXCEPTION 'a trigger or rule discarded transaction %', p_trade_id USING ERRCODE = 'restrict_violation';
     END IF;
     INSERT INTO trade_requests (
         id, agent_id, wallet_address, operation, content_digest, version, balance_ids, balances, position_ids,
         position_values, transaction_ids
     )
     VALUES (
-        p_request_id,
+        p_trade_id,
         p_agent_id,
         p_wallet_address,
         p_operation,

@@ -37,11 +37,12 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
 DECLARE
+    trade_id uuid := trade_id_of(p_agent_id, p_request_id);
     trade trade_result_v1;
     entry agent_transactions;
 BEGIN
     trade := begin_trade_v1(
-        p_request_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
+        trade_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
     );
     IF trade.outcome IS NOT NULL THEN
         RETURN trade;
@@ -83,7 +84,7 @@ BEGIN
         updated_at
     )
     VALUES (
-        p_request_id,
+        trade_id,
         p_agent_id,
         p_wallet_address,
         p_transaction_type,
@@ -112,7 +113,7 @@ BEGIN
     RETURNING t.* INTO entry;
     trade.transaction := entry;
     PERFORM finish_trade_v1(
-        p_request_id, entry.id, lower(p_transaction_type::text COLLATE "C"), p_content_digest, p_agent_id,
+        trade_id, entry.id, lower(p_transaction_type::text COLLATE "C"), p_content_digest, p_agent_id,
         p_wallet_address, trade.version, trade.balance_ids, trade.balances, trade.token_addresses
     );
     RETURN trade;

@@ -76,16 +76,17 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
 DECLARE
+    trade_id uuid := trade_id_of(p_agent_id, p_request_id);
     trade trade_result_v1;
     entry agent_transactions;
     opened agent_positions;
     remaining numeric;
 BEGIN
     trade := begin_trade_v1(
-        p_request_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
+        trade_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
     );
     IF trade.outcome = 'duplicate' THEN
-        SELECT r.position_ids[1] INTO opened.id FROM trade_requests AS r WHERE r.id = p_request_id;
+        SELECT r.position_ids[1] INTO opened.id FROM trade_requests AS r WHERE r.id = trade_id;
         trade.open_position := opened_position_v1(
             opened.id, trade.transaction, trade.version, p_token_symbol, p_stop_loss_percentage, p_take_profit_levels
         );
@@ -138,7 +139,7 @@ BEGIN
         updated_at
     )
     VALUES (
-        p_request_id,
+        trade_id,
         p_agent_id,
         p_wallet_address,
         'SWAP',
@@ -203,7 +204,7 @@ BEGIN
     RETURNING p.* INTO opened;
     trade.open_position := opened;
     PERFORM finish_trade_v1(
-        p_request_id, entry.id, 'buy', p_content_digest, p_agent_id, p_wallet_address,
+        trade_id, entry.id, 'buy', p_content_digest, p_agent_id, p_wallet_address,
         trade.version, trade.balance_ids, trade.balances, trade.token_addresses,
         ARRAY[opened.id], ARRAY[p_token_address]
     );

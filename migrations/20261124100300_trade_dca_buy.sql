@@ -33,6 +33,7 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
 DECLARE
+    trade_id uuid := trade_id_of(p_agent_id, p_request_id);
     trade trade_result_v1;
     held agent_positions;
     entry agent_transactions;
@@ -40,7 +41,7 @@ DECLARE
     spent_sol numeric := p_sol_amount + coalesce(p_protocol_fee_sol, 0) + coalesce(p_network_fee_sol, 0);
 BEGIN
     trade := begin_trade_v1(
-        p_request_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
+        trade_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
     );
     IF trade.outcome IS NOT NULL THEN
         RETURN trade;
@@ -98,7 +99,7 @@ BEGIN
         updated_at
     )
     VALUES (
-        p_request_id,
+        trade_id,
         p_agent_id,
         p_wallet_address,
         'SWAP',
@@ -136,7 +137,7 @@ BEGIN
         peak_price = greatest(p.peak_price, price),
         lowest_price = least(p.lowest_price, price),
         dca_count = p.dca_count + 1,
-        dca_transaction_ids = array_append(p.dca_transaction_ids, p_request_id),
+        dca_transaction_ids = array_append(p.dca_transaction_ids, trade_id),
         last_dca_time = entry.transaction_time,
         tp_batch_start_level = p.take_profit_levels_hit,
         total_take_profit_levels = coalesce(
@@ -148,7 +149,7 @@ BEGIN
     RETURNING p.* INTO held;
     trade.open_position := held;
     PERFORM finish_trade_v1(
-        p_request_id, entry.id, 'dca_buy', p_content_digest, p_agent_id, p_wallet_address,
+        trade_id, entry.id, 'dca_buy', p_content_digest, p_agent_id, p_wallet_address,
         trade.version, trade.balance_ids, trade.balances, trade.token_addresses,
         ARRAY[held.id], ARRAY[p_token_address], p_position => held
     );

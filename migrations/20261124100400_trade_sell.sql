@@ -47,6 +47,7 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
 DECLARE
+    trade_id uuid := trade_id_of(p_agent_id, p_request_id);
     trade trade_result_v1;
     entry agent_transactions;
     held agent_positions;
@@ -61,7 +62,7 @@ DECLARE
     received_sol numeric := p_sol_amount - coalesce(p_protocol_fee_sol, 0) - coalesce(p_network_fee_sol, 0);
 BEGIN
     trade := begin_trade_v1(
-        p_request_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
+        trade_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
     );
     IF trade.outcome IS NOT NULL THEN
         RETURN trade;
@@ -159,7 +160,7 @@ BEGIN
         settled_dust
     )
     VALUES (
-        p_request_id,
+        trade_id,
         p_agent_id,
         p_wallet_address,
         'SWAP',
@@ -204,7 +205,7 @@ BEGIN
             proceeds_sol = p.proceeds_sol + received_sol,
             realized_profit_sol = p.realized_profit_sol + entry.realized_profit_sol,
             take_profit_levels_hit = p.take_profit_levels_hit + p_levels_hit,
-            take_profit_transaction_ids = array_append(p.take_profit_transaction_ids, p_request_id),
+            take_profit_transaction_ids = array_append(p.take_profit_transaction_ids, trade_id),
             last_take_profit_time = sold_at,
             moon_bag_activated = p.moon_bag_activated OR p_moon_bag_amount IS NOT NULL,
             moon_bag_amount = moon_bag,
@@ -218,7 +219,7 @@ BEGIN
         trade.swap := close_position_v1(held, purchase, entry, sold_at, p_close_reason);
     END IF;
     PERFORM finish_trade_v1(
-        p_request_id, entry.id, CASE WHEN p_is_take_profit THEN 'take_profit' ELSE 'sell' END, p_content_digest,
+        trade_id, entry.id, CASE WHEN p_is_take_profit THEN 'take_profit' ELSE 'sell' END, p_content_digest,
         p_agent_id, p_wallet_address, trade.version, trade.balance_ids, trade.balances, trade.token_addresses,
         ARRAY[held.id], ARRAY[p_token_address], left_over = 0, trade.open_position
     );

@@ -25,6 +25,7 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
 DECLARE
+    trade_id uuid := trade_id_of(p_agent_id, p_request_id);
     trade trade_result_v1;
     entry agent_transactions;
     held agent_positions;
@@ -34,7 +35,7 @@ DECLARE
     burned_at timestamptz;
 BEGIN
     trade := begin_trade_v1(
-        p_request_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
+        trade_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
     );
     IF trade.outcome IS NOT NULL THEN
         RETURN trade;
@@ -96,7 +97,7 @@ BEGIN
         updated_at
     )
     VALUES (
-        p_request_id,
+        trade_id,
         p_agent_id,
         p_wallet_address,
         'BURN',
@@ -123,7 +124,7 @@ BEGIN
     trade.closed_position_id := held.id;
     trade.swap := close_position_v1(held, purchase, entry, burned_at, 'write_off');
     PERFORM finish_trade_v1(
-        p_request_id, entry.id, 'write_off', p_content_digest, p_agent_id, p_wallet_address,
+        trade_id, entry.id, 'write_off', p_content_digest, p_agent_id, p_wallet_address,
         trade.version, trade.balance_ids, trade.balances, trade.token_addresses,
         ARRAY[held.id], ARRAY[p_token_address], true
     );

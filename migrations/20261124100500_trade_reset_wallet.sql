@@ -22,15 +22,16 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
 DECLARE
+    trade_id uuid := trade_id_of(p_agent_id, p_request_id);
     closed_tokens text[];
     transaction_ids uuid[];
     wallet_type text;
 BEGIN
-    trade := begin_trade_v1(p_request_id, p_content_digest, p_agent_id, p_wallet_address, NULL, NULL, p_expires_at);
+    trade := begin_trade_v1(trade_id, p_content_digest, p_agent_id, p_wallet_address, NULL, NULL, p_expires_at);
     IF trade.outcome = 'duplicate' THEN
         SELECT r.position_ids, r.transaction_ids INTO closed_position_ids, transaction_ids
         FROM trade_requests AS r
-        WHERE r.id = p_request_id;
+        WHERE r.id = trade_id;
         SELECT array_agg(t ORDER BY t.transaction_type DESC, t.input_mint COLLATE "C") INTO transactions
         FROM agent_transactions AS t
         WHERE t.id = ANY(transaction_ids);
@@ -152,7 +153,7 @@ BEGIN
 
     trade.outcome := 'made';
     PERFORM finish_trade_v1(
-        p_request_id, p_request_id, 'reset_wallet', p_content_digest, p_agent_id, p_wallet_address,
+        trade_id, trade_id, 'reset_wallet', p_content_digest, p_agent_id, p_wallet_address,
         trade.version, trade.balance_ids, trade.balances, trade.token_addresses,
         closed_position_ids, closed_tokens, true, p_transaction_ids => transaction_ids
     );

@@ -311,6 +311,13 @@ BEGIN
 END
 $function$;
 
+CREATE OR REPLACE FUNCTION trade_id_of(agent_id uuid, request_id uuid)
+ RETURNS uuid
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT
+RETURN (OVERLAY(OVERLAY(encode((substr(uuid_send(request_id), 1, 6) || substr(sha256((uuid_send(agent_id) || uuid_send(request_id))), 1, 10)), 'hex'::text) PLACING '8'::text FROM 13) PLACING '8'::text FROM 17))::uuid;
+COMMENT ON FUNCTION trade_id_of(uuid,uuid) IS 'The id of the trade, of its transaction and of its stored request, that an agent''s order with this request id makes. Each agent has request ids of its own: nobody takes another''s, or waits for one.';
+
 CREATE OR REPLACE FUNCTION transaction_effects(transaction_type "TransactionType", input_mint text, input_amount numeric, output_mint text, output_amount numeric, protocol_fee_sol numeric, network_fee_sol numeric, settled_dust numeric)
  RETURNS TABLE(token_address text, change numeric)
  LANGUAGE sql
@@ -329,7 +336,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION transaction_effects("TransactionType",text,numeric,text,numeric,numeric,numeric,numeric) IS 'What a transaction does to its wallet: the change of each token''s balance.';
 
-CREATE OR REPLACE FUNCTION transaction_taken_v1(p_request_id uuid, p_wallet_address text, p_transaction_hash text, p_transaction_leg bigint)
+CREATE OR REPLACE FUNCTION transaction_taken_v1(p_trade_id uuid, p_wallet_address text, p_transaction_hash text, p_transaction_leg bigint)
  RETURNS uuid
  LANGUAGE plpgsql
  STABLE
@@ -338,7 +345,7 @@ AS $function$
 DECLARE
     taken_by uuid;
 BEGIN
-    SELECT t.id INTO taken_by FROM agent_transactions AS t WHERE t.id = p_request_id;
+    SELECT t.id INTO taken_by FROM agent_transactions AS t WHERE t.id = p_trade_id;
     IF taken_by IS NULL AND p_transaction_hash IS NOT NULL THEN
         SELECT t.id INTO taken_by
         FROM agent_transactions AS t
@@ -733,9 +740,10 @@ CREATE INDEX trade_requests_created_at_idx ON trade_requests (created_at) WHERE 
 CREATE INDEX trade_requests_resets_idx ON trade_requests (agent_id, wallet_address) WHERE operation::text = 'reset_wallet'::text;
 COMMENT ON COLUMN trade_requests.balance_ids IS 'The changed balances, in the order of their tokens, by address.';
 COMMENT ON COLUMN trade_requests.balances IS 'The changed balances after the trade, in the same order.';
+COMMENT ON COLUMN trade_requests.id IS 'The trade''s id: trade_id_of the agent and the id that the order was sent with. The transaction has it too.';
 COMMENT ON COLUMN trade_requests.position_ids IS 'The positions that the trade opened, changed or closed.';
 COMMENT ON COLUMN trade_requests.position_values IS 'The position after a DCA buy or a take-profit: the columns that later trades change.';
-COMMENT ON COLUMN trade_requests.transaction_ids IS 'The transactions of a wallet''s reset; NULL for other trades, whose transaction has the request''s id.';
+COMMENT ON COLUMN trade_requests.transaction_ids IS 'The transactions of a wallet''s reset; NULL for other trades, whose transaction has the trade''s id.';
 COMMENT ON COLUMN trade_requests.version IS 'The version that the trade gave to every row it changed.';
 COMMENT ON TABLE trade_requests IS 'One row for each trade made: what was asked for (a SHA-256), and what its result needs that no other row keeps.';
 
@@ -756,7 +764,7 @@ ALTER TABLE agent_transactions ADD CONSTRAINT agent_transactions_transaction_val
 
 CREATE TYPE trade_result_v1 AS (outcome text, details jsonb, transaction agent_transactions, open_position agent_positions, swap agent_historical_swaps, closed_position_id uuid, version bigint, balance_ids uuid[], token_addresses text[], token_symbols text[], balances numeric(38,18)[]);
 
-CREATE OR REPLACE FUNCTION begin_trade_v1(p_request_id uuid, p_content_digest bytea, p_agent_id uuid, p_wallet_address text, p_transaction_hash text, p_transaction_leg bigint, p_expires_at timestamp with time zone)
+CREATE OR REPLACE FUNCTION begin_trade_v1(p_trade_id uuid, p_content_digest bytea, p_agent_id uuid, p_wallet_address text, p_transaction_hash text, p_transaction_leg bigint, p_expires_at timestamp with time zone)
  RETURNS trade_result_v1
  LANGUAGE plpgsql
  SET search_path TO 'public', 'pg_temp'
@@ -780,9 +788,9 @@ BEGIN
         RETURN trade;
     END IF;
 
-    SELECT r.content_digest INTO known_digest FROM trade_requests AS r WHERE r.id = p_request_id;
+    SELECT r.content_digest INTO known_digest FROM trade_requests AS r WHERE r.id = p_trade_id;
     IF known_digest = p_content_digest THEN
-        SELECT r.* INTO request FROM trade_requests AS r WHERE r.id = p_request_id;
+        SELECT r.* INTO request FROM trade_requests AS r WHERE r.id = p_trade_id;
         RETURN first_result_v1(request);
     ELSIF FOUND THEN
         trade.outcome := 'idempotency_conflict';
@@ -790,11 +798,11 @@ BEGIN
         RETURN trade;
     END IF;
 
-    taken_by := transaction_taken_v1(p_request_id, p_wallet_address, p_transaction_hash, p_transaction_leg);
+    taken_by := transaction_taken_v1(p_trade_id, p_wallet_address, p_transaction_hash, p_transaction_leg);
     IF taken_by IS NOT NULL THEN
         trade.outcome := 'idempotency_conflict';
         trade.details := jsonb_build_object(
-            'taken_by', 'transaction ' || taken_by || CASE WHEN taken_by <> p_request_id THEN ' of the same hash' ELSE '' END
+            'taken_by', 'transaction ' || taken_by || CASE WHEN taken_by <> p_trade_id THEN ' of the same hash' ELSE '' END
         );
         RETURN trade;
     END IF;
@@ -1035,21 +1043,21 @@ BEGIN
 END
 $function$;
 
-CREATE OR REPLACE FUNCTION finish_trade_v1(p_request_id uuid, p_transaction_id uuid, p_operation text, p_content_digest bytea, p_agent_id uuid, p_wallet_address text, p_version bigint, p_balance_ids uuid[], p_balances numeric[], p_token_addresses text[], p_position_ids uuid[] DEFAULT '{}'::uuid[], p_position_tokens text[] DEFAULT '{}'::text[], p_closed boolean DEFAULT false, p_position agent_positions DEFAULT NULL::agent_positions, p_transaction_ids uuid[] DEFAULT NULL::uuid[])
+CREATE OR REPLACE FUNCTION finish_trade_v1(p_trade_id uuid, p_inserted_id uuid, p_operation text, p_content_digest bytea, p_agent_id uuid, p_wallet_address text, p_version bigint, p_balance_ids uuid[], p_balances numeric[], p_token_addresses text[], p_position_ids uuid[] DEFAULT '{}'::uuid[], p_position_tokens text[] DEFAULT '{}'::text[], p_closed boolean DEFAULT false, p_position agent_positions DEFAULT NULL::agent_positions, p_transaction_ids uuid[] DEFAULT NULL::uuid[])
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'public', 'pg_temp'
 AS $function$
 BEGIN
-    IF p_transaction_id IS NULL THEN
-        RAISE EXCEPTION 'a trigger or rule discarded transaction %', p_request_id USING ERRCODE = 'restrict_violation';
+    IF p_inserted_id IS NULL THEN
+        RAISE EXCEPTION 'a trigger or rule discarded transaction %', p_trade_id USING ERRCODE = 'restrict_violation';
     END IF;
     INSERT INTO trade_requests (
         id, agent_id, wallet_address, operation, content_digest, version, balance_ids, balances, position_ids,
         position_values, transaction_ids
     )
     VALUES (
-        p_request_id,
+        p_trade_id,
         p_agent_id,
         p_wallet_address,
         p_operation,
@@ -1394,16 +1402,17 @@ CREATE OR REPLACE FUNCTION trade_buy_v1(p_request_id uuid, p_content_digest byte
  SET search_path TO 'public', 'pg_temp'
 AS $function$
 DECLARE
+    trade_id uuid := trade_id_of(p_agent_id, p_request_id);
     trade trade_result_v1;
     entry agent_transactions;
     opened agent_positions;
     remaining numeric;
 BEGIN
     trade := begin_trade_v1(
-        p_request_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
+        trade_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
     );
     IF trade.outcome = 'duplicate' THEN
-        SELECT r.position_ids[1] INTO opened.id FROM trade_requests AS r WHERE r.id = p_request_id;
+        SELECT r.position_ids[1] INTO opened.id FROM trade_requests AS r WHERE r.id = trade_id;
         trade.open_position := opened_position_v1(
             opened.id, trade.transaction, trade.version, p_token_symbol, p_stop_loss_percentage, p_take_profit_levels
         );
@@ -1456,7 +1465,7 @@ BEGIN
         updated_at
     )
     VALUES (
-        p_request_id,
+        trade_id,
         p_agent_id,
         p_wallet_address,
         'SWAP',
@@ -1521,7 +1530,7 @@ BEGIN
     RETURNING p.* INTO opened;
     trade.open_position := opened;
     PERFORM finish_trade_v1(
-        p_request_id, entry.id, 'buy', p_content_digest, p_agent_id, p_wallet_address,
+        trade_id, entry.id, 'buy', p_content_digest, p_agent_id, p_wallet_address,
         trade.version, trade.balance_ids, trade.balances, trade.token_addresses,
         ARRAY[opened.id], ARRAY[p_token_address]
     );
@@ -1536,6 +1545,7 @@ CREATE OR REPLACE FUNCTION trade_dca_buy_v1(p_request_id uuid, p_content_digest 
  SET search_path TO 'public', 'pg_temp'
 AS $function$
 DECLARE
+    trade_id uuid := trade_id_of(p_agent_id, p_request_id);
     trade trade_result_v1;
     held agent_positions;
     entry agent_transactions;
@@ -1543,7 +1553,7 @@ DECLARE
     spent_sol numeric := p_sol_amount + coalesce(p_protocol_fee_sol, 0) + coalesce(p_network_fee_sol, 0);
 BEGIN
     trade := begin_trade_v1(
-        p_request_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
+        trade_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
     );
     IF trade.outcome IS NOT NULL THEN
         RETURN trade;
@@ -1601,7 +1611,7 @@ BEGIN
         updated_at
     )
     VALUES (
-        p_request_id,
+        trade_id,
         p_agent_id,
         p_wallet_address,
         'SWAP',
@@ -1639,7 +1649,7 @@ BEGIN
         peak_price = greatest(p.peak_price, price),
         lowest_price = least(p.lowest_price, price),
         dca_count = p.dca_count + 1,
-        dca_transaction_ids = array_append(p.dca_transaction_ids, p_request_id),
+        dca_transaction_ids = array_append(p.dca_transaction_ids, trade_id),
         last_dca_time = entry.transaction_time,
         tp_batch_start_level = p.take_profit_levels_hit,
         total_take_profit_levels = coalesce(
@@ -1651,7 +1661,7 @@ BEGIN
     RETURNING p.* INTO held;
     trade.open_position := held;
     PERFORM finish_trade_v1(
-        p_request_id, entry.id, 'dca_buy', p_content_digest, p_agent_id, p_wallet_address,
+        trade_id, entry.id, 'dca_buy', p_content_digest, p_agent_id, p_wallet_address,
         trade.version, trade.balance_ids, trade.balances, trade.token_addresses,
         ARRAY[held.id], ARRAY[p_token_address], p_position => held
     );
@@ -1666,11 +1676,12 @@ CREATE OR REPLACE FUNCTION trade_record_transaction_v1(p_request_id uuid, p_cont
  SET search_path TO 'public', 'pg_temp'
 AS $function$
 DECLARE
+    trade_id uuid := trade_id_of(p_agent_id, p_request_id);
     trade trade_result_v1;
     entry agent_transactions;
 BEGIN
     trade := begin_trade_v1(
-        p_request_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
+        trade_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
     );
     IF trade.outcome IS NOT NULL THEN
         RETURN trade;
@@ -1712,7 +1723,7 @@ BEGIN
         updated_at
     )
     VALUES (
-        p_request_id,
+        trade_id,
         p_agent_id,
         p_wallet_address,
         p_transaction_type,
@@ -1741,7 +1752,7 @@ BEGIN
     RETURNING t.* INTO entry;
     trade.transaction := entry;
     PERFORM finish_trade_v1(
-        p_request_id, entry.id, lower(p_transaction_type::text COLLATE "C"), p_content_digest, p_agent_id,
+        trade_id, entry.id, lower(p_transaction_type::text COLLATE "C"), p_content_digest, p_agent_id,
         p_wallet_address, trade.version, trade.balance_ids, trade.balances, trade.token_addresses
     );
     RETURN trade;
@@ -1755,15 +1766,16 @@ CREATE OR REPLACE FUNCTION trade_reset_wallet_v1(p_request_id uuid, p_content_di
  SET search_path TO 'public', 'pg_temp'
 AS $function$
 DECLARE
+    trade_id uuid := trade_id_of(p_agent_id, p_request_id);
     closed_tokens text[];
     transaction_ids uuid[];
     wallet_type text;
 BEGIN
-    trade := begin_trade_v1(p_request_id, p_content_digest, p_agent_id, p_wallet_address, NULL, NULL, p_expires_at);
+    trade := begin_trade_v1(trade_id, p_content_digest, p_agent_id, p_wallet_address, NULL, NULL, p_expires_at);
     IF trade.outcome = 'duplicate' THEN
         SELECT r.position_ids, r.transaction_ids INTO closed_position_ids, transaction_ids
         FROM trade_requests AS r
-        WHERE r.id = p_request_id;
+        WHERE r.id = trade_id;
         SELECT array_agg(t ORDER BY t.transaction_type DESC, t.input_mint COLLATE "C") INTO transactions
         FROM agent_transactions AS t
         WHERE t.id = ANY(transaction_ids);
@@ -1885,7 +1897,7 @@ BEGIN
 
     trade.outcome := 'made';
     PERFORM finish_trade_v1(
-        p_request_id, p_request_id, 'reset_wallet', p_content_digest, p_agent_id, p_wallet_address,
+        trade_id, trade_id, 'reset_wallet', p_content_digest, p_agent_id, p_wallet_address,
         trade.version, trade.balance_ids, trade.balances, trade.token_addresses,
         closed_position_ids, closed_tokens, true, p_transaction_ids => transaction_ids
     );
@@ -1899,6 +1911,7 @@ CREATE OR REPLACE FUNCTION trade_sell_v1(p_request_id uuid, p_content_digest byt
  SET search_path TO 'public', 'pg_temp'
 AS $function$
 DECLARE
+    trade_id uuid := trade_id_of(p_agent_id, p_request_id);
     trade trade_result_v1;
     entry agent_transactions;
     held agent_positions;
@@ -1913,7 +1926,7 @@ DECLARE
     received_sol numeric := p_sol_amount - coalesce(p_protocol_fee_sol, 0) - coalesce(p_network_fee_sol, 0);
 BEGIN
     trade := begin_trade_v1(
-        p_request_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
+        trade_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
     );
     IF trade.outcome IS NOT NULL THEN
         RETURN trade;
@@ -2011,7 +2024,7 @@ BEGIN
         settled_dust
     )
     VALUES (
-        p_request_id,
+        trade_id,
         p_agent_id,
         p_wallet_address,
         'SWAP',
@@ -2056,7 +2069,7 @@ BEGIN
             proceeds_sol = p.proceeds_sol + received_sol,
             realized_profit_sol = p.realized_profit_sol + entry.realized_profit_sol,
             take_profit_levels_hit = p.take_profit_levels_hit + p_levels_hit,
-            take_profit_transaction_ids = array_append(p.take_profit_transaction_ids, p_request_id),
+            take_profit_transaction_ids = array_append(p.take_profit_transaction_ids, trade_id),
             last_take_profit_time = sold_at,
             moon_bag_activated = p.moon_bag_activated OR p_moon_bag_amount IS NOT NULL,
             moon_bag_amount = moon_bag,
@@ -2070,7 +2083,7 @@ BEGIN
         trade.swap := close_position_v1(held, purchase, entry, sold_at, p_close_reason);
     END IF;
     PERFORM finish_trade_v1(
-        p_request_id, entry.id, CASE WHEN p_is_take_profit THEN 'take_profit' ELSE 'sell' END, p_content_digest,
+        trade_id, entry.id, CASE WHEN p_is_take_profit THEN 'take_profit' ELSE 'sell' END, p_content_digest,
         p_agent_id, p_wallet_address, trade.version, trade.balance_ids, trade.balances, trade.token_addresses,
         ARRAY[held.id], ARRAY[p_token_address], left_over = 0, trade.open_position
     );
@@ -2085,6 +2098,7 @@ CREATE OR REPLACE FUNCTION trade_write_off_v1(p_request_id uuid, p_content_diges
  SET search_path TO 'public', 'pg_temp'
 AS $function$
 DECLARE
+    trade_id uuid := trade_id_of(p_agent_id, p_request_id);
     trade trade_result_v1;
     entry agent_transactions;
     held agent_positions;
@@ -2094,7 +2108,7 @@ DECLARE
     burned_at timestamptz;
 BEGIN
     trade := begin_trade_v1(
-        p_request_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
+        trade_id, p_content_digest, p_agent_id, p_wallet_address, p_transaction_hash, p_transaction_leg, p_expires_at
     );
     IF trade.outcome IS NOT NULL THEN
         RETURN trade;
@@ -2156,7 +2170,7 @@ BEGIN
         updated_at
     )
     VALUES (
-        p_request_id,
+        trade_id,
         p_agent_id,
         p_wallet_address,
         'BURN',
@@ -2183,7 +2197,7 @@ BEGIN
     trade.closed_position_id := held.id;
     trade.swap := close_position_v1(held, purchase, entry, burned_at, 'write_off');
     PERFORM finish_trade_v1(
-        p_request_id, entry.id, 'write_off', p_content_digest, p_agent_id, p_wallet_address,
+        trade_id, entry.id, 'write_off', p_content_digest, p_agent_id, p_wallet_address,
         trade.version, trade.balance_ids, trade.balances, trade.token_addresses,
         ARRAY[held.id], ARRAY[p_token_address], true
     );

@@ -1,14 +1,14 @@
--- Trade requests: one row per executed trade, with the request id of its order. Model: TradeRequest.
+-- Trade requests: one row per executed trade, with the trade's id. Model: TradeRequest.
 -- Trades insert them (sql/trades.sql) to detect a repeated order. Lock order: after the wallet's row.
 
 -- name: list_by_ids :many
--- Those of these requests that were executed, and as which operation.
+-- Those of these trades that were made, and as which operation.
 SELECT
     id,
     operation,
     created_at
 FROM trade_requests
-WHERE id = ANY(:request_ids)
+WHERE id = ANY(:trade_ids)
 ORDER BY id
 LIMIT 10000; -- the caller's maximum
 

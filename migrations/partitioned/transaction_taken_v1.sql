@@ -2,7 +2,7 @@
 -- them all. nexgent-db partition apply sends this file together with the change of the table.
 
 CREATE OR REPLACE FUNCTION transaction_taken_v1(
-    p_request_id uuid, p_wallet_address text, p_transaction_hash text, p_transaction_leg bigint
+    p_trade_id uuid, p_wallet_address text, p_transaction_hash text, p_transaction_leg bigint
 )
 RETURNS uuid
 LANGUAGE plpgsql STABLE
@@ -11,7 +11,7 @@ AS $$
 DECLARE
     taken_by uuid;
 BEGIN
-    SELECT k.id INTO taken_by FROM agent_transaction_keys AS k WHERE k.id = p_request_id;
+    SELECT k.id INTO taken_by FROM agent_transaction_keys AS k WHERE k.id = p_trade_id;
     IF taken_by IS NULL AND p_transaction_hash IS NOT NULL THEN
         SELECT k.id INTO taken_by
         FROM agent_transaction_keys AS k

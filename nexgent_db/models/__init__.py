@@ -15,6 +15,7 @@ from nexgent_db.models.base import SOL_MINT, Exact, Percent, TokenNumber, Tradin
 from nexgent_db.models.cache import TokenPrice, TradingFlags
 from nexgent_db.models.filters import AgentFilter, PositionFilter, SignalFilter, SwapFilter, TransactionFilter
 from nexgent_db.models.historical_swaps import AgentHistoricalSwap, ClosedTrades, CloseReason
+from nexgent_db.models.ids import request_id_of, trade_id_of
 from nexgent_db.models.pages import AfterAddress, AfterTime, AfterToken, AfterUuid, BeforeNumber, BeforeUuid, Page
 from nexgent_db.models.performance import Performance
 from nexgent_db.models.positions import (
@@ -48,7 +49,6 @@ from nexgent_db.models.trades import (
     WalletOrder,
     WithdrawOrder,
     WriteOffOrder,
-    request_id_of,
 )
 from nexgent_db.models.trading_config import AgentTradingConfig
 from nexgent_db.models.trading_sections import (
@@ -160,4 +160,5 @@ __all__ = [
     "WriteOffOrder",
     "has_scope",
     "request_id_of",
+    "trade_id_of",
 ]

@@ -12,7 +12,7 @@ Operation = Literal[
 
 
 class TradeRequest(Row):
-    """An executed order: its request id, its operation and its time."""
+    """An executed order: its trade's id (``order.trade_id``), its operation and its time."""
 
     id: UUID
     operation: Operation

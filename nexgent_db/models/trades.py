@@ -1,9 +1,11 @@
 """Orders of trades, and their results.
 
-Amounts are whole tokens (SOL, not lamports). Every order has a ``request_id``, which becomes the id of the transaction:
-the same id with the same content returns the first result; with other content it is refused. An order made without an
-id gets one, derived from wallet and on-chain transaction when it names these, else a new UUID v7. Keep the order to
-repeat it.
+Amounts are whole tokens (SOL, not lamports). Every order has a ``request_id``: the same id with the same content
+returns the first result; with other content it is refused. An order made without an id gets one, derived from wallet
+and on-chain transaction when it names these, else a new UUID v7. Keep the order to repeat it.
+
+Request ids belong to an agent: orders of two agents with the same one have nothing to do with each other. The
+transaction's id is ``order.trade_id``, made of both.
 
 After a lost answer, repeat the order. A result is final. A refusal is not: the first sending may still be on its way in
 the network and be executed later. ``expires_at`` limits this: OrderExpired is final.
@@ -14,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Final, Self, TypedDict, Unpack
-from uuid import UUID, uuid5
+from typing import Annotated, Any, Self, TypedDict, Unpack
+from uuid import UUID
 
 from annotated_types import Ge, Gt
 from pydantic import JsonValue, ValidationInfo, field_validator, model_validator
@@ -36,31 +38,17 @@ from nexgent_db.models.base import (
     WalletAddress,
 )
 from nexgent_db.models.historical_swaps import AgentHistoricalSwap, CloseReason
-from nexgent_db.models.ids import new_id
+from nexgent_db.models.ids import new_id, request_id_of, trade_id_of
 from nexgent_db.models.positions import AgentPosition
-from nexgent_db.models.storable import NOT_UNICODE, Json, Timestamp
+from nexgent_db.models.storable import Json, Timestamp
 from nexgent_db.models.transactions import AgentTransaction, TransactionType
 from nexgent_db.models.wallets import AgentWallet
-
-REQUEST_NAMESPACE: Final = UUID("6f1d0c8e-7c0f-4e0a-9f64-0d5a3b6b1c52")
-"""UUID v5 namespace of request ids that are derived from an on-chain transaction."""
 
 Amount = Annotated[TokenNumber, Gt(0)]
 Fee = Annotated[TokenNumber, Ge(0)]
 Price = Annotated[TokenNumber, Ge(0)]
 Counter = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 SignalId = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
-
-
-def request_id_of(wallet_address: str, transaction_hash: str, transaction_leg: int = 0) -> UUID:
-    """The request id of one leg of an on-chain transaction, as seen by one wallet: UUID v5 of the three.
-
-    Raises InvalidInput for text that is not Unicode.
-    """
-    try:
-        return uuid5(REQUEST_NAMESPACE, f"{wallet_address}/{transaction_hash}/{transaction_leg}")
-    except UnicodeEncodeError:
-        raise InvalidInput("wallet_address, transaction_hash", NOT_UNICODE) from None
 
 
 Number = Decimal | str | int
@@ -103,6 +91,11 @@ class WalletOrder(Input):
     wallet_address: WalletAddress
     transaction_time: Timestamp | None = None
     expires_at: Timestamp | None = None
+
+    @property
+    def trade_id(self) -> UUID:
+        """The id of the order's transaction, and of its stored request: see :func:`trade_id_of`."""
+        return trade_id_of(self.agent_id, self.request_id)
 
     @model_validator(mode="before")
     @classmethod

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from nexgent_db.models.base import SOL_MINT
+from nexgent_db.models.ids import request_id_of
 from nexgent_db.models.trades import (
     BuyOrder,
     DcaBuyOrder,
@@ -15,7 +16,6 @@ from nexgent_db.models.trades import (
     TakeProfitOrder,
     TradeOrder,
     WithdrawOrder,
-    request_id_of,
 )
 from nexgent_db.replay.accounts import Account
 from nexgent_db.replay.events import Event, Line, SwapEvent, TransferEvent

@@ -38,6 +38,7 @@ from nexgent_db.errors import (
     UniqueViolation,
 )
 from nexgent_db.models.base import SOL_MINT
+from nexgent_db.models.ids import request_id_of, trade_id_of
 from nexgent_db.models.trades import (
     BuyOrder,
     DcaBuyOrder,
@@ -48,7 +49,6 @@ from nexgent_db.models.trades import (
     TradeOrder,
     TradeResult,
     WithdrawOrder,
-    request_id_of,
 )
 from nexgent_db.replay.accounts import MAX_AGENTS, USER_EMAIL, USER_ID, Account, accounts_of, share_of
 from nexgent_db.replay.events import BadLine, Event, Line, ReplayError, read_history
@@ -219,7 +219,7 @@ class _Run:
         since: Counter[Outcome] = Counter()
         last = 0
         while chunk := list(islice(lines, _SURVEY_EVENTS)):
-            ids = {line.number: self._request_id(line) for line in chunk if _is_trade(line)}
+            ids = {line.number: self._trade_id(line) for line in chunk if _is_trade(line)}
             made = {request.id: request.operation for request in self._db.trade_requests.list_by_ids([*ids.values()])}
             for line in chunk:
                 if line.number not in ids:
@@ -233,10 +233,11 @@ class _Run:
                     last = line.number
         return decided, last
 
-    def _request_id(self, line: Line | BadLine) -> UUID:
+    def _trade_id(self, line: Line | BadLine) -> UUID:
         assert isinstance(line, Line)
         account = self._account_of(line.event)
-        return request_id_of(account.wallet_address, line.event.tx_hash, line.leg)
+        request_id = request_id_of(account.wallet_address, line.event.tx_hash, line.leg)
+        return trade_id_of(account.agent_id, request_id)
 
     def _go_on(self, last: int) -> Counter[Outcome]:
         """Decide the events after line ``last``."""
@@ -329,7 +330,7 @@ class _Run:
 
     def _ensure_alone(self, tx: Transaction, order: TradeOrder, refusal: TradeRefused) -> None:
         """Raise _Overtaken when the order was refused because another process has executed it."""
-        if isinstance(refusal, IdempotencyConflict) and tx.trade_requests.list_by_ids([order.request_id]):
+        if isinstance(refusal, IdempotencyConflict) and tx.trade_requests.list_by_ids([order.trade_id]):
             raise _Overtaken(f"{refusal}: another process replays this history; run one only") from refusal
 
     def _decide_together(

@@ -11,6 +11,7 @@ import select
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
+from time import thread_time
 from typing import Any, Final, TypeVar
 
 from psycopg.abc import PQGen
@@ -41,6 +42,9 @@ T = TypeVar("T")
 _LEAST: Final = 8192
 """libpq reads this much at once, where it is there."""
 _STEPS: Final = 16
+_SLOW_SECONDS: Final = 0.001
+_MOST_BYTES_A_SECOND: Final = 10_000_000_000
+"""No processor copies faster out of a socket."""
 _UNCOUNTED: Final = 2
 """The first call asks what to wait for, the second brings the first piece."""
 
@@ -69,35 +73,39 @@ def poll(descriptor: int) -> Callable[[], Sequence[object]]:
 class _Limited(Generator[Any, Any, T]):
     """No generator function: a signal's exception inside it would end it, and the driver's with it."""
 
-    __slots__ = ("_calls", "_descriptor", "_gen", "_max_bytes", "_memory", "_offered", "_read", "_steps")
+    __slots__ = ("_at_most", "_calls", "_descriptor", "_gen", "_max_bytes", "_memory", "_read", "_steps")
 
     def __init__(self, gen: PQGen[T], descriptor: int, max_bytes: int) -> None:
         self._gen = gen
         self._descriptor = descriptor
         self._max_bytes = max_bytes
-        self._calls = self._read = self._offered = self._steps = 0
-        self._memory: int | None = None
+        self._calls = self._read = self._at_most = self._steps = 0
+        self._memory = 0
 
     def send(self, ready: Any) -> Any:
         self._calls += 1
         # An answer that comes in one piece costs nothing; a wait that begins anew sends None.
         if self._calls <= _UNCOUNTED or not (ready and ready & READY_R and (waited := _unread(self._descriptor))):
             return self._gen.send(ready)
-        wanted = self._gen.send(ready)
-        self._count(waited)
+        self._memory = self._memory or _memory()
+        before = thread_time()
+        try:
+            wanted = self._gen.send(ready)
+        except StopIteration:
+            self._count(waited, thread_time() - before, complete=True)
+            raise
+        self._count(waited, thread_time() - before)
         return wanted
 
-    def _count(self, waited: int) -> None:
-        self._offered += waited
+    def _count(self, waited: int, seconds: float, complete: bool = False) -> None:
         self._read += max(waited - _unread(self._descriptor), min(waited, _LEAST))
+        self._at_most += max(waited, int(seconds * _MOST_BYTES_A_SECOND))
         self._steps += 1
         if self._read > self._max_bytes:
             raise AnswerTooLong(self._max_bytes)
-        if self._offered > self._max_bytes and self._steps % _STEPS == 0:
-            now = _memory()
-            self._memory = now if self._memory is None else self._memory
-            if now - self._memory > 2 * self._max_bytes:
-                raise AnswerTooLong(self._max_bytes)
+        look = complete or seconds > _SLOW_SECONDS or self._steps % _STEPS == 0
+        if look and self._at_most > self._max_bytes and _memory() - self._memory > 2 * self._max_bytes:
+            raise AnswerTooLong(self._max_bytes)
 
     def throw(self, *error: Any) -> Any:
         return self._gen.throw(*error)
@@ -107,10 +115,12 @@ class _Limited(Generator[Any, Any, T]):
 
 
 def limited(gen: PQGen[T], descriptor: int, max_bytes: int) -> PQGen[T]:
-    """The driver's wait for an answer. Raises AnswerTooLong when about ``max_bytes`` were read before it was complete.
+    """The driver's wait for an answer. Raises AnswerTooLong when it is about longer than ``max_bytes``.
 
     The driver reads the socket between two of its steps. How much is not known: at least the difference of what waited
     there before and after, or a small piece; bytes that arrive meanwhile hide the rest. So a server that sends as fast
-    as it is read is stopped by the memory of this process: it may grow by twice the limit.
+    as it is read is stopped by the memory of this process: it may grow by twice the limit, while this thread's
+    processor time says that the answer may have brought that much. One value (PostgreSQL: 1 GiB at most) may be read
+    whole in one step; it is refused after that.
     """
     return _Limited(gen, descriptor, max_bytes)

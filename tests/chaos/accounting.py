@@ -94,7 +94,7 @@ class Account:
         self._probe = probe
         self.acknowledged: set[UUID] = set()
         self.undone: set[UUID] = set()
-        """Request ids whose block or savepoint was left by the caller's own error, to its end."""
+        """Ids of trades whose block or savepoint was left by the caller's own error, to its end."""
         self.wrong: list[str] = []
         self.errors: Counter[str] = Counter()
         self.misuse = 0
@@ -102,13 +102,13 @@ class Account:
         self.starved = 0
         self.first_errors: dict[str, str] = {}
 
-    def acknowledge(self, *request_ids: UUID) -> None:
+    def acknowledge(self, *trade_ids: UUID) -> None:
         """Record trades that the package reported as committed."""
-        self.acknowledged.update(request_ids)
+        self.acknowledged.update(trade_ids)
 
-    def undo(self, *request_ids: UUID) -> None:
+    def undo(self, *trade_ids: UUID) -> None:
         """Record trades that the package reported as rolled back."""
-        self.undone.update(request_ids)
+        self.undone.update(trade_ids)
 
     def check(self, right: object, what: str) -> None:
         """Each caller reads its own rows: other rows are wrong, and so is an empty result."""

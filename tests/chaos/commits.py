@@ -98,7 +98,7 @@ class CutCommits:
             wrong = [row for row in result.balances if Fraction(row.balance) != left[row.token_address]]
             if not result.duplicate or wrong:
                 self.found.append(f"{how}: {one.intent} has another first result: {result.duplicate=}, {wrong}")
-            if not isinstance(result, ResetResult) and result.transaction.id != one.order.request_id:
+            if not isinstance(result, ResetResult) and result.transaction.id != one.order.trade_id:
                 self.found.append(f"{how}: {one.intent} was answered with transaction {result.transaction.id}")
         self._check_cache(how, drawn[-1][1])
 

@@ -73,8 +73,8 @@ class Findings:
         assert (len(lost), len(revived)) == (0, 0), f"{len(lost)} lost, {len(revived)} revived"
         assert states == ["idle"]
 
-    def _stored(self, database: psycopg.Connection[Any], request_ids: list[UUID]) -> set[UUID]:
-        cursor = database.execute("SELECT id FROM trade_requests WHERE id = ANY(%s)", [request_ids])
+    def _stored(self, database: psycopg.Connection[Any], trade_ids: list[UUID]) -> set[UUID]:
+        cursor = database.execute("SELECT id FROM trade_requests WHERE id = ANY(%s)", [trade_ids])
         return {row[0] for row in cursor}
 
     def _of_sessions(self, database: psycopg.Connection[Any], column: str) -> list[str]:
@@ -91,13 +91,13 @@ class Findings:
     def note_wrong(self, where: str) -> None:
         """Say at which place what was undone is stored all the same, or what was acknowledged is not."""
         with psycopg.connect(self.place.url, autocommit=True) as database:
-            for kind, request_ids, wrong in (
+            for kind, trade_ids, wrong in (
                 ("revived", self.undone, self._stored(database, self.undone)),
                 ("lost", self.acknowledged, set(self.acknowledged) - self._stored(database, self.acknowledged)),
             ):
                 if wrong:
-                    self.faults[f"{where}, {kind}"] = f"{len(wrong)} of {len(request_ids)}"
-                    request_ids[:] = [each for each in request_ids if each not in wrong]
+                    self.faults[f"{where}, {kind}"] = f"{len(wrong)} of {len(trade_ids)}"
+                    trade_ids[:] = [each for each in trade_ids if each not in wrong]
 
 
 def _join(thread: threading.Thread) -> None:
@@ -115,7 +115,7 @@ def _join(thread: threading.Thread) -> None:
 async def _call(db: AsyncDatabase, owner: aio.Owner, findings: Findings) -> None:
     order = owner.deposit("1")
     await db.trades.deposit(order)
-    findings.acknowledged.append(order.request_id)
+    findings.acknowledged.append(order.trade_id)
 
 
 async def _block(db: AsyncDatabase, owner: aio.Owner, findings: Findings, *, pipeline: bool = False) -> None:
@@ -130,8 +130,8 @@ async def _block(db: AsyncDatabase, owner: aio.Owner, findings: Findings, *, pip
                 raise Undone
         except Undone:
             pass
-    findings.acknowledged += [orders[0].request_id, orders[1].request_id]
-    findings.undone.append(orders[2].request_id)
+    findings.acknowledged += [orders[0].trade_id, orders[1].trade_id]
+    findings.undone.append(orders[2].trade_id)
 
 
 async def _pipeline(db: AsyncDatabase, owner: aio.Owner, findings: Findings) -> None:
@@ -145,7 +145,7 @@ async def _rollback(db: AsyncDatabase, owner: aio.Owner, findings: Findings) -> 
             await tx.trades.deposit(order)
             raise Undone
     except Undone:
-        findings.undone.append(order.request_id)
+        findings.undone.append(order.trade_id)
 
 
 async def _stream(db: AsyncDatabase, owner: aio.Owner, findings: Findings) -> None:
@@ -245,7 +245,7 @@ async def _situation_of_tasks(name: str, db: AsyncDatabase, findings: Findings) 
 def _sync_call(db: Database, owner: sync.Owner, findings: Findings) -> None:
     order = owner.deposit("1")
     db.trades.deposit(order)
-    findings.acknowledged.append(order.request_id)
+    findings.acknowledged.append(order.trade_id)
 
 
 def _sync_block(db: Database, owner: sync.Owner, findings: Findings, *, pipeline: bool = False) -> None:
@@ -260,8 +260,8 @@ def _sync_block(db: Database, owner: sync.Owner, findings: Findings, *, pipeline
                 raise Undone
         except Undone:
             pass
-    findings.acknowledged += [orders[0].request_id, orders[1].request_id]
-    findings.undone.append(orders[2].request_id)
+    findings.acknowledged += [orders[0].trade_id, orders[1].trade_id]
+    findings.undone.append(orders[2].trade_id)
 
 
 def _sync_pipeline(db: Database, owner: sync.Owner, findings: Findings) -> None:
@@ -275,7 +275,7 @@ def _sync_rollback(db: Database, owner: sync.Owner, findings: Findings) -> None:
             tx.trades.deposit(order)
             raise Undone
     except Undone:
-        findings.undone.append(order.request_id)
+        findings.undone.append(order.trade_id)
 
 
 def _sync_stream(db: Database, owner: sync.Owner, findings: Findings) -> None:

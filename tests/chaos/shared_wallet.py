@@ -76,7 +76,7 @@ class SharedWallet:
         """Take an answer into the account, by what it says was entered."""
         refused = isinstance(result, TradeRefused)
         closes = isinstance(result, TradeResult) and result.closed_position_id is not None
-        intent = Intent(order.request_id, kind, number, refused, closes)
+        intent = Intent(order.trade_id, kind, number, refused, closes)
         changes: list[tuple[str, Fraction]] = []
         if isinstance(result, ResetResult):
             changes = [change for row in result.transactions for change in effects(row.model_dump())]

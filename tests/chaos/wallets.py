@@ -85,7 +85,7 @@ class Wallet:
         position = self.record.positions.get(token)
         if position is None:
             drawn = self._traded("buy", token, sol, amount)
-            self.record.positions[token] = drawn.intent.request_id, Fraction(amount)
+            self.record.positions[token] = drawn.intent.trade_id, Fraction(amount)
             return drawn
         purchase, remaining = position
         kinds = ("dca_buy", "take_profit", "take_profit all", "sell", "write_off")
@@ -166,7 +166,7 @@ class Wallet:
     def _drawn(
         self, kind: str, order: WalletOrder, *changes: tuple[str, Fraction], refused: bool = False, closes: bool = False
     ) -> Drawn:
-        intent = Intent(order.request_id, kind, self._number, refused, closes)
+        intent = Intent(order.trade_id, kind, self._number, refused, closes)
         self.record.add(intent, () if refused else changes)
         return Drawn(kind, order, intent)
 

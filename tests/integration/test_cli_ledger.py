@@ -47,12 +47,12 @@ def test_prune_requests_deletes_old_ones_only(fresh_database_url: str) -> None:
         with psycopg.connect(fresh_database_url, autocommit=True) as psql:
             psql.execute(
                 "UPDATE trade_requests SET created_at = now() - interval '91 days' WHERE id <> %s",
-                [orders[0].request_id],
+                [orders[0].trade_id],
             )
         pruned = run(fresh_database_url, "prune-requests", "--older-than-days", "90", "--batch", "3")
         assert pruned == (0, "4 requests older than 90 days deleted\n")
-        kept = db.trade_requests.list_by_ids([order.request_id for order in orders])
-        assert [request.id for request in kept] == [orders[0].request_id]
+        kept = db.trade_requests.list_by_ids([order.trade_id for order in orders])
+        assert [request.id for request in kept] == [orders[0].trade_id]
 
 
 def test_purge_agent_deletes_and_records(fresh_database_url: str) -> None:

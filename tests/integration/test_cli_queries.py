@@ -185,7 +185,7 @@ def test_given_parameters_select_optional_lines(database_url: str) -> None:
 def test_explain_uses_defaults_of_method(database_url: str) -> None:
     plan = as_json("explain", "positions.list_by_agent", "-p", f"agent_id={AGENT}", "--analyze", url=database_url)
     assert plan["plan"]["Execution Time"] > 0
-    lists = as_json("explain", "trade_requests.list_by_ids", "-p", f"request_ids={{{AGENT}}}", url=database_url)
+    lists = as_json("explain", "trade_requests.list_by_ids", "-p", f"trade_ids={{{AGENT}}}", url=database_url)
     assert AGENT in conditions(lists["plan"]["Plan"])
 
 

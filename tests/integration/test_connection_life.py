@@ -41,11 +41,11 @@ def _settings(url: str, size: int) -> Settings:
     return replace(Settings.from_url(url, {}), pool_max_size=size, pool_timeout_s=2.0)
 
 
-def _stored(url: str, request_ids: list[UUID]) -> list[UUID]:
+def _stored(url: str, trade_ids: list[UUID]) -> list[UUID]:
     """Those that another connection finds in the database, in the order given."""
     with psycopg.connect(url) as database:
-        found = database.execute("SELECT id FROM trade_requests WHERE id = ANY(%s)", [request_ids]).fetchall()
-    return [request_id for request_id in request_ids if (request_id,) in found]
+        found = database.execute("SELECT id FROM trade_requests WHERE id = ANY(%s)", [trade_ids]).fetchall()
+    return [trade_id for trade_id in trade_ids if (trade_id,) in found]
 
 
 @pytest_asyncio.fixture

@@ -117,7 +117,7 @@ def _request(address: tuple[str, int], owner: Owner, chance: random.Random, clie
             continue
         break
     clients.pids[answer["pid"]] += 1
-    wanted = str(owner.user_id if order is None else order.request_id)
+    wanted = str(owner.user_id if order is None else order.trade_id)
     if status != 200 or answer["id"] != wanted or answer.get("wallet", owner.wallet_address) != owner.wallet_address:
         clients.wrong.append(f"{wanted}: {status} {answer}")
     if order is not None:

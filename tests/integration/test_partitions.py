@@ -26,7 +26,7 @@ from nexgent_db.contract._source import all_sources
 from nexgent_db.errors import InvalidInput, MigrationError, MigrationLocked
 from nexgent_db.errors.trades import IdempotencyConflict
 from nexgent_db.migrations.partitions import TABLES, GrowingTable, Partitioner, PartitionStep, partitioner
-from nexgent_db.models import SOL_MINT, BalanceSnapshotOrder
+from nexgent_db.models import SOL_MINT, BalanceSnapshotOrder, trade_id_of
 from nexgent_db.schema.catalog import Catalog
 from nexgent_db.schema.introspect import read_catalog
 from nexgent_db.schema.roles import apply_roles
@@ -239,27 +239,15 @@ def test_hash_and_leg_are_taken_in_every_partition(partitioned_url: str) -> None
     assert refused.value.diag.constraint_name == "agent_transaction_keys_hash_key"
 
 
-def test_one_request_of_two_wallets_at_once_is_made_once(partitioned_url: str) -> None:
+def test_one_request_id_of_two_agents_at_once_is_two_trades(partitioned_url: str) -> None:
     with Database(partitioned_url) as db, Database(partitioned_url) as other:
         one, two = funded(db), funded(db)
         request = uuid4()
         with db.transaction() as tx:
             tx.trades.deposit(one.deposit("1", SOL_MINT, request_id=request))
-            result: list[Exception] = []
-
-            def second() -> None:
-                try:
-                    other.trades.deposit(two.deposit("1", SOL_MINT, request_id=request))
-                except Exception as error:
-                    result.append(error)
-
-            thread = threading.Thread(target=second)
-            thread.start()
-            thread.join(0.5)
-            assert thread.is_alive(), "it waits for the first"
-        thread.join()
-        assert len(result) == 1
-        assert len(db.transactions.list_by_ids([request])) == 1
+            assert not other.trades.deposit(two.deposit("1", SOL_MINT, request_id=request)).duplicate
+        ids = [trade_id_of(owner.agent_id, request) for owner in (one, two)]
+        assert {each.id for each in db.transactions.list_by_ids(ids)} == set(ids)
 
 
 def test_keys_follow_a_wallets_address_and_go_with_the_purge(partitioned_url: str) -> None:
@@ -388,7 +376,8 @@ def test_roles_are_as_they_were(fresh_database_url: str) -> None:
             assert [each.subject for each in apply_roles(connection, prefix, keep=False)] == []
             public = connection.execute(
                 "SELECT p.oid::regprocedure::text FROM pg_proc AS p WHERE p.proname LIKE 'trade_%%'"
-                " AND p.pronamespace = 'public'::regnamespace AND has_function_privilege('public', p.oid, 'EXECUTE')"
+                " AND p.prosecdef AND p.pronamespace = 'public'::regnamespace"
+                " AND has_function_privilege('public', p.oid, 'EXECUTE')"
             ).fetchall()
             assert public == []
         finally:

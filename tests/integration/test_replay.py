@@ -21,7 +21,7 @@ import pytest
 
 from nexgent_db.cli.replay import DEMO_HISTORY
 from nexgent_db.errors import DatabaseError
-from nexgent_db.models.trades import request_id_of
+from nexgent_db.models.ids import request_id_of, trade_id_of
 from nexgent_db.queries.sqlfile import load_file
 from nexgent_db.replay import BadLine, ReplayError, ReplayReport, replay
 from nexgent_db.replay import holdings as replay_holdings
@@ -87,7 +87,7 @@ def assert_is_as_expected(url: str, account: Account, ledger: wallet_oracle.Ledg
     """Every balance, position and closed trade of the account is the oracle's, digit for digit."""
 
     def ids(legs: Sequence[tuple[str, int]]) -> list[str]:
-        return [str(request_id_of(account.wallet_address, *leg)) for leg in legs]
+        return [str(trade_id_of(account.agent_id, request_id_of(account.wallet_address, *leg))) for leg in legs]
 
     wallet = account.wallet_address
     balances: dict[str, Decimal] = dict(

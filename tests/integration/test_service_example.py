@@ -23,7 +23,7 @@ import psycopg
 import pytest
 
 from nexgent_db import Database
-from nexgent_db.models import FULL_ACCESS, SOL_MINT
+from nexgent_db.models import FULL_ACCESS, SOL_MINT, trade_id_of
 from nexgent_db.testing.databases import Databases
 from nexgent_db.testing.sync import funded_wallet
 from nexgent_db.testing.wallets import FundedWallet
@@ -280,7 +280,9 @@ def test_sigterm_under_load_loses_nothing_that_was_acknowledged(deployed: Deploy
         ledger = ledger_of(url, owner.wallet.wallet_address)
         assert outcome.refused == []
         assert outcome.acknowledged
-        assert set(outcome.acknowledged) <= set(ledger) <= {*outcome.acknowledged, *outcome.unanswered}
+        acknowledged = {trade_id_of(owner.agent.id, each) for each in outcome.acknowledged}
+        unanswered = {trade_id_of(owner.agent.id, each) for each in outcome.unanswered}
+        assert acknowledged <= set(ledger) <= acknowledged | unanswered
         assert len(ledger) == len(set(ledger))
         assert balance_of(url, owner.wallet.wallet_address) == (100 + len(ledger),)
 
@@ -291,7 +293,7 @@ def test_sigterm_under_load_loses_nothing_that_was_acknowledged(deployed: Deploy
                 answers = [deposit(client, owner, request_id) for request_id in outcome.unanswered[:20]]
             assert [answer.status_code for answer in answers] == [200] * len(answers)
             done = ledger_of(url, owner.wallet.wallet_address)
-            assert set(outcome.unanswered[:20]) <= set(done)
+            assert {trade_id_of(owner.agent.id, each) for each in outcome.unanswered[:20]} <= set(done)
             assert len(done) == len(set(done))
         with deployed.client() as client:
             metrics = client.get("/metrics").text

@@ -101,10 +101,11 @@ def order_with_the_id_of_another(db: Database, _: psycopg.Connection[Any]) -> No
 
 @step
 def order_with_the_id_of_an_adopted_transaction(db: Database, sql: psycopg.Connection[Any]) -> None:
-    owner, taken = new_owner(db), uuid4()
-    adopted_transaction(sql, owner, taken)
-    with pytest.raises(errors.IdempotencyConflict, match=str(taken)):
-        db.trades.deposit(owner.deposit("5", request_id=taken))
+    owner = new_owner(db)
+    order = owner.deposit("5")
+    adopted_transaction(sql, owner, order.trade_id)
+    with pytest.raises(errors.IdempotencyConflict, match=str(order.trade_id)):
+        db.trades.deposit(order)
 
 
 @step

@@ -121,7 +121,7 @@ def test_planted_lie_is_found(nexgent_databases: Databases, history: History, li
 def test_executed_refusal_is_a_phantom(nexgent_databases: Databases, history: History) -> None:
     record = copy.deepcopy(history[1])
     made = next(one for one in record.intents.values() if one.kind == "deposit" and not one.refused)
-    record.intents[made.request_id] = Intent(made.request_id, made.kind, made.number, refused=True)
+    record.intents[made.trade_id] = Intent(made.trade_id, made.kind, made.number, refused=True)
     found = examined(nexgent_databases, history, record=record)
     assert found.counts["phantom"] >= 1
 
@@ -204,12 +204,12 @@ def test_proxy_cuts_reply_after_commit_and_new_id_is_doubled(database_url: str) 
             with pytest.raises(ConnectionLost):
                 db.trades.deposit(order)
             assert proxy.cuts == 1
-            assert setup.transactions.find_by_id(order.request_id) is not None
+            assert setup.transactions.find_by_id(order.trade_id) is not None
             assert db.trades.deposit(order).duplicate
             db.trades.deposit(order.model_copy(update={"request_id": owner.agent_id}))  # the caller's mistake
     findings = Findings()
     record = Record(owner.wallet_address)
-    record.add(Intent(order.request_id, "deposit", 7))
+    record.add(Intent(order.trade_id, "deposit", 7))
     with psycopg.connect(database_url) as database:
         examine(database, [record], findings)
     assert findings.counts["doubled"] == 1

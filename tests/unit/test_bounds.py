@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import base64
-import sys
-from collections.abc import Generator
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from nexgent_db.aio import unread
 from nexgent_db.cache.codec import BALANCE, POSITION
 from nexgent_db.cache.entries import BalanceEntry, entry_of, marked_set
 from nexgent_db.cache.keys import CacheKeys
-from nexgent_db.errors import AnswerTooLong, InvalidInput, InvalidTradingConfig
+from nexgent_db.errors import InvalidInput, InvalidTradingConfig
 from nexgent_db.models import AgentTradingConfig, BuyOrder
 from nexgent_db.models.pages import BeforeUuid, decode_cursor
 from nexgent_db.models.trading_sections import Dca, StopLoss
@@ -122,54 +119,3 @@ def test_marker_with_nul_belongs_to_no_set() -> None:
     key = KEYS.positions_of_token("a\0b")
     assert marked_set(key, b"1 a\0b", KEYS) is None
     assert marked_set(KEYS.positions_of_token("ab"), b"1 ab", KEYS) is not None
-
-
-# --- Answers ------------------------------------------------------------------------------------
-
-
-def test_answer_in_pieces_is_limited_by_what_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    waiting = iter([5, 1, 6, 0, 7, 0])
-    monkeypatch.setattr(unread, "_unread", lambda descriptor: next(waiting))
-
-    def pieces(count: int) -> Generator[int, int, str]:
-        for _ in range(count):
-            yield 1
-        return "answer"
-
-    def run(count: int, max_bytes: int) -> str:
-        gen = unread.limited(pieces(count), 0, max_bytes)  # type: ignore[arg-type]
-        try:
-            next(gen)
-            while True:
-                gen.send(1)
-        except StopIteration as end:
-            result: str = end.value
-            return result
-
-    assert run(1, 1) == "answer"
-    assert run(2, 1) == "answer"  # one piece after the first, the last of the answer
-    waiting = iter([5, 1, 6, 0, 7])
-    assert run(4, 11) == "answer"
-    waiting = iter([5, 1, 6, 0, 7])
-    with pytest.raises(AnswerTooLong, match="longer than 10 bytes"):
-        run(4, 10)
-
-    # A server that sends as fast as it is read hides what was read; the memory shows it.
-    monkeypatch.setattr(unread, "_unread", lambda descriptor: 200_000)
-    monkeypatch.setattr(unread, "_STEPS", 1)
-    for grown, stopped in ((2_000_000, False), (2_000_001, True)):
-        memory = iter([5, 5 + grown, 5])
-        monkeypatch.setattr(unread, "_memory", memory.__next__)
-        if stopped:
-            with pytest.raises(AnswerTooLong, match="longer than 1,000,000 bytes"):
-                run(9, 1_000_000)
-        else:
-            assert run(9, 1_000_000) == "answer"
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory_is_that_of_the_process() -> None:
-    before = unread._memory()
-    kept = bytearray(b"x") * 50_000_000
-    assert 40_000_000 < unread._memory() - before < 200_000_000
-    assert len(kept) == 50_000_000

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nexgent_db.models.base import SOL_MINT
+from nexgent_db.models.ids import request_id_of
 from nexgent_db.models.trades import (
     BuyOrder,
     DcaBuyOrder,
@@ -17,7 +18,6 @@ from nexgent_db.models.trades import (
     TakeProfitOrder,
     TradeOrder,
     WithdrawOrder,
-    request_id_of,
 )
 from nexgent_db.replay.accounts import accounts_of, share_of
 from nexgent_db.replay.events import BadLine, Line, SwapEvent, TransferEvent

@@ -24,7 +24,7 @@ class TransactionRepository(Repository, sql="transactions"):
 
     @query
     async def find_by_id(self, transaction_id: UUID) -> AgentTransaction | None:
-        """The transaction of this id, which is the request id of its trade."""
+        """The transaction of this id: ``order.trade_id`` of its trade."""
         ...
 
     @query

@@ -86,7 +86,7 @@ def pending_steps(
             " drop it, partition the table, and create it again"
         )
     if table.name == "trade_requests" and not keys_planned and not is_partitioned(conn, "agent_transactions"):
-        raise MigrationError("trade_requests: partition agent_transactions first: its keys keep a request's id unique")
+        raise MigrationError("trade_requests: partition agent_transactions first: its keys keep a trade's id unique")
     steps: list[PartitionStep] = []
     if table.name == "agent_transactions":
         steps += _key_steps(conn)

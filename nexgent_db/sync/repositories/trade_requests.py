@@ -14,21 +14,20 @@ from nexgent_db.sync.repositories.base import Repository
 
 
 class TradeRequestRepository(Repository, sql="trade_requests"):
-    """The executed orders, by their request ids."""
+    """The executed orders, by the ids of their trades: ``order.trade_id``, or ``trade_id_of(agent_id, request_id)``."""
 
     @query
-    def list_by_ids(self, request_ids: Annotated[list[UUID], Field(max_length=10_000)]) -> list[TradeRequest]:
-        """Those of these requests that were executed, and as which operation, by id; at most 10,000 at once."""
+    def list_by_ids(self, trade_ids: Annotated[list[UUID], Field(max_length=10_000)]) -> list[TradeRequest]:
+        """Those of these orders that were executed, and as which operation, by id; at most 10,000 at once."""
         ...
 
     @query
     def prune(self, before: AwareDatetime, limit: Annotated[int, Field(ge=1)] = 1000) -> int:
         """Delete requests that were executed before a time, ``limit`` at most, oldest first; return how many.
 
-        What a pruned id then means: its order is refused with IdempotencyConflict when it is sent again, for the
-        transaction of that id; its first result is gone. So keep requests for longer than a client repeats an order.
-        The requests of resets, which have no transaction of their id, are never pruned. Skips locked rows, waits for
-        none. Call it until it returns less than ``limit``; ``nexgent-db ledger
-        prune-requests`` does.
+        A pruned order that is sent again is refused with IdempotencyConflict, for its transaction; its first result is
+        gone. So keep requests for longer than a client repeats an order. The requests of resets, which have no
+        transaction of the trade's id, are never pruned. Skips locked rows, waits for none. Call it until it returns
+        less than ``limit``; ``nexgent-db ledger prune-requests`` does.
         """
         ...

@@ -21,7 +21,7 @@ from uuid import UUID
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from nexgent_db import AsyncDatabase, Database
-from nexgent_db.models import SOL_MINT
+from nexgent_db.models import SOL_MINT, trade_id_of
 from nexgent_db.settings import Settings
 from tests.chaos.outages.journal import Flavour, Journal
 from tests.integration.aio.factories import Owner as AsyncOwner
@@ -155,7 +155,7 @@ class AsyncLoad(Load):
         while not self._stop.is_set():
             kind = chance.choice(KINDS)
             ids = _new_ids(kind, chance)
-            with self.journal.call(self.flavour, number, kind, ids):
+            with self.journal.call(self.flavour, number, kind, _trade_ids(owner, ids)):
                 await self._do(self._db, kind, owner, ids)
             await asyncio.sleep(PAUSE_S * chance.uniform(0.5, 1.5))
 
@@ -223,7 +223,7 @@ class AsyncLoad(Load):
 
     async def _commit_when_frozen(self, number: int, at_commit: Iterator[int]) -> None:
         owner, ids = self._owners[self.callers + number], _new_ids("block", self.randoms[number])
-        with self.journal.call(self.flavour, -4, "commit", ids):
+        with self.journal.call(self.flavour, -4, "commit", _trade_ids(owner, ids)):
             async with self._aside.transaction() as tx:
                 for request_id in ids:
                     await tx.trades.deposit(owner.deposit("1", request_id=request_id))
@@ -274,7 +274,7 @@ class SyncLoad(Load):
             while not self._stop.is_set():
                 kind = chance.choice(KINDS)
                 ids = _new_ids(kind, chance)
-                with self.journal.call(self.flavour, number, kind, ids):
+                with self.journal.call(self.flavour, number, kind, _trade_ids(owner, ids)):
                     self._do(self._db, kind, owner, ids)
                 self._stop.wait(PAUSE_S * chance.uniform(0.5, 1.5))
 
@@ -347,7 +347,7 @@ class SyncLoad(Load):
 
     def _commit_when_frozen(self, number: int, at_commit: Iterator[int]) -> None:
         owner, ids = self._owners[self.callers + number], _new_ids("block", self.randoms[number])
-        with self.journal.call(self.flavour, -4, "commit", ids), self._aside.transaction() as tx:
+        with self.journal.call(self.flavour, -4, "commit", _trade_ids(owner, ids)), self._aside.transaction() as tx:
             for request_id in ids:
                 tx.trades.deposit(owner.deposit("1", request_id=request_id))
             if next(at_commit) == len(KINDS):
@@ -365,6 +365,10 @@ def _named(settings: Settings, name: str) -> Settings:
 
 def _name(settings: Settings) -> str:
     return str(conninfo_to_dict(settings.conninfo)["application_name"])
+
+
+def _trade_ids(owner: AsyncOwner | Owner, request_ids: tuple[UUID, ...]) -> tuple[UUID, ...]:
+    return tuple(trade_id_of(owner.agent_id, each) for each in request_ids)
 
 
 def _new_ids(kind: str, chance: random.Random) -> tuple[UUID, ...]:

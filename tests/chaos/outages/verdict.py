@@ -223,7 +223,7 @@ def compare_with_database(
     rows = database.execute("SELECT id FROM trade_requests WHERE wallet_address = ANY(%s)", [list(wallets)]).fetchall()
     there: set[UUID] = {row[0] for row in rows}
     writes = [call for call in journal.of(verdict.flavour, WRITES | COMMITS) if call.ids]
-    acknowledged = {request_id for call in writes if call.succeeded for request_id in call.ids}
+    acknowledged = {trade_id for call in writes if call.succeeded for trade_id in call.ids}
     verdict.acknowledged = len(acknowledged)
     verdict.missing = len(acknowledged - there)
     verdict.partial = sum(1 for call in writes if len(there.intersection(call.ids)) not in (0, len(call.ids)))

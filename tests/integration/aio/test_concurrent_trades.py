@@ -145,10 +145,12 @@ async def test_concurrent_buys_of_token_open_one_position(crowd: AsyncDatabase) 
     assert issubclass(PositionExists, TradeRefused)
 
 
-async def test_concurrent_orders_with_one_id_for_two_wallets_execute_once(
+async def test_concurrent_orders_with_one_id_for_two_wallets_of_an_agent_execute_once(
     crowd: AsyncDatabase, database_url: str
 ) -> None:
-    owners = [await new_owner(crowd), await new_owner(crowd)]
+    owner = await new_owner(crowd)
+    live = await crowd.wallets.create(f"live-{owner.agent_id}", owner.agent_id, "live")
+    owners = [owner, replace(owner, wallet_address=live.wallet_address)]
     for _ in range(ROUNDS):
         request_id = uuid4()
         orders = [owner.deposit("1", request_id=request_id) for owner in owners]

@@ -96,7 +96,7 @@ async def test_one_signal_five_hundred_agents(db: AsyncDatabase, fresh_database_
     orders = [owner.buy("0.1", "5", f"token {number}") for number in range(20) for owner in owners]
     results = await db.trades.execute_many(orders)
     assert [each.transaction.id for each in results if isinstance(each, TradeResult)] == [
-        order.request_id for order in orders
+        order.trade_id for order in orders
     ]
     assert {await balance_of(db, owner) for owner in owners} == {8}
     assert broken_rules(fresh_database_url) == {}

@@ -216,8 +216,8 @@ async def test_requests_are_found_by_their_ids(db: AsyncDatabase, owner: Owner) 
     orders = [owner.deposit("10"), owner.deposit("20")]
     for order in orders:
         await db.trades.deposit(order)
-    found = await db.trade_requests.list_by_ids([*(order.request_id for order in orders), uuid4()])
-    assert {request.id: request.operation for request in found} == {order.request_id: "deposit" for order in orders}
+    found = await db.trade_requests.list_by_ids([*(order.trade_id for order in orders), uuid4()])
+    assert {request.id: request.operation for request in found} == {order.trade_id: "deposit" for order in orders}
     assert await db.trade_requests.list_by_ids([]) == []
 
 

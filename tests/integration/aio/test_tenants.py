@@ -45,7 +45,7 @@ class User:
     position_id: UUID
     transaction_id: UUID
     swap_id: UUID
-    request_id: UUID
+    trade_id: UUID
     signal_id: int
     unclaimed_id: int
     execution_id: UUID
@@ -57,9 +57,7 @@ class User:
     def marks(self) -> list[str]:
         """Values that only this user's rows have."""
         own = (self.owner.agent_id, self.owner.wallet_address, self.email, self.position_id, self.execution_id)
-        return [
-            str(mark) for mark in (*own, self.transaction_id, self.swap_id, self.key_id, self.token, self.request_id)
-        ]
+        return [str(mark) for mark in (*own, self.transaction_id, self.swap_id, self.key_id, self.token, self.trade_id)]
 
     @property
     def token(self) -> str:
@@ -95,7 +93,7 @@ async def new_user(db: AsyncDatabase) -> User:
         position_id=made.position.id,
         transaction_id=made.transaction.id,
         swap_id=sold.swap.id,
-        request_id=order.request_id,
+        trade_id=order.trade_id,
         signal_id=signal.id,
         unclaimed_id=unclaimed.id,
         execution_id=execution.id,
@@ -230,7 +228,7 @@ METHODS: Final[dict[tuple[str, str], Arguments]] = {
     ("signals", "stream_by_user"): lambda u: (u.owner.user_id,),
     ("signals", "update"): lambda u: (u.signal_id, "another token"),
     ("trade_requests", "prune"): lambda u: (datetime(2999, 1, 1, tzinfo=UTC), 1000),
-    ("trade_requests", "list_by_ids"): lambda u: ([u.request_id],),
+    ("trade_requests", "list_by_ids"): lambda u: ([u.trade_id],),
     ("trades", "burn"): lambda u: (u.owner.burn("1"),),
     ("trades", "buy"): lambda u: (u.owner.buy("1", "1", "another token"),),
     ("trades", "dca_buy"): lambda u: (u.owner.dca_buy("1", "1", u.token),),

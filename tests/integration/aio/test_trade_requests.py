@@ -29,10 +29,10 @@ async def test_pruned_request_is_refused_and_never_executed_again(db: AsyncDatab
     last = await db.trades.deposit(owner.deposit("2"))
     older = last.transaction.created_at
     assert [await db.trade_requests.prune(older, 1) for _ in range(3)] == [1, 1, 0]  # the reset is kept
-    kept = await db.trade_requests.list_by_ids([order.request_id, reset.request_id, last.transaction.id, uuid4()])
-    assert {request.id for request in kept} == {reset.request_id, last.transaction.id}
+    kept = await db.trade_requests.list_by_ids([order.trade_id, reset.trade_id, last.transaction.id, uuid4()])
+    assert {request.id for request in kept} == {reset.trade_id, last.transaction.id}
     before = rows_of(fresh_database_url, owner.agent_id)
-    with pytest.raises(IdempotencyConflict, match=f"transaction {order.request_id}"):
+    with pytest.raises(IdempotencyConflict, match=f"transaction {order.trade_id}"):
         await db.trades.deposit(order)
     assert (await db.trades.reset_wallet(reset)).duplicate
     assert rows_of(fresh_database_url, owner.agent_id) == before

@@ -90,12 +90,12 @@ async def test_unreadable_committed_trade_raises_and_is_returned_when_readable(
             assert trade.column in str(caught.value)
             assert "infinity" not in str(caught.value)
             assert isinstance(caught.value.__cause__, UnreadableValue)
-            (request,) = await db.trade_requests.list_by_ids([order.request_id])
+            (request,) = await db.trade_requests.list_by_ids([order.trade_id])
     before = rows_of(fresh_database_url, trader.agent_id)
     again = await trade.make(db, order)
     assert again.duplicate
     assert rows_of(fresh_database_url, trader.agent_id) == before
-    assert request.id == order.request_id
+    assert request.id == order.trade_id
 
 
 @pytest.mark.parametrize("pipeline", [False, True], ids=["block", "pipeline"])

@@ -162,9 +162,9 @@ async def test_repeated_order_of_old_address_is_refused_and_found_by_its_id(db: 
         await db.trades.buy(order)
     with pytest.raises(WalletNotFound):  # a new order as well
         await db.trades.deposit(owner.deposit("1"))
-    (executed,) = await db.trade_requests.list_by_ids([order.request_id])
+    (executed,) = await db.trade_requests.list_by_ids([order.trade_id])
     assert executed.operation == "buy"
-    recorded = await db.transactions.find_by_id(order.request_id)
+    recorded = await db.transactions.find_by_id(order.trade_id)
     assert recorded == first.transaction.model_copy(update={"wallet_address": moved.wallet_address})
     with pytest.raises(IdempotencyConflict, match="another order of this id"):
         await db.trades.buy(moved.buy("1", "10", request_id=order.request_id))

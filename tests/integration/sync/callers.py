@@ -89,14 +89,14 @@ class Caller:
         if self._chance.random() < 0.5:
             order = self._shared.deposit(self._amount())
             result = self._db.trades.deposit(order)
-            self._check_deposit(result, order.request_id, self._shared)
-            self._account.acknowledge(order.request_id)
+            self._check_deposit(result, order.trade_id, self._shared)
+            self._account.acknowledge(order.trade_id)
         else:
             with self._db.transaction() as tx:
                 order = self._shared.deposit(self._amount())
                 tx.trades.deposit(order)
                 self._pause()
-            self._account.acknowledge(order.request_id)
+            self._account.acknowledge(order.trade_id)
 
     def _block(self) -> None:
         self._in_a_block(pipeline=False)
@@ -190,16 +190,16 @@ class Caller:
     def _deposit(self, where: Database | Transaction) -> Deposit:
         order = self._owner.deposit(self._amount())
         result = where.trades.deposit(order)
-        self._check_deposit(result, order.request_id, self._owner)
-        return order.request_id, result.balances[0].version
+        self._check_deposit(result, order.trade_id, self._owner)
+        return order.trade_id, result.balances[0].version
 
-    def _check_deposit(self, result: TradeResult, request_id: UUID, owner: Owner) -> None:
+    def _check_deposit(self, result: TradeResult, trade_id: UUID, owner: Owner) -> None:
         wallets = {owner.wallet_address} == {
             result.transaction.wallet_address,
             *(balance.wallet_address for balance in result.balances),
         }
-        own = result.transaction.id == request_id and wallets and not result.duplicate
-        self._account.check(own, f"deposit {request_id} into {owner.wallet_address}: {result}")
+        own = result.transaction.id == trade_id and wallets and not result.duplicate
+        self._account.check(own, f"deposit {trade_id} into {owner.wallet_address}: {result}")
 
     def _read(self, where: Database | Transaction) -> None:
         owner = self._owner
@@ -219,11 +219,11 @@ class Caller:
         self._account.check(distinct == len(rows) >= at_least, f"{distinct} of {len(rows)} rows, not {at_least}")
 
     def _acknowledge(self, deposits: list[Deposit]) -> None:
-        self._account.acknowledge(*(request_id for request_id, _ in deposits))
+        self._account.acknowledge(*(trade_id for trade_id, _ in deposits))
         self._last, self._version = deposits[-1]
 
     def _undo(self, deposits: list[Deposit]) -> None:
-        self._account.undo(*(request_id for request_id, _ in deposits))
+        self._account.undo(*(trade_id for trade_id, _ in deposits))
 
     def _amount(self) -> str:
         return f"0.{self._chance.randint(1, 10**9):09}"

@@ -145,8 +145,12 @@ def test_concurrent_buys_of_token_open_one_position(crowd: Database) -> None:
     assert issubclass(PositionExists, TradeRefused)
 
 
-def test_concurrent_orders_with_one_id_for_two_wallets_execute_once(crowd: Database, database_url: str) -> None:
-    owners = [new_owner(crowd), new_owner(crowd)]
+def test_concurrent_orders_with_one_id_for_two_wallets_of_an_agent_execute_once(
+    crowd: Database, database_url: str
+) -> None:
+    owner = new_owner(crowd)
+    live = crowd.wallets.create(f"live-{owner.agent_id}", owner.agent_id, "live")
+    owners = [owner, replace(owner, wallet_address=live.wallet_address)]
     for _ in range(ROUNDS):
         request_id = uuid4()
         orders = [owner.deposit("1", request_id=request_id) for owner in owners]

@@ -215,8 +215,8 @@ def test_requests_are_found_by_their_ids(db: Database, owner: Owner) -> None:
     orders = [owner.deposit("10"), owner.deposit("20")]
     for order in orders:
         db.trades.deposit(order)
-    found = db.trade_requests.list_by_ids([*(order.request_id for order in orders), uuid4()])
-    assert {request.id: request.operation for request in found} == {order.request_id: "deposit" for order in orders}
+    found = db.trade_requests.list_by_ids([*(order.trade_id for order in orders), uuid4()])
+    assert {request.id: request.operation for request in found} == {order.trade_id: "deposit" for order in orders}
     assert db.trade_requests.list_by_ids([]) == []
 
 

@@ -29,10 +29,10 @@ def test_pruned_request_is_refused_and_never_executed_again(db: Database, fresh_
     last = db.trades.deposit(owner.deposit("2"))
     older = last.transaction.created_at
     assert [db.trade_requests.prune(older, 1) for _ in range(3)] == [1, 1, 0]  # the reset is kept
-    kept = db.trade_requests.list_by_ids([order.request_id, reset.request_id, last.transaction.id, uuid4()])
-    assert {request.id for request in kept} == {reset.request_id, last.transaction.id}
+    kept = db.trade_requests.list_by_ids([order.trade_id, reset.trade_id, last.transaction.id, uuid4()])
+    assert {request.id for request in kept} == {reset.trade_id, last.transaction.id}
     before = rows_of(fresh_database_url, owner.agent_id)
-    with pytest.raises(IdempotencyConflict, match=f"transaction {order.request_id}"):
+    with pytest.raises(IdempotencyConflict, match=f"transaction {order.trade_id}"):
         db.trades.deposit(order)
     assert db.trades.reset_wallet(reset).duplicate
     assert rows_of(fresh_database_url, owner.agent_id) == before

@@ -507,20 +507,12 @@ def test_same_id_for_other_operation_is_conflict(db: Database, owner: Owner, dat
         assert isinstance(_refusal(db, database_url, owner, method, order), IdempotencyConflict)
 
 
-def test_same_id_for_other_wallet_is_conflict(db: Database, owner: Owner, database_url: str) -> None:
-    first = owner.deposit("10")
-    db.trades.deposit(first)
-    other = new_owner(db)
-    refused = _refusal(db, database_url, other, "deposit", other.deposit("10", request_id=first.request_id))
-    assert isinstance(refused, IdempotencyConflict)
-
-
 def test_repeated_order_with_deleted_transaction_is_conflict(db: Database, owner: Owner, database_url: str) -> None:
     order = owner.deposit("1")
     db.trades.deposit(order)
     with psycopg.connect(database_url) as connection:
         connection.execute("SET session_replication_role = replica")  # the ledger is append-only
-        connection.execute("DELETE FROM agent_transactions WHERE id = %s", [order.request_id])
+        connection.execute("DELETE FROM agent_transactions WHERE id = %s", [order.trade_id])
     refused = _refusal(db, database_url, owner, "deposit", order)
     assert isinstance(refused, IdempotencyConflict)
     purge_agent(database_url, owner.agent_id)  # the ledger was broken on purpose
@@ -534,7 +526,7 @@ def test_on_chain_transaction_is_recorded_once_per_wallet(db: Database, owner: O
     other_id = owner.deposit("10", transaction_hash="5xHash", request_id=uuid4())
     refused = _refusal(db, database_url, owner, "deposit", other_id)
     assert isinstance(refused, IdempotencyConflict)
-    assert str(first.request_id) in str(refused)
+    assert str(first.trade_id) in str(refused)
     db.trades.deposit(owner.deposit("10", transaction_hash="5xHash", transaction_leg=1))
     stranger = new_owner(db)
     db.trades.deposit(stranger.deposit("10", transaction_hash="5xHash"))

@@ -161,9 +161,9 @@ def test_repeated_order_of_old_address_is_refused_and_found_by_its_id(db: Databa
         db.trades.buy(order)
     with pytest.raises(WalletNotFound):  # a new order as well
         db.trades.deposit(owner.deposit("1"))
-    (executed,) = db.trade_requests.list_by_ids([order.request_id])
+    (executed,) = db.trade_requests.list_by_ids([order.trade_id])
     assert executed.operation == "buy"
-    recorded = db.transactions.find_by_id(order.request_id)
+    recorded = db.transactions.find_by_id(order.trade_id)
     assert recorded == first.transaction.model_copy(update={"wallet_address": moved.wallet_address})
     with pytest.raises(IdempotencyConflict, match="another order of this id"):
         db.trades.buy(moved.buy("1", "10", request_id=order.request_id))

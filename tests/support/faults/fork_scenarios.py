@@ -241,7 +241,7 @@ def in_transaction(pipeline: str, leave: str) -> dict[str, Any]:
     inner_block.__exit__(None, None, None)
     tx.trades.deposit(orders[3])
     block.__exit__(None, None, None)
-    return parent.report(child=used, orders=[str(order.request_id) for order in orders])
+    return parent.report(child=used, orders=[str(order.trade_id) for order in orders])
 
 
 def in_stream() -> dict[str, Any]:

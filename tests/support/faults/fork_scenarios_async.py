@@ -170,7 +170,7 @@ def in_transaction(pipeline: str, leave: str) -> dict[str, Any]:
     run(left(inner_block, None))
     run(tx.trades.deposit(orders[3]))
     run(left(block, None))
-    return parent.report(child=used, orders=[str(order.request_id) for order in orders])
+    return parent.report(child=used, orders=[str(order.trade_id) for order in orders])
 
 
 def in_stream() -> dict[str, Any]:

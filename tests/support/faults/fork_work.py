@@ -38,9 +38,9 @@ class Work:
     def saw_deposit(self, order: Any, result: Any) -> None:
         """The answer to a deposit."""
         made = result.transaction
-        if made.id != order.request_id or made.wallet_address != self.owner.wallet_address or result.duplicate:
-            self.wrong.append(f"deposit {order.request_id}: {result!r}")
-        self.acknowledged.append(str(order.request_id))
+        if made.id != order.trade_id or made.wallet_address != self.owner.wallet_address or result.duplicate:
+            self.wrong.append(f"deposit {order.trade_id}: {result!r}")
+        self.acknowledged.append(str(order.trade_id))
 
     def saw_balance(self, least: int, balance: Any) -> None:
         """The answer to a read through the cache after ``least`` deposits of 1 were acknowledged."""

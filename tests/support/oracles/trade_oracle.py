@@ -38,7 +38,7 @@ COUNTS: Final = (
 class Intent:
     """One order that its caller wanted executed once; ``refused``: never, for a reason that its caller knows."""
 
-    request_id: UUID
+    trade_id: UUID
     kind: str
     number: int
     refused: bool = False
@@ -65,7 +65,7 @@ class Record:
     def add(self, intent: Intent, changes: Iterable[tuple[str, Fraction]] = ()) -> None:
         """An order that will be sent until it is answered."""
         if not self.forgets:
-            self.intents[intent.request_id] = intent
+            self.intents[intent.trade_id] = intent
         for token, change in changes:
             self.balances[token] = self.balances.get(token, Fraction(0)) + change
 
@@ -138,7 +138,7 @@ class _Wallet:
         requested = {row["id"] for row in self._requests}
         entered = {row["id"] for row in self._ledger}
         for intent in self._record.intents.values():
-            there = intent.request_id in requested and (intent.kind == "reset_wallet" or intent.request_id in entered)
+            there = intent.trade_id in requested and (intent.kind == "reset_wallet" or intent.trade_id in entered)
             if not intent.refused and not there:
                 self._findings.add("lost", str(intent))
 
@@ -154,12 +154,12 @@ class _Wallet:
             else:
                 self._findings.add("phantom", f"{self._record.wallet_address}: transaction {row['id']} of {number}")
         requests = Counter(row["id"] for row in self._requests)
-        for request_id, times in requests.items():
-            intent = self._record.intents.get(request_id)
+        for trade_id, times in requests.items():
+            intent = self._record.intents.get(trade_id)
             if intent is None or intent.refused:
-                self._findings.add("phantom", f"{self._record.wallet_address}: request {request_id}: {intent}")
+                self._findings.add("phantom", f"{self._record.wallet_address}: request {trade_id}: {intent}")
             else:
-                self._findings.add("doubled", f"request {request_id}", times - 1)
+                self._findings.add("doubled", f"request {trade_id}", times - 1)
         for number, times in entries.items():
             self._findings.add("doubled", f"{self._record.wallet_address}: {numbers[number]}", times - 1)
 
@@ -187,11 +187,11 @@ class _Wallet:
 
     def _compare_swaps(self) -> None:
         sales = Counter(row["sale_transaction_id"] for row in self._swaps)
-        closes = {intent.request_id for intent in self._record.intents.values() if intent.closes and not intent.refused}
+        closes = {intent.trade_id for intent in self._record.intents.values() if intent.closes and not intent.refused}
         open_purchases = {row["purchase_transaction_id"] for row in self._positions}
-        for request_id in closes:
-            if sales[request_id] != 1:
-                self._findings.add("close without swap", f"{request_id} closed a position, {sales[request_id]} swaps")
+        for trade_id in closes:
+            if sales[trade_id] != 1:
+                self._findings.add("close without swap", f"{trade_id} closed a position, {sales[trade_id]} swaps")
         for row in self._swaps:
             if row["sale_transaction_id"] not in closes or row["purchase_transaction_id"] in open_purchases:
                 self._findings.add("close without swap", f"swap {row['id']} of a position that was not closed")
