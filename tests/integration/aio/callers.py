@@ -75,13 +75,11 @@ class Caller:
         )
         for kind, order in life:
             result = await getattr(self._db.trades, kind)(order)
-            closed = result.position is None
-            own = (
-                result.transaction.id == order.request_id and result.transaction.wallet_address == owner.wallet_address
-            )
+            closed, entry = result.position is None, result.transaction
+            own = (entry.id, entry.wallet_address) == (order.trade_id, owner.wallet_address)
             right = own and not result.duplicate and closed == (kind in ("sell", "write_off"))
-            self._account.check(right, f"{kind} {order.request_id} of {token}: {result}")
-            self._account.acknowledge(order.request_id)
+            self._account.check(right, f"{kind} {order.trade_id} of {token}: {result}")
+            self._account.acknowledge(order.trade_id)
 
     async def _contended(self) -> None:
         """Wait in the server for other callers, which lock the wallet for a moment."""
