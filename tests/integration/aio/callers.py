@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
@@ -147,8 +148,10 @@ class Caller:
         right = own and row is not None and row.version >= self._version
         self._account.check(right, f"cached balance of {owner.wallet_address}, version {self._version}: {row}")
         rows = await self._db.cache.balances_of_wallet(owner.agent_id, owner.wallet_address)
-        wallets = [each.wallet_address for each in rows]
-        self._account.check(wallets == [owner.wallet_address], f"cached balances of {owner.wallet_address}: {wallets}")
+        wallets = {each.wallet_address for each in rows}
+        tokens = Counter(each.token_address for each in rows)
+        right = wallets == {owner.wallet_address} and tokens[SOL_MINT] == 1 == max(tokens.values())
+        self._account.check(right, f"cached balances of {owner.wallet_address}: {wallets}, {tokens}")
 
     async def _list(self) -> None:
         page = await self._db.transactions.page_by_agent(self._owner.agent_id, limit=20)

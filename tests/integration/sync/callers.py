@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -148,8 +149,10 @@ class Caller:
         right = own and row is not None and row.version >= self._version
         self._account.check(right, f"cached balance of {owner.wallet_address}, version {self._version}: {row}")
         rows = self._db.cache.balances_of_wallet(owner.agent_id, owner.wallet_address)
-        wallets = [each.wallet_address for each in rows]
-        self._account.check(wallets == [owner.wallet_address], f"cached balances of {owner.wallet_address}: {wallets}")
+        wallets = {each.wallet_address for each in rows}
+        tokens = Counter(each.token_address for each in rows)
+        right = wallets == {owner.wallet_address} and tokens[SOL_MINT] == 1 == max(tokens.values())
+        self._account.check(right, f"cached balances of {owner.wallet_address}: {wallets}, {tokens}")
 
     def _list(self) -> None:
         page = self._db.transactions.page_by_agent(self._owner.agent_id, limit=20)
