@@ -194,8 +194,8 @@ def run(amounts: Clock, seed: int) -> list[str]:
         server = PostgresProcess(cluster, run_by=clocks["database"].run_by)
         try:
             server.start()
-            told = {"amounts": asdict(amounts), "seed": seed, "directory": name, "url": server.unix_url}
-            environment = {**os.environ, **clocks["service"].environment, _VARIABLE: json.dumps(told)}
+            options = {"amounts": asdict(amounts), "seed": seed, "directory": name, "url": server.unix_url}
+            environment = {**os.environ, **clocks["service"].environment, _VARIABLE: json.dumps(options)}
             ended = subprocess.run(
                 [sys.executable, "-m", "tests.chaos.clock"], cwd=CHECKOUT, env=environment, check=False
             )
@@ -206,10 +206,10 @@ def run(amounts: Clock, seed: int) -> list[str]:
 
 def main() -> int:
     """The service's process."""
-    told: dict[str, Any] = json.loads(os.environ[_VARIABLE])
-    directory = Path(told["directory"])
+    options: dict[str, Any] = json.loads(os.environ[_VARIABLE])
+    directory = Path(options["directory"])
     clocks = {clock: ShiftedClock(directory, clock) for clock in _CLOCKS}
-    found = _serve(Clock(**told["amounts"]), told["seed"], clocks, told["url"])
+    found = _serve(Clock(**options["amounts"]), options["seed"], clocks, options["url"])
     for one in found:
         print(f"found: {one}", file=sys.stderr, flush=True)
     return 1 if found else 0

@@ -103,7 +103,7 @@ class CutCommits:
         self._check_cache(how, drawn[-1][1])
 
     def _check_cache(self, how: str, balances: Mapping[str, Fraction]) -> None:
-        """The caller reads what it wrote, though nothing told it so but the second answer."""
+        """The caller reads what it wrote, though only the second answer says that it was committed."""
         owner = self._wallet.owner
         for token, expected in balances.items():
             row = self._db.cache.balance(owner.agent_id, owner.wallet_address, token)

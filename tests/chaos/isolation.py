@@ -173,7 +173,7 @@ class IsolatedThreads:
         return row, balance, entered
 
     def _read_own(self, db: Database, result: TradeResult) -> None:
-        """The cache is not older than what its writer was told."""
+        """The cache is not older than its writer's answer."""
         for row in result.balances:
             cached = db.cache.balance(row.agent_id, row.wallet_address, row.token_address)
             if cached is None or cached.version < row.version:

@@ -1,4 +1,4 @@
-"""Callers in this process of workers in others: a trader of one wallet, and readers of what traders were told."""
+"""Callers in this process of workers in others: a trader of one wallet, and readers of what traders were answered."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_TOGETHER: Final = 4
 
 @dataclass(frozen=True)
 class Seen:
-    """An open position, as its trader was told of it."""
+    """An open position, as the answer to its trader has it."""
 
     id: str
     version: int
@@ -93,7 +93,7 @@ class Trader:
 
 
 class Reader:
-    """Reads what traders hold, with the version that they were told."""
+    """Reads what traders hold, with the version of the answer."""
 
     def __init__(self, traders: list[Trader], child: Child, seed: str) -> None:
         self._traders = traders

@@ -16,7 +16,7 @@ from tests.support.oracles.trade_oracle import Intent, Record
 POSITION_TOKENS: Final = ("TokenA", "tokena", "TokenB")
 """The first two share the key of their set."""
 LOOSE_TOKENS: Final = ("LooseA", "LooseB")
-"""Held without a position: plain swaps, deposits, withdrawals and burns move them."""
+"""Tokens without a position: plain swaps, deposits, withdrawals and burns move them."""
 REFUSALS: Final = 0.05
 """The part of orders that must be refused."""
 RESETS: Final = 0.004

@@ -1,4 +1,4 @@
-"""Compares the database with what the callers of trades were told: each count must be 0.
+"""Compares the database with what the callers of trades were answered: each count must be 0.
 
 It reads the tables raw and shares no line with nexgent_db: the rules stand here again, in exact Fractions. Every order
 of a record carries a number of its own as its token's symbol, which the ledger keeps: an order that was executed twice
