@@ -27,10 +27,8 @@ RETURN overlay(
     overlay(
         encode(
             substr(uuid_send(request_id), 1, 6) || substr(sha256(uuid_send(agent_id) || uuid_send(request_id)), 1, 10), 'hex'
-        )
-        PLACING '8' FROM 13
-    )
-    PLACING '8' FROM 17
+        ), '8', 13
+    ), '8', 17
 )::uuid;
 
 COMMENT ON FUNCTION trade_id_of(uuid, uuid) IS

@@ -16,6 +16,7 @@
 | ``NEXGENT_DB_STATEMENT_TIMEOUT_S`` | longest statement | 30 |
 | ``NEXGENT_DB_LOCK_TIMEOUT_S`` | longest wait for a lock | 5 |
 | ``NEXGENT_DB_IDLE_IN_TRANSACTION_TIMEOUT_S`` | longest pause inside a transaction | 30 |
+| ``NEXGENT_DB_DRAIN_S`` | how long closing relays the outbox, see ``close``; 0: not at all | 0 |
 | ``NEXGENT_DB_MAX_ANSWER_MIB`` | longest answer of PostgreSQL, in MiB, about | 256 |
 | ``NEXGENT_DB_PREPARE_THRESHOLD`` | executions before a statement is prepared; ``none``: never | 2 |
 | ``NEXGENT_DB_POOLER`` | the mode of a pooler before PostgreSQL: ``transaction`` or ``session`` | found out |
@@ -82,6 +83,7 @@ class Settings:
     statement_timeout_s: float = 30.0
     lock_timeout_s: float = 5.0
     idle_in_transaction_timeout_s: float = 30.0
+    drain_s: float = 0.0
     max_answer_mib: int = 256
     prepare_threshold: int | None = 2
     pooler: Pooler | None = None
@@ -160,7 +162,7 @@ _WHOLE: Final = {
     "max_answer_mib",
     "prepare_threshold",
 }
-_MAY_BE_ZERO: Final = {"local_cache_rows", "pool_min_size", "prepare_threshold"}
+_MAY_BE_ZERO: Final = {"drain_s", "local_cache_rows", "pool_min_size", "prepare_threshold"}
 
 
 def _number(name: str, text: str, *, whole: bool) -> int | float | None:

@@ -315,7 +315,7 @@ CREATE OR REPLACE FUNCTION trade_id_of(agent_id uuid, request_id uuid)
  RETURNS uuid
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE STRICT
-RETURN (OVERLAY(OVERLAY(encode((substr(uuid_send(request_id), 1, 6) || substr(sha256((uuid_send(agent_id) || uuid_send(request_id))), 1, 10)), 'hex'::text) PLACING '8'::text FROM 13) PLACING '8'::text FROM 17))::uuid;
+RETURN ("overlay"("overlay"(encode((substr(uuid_send(request_id), 1, 6) || substr(sha256((uuid_send(agent_id) || uuid_send(request_id))), 1, 10)), 'hex'::text), '8'::text, 13), '8'::text, 17))::uuid;
 COMMENT ON FUNCTION trade_id_of(uuid,uuid) IS 'The id of the trade, of its transaction and of its stored request, that an agent''s order with this request id makes. Each agent has request ids of its own: nobody takes another''s, or waits for one.';
 
 CREATE OR REPLACE FUNCTION transaction_effects(transaction_type "TransactionType", input_mint text, input_amount numeric, output_mint text, output_amount numeric, protocol_fee_sol numeric, network_fee_sol numeric, settled_dust numeric)

@@ -23,6 +23,7 @@ from nexgent_db._concurrency import async_caller
 from nexgent_db._wal import HighWaterMark, WalPosition
 from nexgent_db.aio.access import Repositories
 from nexgent_db.aio.cache import AsyncCache
+from nexgent_db.aio.closing import Ending
 from nexgent_db.aio.connection import PooledConnection
 from nexgent_db.aio.health import HealthCheck
 from nexgent_db.aio.observed import ObservedSession, observed_commit
@@ -219,16 +220,22 @@ class AsyncDatabase(Repositories):
         for cell in self._cells.values():
             cell._shared_cache._open_soon()
 
-    async def close(self) -> None:
-        """Close every connection. Waits at most five seconds for queries and transactions in flight."""
+    async def close(self, drain_s: float | None = None) -> int | None:
+        """Close every connection. Waits at most five seconds for queries and transactions in flight: what commits later
+        is rolled back with its connection. ``cache.maintenance.run()`` ends after its round. For ``drain_s`` at most,
+        by default that of the settings, it then relays the outbox. Returns how many changes are left, up to 100,000, as
+        the log says; None for 0, and without an answer. Raises InvalidInput for a negative time, and closes nothing.
+        """
         self._ensure_root()
-        if self._pool is not None:
-            for each in (self, *self._cells.values()):
-                await each._shared_cache._close()
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            await self._replicas.close()
-            await pool.close()
+        if self._pool is None:
+            return None
+        caches = [(each._shared_cache, each._scope) for each in (self, *self._cells.values())]
+        ending = Ending(self._pool, caches, self.settings.drain_s if drain_s is None else drain_s)
+        left = await ending.close_caches()
+        self._pool = None
+        await self._replicas.close()
+        await ending.close_pool()
+        return left
 
     def _ensure_root(self) -> None:
         if self._root is not self:

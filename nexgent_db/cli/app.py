@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from io import TextIOWrapper
 from typing import Annotated
@@ -14,6 +15,8 @@ from nexgent_db.cli import (
     cache,
     cells,
     check,
+    doctor,
+    ending,
     ledger,
     new,
     partition,
@@ -24,6 +27,7 @@ from nexgent_db.cli import (
     roles,
     schema,
     serve,
+    verify,
 )
 from nexgent_db.cli import migrations as migrations_
 from nexgent_db.cli.machine import exit_code_of, print_error
@@ -57,6 +61,8 @@ for command in (
     cache,
     cells,
     serve,
+    doctor,
+    verify,
 ):
     command.register(app)
 
@@ -83,6 +89,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; an error is one line on stderr, a JSON object on stdout after --json, and an exit code."""
+    ending.raise_at_sigterm()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a locale may lack a letter; as stderr does
     try:
@@ -94,3 +101,6 @@ def main() -> None:
         if "--json" in sys.argv[1:]:
             print_error(error)
         sys.exit(exit_code_of(error))
+    except ending.Terminated:
+        print("nexgent-db: ended by SIGTERM: what was not committed is rolled back", file=sys.stderr)  # noqa: T201
+        sys.exit(128 + signal.SIGTERM)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from nexgent_db._text import visible
-from nexgent_db.cli import target
+from nexgent_db.cli import ending, target
 from nexgent_db.cli.machine import print_error, print_json
 from nexgent_db.cli.show import one_line, progress_bar, show_table
 from nexgent_db.cli.target import DatabaseUrl, RedisUrl, Target
@@ -21,6 +21,8 @@ from nexgent_db.sync.database import Database
 __all__ = ["register", "verified"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+LAST_RELAY_S: Final = 5.0
+"""How long the end of ``relay --follow`` goes on relaying."""
 Limit = Annotated[int, typer.Option(min=0, help="How many differences to list.")]
 
 
@@ -94,7 +96,8 @@ def relay(
     database_url: DatabaseUrl = None,
     redis_url: RedisUrl = None,
 ) -> None:
-    """Apply the changes of the outbox to the cache: for a cron job or a sidecar.
+    """Apply the changes of the outbox to the cache: for a cron job or a sidecar. SIGTERM or Ctrl-C ends it after the
+    round in progress and, with Redis, once what waits then is applied, in five seconds at most.
 
     Every change of a cached row waits in the table cache_outbox until a process relays it: a service that runs
     maintenance, or this command. Without REDIS_URL, the command compacts entries older than an hour into one flush
@@ -108,7 +111,9 @@ def relay(
             else:
                 _relay(db)
             if follow:
-                db.cache.maintenance.run()
+                with ending.calling(db.cache.maintenance.stop):
+                    db.cache.maintenance.run()
+                _close(db)
 
 
 # --- The cache of a command ---------------------------------------------------------------------
@@ -154,6 +159,11 @@ def _relay(db: Database) -> None:
         time.sleep(0.01 if db.cache.metrics().state == "catching up" else 0)
     _refuse_unusable(db)
     typer.echo(f"{db.cache.metrics().relayed} changes relayed: no other waits")
+
+
+def _close(db: Database) -> None:
+    left = db.close(LAST_RELAY_S)
+    typer.echo("ended: " + ("the database did not answer" if left is None else f"{left} changes wait in the outbox"))
 
 
 def _compact(db: Database) -> None:

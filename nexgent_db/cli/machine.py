@@ -28,10 +28,14 @@ __all__ = ["EXIT_CODES", "Json", "exit_code_of", "print_error", "print_json", "r
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 
 EXIT_CODES: Final[dict[int, tuple[tuple[type[NexgentError], ...], str]]] = {
-    1: ((NexgentError,), "a problem was found, or any error that has no code of its own"),
+    1: (
+        (NexgentError,),
+        "a problem was found (`doctor`, `verify`, `check` and others), or any error that has no code of its own",
+    ),
     2: (
         (InvalidInput,),
-        "wrong usage; `status`: some are pending; `cache verify`, `drift`: no comparison",
+        "wrong usage; `status`: some are pending; `cache verify`, `drift`: no comparison; `doctor`: warnings only;"
+        " `verify`: not finished",
     ),
     3: ((ConfigurationError, SqlFileError, QueryBindingError), "a setting or a SQL file is at fault"),
     4: ((DatabaseUnavailable, EmbeddedServerError), "no server can be reached: retry later"),

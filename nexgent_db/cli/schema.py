@@ -33,7 +33,17 @@ from nexgent_db.schema.diff import Difference, differences
 from nexgent_db.schema.introspect import read_catalog
 from nexgent_db.settings import Settings
 
-__all__ = ["Scratch", "catalog_after", "catalog_of", "connected", "empty_database", "register", "show_differences"]
+__all__ = [
+    "Expected",
+    "Scratch",
+    "catalog_after",
+    "catalog_of",
+    "compared",
+    "connected",
+    "empty_database",
+    "register",
+    "show_differences",
+]
 
 Scratch = Annotated[
     str | None,
@@ -129,16 +139,7 @@ def drift(
     """
     try:
         with target.opened(database_url) as database:
-            applied = _applied(database.settings.conninfo)
-            with connected(database.settings.conninfo) as conn:
-                actual, at_adoption = read_catalog(conn), ignored_at_adoption(conn)
-        last = applied[-1]
-        ignored = {*current().ignore_drift, *(ignore or ()), *at_adoption}
-        found = [
-            each
-            for each in differences(catalog_after(applied, scratch, _partitioned(actual)), actual)
-            if ignored.isdisjoint((each.name, f"{each.kind} {each.name}"))
-        ]
+            last, found = compared(database.settings.conninfo, Expected(scratch), ignore or ())
     except NexgentError as error:
         typer.echo(f"nexgent-db: {one_line(str(error))}", err=True)
         if as_json:
@@ -152,6 +153,39 @@ def drift(
         typer.echo(f"the schema is what the migrations make, up to {last}")
     if found:
         raise typer.Exit(1)
+
+
+class Expected:
+    """The catalogs that migrations make, on a temporary server or on ``scratch``; each is made once."""
+
+    def __init__(self, scratch: str | None = None) -> None:
+        self._scratch = scratch
+        self._catalogs: dict[tuple[tuple[str, ...], tuple[str, ...]], Catalog] = {}
+
+    def after(self, applied: Sequence[str], partitioned: Sequence[str]) -> Catalog:
+        """The catalog after these migrations, with these tables partitioned."""
+        key = (tuple(applied), tuple(partitioned))
+        if key not in self._catalogs:
+            self._catalogs[key] = catalog_after(applied, self._scratch, partitioned)
+        return self._catalogs[key]
+
+
+def compared(conninfo: str, expected: Expected, ignore: Sequence[str] = ()) -> tuple[str, list[Difference]]:
+    """The last migration of a database, and its differences from what its migrations make; reads only.
+
+    What the project or the adoption passes over is no difference. Raises SchemaNotReady when no comparison is possible,
+    EmbeddedServerError without a server to compare on, and what connecting raises.
+    """
+    applied = _applied(conninfo)
+    with connected(conninfo) as conn:
+        actual, at_adoption = read_catalog(conn), ignored_at_adoption(conn)
+    ignored = {*current().ignore_drift, *ignore, *at_adoption}
+    found = [
+        each
+        for each in differences(expected.after(applied, _partitioned(actual)), actual)
+        if ignored.isdisjoint((each.name, f"{each.kind} {each.name}"))
+    ]
+    return applied[-1], found
 
 
 def _applied(conninfo: str) -> list[str]:

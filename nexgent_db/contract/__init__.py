@@ -16,6 +16,7 @@ from nexgent_db.contract._described import Argument, NamedQuery, Result, describ
 from nexgent_db.contract._file import ContractFile, compare, compare_offline, contract_path, read, render
 from nexgent_db.contract._fill import fill_own_tables
 from nexgent_db.contract._functions import FunctionReport, check_functions
+from nexgent_db.contract._live import contract_problems
 from nexgent_db.contract._older import check_older
 from nexgent_db.contract._own import own_sources
 from nexgent_db.contract._plans import Explained, Plan, Plans, explain, indexes_of, nodes, plan_of, seed, types_sent
@@ -45,6 +46,7 @@ __all__ = [
     "compare",
     "compare_offline",
     "contract_path",
+    "contract_problems",
     "described",
     "explain",
     "fill_own_tables",

@@ -40,6 +40,7 @@ from nexgent_db.project import check_history_name
 from nexgent_db.settings import LONGEST_IDENTIFIER, Settings, describe, is_schema_name
 from nexgent_db.sync.access import Repositories
 from nexgent_db.sync.cache import Cache
+from nexgent_db.sync.closing import Ending
 from nexgent_db.sync.connection import PooledConnection
 from nexgent_db.sync.health import HealthCheck
 from nexgent_db.sync.observed import ObservedSession, observed_commit
@@ -220,16 +221,22 @@ class Database(Repositories):
         for cell in self._cells.values():
             cell._shared_cache._open_soon()
 
-    def close(self) -> None:
-        """Close every connection. Waits at most five seconds for queries and transactions in flight."""
+    def close(self, drain_s: float | None = None) -> int | None:
+        """Close every connection. Waits at most five seconds for queries and transactions in flight: what commits later
+        is rolled back with its connection. ``cache.maintenance.run()`` ends after its round. For ``drain_s`` at most,
+        by default that of the settings, it then relays the outbox. Returns how many changes are left, up to 100,000, as
+        the log says; None for 0, and without an answer. Raises InvalidInput for a negative time, and closes nothing.
+        """
         self._ensure_root()
-        if self._pool is not None:
-            for each in (self, *self._cells.values()):
-                each._shared_cache._close()
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            self._replicas.close()
-            pool.close()
+        if self._pool is None:
+            return None
+        caches = [(each._shared_cache, each._scope) for each in (self, *self._cells.values())]
+        ending = Ending(self._pool, caches, self.settings.drain_s if drain_s is None else drain_s)
+        left = ending.close_caches()
+        self._pool = None
+        self._replicas.close()
+        ending.close_pool()
+        return left
 
     def _ensure_root(self) -> None:
         if self._root is not self:

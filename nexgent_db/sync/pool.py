@@ -152,8 +152,9 @@ class ConnectionPool:
             for lease in leases:
                 lease.release()
 
-    def close(self) -> None:
-        """Close idle connections now, and the others when they are released; waits for these for CLOSE_S at most."""
+    def close(self, deadline: float | None = None) -> None:
+        """Close idle connections now, and the others when they are released; waits for these until ``deadline``, by
+        default for CLOSE_S."""
         with self._lock:
             self._closed = True
             dead = [slot.connection for slot in self._slots if slot.lease is None]
@@ -164,11 +165,7 @@ class ConnectionPool:
         for connection in dead:
             if connection is not None:
                 connection.finish()
-        deadline = time.monotonic() + CLOSE_S
-        while any((lease := slot.lease) and lease() for slot in self._slots):  # it may end unreleased
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.01)
+        settle(self, time.monotonic() + CLOSE_S if deadline is None else deadline)
 
     def lease(self) -> Lease:
         """A lease that holds nothing yet."""
@@ -413,6 +410,14 @@ class ConnectionPool:
             self._failure = None
             self._serve(slot.made_at)
         return connection
+
+
+def settle(pool: ConnectionPool, deadline: float) -> None:
+    """Wait until no connection is in use, until this time of the monotonic clock at most."""
+    while any((lease := slot.lease) and lease() for slot in pool._slots):  # it may end unreleased
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
 
 
 def _still_works(connection: PooledConnection) -> bool:

@@ -33,7 +33,7 @@ COMMANDS: Final = [
     *(["migrate"], ["status"], ["rollback"], ["plan"], ["repair", "--reason", "x"], ["adopt"], ["adopt", "--report"]),
     *(["mark-applied", "20251211112932_init", "--reason", "x"], ["drift"], ["schema"], ["check"], ["report"]),
     *(["roles", "apply"], ["ledger", "check"], ["queries", "stats"], ["queries", "explain", "users.find_by_id"]),
-    *(["cache", "warm"], ["cache", "verify"]),
+    *(["cache", "warm"], ["cache", "verify"], ["doctor"], ["verify"]),
 ]
 
 

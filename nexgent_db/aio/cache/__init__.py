@@ -11,6 +11,7 @@ from uuid import UUID
 
 from nexgent_db.aio.cache.admin import CacheAdmin
 from nexgent_db.aio.cache.coordination import CacheLock, Coordination
+from nexgent_db.aio.cache.final_relay import relay_until
 from nexgent_db.aio.cache.maintenance import CacheMaintenance
 from nexgent_db.aio.cache.metrics import CacheMetrics, metrics_of
 from nexgent_db.aio.cache.prices import Prices
@@ -19,8 +20,10 @@ from nexgent_db.aio.cache.reader import CachedRow, CacheReader, newest_first
 from nexgent_db.aio.cache.reconciler import Reconciler
 from nexgent_db.aio.cache.recovery import Recovery
 from nexgent_db.aio.cache.writer import CacheWriter
+from nexgent_db.aio.pool import Lease
 from nexgent_db.aio.repositories.balances import BalanceRepository
 from nexgent_db.aio.repositories.positions import PositionRepository
+from nexgent_db.aio.scope import RowScope
 from nexgent_db.aio.session import Session
 from nexgent_db.aio.turns import in_turns
 from nexgent_db.cache.batch import Batch
@@ -90,6 +93,9 @@ class AsyncCache:
 
     async def _close(self) -> None:
         await self._recovery.close()
+
+    async def _relay_until(self, lease: Lease, scope: RowScope, until: float) -> int | None:
+        return await relay_until(self._recovery, lease, scope, until)
 
     def metrics(self) -> CacheMetrics:
         """The work of the cache in this process, and its state. Asks neither Redis nor the database."""

@@ -21,6 +21,7 @@ from nexgent_db.models.positions import AgentPosition
 from nexgent_db.models.trading_config import AgentTradingConfig, stored_config
 from nexgent_db.sync.cache.admin import CacheAdmin
 from nexgent_db.sync.cache.coordination import CacheLock, Coordination
+from nexgent_db.sync.cache.final_relay import relay_until
 from nexgent_db.sync.cache.maintenance import CacheMaintenance
 from nexgent_db.sync.cache.metrics import CacheMetrics, metrics_of
 from nexgent_db.sync.cache.prices import Prices
@@ -29,8 +30,10 @@ from nexgent_db.sync.cache.reader import CachedRow, CacheReader, newest_first
 from nexgent_db.sync.cache.reconciler import Reconciler
 from nexgent_db.sync.cache.recovery import Recovery
 from nexgent_db.sync.cache.writer import CacheWriter
+from nexgent_db.sync.pool import Lease
 from nexgent_db.sync.repositories.balances import BalanceRepository
 from nexgent_db.sync.repositories.positions import PositionRepository
+from nexgent_db.sync.scope import RowScope
 from nexgent_db.sync.session import Session
 from nexgent_db.sync.turns import in_turns
 
@@ -91,6 +94,9 @@ class Cache:
 
     def _close(self) -> None:
         self._recovery.close()
+
+    def _relay_until(self, lease: Lease, scope: RowScope, until: float) -> int | None:
+        return relay_until(self._recovery, lease, scope, until)
 
     def metrics(self) -> CacheMetrics:
         """The work of the cache in this process, and its state. Asks neither Redis nor the database."""

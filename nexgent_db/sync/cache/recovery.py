@@ -42,6 +42,9 @@ class Recovery:
         self.client = client
         self.queries = queries
         self.counters = Counters()
+        self.maintained = True
+        """False from the stop of maintenance to its next start."""
+        self.closed = False
         self.relay = OutboxRelay(queries, transaction, self.counters)
         self._background = Background()
         if client is not None:
@@ -54,18 +57,21 @@ class Recovery:
 
     def open(self) -> None:
         """Find Redis; when it does not answer, go on in the background. Never raises for Redis."""
+        self.closed = False
         self._background.open()
         if self.client is not None and not self.recover(OPENING_S):
             self.recover_soon()
 
     def open_soon(self) -> None:
         """Find Redis in the background; until then every read goes to the database."""
+        self.closed = False
         self._background.open()
         if self.client is not None:
             self._background.start(self.recover, PROBE_S, at_once=True)
 
     def close(self) -> None:
         """Stop the background's work, and close the connections to Redis."""
+        self.closed = True
         self._background.close()
         if self.client is not None:
             self.client.close()
