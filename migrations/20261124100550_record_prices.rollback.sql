@@ -1,5 +1,5 @@
 DROP FUNCTION record_prices_v1;
 
-DROP FUNCTION price_changes(agent_positions, numeric, numeric, boolean);
+DROP FUNCTION price_changes(numeric, numeric, numeric, numeric, numeric, boolean);
 
 DROP FUNCTION next_stop_loss(numeric, numeric, boolean);

@@ -16,17 +16,23 @@ RETURN CASE WHEN may_lower THEN coalesce(given, current_stop_loss) ELSE greatest
 COMMENT ON FUNCTION next_stop_loss(numeric, numeric, boolean) IS
 'A position''s stop loss in percent after a given one: it rises, and falls only where it may.';
 
-CREATE FUNCTION price_changes(held agent_positions, price numeric, stop_loss numeric, may_lower boolean) RETURNS boolean
+-- With the columns, not the row: on Citus a row has the type of its shard.
+CREATE FUNCTION price_changes(
+    peak_price numeric,
+    lowest_price numeric,
+    current_stop_loss numeric,
+    price numeric,
+    stop_loss numeric,
+    may_lower boolean
+) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path FROM CURRENT
-RETURN held.peak_price IS DISTINCT FROM greatest(held.peak_price, price)
-OR held.lowest_price IS DISTINCT FROM least(held.lowest_price, price)
-OR held.current_stop_loss_percentage IS DISTINCT FROM next_stop_loss(
-    held.current_stop_loss_percentage, stop_loss, may_lower
-);
+RETURN peak_price IS DISTINCT FROM greatest(peak_price, price)
+OR lowest_price IS DISTINCT FROM least(lowest_price, price)
+OR current_stop_loss IS DISTINCT FROM next_stop_loss(current_stop_loss, stop_loss, may_lower);
 
-COMMENT ON FUNCTION price_changes(agent_positions, numeric, numeric, boolean) IS
-'Does a price, with the stop loss that follows it, change the position?';
+COMMENT ON FUNCTION price_changes(numeric, numeric, numeric, numeric, numeric, boolean) IS
+'Does a price, with the stop loss that follows it, change a position that has these?';
 
 -- Returns the changed positions as they are now. For the others: 'stale' with the position, where its version is not the
 -- expected one; 'closed' for one that is not open, or belongs to another user. 'stop_loss_above_price' names the first
@@ -45,12 +51,13 @@ DECLARE
     changing uuid[];
     wallets text[];
     new_version bigint;
+    recorded_at timestamptz := now();
 BEGIN
     RETURN QUERY
     SELECT
         'stop_loss_above_price',
         p.id,
-        p
+        ROW(p.*)::agent_positions
     FROM unnest(p_position_ids, p_prices, p_stop_losses, p_may_lower)
         WITH ORDINALITY AS given (position_id, price, stop_loss, may_lower, place)
     JOIN agent_positions AS p ON p.id = given.position_id
@@ -73,7 +80,10 @@ BEGIN
         AS given (position_id, price, stop_loss, may_lower)
     JOIN agent_positions AS p ON p.id = given.position_id
     JOIN agents AS a ON a.id = p.agent_id
-    WHERE caller_acts_for(a.user_id) AND price_changes(p, given.price, given.stop_loss, given.may_lower);
+    WHERE caller_acts_for(a.user_id)
+        AND price_changes(
+            p.peak_price, p.lowest_price, p.current_stop_loss_percentage, given.price, given.stop_loss, given.may_lower
+        );
 
     IF changing IS NOT NULL THEN
         PERFORM
@@ -102,16 +112,23 @@ BEGIN
                     WHEN p.current_stop_loss_percentage IS DISTINCT FROM next_stop_loss(
                         p.current_stop_loss_percentage, given.stop_loss, given.may_lower
                     )
-                        THEN now()
+                        THEN recorded_at
                     ELSE p.last_stop_loss_update
                 END,
-                updated_at = now(),
+                updated_at = recorded_at,
                 version = new_version
             FROM unnest(p_position_ids, p_prices, p_stop_losses, p_may_lower, p_expected_versions)
                 AS given (position_id, price, stop_loss, may_lower, expected_version)
             WHERE p.id = given.position_id
                 AND p.id = ANY(changing)
-                AND price_changes(p, given.price, given.stop_loss, given.may_lower)
+                AND price_changes(
+                    p.peak_price,
+                    p.lowest_price,
+                    p.current_stop_loss_percentage,
+                    given.price,
+                    given.stop_loss,
+                    given.may_lower
+                )
                 AND p.version = coalesce(given.expected_version, p.version)
             RETURNING p.*
         ),
@@ -141,7 +158,7 @@ BEGIN
     SELECT
         CASE WHEN a.id IS NULL THEN 'closed' ELSE 'stale' END,
         given.position_id,
-        CASE WHEN a.id IS NOT NULL THEN p END
+        CASE WHEN a.id IS NOT NULL THEN ROW(p.*)::agent_positions END
     FROM unnest(p_position_ids, p_expected_versions) AS given (position_id, expected_version)
     LEFT JOIN agent_positions AS p ON p.id = given.position_id
     LEFT JOIN agents AS a ON a.id = p.agent_id AND caller_acts_for(a.user_id)

@@ -20,6 +20,7 @@ CREATE TABLE ledger_purges (
     purged_at timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP,
     xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
     finished_at timestamptz,
+    reached timestamptz,
     CONSTRAINT ledger_purges_pkey PRIMARY KEY (id),
     CONSTRAINT ledger_purges_reason_check CHECK (btrim(reason) <> '')
 );
@@ -30,6 +31,8 @@ CREATE UNIQUE INDEX ledger_purges_unfinished_key ON ledger_purges (agent_id) WHE
 COMMENT ON TABLE ledger_purges IS 'One row for each agent whose ledger was deleted: why, by whom, and how much it was.';
 COMMENT ON COLUMN ledger_purges.xid IS 'The purge''s transaction, of many its last: only in it may the agent''s ledger be deleted.';
 COMMENT ON COLUMN ledger_purges.finished_at IS 'When the agent was gone; NULL while it is purged in batches: it trades no more.';
+COMMENT ON COLUMN ledger_purges.reached IS
+'The time up to which batches have deleted transactions, oldest first; NULL before, while they delete what goes first.';
 
 CREATE FUNCTION protect_ledger() RETURNS trigger
 LANGUAGE plpgsql
@@ -113,7 +116,8 @@ COMMENT ON FUNCTION purge_agent_v1(uuid, text) IS
 
 -- Deletes the next rows of an agent, at most p_limit of each table, and adds them to the purge's record; the last call
 -- deletes the agent and finishes the record. To be called, each time in a transaction of its own, until finished_at is
--- set. From the first call's commit on the agent's trades are refused; nothing else waits.
+-- set. From the first call's commit on the agent's trades are refused; nothing else waits. Each batch is the oldest rest,
+-- in the order of an index that knows the time: it reads neither what others have deleted nor partitions of other times.
 CREATE FUNCTION purge_agent_batch_v1(p_agent_id uuid, p_reason text, p_limit bigint) RETURNS ledger_purges
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
@@ -121,7 +125,9 @@ AS $$
 DECLARE
     purge ledger_purges;
     deleted uuid[];
-    rest bigint;
+    low timestamptz;
+    high timestamptz;
+    rest bigint := 0;
     gone bigint;
     swaps bigint;
 BEGIN
@@ -134,36 +140,63 @@ BEGIN
     ON CONFLICT (agent_id) WHERE finished_at IS NULL DO UPDATE SET xid = excluded.xid
     RETURNING * INTO purge;
 
-    DELETE FROM agent_positions AS p
-    WHERE p.id = ANY(ARRAY(SELECT o.id FROM agent_positions AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
-    GET DIAGNOSTICS rest = ROW_COUNT;
-    IF rest < p_limit THEN
-        DELETE FROM agent_historical_swaps AS s
-        WHERE s.agent_id = p_agent_id
-            AND s.id = ANY(ARRAY(SELECT o.id FROM agent_historical_swaps AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
-        GET DIAGNOSTICS swaps = ROW_COUNT;
-        DELETE FROM agent_balance_snapshots AS s
-        WHERE s.agent_id = p_agent_id
-            AND s.id = ANY(ARRAY(SELECT o.id FROM agent_balance_snapshots AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
-        GET DIAGNOSTICS gone = ROW_COUNT;
-        rest := greatest(rest, swaps, gone);
-        DELETE FROM signal_executions AS e
-        WHERE e.id = ANY(ARRAY(SELECT o.id FROM signal_executions AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
-        GET DIAGNOSTICS gone = ROW_COUNT;
-        rest := greatest(rest, gone);
+    IF purge.reached IS NULL THEN
+        DELETE FROM agent_positions AS p
+        WHERE p.id = ANY(ARRAY(SELECT o.id FROM agent_positions AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
+        GET DIAGNOSTICS rest = ROW_COUNT;
+        IF rest < p_limit THEN
+            SELECT array_agg(o.id), min(o.sale_time), max(o.sale_time)
+            INTO deleted, low, high
+            FROM (
+                SELECT s.id, s.sale_time
+                FROM agent_historical_swaps AS s
+                WHERE s.agent_id = p_agent_id
+                ORDER BY s.sale_time
+                LIMIT p_limit
+            ) AS o;
+            DELETE FROM agent_historical_swaps AS s
+            WHERE s.agent_id = p_agent_id AND s.sale_time BETWEEN low AND high AND s.id = ANY(deleted);
+            GET DIAGNOSTICS swaps = ROW_COUNT;
+            DELETE FROM agent_balance_snapshots AS s
+            WHERE s.agent_id = p_agent_id
+                AND s.id = ANY(ARRAY(SELECT o.id FROM agent_balance_snapshots AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
+            GET DIAGNOSTICS gone = ROW_COUNT;
+            rest := greatest(rest, swaps, gone);
+            DELETE FROM signal_executions AS e
+            WHERE e.id = ANY(ARRAY(SELECT o.id FROM signal_executions AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
+            GET DIAGNOSTICS gone = ROW_COUNT;
+            rest := greatest(rest, gone);
+        END IF;
+        purge.reached := CASE WHEN rest < p_limit THEN '-infinity' END;
+        deleted := NULL;
     END IF;
-    IF rest < p_limit THEN
-        deleted := ARRAY(SELECT o.id FROM agent_transactions AS o WHERE o.agent_id = p_agent_id LIMIT p_limit);
-        DELETE FROM agent_transactions AS t WHERE t.agent_id = p_agent_id AND t.id = ANY(deleted);
+    IF purge.reached IS NOT NULL THEN
+        SELECT array_agg(o.id), min(o.transaction_time), max(o.transaction_time)
+        INTO deleted, low, high
+        FROM (
+            SELECT t.id, t.transaction_time
+            FROM agent_transactions AS t
+            WHERE t.agent_id = p_agent_id AND t.transaction_time >= purge.reached
+            ORDER BY t.transaction_time
+            LIMIT p_limit
+        ) AS o;
+        DELETE FROM agent_transactions AS t
+        WHERE t.agent_id = p_agent_id AND t.transaction_time BETWEEN low AND high AND t.id = ANY(deleted);
         DELETE FROM trade_requests AS r WHERE r.id = ANY(deleted);
-        rest := cardinality(deleted);
+        rest := coalesce(cardinality(deleted), 0);
+        purge.reached := high;
     END IF;
 
+    IF rest < p_limit THEN
+        purge.finished_at := now();
+        purge.reached := NULL;
+    END IF;
     UPDATE ledger_purges AS l
     SET
         transactions = l.transactions + coalesce(cardinality(deleted), 0),
         historical_swaps = l.historical_swaps + coalesce(swaps, 0),
-        finished_at = CASE WHEN rest < p_limit THEN now() END
+        finished_at = purge.finished_at,
+        reached = purge.reached
     WHERE l.id = purge.id
     RETURNING * INTO purge;
     IF purge.finished_at IS NOT NULL THEN

@@ -12,6 +12,7 @@ from nexgent_db.errors import InvalidInput
 _PAGE_BYTES: Final = 8192
 _PAGE_HEADERS: Final = (24, 40)
 """The sizes of a WAL page's header: the second one is that of a segment's first page."""
+_MAX_VERSION: Final = 2**63 - 1
 _TOKEN: Final = re.compile(r"([0-9]{1,10})\.([0-9a-f]{1,16})")
 
 
@@ -26,7 +27,7 @@ class WalPosition(NamedTuple):
         """The position of a token. Raises InvalidInput for text that is none."""
         found = _TOKEN.fullmatch(token) if isinstance(token, str) else None
         if found is None:
-            raise InvalidInput(field, "a token of wal_position() is expected, such as '1.3000148'")
+            raise InvalidInput(field, "a token of wal_position() is expected, such as '1.3000148', or a version")
         return cls(int(found[1]), int(found[2], 16))
 
     @classmethod
@@ -79,14 +80,38 @@ _GUARD: Final = _Guard()
 class HighWaterMark:
     """The latest position that a caller has written or read. Safe to share between threads."""
 
-    __slots__ = ("_on_replica", "_shown", "position", "unknown")
+    __slots__ = ("_on_replica", "_seen_anywhere", "_shown", "position", "unknown")
 
     def __init__(self, position: WalPosition = NOWHERE) -> None:
         self.position = position
         self.unknown = False
-        """Was there a call on the primary whose position did not arrive?"""
+        """Is a position not known: of a call on the primary that it did not arrive for, or of a version?"""
+        self._seen_anywhere = False
         self._on_replica = position  # a token may be of what a replica has shown
         self._shown = NOWHERE
+
+    @classmethod
+    def of(cls, at_least: str | int, field: str) -> Self:
+        """Of a token, or of the version of a row that the caller has seen, on any server or in the cache.
+
+        The position of a version is unknown: the log does not say it, and versions are given before they are committed,
+        in another order. So the primary is asked where it is by now. Raises InvalidInput for what is neither.
+        """
+        if isinstance(at_least, bool) or (isinstance(at_least, int) and not 0 < at_least <= _MAX_VERSION):
+            raise InvalidInput(field, f"the version of a row is expected, from 1 to {_MAX_VERSION}")
+        position = NOWHERE if isinstance(at_least, int) else WalPosition.of_token(at_least, field)
+        mark = cls(position)
+        mark.unknown = mark._seen_anywhere = position == NOWHERE
+        return mark
+
+    @property
+    def token(self) -> str:
+        """The position's token. That of nowhere stands for what is not known: its reader asks the primary."""
+        return NOWHERE.token if self.unknown else self.position.token
+
+    def located(self, position: WalPosition) -> None:
+        """Note where the primary was, asked for what is unknown."""
+        self.raise_to(position, on_replica=self._seen_anywhere)
 
     def raise_to(self, position: WalPosition, *, on_replica: bool = False) -> None:
         """Note a position, and whether a replica has shown it; an earlier one changes nothing."""

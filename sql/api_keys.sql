@@ -122,17 +122,18 @@ LIMIT :limit;
 
 -- name: revoke :optional
 -- Revokes the key at once. Revoking it again keeps the first time. No row comes back when the user has no such key.
-UPDATE api_keys
-SET revoked_at = coalesce(revoked_at, statement_timestamp())
-WHERE id = :key_id AND user_id = :user_id
+UPDATE api_keys AS k
+SET revoked_at = coalesce(k.revoked_at, clock.at)
+FROM (SELECT statement_timestamp() AS at) AS clock
+WHERE k.id = :key_id AND k.user_id = :user_id
 RETURNING
-    id,
-    user_id,
-    name,
-    key_hash,
-    key_prefix,
-    scopes,
-    created_at,
-    expires_at,
-    revoked_at,
-    last_used_at;
+    k.id,
+    k.user_id,
+    k.name,
+    k.key_hash,
+    k.key_prefix,
+    k.scopes,
+    k.created_at,
+    k.expires_at,
+    k.revoked_at,
+    k.last_used_at;

@@ -135,7 +135,7 @@ WHERE s.agent_id BETWEEN
     AND NOT EXISTS (
         SELECT FROM adopted_deviations AS d WHERE d.row_id = s.id AND d.rule = 'swaps_have_no_open_position'
     )
-ORDER BY s.id
+ORDER BY s.id, s.sale_time
 LIMIT 100;
 
 -- name: requests_name_the_wallet_of_their_transaction :many

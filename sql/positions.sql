@@ -469,7 +469,7 @@ INNER JOIN agent_transactions AS t ON p.purchase_transaction_id = t.id
 WHERE p.agent_id = :agent_id
     AND p.wallet_address = :wallet_address -- if given
     AND (p.created_at, p.id) < (:before_time, :before_id) -- if given
-ORDER BY p.created_at DESC, p.id DESC
+ORDER BY p.created_at DESC, p.id DESC, t.transaction_time DESC
 LIMIT :limit;
 
 -- name: stream_with_purchase :stream
@@ -540,4 +540,4 @@ FROM agent_positions AS p
 INNER JOIN agent_transactions AS t ON p.purchase_transaction_id = t.id
 WHERE p.agent_id = :agent_id
     AND p.wallet_address = :wallet_address -- if given
-ORDER BY p.created_at DESC, p.id DESC;
+ORDER BY p.created_at DESC, p.id DESC, t.transaction_time DESC;

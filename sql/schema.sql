@@ -197,6 +197,14 @@ CREATE OR REPLACE FUNCTION next_stop_loss(current_stop_loss numeric, given numer
 RETURN CASE WHEN may_lower THEN COALESCE(given, current_stop_loss) ELSE GREATEST(current_stop_loss, given) END;
 COMMENT ON FUNCTION next_stop_loss(numeric,numeric,boolean) IS 'A position''s stop loss in percent after a given one: it rises, and falls only where it may.';
 
+CREATE OR REPLACE FUNCTION price_changes(peak_price numeric, lowest_price numeric, current_stop_loss numeric, price numeric, stop_loss numeric, may_lower boolean)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'public', 'pg_temp'
+RETURN ((peak_price IS DISTINCT FROM GREATEST(peak_price, price)) OR (lowest_price IS DISTINCT FROM LEAST(lowest_price, price)) OR (current_stop_loss IS DISTINCT FROM next_stop_loss(current_stop_loss, stop_loss, may_lower)));
+COMMENT ON FUNCTION price_changes(numeric,numeric,numeric,numeric,numeric,boolean) IS 'Does a price, with the stop loss that follows it, change a position that has these?';
+
 CREATE OR REPLACE FUNCTION protect_ledger()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -690,11 +698,13 @@ CREATE TABLE ledger_purges (
     purged_at        timestamp with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP,
     xid              xid8 NOT NULL DEFAULT pg_current_xact_id(),
     finished_at      timestamp with time zone,
+    reached          timestamp with time zone,
     CONSTRAINT ledger_purges_pkey PRIMARY KEY (id),
     CONSTRAINT ledger_purges_reason_check CHECK (btrim(reason) <> ''::text)
 );
 CREATE UNIQUE INDEX ledger_purges_unfinished_key ON ledger_purges (agent_id) WHERE finished_at IS NULL;
 COMMENT ON COLUMN ledger_purges.finished_at IS 'When the agent was gone; NULL while it is purged in batches: it trades no more.';
+COMMENT ON COLUMN ledger_purges.reached IS 'The time up to which batches have deleted transactions, oldest first; NULL before, while they delete what goes first.';
 COMMENT ON COLUMN ledger_purges.xid IS 'The purge''s transaction, of many its last: only in it may the agent''s ledger be deleted.';
 COMMENT ON TABLE ledger_purges IS 'One row for each agent whose ledger was deleted: why, by whom, and how much it was.';
 
@@ -1177,14 +1187,6 @@ BEGIN
 END
 $function$;
 
-CREATE OR REPLACE FUNCTION price_changes(held agent_positions, price numeric, stop_loss numeric, may_lower boolean)
- RETURNS boolean
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'public', 'pg_temp'
-RETURN (((held).peak_price IS DISTINCT FROM GREATEST((held).peak_price, price)) OR ((held).lowest_price IS DISTINCT FROM LEAST((held).lowest_price, price)) OR ((held).current_stop_loss_percentage IS DISTINCT FROM next_stop_loss((held).current_stop_loss_percentage, stop_loss, may_lower)));
-COMMENT ON FUNCTION price_changes(agent_positions,numeric,numeric,boolean) IS 'Does a price, with the stop loss that follows it, change the position?';
-
 CREATE OR REPLACE FUNCTION purge_agent_batch_v1(p_agent_id uuid, p_reason text, p_limit bigint)
  RETURNS ledger_purges
  LANGUAGE plpgsql
@@ -1193,7 +1195,9 @@ AS $function$
 DECLARE
     purge ledger_purges;
     deleted uuid[];
-    rest bigint;
+    low timestamptz;
+    high timestamptz;
+    rest bigint := 0;
     gone bigint;
     swaps bigint;
 BEGIN
@@ -1206,36 +1210,63 @@ BEGIN
     ON CONFLICT (agent_id) WHERE finished_at IS NULL DO UPDATE SET xid = excluded.xid
     RETURNING * INTO purge;
 
-    DELETE FROM agent_positions AS p
-    WHERE p.id = ANY(ARRAY(SELECT o.id FROM agent_positions AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
-    GET DIAGNOSTICS rest = ROW_COUNT;
-    IF rest < p_limit THEN
-        DELETE FROM agent_historical_swaps AS s
-        WHERE s.agent_id = p_agent_id
-            AND s.id = ANY(ARRAY(SELECT o.id FROM agent_historical_swaps AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
-        GET DIAGNOSTICS swaps = ROW_COUNT;
-        DELETE FROM agent_balance_snapshots AS s
-        WHERE s.agent_id = p_agent_id
-            AND s.id = ANY(ARRAY(SELECT o.id FROM agent_balance_snapshots AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
-        GET DIAGNOSTICS gone = ROW_COUNT;
-        rest := greatest(rest, swaps, gone);
-        DELETE FROM signal_executions AS e
-        WHERE e.id = ANY(ARRAY(SELECT o.id FROM signal_executions AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
-        GET DIAGNOSTICS gone = ROW_COUNT;
-        rest := greatest(rest, gone);
+    IF purge.reached IS NULL THEN
+        DELETE FROM agent_positions AS p
+        WHERE p.id = ANY(ARRAY(SELECT o.id FROM agent_positions AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
+        GET DIAGNOSTICS rest = ROW_COUNT;
+        IF rest < p_limit THEN
+            SELECT array_agg(o.id), min(o.sale_time), max(o.sale_time)
+            INTO deleted, low, high
+            FROM (
+                SELECT s.id, s.sale_time
+                FROM agent_historical_swaps AS s
+                WHERE s.agent_id = p_agent_id
+                ORDER BY s.sale_time
+                LIMIT p_limit
+            ) AS o;
+            DELETE FROM agent_historical_swaps AS s
+            WHERE s.agent_id = p_agent_id AND s.sale_time BETWEEN low AND high AND s.id = ANY(deleted);
+            GET DIAGNOSTICS swaps = ROW_COUNT;
+            DELETE FROM agent_balance_snapshots AS s
+            WHERE s.agent_id = p_agent_id
+                AND s.id = ANY(ARRAY(SELECT o.id FROM agent_balance_snapshots AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
+            GET DIAGNOSTICS gone = ROW_COUNT;
+            rest := greatest(rest, swaps, gone);
+            DELETE FROM signal_executions AS e
+            WHERE e.id = ANY(ARRAY(SELECT o.id FROM signal_executions AS o WHERE o.agent_id = p_agent_id LIMIT p_limit));
+            GET DIAGNOSTICS gone = ROW_COUNT;
+            rest := greatest(rest, gone);
+        END IF;
+        purge.reached := CASE WHEN rest < p_limit THEN '-infinity' END;
+        deleted := NULL;
     END IF;
-    IF rest < p_limit THEN
-        deleted := ARRAY(SELECT o.id FROM agent_transactions AS o WHERE o.agent_id = p_agent_id LIMIT p_limit);
-        DELETE FROM agent_transactions AS t WHERE t.agent_id = p_agent_id AND t.id = ANY(deleted);
+    IF purge.reached IS NOT NULL THEN
+        SELECT array_agg(o.id), min(o.transaction_time), max(o.transaction_time)
+        INTO deleted, low, high
+        FROM (
+            SELECT t.id, t.transaction_time
+            FROM agent_transactions AS t
+            WHERE t.agent_id = p_agent_id AND t.transaction_time >= purge.reached
+            ORDER BY t.transaction_time
+            LIMIT p_limit
+        ) AS o;
+        DELETE FROM agent_transactions AS t
+        WHERE t.agent_id = p_agent_id AND t.transaction_time BETWEEN low AND high AND t.id = ANY(deleted);
         DELETE FROM trade_requests AS r WHERE r.id = ANY(deleted);
-        rest := cardinality(deleted);
+        rest := coalesce(cardinality(deleted), 0);
+        purge.reached := high;
     END IF;
 
+    IF rest < p_limit THEN
+        purge.finished_at := now();
+        purge.reached := NULL;
+    END IF;
     UPDATE ledger_purges AS l
     SET
         transactions = l.transactions + coalesce(cardinality(deleted), 0),
         historical_swaps = l.historical_swaps + coalesce(swaps, 0),
-        finished_at = CASE WHEN rest < p_limit THEN now() END
+        finished_at = purge.finished_at,
+        reached = purge.reached
     WHERE l.id = purge.id
     RETURNING * INTO purge;
     IF purge.finished_at IS NOT NULL THEN
@@ -1289,12 +1320,13 @@ DECLARE
     changing uuid[];
     wallets text[];
     new_version bigint;
+    recorded_at timestamptz := now();
 BEGIN
     RETURN QUERY
     SELECT
         'stop_loss_above_price',
         p.id,
-        p
+        ROW(p.*)::agent_positions
     FROM unnest(p_position_ids, p_prices, p_stop_losses, p_may_lower)
         WITH ORDINALITY AS given (position_id, price, stop_loss, may_lower, place)
     JOIN agent_positions AS p ON p.id = given.position_id
@@ -1317,7 +1349,10 @@ BEGIN
         AS given (position_id, price, stop_loss, may_lower)
     JOIN agent_positions AS p ON p.id = given.position_id
     JOIN agents AS a ON a.id = p.agent_id
-    WHERE caller_acts_for(a.user_id) AND price_changes(p, given.price, given.stop_loss, given.may_lower);
+    WHERE caller_acts_for(a.user_id)
+        AND price_changes(
+            p.peak_price, p.lowest_price, p.current_stop_loss_percentage, given.price, given.stop_loss, given.may_lower
+        );
 
     IF changing IS NOT NULL THEN
         PERFORM
@@ -1346,16 +1381,23 @@ BEGIN
                     WHEN p.current_stop_loss_percentage IS DISTINCT FROM next_stop_loss(
                         p.current_stop_loss_percentage, given.stop_loss, given.may_lower
                     )
-                        THEN now()
+                        THEN recorded_at
                     ELSE p.last_stop_loss_update
                 END,
-                updated_at = now(),
+                updated_at = recorded_at,
                 version = new_version
             FROM unnest(p_position_ids, p_prices, p_stop_losses, p_may_lower, p_expected_versions)
                 AS given (position_id, price, stop_loss, may_lower, expected_version)
             WHERE p.id = given.position_id
                 AND p.id = ANY(changing)
-                AND price_changes(p, given.price, given.stop_loss, given.may_lower)
+                AND price_changes(
+                    p.peak_price,
+                    p.lowest_price,
+                    p.current_stop_loss_percentage,
+                    given.price,
+                    given.stop_loss,
+                    given.may_lower
+                )
                 AND p.version = coalesce(given.expected_version, p.version)
             RETURNING p.*
         ),
@@ -1385,7 +1427,7 @@ BEGIN
     SELECT
         CASE WHEN a.id IS NULL THEN 'closed' ELSE 'stale' END,
         given.position_id,
-        CASE WHEN a.id IS NOT NULL THEN p END
+        CASE WHEN a.id IS NOT NULL THEN ROW(p.*)::agent_positions END
     FROM unnest(p_position_ids, p_expected_versions) AS given (position_id, expected_version)
     LEFT JOIN agent_positions AS p ON p.id = given.position_id
     LEFT JOIN agents AS a ON a.id = p.agent_id AND caller_acts_for(a.user_id)

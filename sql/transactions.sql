@@ -75,7 +75,7 @@ SELECT
     settled_dust
 FROM agent_transactions
 WHERE id = ANY(:transaction_ids)
-ORDER BY id
+ORDER BY id, transaction_time
 LIMIT 10000; -- the caller's maximum
 
 -- name: list_by_agent :many

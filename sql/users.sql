@@ -87,46 +87,56 @@ RETURNING
 -- Counts an attempt to log in, before its password is compared, and returns the user when it may be made. The fifth since
 -- the last success may still be made and locks the account for 15 minutes: however many begin at once, five get the user.
 -- The lock's end starts a new count at 1. No row comes back when the account is locked, or when there is no such user.
-UPDATE users
+UPDATE users AS u
 SET
     failed_login_attempts = CASE
-        WHEN locked_until IS NULL THEN failed_login_attempts + 1
+        WHEN u.locked_until IS NULL THEN u.failed_login_attempts + 1
         ELSE 1
     END,
     locked_until = CASE
-        WHEN locked_until IS NULL AND failed_login_attempts >= 4 THEN statement_timestamp() + interval '15 minutes'
+        WHEN u.locked_until IS NULL AND u.failed_login_attempts >= 4 THEN clock.in_15_minutes
     END
-WHERE id = :user_id AND (locked_until IS NULL OR locked_until <= statement_timestamp())
+FROM (
+    SELECT
+        statement_timestamp() AS at,
+        statement_timestamp() + interval '15 minutes' AS in_15_minutes
+) AS clock
+WHERE u.id = :user_id AND (u.locked_until IS NULL OR u.locked_until <= clock.at)
 RETURNING
-    id,
-    email,
-    password_hash,
-    created_at,
-    failed_login_attempts,
-    locked_until;
+    u.id,
+    u.email,
+    u.password_hash,
+    u.created_at,
+    u.failed_login_attempts,
+    u.locked_until;
 
 -- name: record_failed_login :optional
 -- Counts a failed log-in. The fifth locks the account for 15 minutes; further failures count but do not prolong the
 -- lock. After the lock has expired, the next failure starts a new count at 1. No row comes back when there is no such
 -- user.
-UPDATE users
+UPDATE users AS u
 SET
     failed_login_attempts = CASE
-        WHEN locked_until <= statement_timestamp() THEN 1
-        ELSE failed_login_attempts + 1
+        WHEN u.locked_until <= clock.at THEN 1
+        ELSE u.failed_login_attempts + 1
     END,
     locked_until = CASE
-        WHEN locked_until <= statement_timestamp() THEN NULL
-        WHEN failed_login_attempts + 1 >= 5 THEN coalesce(locked_until, statement_timestamp() + interval '15 minutes')
+        WHEN u.locked_until <= clock.at THEN NULL
+        WHEN u.failed_login_attempts + 1 >= 5 THEN coalesce(u.locked_until, clock.in_15_minutes)
     END
-WHERE id = :user_id
+FROM (
+    SELECT
+        statement_timestamp() AS at,
+        statement_timestamp() + interval '15 minutes' AS in_15_minutes
+) AS clock
+WHERE u.id = :user_id
 RETURNING
-    id,
-    email,
-    password_hash,
-    created_at,
-    failed_login_attempts,
-    locked_until;
+    u.id,
+    u.email,
+    u.password_hash,
+    u.created_at,
+    u.failed_login_attempts,
+    u.locked_until;
 
 -- name: reset_failed_logins :rows
 -- Clears the count of failed log-ins and the lock, after a successful log-in. Writes no row when both are clear.

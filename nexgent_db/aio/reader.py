@@ -17,14 +17,16 @@ __all__ = ["AsyncReader"]
 
 
 class AsyncReader(Repositories):
-    """The repositories over the replicas, for reading: ``db.replica``, or ``db.reads(at_least=token)``.
+    """The repositories over the replicas, for reading: ``db.replica``, or ``db.reads(at_least=token_or_version)``.
 
     Each call is answered by a replica that has everything which the caller has written or read: for ``db.replica`` what
-    this process has through ``db``, for ``db.reads()`` what the token stands for and what was read through the same
-    object. It waits for a replica ``replica_wait_s`` at most; then the primary answers, as it does when no replica is
-    there or none is configured. What ``db.cache`` returned from Redis has no position and is not waited for.
+    this process has through ``db``, for ``db.reads()`` what the token or version stands for and what was read through
+    the same object. It waits for a replica ``replica_wait_s`` at most; then the primary answers, as it does when no
+    replica is there or none is configured. What ``db.cache`` returned from Redis has no position and is not waited for:
+    give the row's version to ``db.reads()``.
 
-    A call is one round trip, a stream or transaction some more. No answer is cached, and the cache is not read.
+    A call is one round trip, a stream or transaction some more; for a version, the first one asks the primary as well.
+    No answer is cached, and the cache is not read.
 
     Raises ReadOnlyBlock, before anything is sent, for a method that changes or locks rows, trades among them; for a
     function that does so in its body, when the server refuses it. Otherwise what queries raise. A stream or transaction
@@ -45,7 +47,7 @@ class AsyncReader(Repositories):
         It has at most 27 of the characters ``0-9a-f.``: it fits a cookie. A client that forges a later position sends
         its reads to the primary, so sign the token where that matters.
         """
-        return self._reading.mark.position.token
+        return self._reading.mark.token
 
     @asynccontextmanager
     async def transaction(self, *, statement_timeout_s: float | None = None) -> AsyncIterator[AsyncTransaction]:

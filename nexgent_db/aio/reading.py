@@ -219,8 +219,8 @@ class ReadingSession(Session):
     # --- Positions --------------------------------------------------------------------------------
 
     async def _needed(self) -> WalPosition:
-        """What the answer must have. Asks the primary when the position of a call there did not arrive."""
-        if self.mark.unknown:
+        """What the answer must have. Asks the primary when that is unknown, unless it alone answers."""
+        if self.mark.unknown and self.replicas.configured:
             await locate(self._lease(), self.mark)
         return self.mark.position
 

@@ -287,6 +287,11 @@ class ReplicaSet:
         for replica in replicas:
             await replica.close()
 
+    @property
+    def configured(self) -> bool:
+        """Does DATABASE_REPLICA_URLS name any?"""
+        return bool(self._settings)
+
     def track(self, connection: PooledConnection) -> None:
         """Have a new connection of the primary note the positions of its calls, if there are replicas."""
         if self._settings:
@@ -296,7 +301,7 @@ class ReplicaSet:
         """The token of the mark; asks the primary when no connection notes it. Raises DatabaseError."""
         if not self._settings or self.mark.unknown:
             await locate(lease, self.mark)
-        return self.mark.position.token
+        return self.mark.token
 
     def candidates(self, needed: WalPosition) -> list[Replica]:
         """The replicas to try for a read that needs this position, the best one first.
@@ -351,9 +356,15 @@ async def locate(lease: Lease, mark: HighWaterMark) -> None:
         lease.over = True
         lease.release()
     if row is not None and row[0] is not None:
-        mark.raise_to(WalPosition.of_primary(row[0]))
+        mark.located(WalPosition.of_primary(row[0]))
 
 
 async def _identity(connection: PooledConnection) -> _Identity:
-    row: Any = await (await connection.execute(_IDENTITY)).fetchone()
+    """Behind a pooler, in a transaction of its own, which has the search path in which migrations are looked for."""
+    if connection.transaction_settings is None:
+        row: Any = await (await connection.execute(_IDENTITY)).fetchone()
+    else:
+        connection.set_transaction_options()
+        async with connection.transaction():
+            row = await (await connection.execute(_IDENTITY)).fetchone()
     return _Identity(*row)

@@ -33,12 +33,16 @@ def nodes_of_cells(conn: psycopg.Connection[Any]) -> Mapping[str, str]:
 
 
 def push_down(conn: psycopg.Connection[Any], name: str) -> int:
-    """Let Citus call a cell's functions on the cell's node; returns how many it could not call there before."""
+    """Make a cell's functions on its node, and let Citus call those in PL/pgSQL there; returns how many were new.
+
+    Citus makes those that a table or a distributed function needs by itself, but sees no need inside of a body.
+    """
     functions = conn.execute(_NOT_PUSHED_DOWN, [name]).fetchall()
-    for (oid,) in functions:
+    for oid, is_called in functions:
         conn.execute(
-            "SELECT create_distributed_function(%s::regprocedure, colocate_with := quote_ident(%s) || '.agents')",
-            [oid, name],
+            "SELECT create_distributed_function(%s::regprocedure, colocate_with := "
+            "CASE WHEN %s THEN quote_ident(%s) || '.agents' ELSE 'default' END)",
+            [oid, is_called, name],
         )
     return len(functions)
 
@@ -111,15 +115,14 @@ INNER JOIN pg_dist_node AS n ON n.groupid = p.groupid AND n.noderole = 'primary'
 """
 
 _NOT_PUSHED_DOWN: Final = """
-SELECT p.oid
+SELECT
+    p.oid,
+    l.lanname = 'plpgsql'
 FROM pg_proc AS p
-INNER JOIN pg_language AS l ON l.oid = p.prolang AND l.lanname = 'plpgsql'
+INNER JOIN pg_language AS l ON l.oid = p.prolang
+LEFT JOIN pg_dist_object AS o ON o.classid = 'pg_proc'::regclass AND o.objid = p.oid
 WHERE p.pronamespace = quote_ident(%s)::regnamespace
     AND p.prorettype <> 'trigger'::regtype
-    AND NOT EXISTS (
-        SELECT
-        FROM pg_dist_object AS o
-        WHERE o.classid = 'pg_proc'::regclass AND o.objid = p.oid AND o.colocationid IS NOT NULL
-    )
+    AND (o.objid IS NULL OR (l.lanname = 'plpgsql' AND o.colocationid IS NULL))
 ORDER BY p.oid
 """

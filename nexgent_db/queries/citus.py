@@ -46,6 +46,8 @@ _CLOCK_WORDS: Final = {
     "user",
 }
 
+_ANY_ROW: Final = {"count", "to_json", "to_jsonb", "row_to_json", "json_agg", "jsonb_agg", "array_agg"}
+
 
 def refusals(text: str) -> Iterator[Refusal]:
     """Everything in ``text`` that Citus refuses, statement by statement."""
@@ -78,6 +80,8 @@ def _of(statement: Sequence[Lexeme]) -> Iterator[Refusal]:
     yield from _upsert(statement, words)
     yield from _subquery_in_values(statement, words)
     yield from _simple_case(statement, words)
+    yield from _whole_row(statement, words)
+    yield from _clock_in_case(statement, words)
     if words[:2] == ["alter", "table"]:
         yield from _mixed_alter(statement, words)
     if words[:1] == ["create"] and not {"function", "procedure"}.isdisjoint(words[1:4]):
@@ -139,6 +143,48 @@ def _simple_case(statement: Sequence[Lexeme], words: Sequence[str]) -> Iterator[
         elif simple and word == "when" and statement[at + 1].kind == "word" and words[at + 2] == "(":
             text = f"CASE … WHEN {words[at + 1]}(): it compares with a boolean where a node runs it"
             yield Refusal(statement[at].start, "function-in-simple-case", text, "write CASE WHEN … = the function")
+
+
+def _clock_in_case(statement: Sequence[Lexeme], words: Sequence[str]) -> Iterator[Refusal]:
+    """A clock inside of CASE or COALESCE, in an UPDATE or DELETE. So is ``timestamptz + interval``, whose types no text
+    shows: it depends on the time zone."""
+    changes = (at for at, word in enumerate(words) if word in ("update", "delete"))
+    start = next((at for at in changes if not {"set", "from"}.isdisjoint(words[at + 1 : at + 5])), None)
+    if start is None or "conflict" in words[:start]:
+        return
+    inside = list[str]()
+    unstable = set(_unstable(statement, words, start, len(words)))
+    for at in range(start, len(words)):
+        if words[at] in ("case", "("):
+            inside.append(words[at - 1] if words[at] == "(" else "case")
+        elif words[at] in ("end", ")") and inside:
+            inside.pop()
+        if at in unstable and not {"case", "coalesce"}.isdisjoint(inside):
+            text = f"{words[at]} in CASE or COALESCE of an UPDATE or DELETE: only immutable functions may stand there"
+            advice = "take it from FROM (SELECT statement_timestamp() AS at) AS clock, or from a variable"
+            yield Refusal(statement[at].start, "clock-in-case", text, advice)
+
+
+def _whole_row(statement: Sequence[Lexeme], words: Sequence[str]) -> Iterator[Refusal]:
+    """``f(t)`` with a table's row: on a node it has the type of a shard, which only a polymorphic function takes."""
+    rows = {
+        words[at + 3]
+        for at in range(len(words) - 3)
+        if words[at] in ("from", "join", "update") and words[at + 2] == "as" and statement[at + 1].kind == "word"
+    }
+    calls = list[str]()
+    for at, word in enumerate(words):
+        if word == "(":
+            calls.append(words[at - 1] if at and statement[at - 1].kind == "word" else "")
+        elif word == ")" and calls:
+            calls.pop()
+        elif word in rows and calls and calls[-1] not in ("", *_ANY_ROW) and _stands_alone(words, at):
+            text = f"{calls[-1]}({word}): the row has the type of a shard where a node runs it"
+            yield Refusal(statement[at].start, "whole-row-argument", text, "give the columns that it needs")
+
+
+def _stands_alone(words: Sequence[str], at: int) -> bool:
+    return words[at - 1] in ("(", ",") and words[at + 1] in (",", ")")
 
 
 def _unstable(statement: Sequence[Lexeme], words: Sequence[str], start: int, end: int) -> Iterator[int]:

@@ -21,7 +21,7 @@ from psycopg import IsolationLevel
 from psycopg.pq import TransactionStatus
 
 from nexgent_db._concurrency import caller
-from nexgent_db._wal import HighWaterMark, WalPosition
+from nexgent_db._wal import HighWaterMark
 from nexgent_db.cache.batch import Change
 from nexgent_db.cache.keys import CacheKeys, prefix_of_schema
 from nexgent_db.errors import (
@@ -378,12 +378,14 @@ class Database(Repositories):
             cells = ((cell._scope, cell._cache_writer) for cell in self._cells.values())
             verify_databases(connection, self._cache_writer, cells)
 
-    def reads(self, *, at_least: str) -> Reader:
-        """A reader of the replicas, never older than this token of :meth:`wal_position`, nor than what it has read.
+    def reads(self, *, at_least: str | int) -> Reader:
+        """A reader of the replicas, never older than ``at_least``, nor than what it has read.
 
-        What else this process does is not waited for. Raises InvalidInput for text that is no token.
+        ``at_least`` is a token of :meth:`wal_position`, or the version of a row that the caller has seen, in the cache
+        for example. For a version, the first read asks the primary where it is, which costs one round trip. What else
+        this process does is not waited for. Raises InvalidInput for what is no token and no version.
         """
-        return self._reader(HighWaterMark(WalPosition.of_token(at_least, "at_least")))
+        return self._reader(HighWaterMark.of(at_least, "at_least"))
 
     def wal_position(self) -> str:
         """A token of what this process has written and read through this database, for :meth:`reads`.

@@ -5,9 +5,6 @@ partitions, a month for each tenth. The agents are the same in all, with a thous
 buys, pages and summarises in turns, and prints the median of the rounds, and how much more the large one takes. A
 ratio above 1.15 of a buy, a page or a summary of 24 hours is an exit code of 1; a summary of all time reads ten times
 the rows.
-
-Then a purge: an agent with a tenth of the transactions is deleted in batches while another trades; prints the trades'
-latency without it and beside it.
 """
 
 from __future__ import annotations
@@ -17,8 +14,6 @@ import hashlib
 import random
 import statistics
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -42,7 +37,7 @@ from tests.integration.sync.factories import Owner, new_owner
 _EACH: Final = 1000
 _MONTHS: Final = 10
 _LIMIT: Final = 1.15
-_PLANS: Final = "-cplan_cache_mode=force_generic_plan"
+PLANS: Final = "-cplan_cache_mode=force_generic_plan"
 """As the guide advises: a plan for values considers every partition, each time."""
 _LIMITED: Final = ("a buy", "a page of 50", "a summary of 24 h")
 _TIMED: Final = ("agent_transactions", "agent_historical_swaps", "trade_requests")
@@ -58,7 +53,7 @@ SELECT 'wallet' || n, md5('agent' || n)::uuid, 'simulation' FROM generate_series
 
 # Each tenth is a month: its transactions in the order of their time, agents in turn. Every tenth is a sale. The stored
 # orders are those of the last month: older ones are pruned.
-_ROWS: Final = """
+ROWS: Final = """
 INSERT INTO agent_transactions (
     id, agent_id, wallet_address, transaction_type, transaction_value_usd, transaction_time, input_mint, input_symbol,
     input_amount, input_price, output_mint, output_symbol, output_amount, output_price, transaction_hash,
@@ -114,7 +109,7 @@ class Filled:
                 count = transactions // months
                 for month in range(months):
                     start = begins + (now - begins) / months * month
-                    rows = _ROWS if month == months - 1 else _ROWS.rpartition(";\n")[0]
+                    rows = ROWS if month == months - 1 else ROWS.rpartition(";\n")[0]
                     self._execute(
                         connection,
                         rows.format(
@@ -168,7 +163,7 @@ def _without_indexes(connection: psycopg.Connection[Any]) -> Iterator[None]:
 def measure(databases: Mapping[str, Filled], rounds: int) -> dict[str, dict[str, float]]:
     """Milliseconds of each call on each database: the median of the rounds."""
     with ExitStack() as stack:
-        urls = {name: make_conninfo(filled.url, options=_PLANS) for name, filled in databases.items()}
+        urls = {name: make_conninfo(filled.url, options=PLANS) for name, filled in databases.items()}
         opened = {name: stack.enter_context(Database(url)) for name, url in urls.items()}
         owners = {name: new_owner(db) for name, db in opened.items()}
         for name, db in opened.items():
@@ -200,90 +195,16 @@ def _calls(db: Database, filled: Filled, owner: Owner) -> dict[str, Callable[[],
     }
 
 
-# --- The purge ----------------------------------------------------------------------------------
-
-
-def purge(filled: Filled, rows: int, seconds: float) -> dict[str, tuple[float, float, float]]:
-    """Median, 99th percentile and worst of a buy in milliseconds, without and beside a purge of ``rows``."""
-    url = make_conninfo(filled.url, options=_PLANS)
-    with Database(url) as db, psycopg.connect(filled.url, autocommit=True) as connection:
-        victim, owner = new_owner(db), new_owner(db)
-        db.trades.deposit(owner.deposit("1000000", SOL_MINT))
-        connection.execute("SET session_replication_role = replica")
-        now = datetime.now(UTC)
-        start = (now - timedelta(days=250)).isoformat()
-        for statement in _ROWS.split(";\n"):
-            own = statement.replace("md5('agent' || n % {agents} + 1)::uuid", f"'{victim.agent_id}'")
-            own = own.replace("'wallet' || n % {agents} + 1", f"'{victim.wallet_address}'")
-            for kind in ("a", "b"):
-                own = own.replace(f"md5('{kind}' || n)", f"md5('purged {kind}' || n)")
-            own = own.replace("('1' ||", "('3' ||").replace("('2' ||", "('4' ||")
-            own = own.format(
-                agents=filled.agents,
-                low=1,
-                high=rows,
-                count=rows,
-                start=f"timestamptz '{start}'",
-                length="interval '249 days'",
-            )
-            connection.execute(own.encode())
-        connection.execute(
-            b"INSERT INTO agent_transaction_keys (id, wallet_address, transaction_hash, transaction_leg)"
-            b" SELECT id, wallet_address, transaction_hash, transaction_leg FROM agent_transactions"
-            b" WHERE agent_id = %s",
-            [victim.agent_id],
-        )
-        connection.execute("RESET session_replication_role")
-        connection.execute("VACUUM ANALYZE")
-        without = _latencies(db, owner, lambda spent: spent >= seconds)
-        done = threading.Event()
-        took: list[float] = []
-
-        def purge_all() -> None:
-            started = time.perf_counter()
-            row: Any = None
-            while row is None or row[1] is None:
-                row = connection.execute(
-                    "SELECT transactions, finished_at FROM purge_agent_batch_v1(%s, 'a benchmark', 1000)",
-                    [victim.agent_id],
-                ).fetchone()
-                assert row is not None
-                time.sleep(0.05)
-            took.append(time.perf_counter() - started)
-            print(f"  purged {row[0]:,} transactions in {took[0]:.0f} s", file=sys.stderr)
-            done.set()
-
-        thread = threading.Thread(target=purge_all)
-        thread.start()
-        beside = _latencies(db, owner, lambda _: done.is_set())
-        thread.join()
-    return {"without": without, "beside": beside}
-
-
-def _latencies(db: Database, owner: Owner, is_over: Callable[[float], bool]) -> tuple[float, float, float]:
-    taken: list[float] = []
-    begun = time.perf_counter()
-    while not is_over(time.perf_counter() - begun):
-        order = owner.buy("0.001", "1000", f"T{uuid4().hex}", transaction_hash=uuid4().hex + uuid4().hex)
-        started = time.perf_counter()
-        db.trades.buy(order)
-        taken.append(1000 * (time.perf_counter() - started))
-        time.sleep(0.005)
-    taken.sort()
-    return statistics.median(taken), taken[len(taken) * 99 // 100], taken[-1]
-
-
 def main() -> int:
     """Fill, measure, print, and judge."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.partitions", description=__doc__)
     parser.add_argument("--transactions", type=int, default=10_000_000, help="default %(default)s")
-    parser.add_argument("--purge", action=argparse.BooleanOptionalAction, default=True, help="default: yes")
     parser.add_argument("--rounds", type=int, default=40, help="default %(default)s")
     asked = parser.parse_args()
     tenth = asked.transactions // _MONTHS
     with postgres() as url:
         with psycopg.connect(url, autocommit=True) as connection:
-            for name, value in _SERVER.items():
+            for name, value in SERVER.items():
                 connection.execute(f"ALTER SYSTEM SET {name} = '{value}'".encode())
             connection.execute("SELECT pg_reload_conf()")
             for name in ("whole", "tenth", "all"):
@@ -308,19 +229,13 @@ def main() -> int:
             ratio = each["all"] / each["tenth"]
             report.add_row(what, *(f"{each[name]:.3f}" for name in databases), f"{ratio:.2f}x")
             missed += [what] if ratio > _LIMIT and what in _LIMITED else []
-        console = Console(width=None if sys.stdout.isatty() else 120)
-        console.print(report)
-        latencies = purge(databases["all"], tenth, 20) if asked.purge else {}
-        for name, (median, tail, worst) in latencies.items():
-            console.print(
-                f"a buy {name} a purge of {tenth:,}: median {median:.2f} ms, 99 % {tail:.2f}, worst {worst:.1f}"
-            )
+        Console(width=None if sys.stdout.isatty() else 120).print(report)
     if missed:
         print(f"above {_LIMIT}: {', '.join(missed)}", file=sys.stderr)
     return 1 if missed else 0
 
 
-_SERVER: Final = {"max_wal_size": "8GB", "checkpoint_timeout": "30min", "autovacuum": "off"}
+SERVER: Final = {"max_wal_size": "8GB", "checkpoint_timeout": "30min", "autovacuum": "off"}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexgent_db._wal import NOWHERE, HighWaterMark, WalPosition, lsn_of, lsn_text
+from nexgent_db.errors import InvalidInput
 
 POSITIONS = st.builds(WalPosition, st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1))
 
@@ -69,3 +70,17 @@ def test_position_shown_by_replica_is_unconfirmed_until_primary_shows_it() -> No
     mark.confirm(WalPosition(1, 9))
     assert mark.unconfirmed is None
     assert HighWaterMark(WalPosition(1, 5)).unconfirmed == WalPosition(1, 5)  # a token may be of a replica
+
+
+@pytest.mark.parametrize("at_least", [1, 2**63 - 1, NOWHERE.token])
+def test_position_of_version_is_asked_for(at_least: int | str) -> None:
+    mark = HighWaterMark.of(at_least, "at_least")
+    assert (mark.unknown, mark.token) == (True, NOWHERE.token)
+    mark.located(WalPosition(1, 9))
+    assert mark.unconfirmed == WalPosition(1, 9)  # a replica may have shown the version before the primary does
+
+
+@pytest.mark.parametrize("version", [0, -1, 2**63, True, False])
+def test_impossible_version_is_refused(version: int) -> None:
+    with pytest.raises(InvalidInput, match="at_least: the version of a row is expected, from 1 to "):
+        HighWaterMark.of(version, "at_least")

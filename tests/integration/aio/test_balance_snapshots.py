@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from nexgent_db import AsyncDatabase, Settings
 from nexgent_db.errors import ForeignKeyViolation, InvalidInput
@@ -72,9 +72,8 @@ async def test_hourly_list_starts_at_since_and_daily_list_is_at_midnight_utc(
     hourly = await db.balance_snapshots.list_hourly(*mine, since)
     assert [snapshot.snapshot_timestamp for snapshot in hourly] == [since + timedelta(hours=hour) for hour in range(24)]
     midnights = [datetime(2025, 5, day, tzinfo=UTC) for day in (2, 3)]
-    elsewhere = replace(
-        Settings.from_url(database_url), conninfo=make_conninfo(database_url, options="-cTimeZone=Asia/Kathmandu")
-    )
+    options = f"{conninfo_to_dict(database_url).get('options', '')} -cTimeZone=Asia/Kathmandu"
+    elsewhere = replace(Settings.from_url(database_url), conninfo=make_conninfo(database_url, options=options))
     async with AsyncDatabase(elsewhere) as far:
         for database in (db, far):
             daily = await database.balance_snapshots.list_daily(*mine)

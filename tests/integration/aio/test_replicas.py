@@ -180,6 +180,38 @@ async def test_token_of_another_process_is_waited_for(db: AsyncDatabase, servers
     assert token == db.replica.position
 
 
+async def test_version_of_another_process_is_waited_for(db: AsyncDatabase, servers: Servers) -> None:
+    """Its row may have come from the cache, which knows no position."""
+    owner = await new_owner(db)
+    async with AsyncDatabase(settings_of(servers)) as other:
+        with applying_nothing(servers[1]), applying_nothing(servers[2]):
+            written = await db.agents.update(owner.agent_id, name="by another process")
+            assert written is not None
+            reader = other.reads(at_least=written.version)
+            onward = other.reads(at_least=reader.position)  # a token from before the first read
+            assert await name_of(reader, owner) == "by another process"
+            assert await name_of(onward, owner) == "by another process"
+            assert other.replica.metrics().replica_reads == 0
+        await eventually(lambda: states(other) == ["ok", "ok"])
+        async with other.reads(at_least=written.version).transaction() as tx:
+            assert await name_of(tx, owner) == "by another process"
+        assert other.replica.metrics().replica_reads == 1
+
+
+async def test_versions_are_committed_in_another_order_than_given(db: AsyncDatabase, servers: Servers) -> None:
+    """So no list of versions and positions would do: the position of the later version lacks the earlier one."""
+    early, late = await funded_owner(db), await funded_owner(db)
+    async with db.transaction() as tx:
+        lower = (await tx.trades.deposit(early.deposit("1"))).balances[0].version
+        async with AsyncDatabase(servers[0].url) as other:
+            higher = (await other.trades.deposit(late.deposit("1"))).balances[0].version
+            position = await other.wal_position()
+    assert lower < higher
+    assert position < await db.wal_position()
+    (balance,) = await db.reads(at_least=lower).balances.list_by_wallet(early.agent_id, early.wallet_address)
+    assert balance.version == lower
+
+
 async def test_token_does_not_wait_for_other_writes(db: AsyncDatabase, servers: Servers) -> None:
     owner = await new_owner(db)
     token = await db.wal_position()
@@ -235,6 +267,13 @@ async def test_malformed_token_is_refused(db: AsyncDatabase, text: str) -> None:
     assert caught.value.field == "at_least"
 
 
+@pytest.mark.parametrize("version", [0, -1, 2**63, True])
+async def test_impossible_version_is_refused(db: AsyncDatabase, version: int) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        db.reads(at_least=version)
+    assert caught.value.field == "at_least"
+
+
 async def test_position_without_replicas_asks_the_primary(servers: Servers, db: AsyncDatabase) -> None:
     async with AsyncDatabase(servers[0].url) as plain:
         owner = await new_owner(plain)
@@ -259,6 +298,7 @@ async def test_read_and_write_are_one_round_trip(servers: Servers, db: AsyncData
             (lambda: far.trades.deposit(owner.deposit("1")), 1),
             (lambda: far.replica.agents.find_by_id(owner.agent_id), 1),
             (lambda: far.agents.find_by_id(owner.agent_id), 1),
+            (lambda: far.reads(at_least=1).agents.find_by_id(owner.agent_id), 2),
             (transact, 3),
         ]
         async with far:
@@ -567,7 +607,8 @@ async def test_promoted_replica_is_left_out_and_gets_no_write() -> None:
             assert await name_of(again.replica, owner) == "tester"
 
 
-async def test_primary_is_not_behind_what_a_replica_has_shown() -> None:
+@pytest.mark.parametrize("waiting_for", ["all that was read", "a version"])
+async def test_primary_is_not_behind_what_a_replica_has_shown(waiting_for: str) -> None:
     """With synchronous replication a commit waits for its standbys: one that is quick shows it before the primary."""
     with replicated() as (primary, quick, slow):
         settings = replace(Settings.from_url(primary.url, {}, replica_urls=[quick.url]), replica_wait_s=5.0)
@@ -580,12 +621,15 @@ async def test_primary_is_not_behind_what_a_replica_has_shown() -> None:
                 while await name_of(db.replica, owner) != "new":
                     assert time.monotonic() < deadline
                 assert await name_of(db, owner) == "tester"
+                found = await db.replica.agents.find_by_id(owner.agent_id)
+                assert found is not None
                 quick.kill()
                 release = threading.Timer(0.5, primary.configure, kwargs={"synchronous_standby_names": ""})
                 release.start()
                 started = time.monotonic()
                 reads = db.reads(at_least=db.replica.position)
-                assert await name_of(db.replica, owner) == "new"
+                waiting = db.replica if waiting_for == "all that was read" else db.reads(at_least=found.agent.version)
+                assert await name_of(waiting, owner) == "new"
                 assert time.monotonic() - started > 0.3
                 assert await name_of(reads, owner) == "new"
                 release.join()

@@ -17,8 +17,9 @@ from nexgent_db.errors import DatabaseError, MigrationError, NexgentError
 from nexgent_db.migrations import Migrator
 from nexgent_db.migrations.citus_nodes import groups
 from nexgent_db.settings import Settings
-from tests.integration.citus.conftest import CitusCell
+from tests.integration.citus.conftest import CitusCell, at
 from tests.integration.sync.factories import Owner, balance_of, funded_owner
+from tests.support.oracles.round_trips import round_trips
 from tests.support.oracles.state import broken_rules
 
 
@@ -48,6 +49,23 @@ def test_single_trade_is_pushed_down(cell: CitusCell, way: str) -> None:
         db.trades.deposit(owner.deposit("1"))
         db.trades.buy(owner.buy("1", "10"))
         assert notices.count("pushing down the function call") == 2, notices
+
+
+@pytest.mark.parametrize("over", ["coordinator", "node"])
+def test_calls_are_one_round_trip(cell: CitusCell, over: str) -> None:
+    """As on plain PostgreSQL: a read of a cell sends its search path with it."""
+    url = cell.coordinator if over == "coordinator" else at(cell.coordinator, cell.node)
+    with Database(replace(Settings.from_url(url), pool_max_size=1)) as whole:
+        db = whole.for_schema(cell.name)
+        owner = funded_owner(db)
+        for call in (
+            lambda: db.users.find_by_id(owner.user_id),
+            lambda: db.trades.deposit(owner.deposit("1")),
+            lambda: db.trades.buy(owner.buy("0.1", "10")),
+        ):
+            with round_trips(whole) as trips:
+                call()
+            assert trips.count == 1
 
 
 def test_transaction_over_another_node_is_refused_and_loses_nothing(cell: CitusCell) -> None:

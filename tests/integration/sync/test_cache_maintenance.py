@@ -407,7 +407,7 @@ def test_outbox_compacted_without_cache_empties_later_cache(db: Database, owner:
         other.trades.dca_buy(owner.dca_buy("1", "500"))
         assert other.cache.maintenance.run_once() == 0  # younger than an hour: another process may have a cache
         with psycopg.connect(settings.conninfo, autocommit=True) as psql:
-            psql.execute("UPDATE cache_outbox SET created_at = created_at - interval '2 hours'")
+            psql.execute("UPDATE cache_outbox SET created_at = now() - interval '2 hours'")
             waiting = psql.execute("SELECT count(*) FROM cache_outbox").fetchone()
         other.cache.maintenance._next_compaction = 0.0
         assert (other.cache.maintenance.run_once(),) == waiting

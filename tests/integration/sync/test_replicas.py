@@ -177,6 +177,38 @@ def test_token_of_another_process_is_waited_for(db: Database, servers: Servers) 
     assert token == db.replica.position
 
 
+def test_version_of_another_process_is_waited_for(db: Database, servers: Servers) -> None:
+    """Its row may have come from the cache, which knows no position."""
+    owner = new_owner(db)
+    with Database(settings_of(servers)) as other:
+        with applying_nothing(servers[1]), applying_nothing(servers[2]):
+            written = db.agents.update(owner.agent_id, name="by another process")
+            assert written is not None
+            reader = other.reads(at_least=written.version)
+            onward = other.reads(at_least=reader.position)  # a token from before the first read
+            assert name_of(reader, owner) == "by another process"
+            assert name_of(onward, owner) == "by another process"
+            assert other.replica.metrics().replica_reads == 0
+        eventually(lambda: states(other) == ["ok", "ok"])
+        with other.reads(at_least=written.version).transaction() as tx:
+            assert name_of(tx, owner) == "by another process"
+        assert other.replica.metrics().replica_reads == 1
+
+
+def test_versions_are_committed_in_another_order_than_given(db: Database, servers: Servers) -> None:
+    """So no list of versions and positions would do: the position of the later version lacks the earlier one."""
+    early, late = funded_owner(db), funded_owner(db)
+    with db.transaction() as tx:
+        lower = tx.trades.deposit(early.deposit("1")).balances[0].version
+        with Database(servers[0].url) as other:
+            higher = other.trades.deposit(late.deposit("1")).balances[0].version
+            position = other.wal_position()
+    assert lower < higher
+    assert position < db.wal_position()
+    (balance,) = db.reads(at_least=lower).balances.list_by_wallet(early.agent_id, early.wallet_address)
+    assert balance.version == lower
+
+
 def test_token_does_not_wait_for_other_writes(db: Database, servers: Servers) -> None:
     owner = new_owner(db)
     token = db.wal_position()
@@ -231,6 +263,13 @@ def test_malformed_token_is_refused(db: Database, text: str) -> None:
     assert caught.value.field == "at_least"
 
 
+@pytest.mark.parametrize("version", [0, -1, 2**63, True])
+def test_impossible_version_is_refused(db: Database, version: int) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        db.reads(at_least=version)
+    assert caught.value.field == "at_least"
+
+
 def test_position_without_replicas_asks_the_primary(servers: Servers, db: Database) -> None:
     with Database(servers[0].url) as plain:
         owner = new_owner(plain)
@@ -255,6 +294,7 @@ def test_read_and_write_are_one_round_trip(servers: Servers, db: Database) -> No
             (lambda: far.trades.deposit(owner.deposit("1")), 1),
             (lambda: far.replica.agents.find_by_id(owner.agent_id), 1),
             (lambda: far.agents.find_by_id(owner.agent_id), 1),
+            (lambda: far.reads(at_least=1).agents.find_by_id(owner.agent_id), 2),
             (transact, 3),
         ]
         with far:
@@ -556,7 +596,8 @@ def test_promoted_replica_is_left_out_and_gets_no_write() -> None:
             assert name_of(again.replica, owner) == "tester"
 
 
-def test_primary_is_not_behind_what_a_replica_has_shown() -> None:
+@pytest.mark.parametrize("waiting_for", ["all that was read", "a version"])
+def test_primary_is_not_behind_what_a_replica_has_shown(waiting_for: str) -> None:
     """With synchronous replication a commit waits for its standbys: one that is quick shows it before the primary."""
     with replicated() as (primary, quick, slow):
         settings = replace(Settings.from_url(primary.url, {}, replica_urls=[quick.url]), replica_wait_s=5.0)
@@ -569,12 +610,15 @@ def test_primary_is_not_behind_what_a_replica_has_shown() -> None:
                 while name_of(db.replica, owner) != "new":
                     assert time.monotonic() < deadline
                 assert name_of(db, owner) == "tester"
+                found = db.replica.agents.find_by_id(owner.agent_id)
+                assert found is not None
                 quick.kill()
                 release = threading.Timer(0.5, primary.configure, kwargs={"synchronous_standby_names": ""})
                 release.start()
                 started = time.monotonic()
                 reads = db.reads(at_least=db.replica.position)
-                assert name_of(db.replica, owner) == "new"
+                waiting = db.replica if waiting_for == "all that was read" else db.reads(at_least=found.agent.version)
+                assert name_of(waiting, owner) == "new"
                 assert time.monotonic() - started > 0.3
                 assert name_of(reads, owner) == "new"
                 release.join()

@@ -25,6 +25,10 @@ REFUSED: Final = [
     ("subquery-in-values", "INSERT INTO t (id) VALUES ((SELECT count(*) FROM u))"),
     ("mixed-alter-table", "ALTER TABLE t ADD COLUMN n int,\nADD CONSTRAINT t_n_check CHECK (n > 0)"),
     ("unpinned-function", "CREATE FUNCTION f() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RETURN 1; END $$"),
+    ("whole-row-argument", "SELECT name_of(x) FROM t AS x WHERE x.id > 0"),
+    ("clock-in-case", "UPDATE t SET at = CASE WHEN t.who = 'x' THEN now() ELSE t.at END WHERE t.id > 0"),
+    ("clock-in-case", "UPDATE t SET at = coalesce(t.at, CURRENT_TIMESTAMP)"),
+    ("clock-in-case", "DELETE FROM t WHERE coalesce(t.at, now()) <= now()"),
     ("function-in-simple-case", "SELECT CASE t.who WHEN upper('a') THEN 1 ELSE 2 END FROM t"),
 ]
 
@@ -36,5 +40,7 @@ ACCEPTED: Final = [
     "ALTER TABLE t ADD CONSTRAINT t_m_check CHECK (id > 0)",
     "ALTER TABLE t ADD COLUMN m int, ADD COLUMN o int",
     "SELECT CASE WHEN t.who = upper('a') THEN 1 ELSE 2 END FROM t",
-    "UPDATE t SET at = now()",
+    "UPDATE t SET at = now(), who = coalesce(t.who, 'y') WHERE t.at <= now()",
+    "UPDATE t SET at = coalesce(t.at, clock.at) FROM (SELECT statement_timestamp() AS at) AS clock WHERE t.id > 0",
+    "SELECT count(x), to_jsonb(x), x, (x.id) FROM t AS x GROUP BY x.id",
 ]

@@ -63,16 +63,19 @@ class Work:
             "stuck": self.stuck,
             "examples": self.wrong[:3],
             "hits": db.cache.metrics().hits,
+            "replica_reads": db.replica.metrics().replica_reads,
         }
 
 
 def step(db: Database, work: Work) -> None:
-    """One read, one deposit, one read through the cache."""
+    """One read, one deposit, one read through the cache, and one on a replica if there are any."""
     work.saw_user(db.users.find_by_id(work.owner.user_id))
     order = work.owner.deposit("1")
     work.saw_deposit(order, db.trades.deposit(order))
     least = len(work.acknowledged)
     work.saw_balance(least, db.cache.balance(work.owner.agent_id, work.owner.wallet_address, SOL_MINT))
+    if db.settings.replica_conninfos:
+        work.saw_balance(least, db.replica.balances.find_by_wallet_and_token(work.owner.wallet_address, SOL_MINT))
 
 
 def run(db: Database, owner: Owner, seconds: float, *, threads: int = THREADS) -> Work:
@@ -97,12 +100,15 @@ def run(db: Database, owner: Owner, seconds: float, *, threads: int = THREADS) -
 
 
 async def step_async(db: AsyncDatabase, work: Work) -> None:
-    """One read, one deposit, one read through the cache."""
+    """The same."""
     work.saw_user(await db.users.find_by_id(work.owner.user_id))
     order = work.owner.deposit("1")
     work.saw_deposit(order, await db.trades.deposit(order))
     least = len(work.acknowledged)
     work.saw_balance(least, await db.cache.balance(work.owner.agent_id, work.owner.wallet_address, SOL_MINT))
+    if db.settings.replica_conninfos:
+        found = await db.replica.balances.find_by_wallet_and_token(work.owner.wallet_address, SOL_MINT)
+        work.saw_balance(least, found)
 
 
 async def run_async(db: AsyncDatabase, owner: Owner, seconds: float, *, tasks: int = THREADS) -> Work:

@@ -19,7 +19,6 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from nexgent_db.aio import handshake as aio_handshake
 from nexgent_db.embedded._lifetime import ServerAccount, temporary_parent
-from nexgent_db.settings import session_conninfo
 from nexgent_db.sync import handshake as sync_handshake
 
 _PATIENCE_S: Final = 30.0
@@ -76,6 +75,7 @@ listen_port = 6432
 auth_type = trust
 auth_file = {directory}/users.txt
 auth_query = SELECT rolname, '' FROM pg_roles WHERE rolname = $1
+admin_users = {parts["user"]}
 pool_mode = {mode}
 default_pool_size = {server_sessions}
 max_client_conn = 500
@@ -105,7 +105,7 @@ server_idle_timeout = 10
 @contextmanager
 def pools_go_through(server_url: str) -> Iterator[None]:
     """Every pool of this process that connects to this server goes through a pooler in transaction mode; all other
-    connections (of commands, migrations, oracles) go straight there."""
+    connections (of commands, migrations, oracles) go straight there. For several servers, one inside of the other."""
     server = conninfo_to_dict(server_url)
     place = (server.get("host"), str(server.get("port")))
     with (
@@ -113,9 +113,10 @@ def pools_go_through(server_url: str) -> Iterator[None]:
         pytest.MonkeyPatch.context() as patch,
     ):
         pooler = {name: conninfo_to_dict(pooled)[name] for name in ("host", "port")}
+        before = vars(aio_handshake)["session_conninfo"]
 
         def through(*arguments: Any, **options: Any) -> str:
-            conninfo = session_conninfo(*arguments, **options)
+            conninfo: str = before(*arguments, **options)
             parts = conninfo_to_dict(conninfo)
             there = (parts.get("host"), str(parts.get("port"))) == place
             return make_conninfo(conninfo, **pooler) if there else conninfo
