@@ -1,11 +1,12 @@
 """The backend is ended at every statement of every function that trades call, and the same order is sent again.
 
 Whatever the place: nothing partial is left, the second sending does what an undisturbed one does, exactly once, and the
-third one gets its result. The functions and their statements come from the catalog (tests/support/faults/failpoints.py).
+third one gets its result. The functions and their statements come from the catalog: tests/support/faults/failpoints.py.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -22,7 +23,9 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from nexgent_db import Database, errors
+from nexgent_db.contract._plpgsql import read_body
 from nexgent_db.models import PriceUpdate, ResetResult, TradeResult, WalletOrder
+from nexgent_db.queries.lexer import lexemes
 from nexgent_db.resources import data_dir
 from nexgent_db.testing.databases import Databases
 from tests.integration.sync.factories import TOKEN, Owner, funded_owner, new_owner
@@ -50,28 +53,41 @@ class Way:
     """A wallet that was made ready, and what sends the order: the first time, and again."""
 
     owner: Owner
-    send: Callable[[], object]
+    send_by: Callable[[Database], object]
+    db: Database
+
+    def send(self, db: Database | None = None) -> object:
+        return self.send_by(db or self.db)
 
 
 Make = Callable[[Database, Sql], Way]
-TRADES: Final[dict[str, Make]] = {}
-"""Every kind of trade: ended at each visit of each failpoint."""
-OTHERS: Final[dict[str, Make]] = {}
-"""Refusals and errors: ended at each failpoint that no way before them has reached."""
+WAYS: Final[dict[str, Make]] = {}
+"""The ways through the functions, by their names."""
 
 
-def trade(make: Make) -> Make:
-    TRADES[make.__name__] = make
+TRADES: Final = (
+    "deposit",
+    "withdraw",
+    "burn",
+    "swap",
+    "buy",
+    "dca_buy",
+    "take_profit",
+    "sell",
+    "write_off",
+    "reset_wallet",
+    "execute_many",
+)
+"""Those that execute an order."""
+
+
+def way(make: Make) -> Make:
+    WAYS[make.__name__] = make
     return make
 
 
-def other(make: Make) -> Make:
-    OTHERS[make.__name__] = make
-    return make
-
-
-def way(db: Database, owner: Owner, order: WalletOrder, kind: str) -> Way:
-    return Way(owner, lambda: getattr(db.trades, kind)(order))
+def order_of(db: Database, owner: Owner, order: WalletOrder, kind: str) -> Way:
+    return Way(owner, lambda by: getattr(by.trades, kind)(order), db)
 
 
 def bought(db: Database) -> Owner:
@@ -84,290 +100,307 @@ def bought(db: Database) -> Owner:
 # --- Every kind of trade ----------------------------------------------------------------------------
 
 
-@trade
+@way
 def deposit(db: Database, _: Sql) -> Way:
     owner = new_owner(db)
-    return way(db, owner, owner.deposit("5", transaction_hash="h"), "deposit")
+    return order_of(db, owner, owner.deposit("5", transaction_hash="h"), "deposit")
 
 
-@trade
+@way
 def withdraw(db: Database, _: Sql) -> Way:
     owner = funded_owner(db)
-    return way(db, owner, owner.withdraw("5"), "withdraw")
+    return order_of(db, owner, owner.withdraw("5"), "withdraw")
 
 
-@trade
+@way
 def burn(db: Database, _: Sql) -> Way:
     owner = bought(db)
-    return way(db, owner, owner.burn("5", TOKEN), "burn")
+    return order_of(db, owner, owner.burn("5", TOKEN), "burn")
 
 
-@trade
+@way
 def swap(db: Database, _: Sql) -> Way:
     owner = bought(db)
-    return way(db, owner, owner.swap("5", TOKEN, "7", OTHER, network_fee_sol=Decimal("0.01")), "swap")
+    return order_of(db, owner, owner.swap("5", TOKEN, "7", OTHER, network_fee_sol=Decimal("0.01")), "swap")
 
 
-@trade
+@way
 def buy(db: Database, _: Sql) -> Way:
     owner = funded_owner(db)
-    return way(db, owner, owner.buy("10", "100", protocol_fee_sol="0.1"), "buy")
+    return order_of(db, owner, owner.buy("10", "100", protocol_fee_sol="0.1"), "buy")
 
 
-@trade
+@way
 def dca_buy(db: Database, _: Sql) -> Way:
     owner = bought(db)
-    return way(db, owner, owner.dca_buy("10", "50"), "dca_buy")
+    return order_of(db, owner, owner.dca_buy("10", "50"), "dca_buy")
 
 
-@trade
+@way
 def take_profit(db: Database, _: Sql) -> Way:
     owner = bought(db)
-    return way(db, owner, owner.take_profit("50", "8", moon_bag_amount="10"), "take_profit")
+    return order_of(db, owner, owner.take_profit("50", "8", moon_bag_amount="10"), "take_profit")
 
 
-@trade
+@way
 def sell(db: Database, sql: Sql) -> Way:
     owner = bought(db)
-    return way(db, owner, owner.sell("100", "8", signal_id=new_signal(sql)), "sell")
+    return order_of(db, owner, owner.sell("100", "8", signal_id=new_signal(sql)), "sell")
 
 
-@trade
+@way
 def write_off(db: Database, _: Sql) -> Way:
     owner = bought(db)
-    return way(db, owner, owner.write_off(), "write_off")
+    return order_of(db, owner, owner.write_off(), "write_off")
 
 
-@trade
+@way
 def reset_wallet(db: Database, _: Sql) -> Way:
     owner = bought(db)
-    return way(db, owner, owner.reset("5"), "reset_wallet")
+    return order_of(db, owner, owner.reset("5"), "reset_wallet")
 
 
-@trade
+@way
 def execute_many(db: Database, _: Sql) -> Way:
     owner = funded_owner(db)
     orders = [owner.buy("10", "100"), owner.withdraw("1000"), owner.sell("100", "8")]
-    return Way(owner, lambda: db.trades.execute_many(orders))
+    return Way(owner, lambda by: by.trades.execute_many(orders), db)
 
 
 # --- What else the functions do ---------------------------------------------------------------------
 
 
-@other
+@way
 def repeated_purchase(db: Database, _: Sql) -> Way:
     owner = funded_owner(db)
     order = owner.buy("10", "100")
     db.trades.buy(order)
-    return way(db, owner, order, "buy")
+    return order_of(db, owner, order, "buy")
 
 
-@other
+@way
 def repeated_dca_buy(db: Database, _: Sql) -> Way:
     owner = bought(db)
     order = owner.dca_buy("10", "50")
     db.trades.dca_buy(order)
-    return way(db, owner, order, "dca_buy")
+    return order_of(db, owner, order, "dca_buy")
 
 
-@other
+@way
 def repeated_sale(db: Database, _: Sql) -> Way:
     owner = bought(db)
     order = owner.sell("100", "8")
     db.trades.sell(order)
-    return way(db, owner, order, "sell")
+    return order_of(db, owner, order, "sell")
 
 
-@other
+@way
 def repeated_write_off(db: Database, _: Sql) -> Way:
     owner = bought(db)
     order = owner.write_off()
     db.trades.write_off(order)
-    return way(db, owner, order, "write_off")
+    return order_of(db, owner, order, "write_off")
 
 
-@other
+@way
 def repeated_reset(db: Database, _: Sql) -> Way:
     owner = bought(db)
     order = owner.reset("5")
     db.trades.reset_wallet(order)
-    return way(db, owner, order, "reset_wallet")
+    return order_of(db, owner, order, "reset_wallet")
 
 
-@other
+@way
 def order_with_the_id_of_another(db: Database, _: Sql) -> Way:
     owner = new_owner(db)
     order = owner.deposit("5")
     db.trades.deposit(order)
-    return way(db, owner, owner.deposit("6", request_id=order.request_id), "deposit")
+    return order_of(db, owner, owner.deposit("6", request_id=order.request_id), "deposit")
 
 
-@other
+@way
+def order_with_the_id_of_an_adopted_transaction(db: Database, sql: Sql) -> Way:
+    owner, taken = new_owner(db), uuid4()
+    sql.execute(
+        "INSERT INTO agent_transactions (id, agent_id, wallet_address, transaction_type, transaction_value_usd,"
+        " transaction_time, input_mint, input_symbol, input_amount)"
+        " VALUES (%s, %s, %s, 'DEPOSIT', 0, now(), %s, 'B', 1e-18)",
+        [taken, owner.agent_id, owner.wallet_address, OTHER],
+    )
+    sql.execute(
+        "INSERT INTO agent_balances (agent_id, wallet_address, token_address, token_symbol, balance)"
+        " VALUES (%s, %s, %s, 'B', 1e-18)",
+        [owner.agent_id, owner.wallet_address, OTHER],
+    )
+    return order_of(db, owner, owner.deposit("5", request_id=taken), "deposit")
+
+
+@way
 def same_hash_twice(db: Database, _: Sql) -> Way:
     owner = new_owner(db)
     db.trades.deposit(owner.deposit("5", transaction_hash="h"))
-    return way(db, owner, owner.deposit("5", transaction_hash="h"), "deposit")
+    return order_of(db, owner, owner.deposit("5", transaction_hash="h"), "deposit")
 
 
-@other
+@way
 def wallet_of_nobody(db: Database, _: Sql) -> Way:
     owner = new_owner(db)
-    return way(db, owner, owner.deposit("5").model_copy(update={"wallet_address": "W0"}), "deposit")
+    return order_of(db, owner, owner.deposit("5").model_copy(update={"wallet_address": "W0"}), "deposit")
 
 
-@other
+@way
 def expired_order(db: Database, _: Sql) -> Way:
     owner = new_owner(db)
-    return way(db, owner, owner.deposit("5", expires_at=PAST), "deposit")
+    return order_of(db, owner, owner.deposit("5", expires_at=PAST), "deposit")
 
 
-@other
+@way
 def withdrawal_beyond_balance(db: Database, _: Sql) -> Way:
     owner = new_owner(db)
-    return way(db, owner, owner.withdraw("5"), "withdraw")
+    return order_of(db, owner, owner.withdraw("5"), "withdraw")
 
 
-@other
+@way
 def transaction_discarded_by_trigger(db: Database, sql: Sql) -> Way:
     owner = new_owner(db)
     discarding(sql, "agent_transactions", owner)
-    return way(db, owner, owner.deposit("5"), "deposit")
+    return order_of(db, owner, owner.deposit("5"), "deposit")
 
 
-@other
+@way
 def balance_discarded_by_trigger(db: Database, sql: Sql) -> Way:
     owner = new_owner(db)
     discarding(sql, "agent_balances", owner)
-    return way(db, owner, owner.deposit("5"), "deposit")
+    return order_of(db, owner, owner.deposit("5"), "deposit")
 
 
-@other
+@way
 def second_purchase(db: Database, _: Sql) -> Way:
     owner = bought(db)
-    return way(db, owner, owner.buy("10", "100"), "buy")
+    return order_of(db, owner, owner.buy("10", "100"), "buy")
 
 
-@other
+@way
 def purchase_beyond_balance(db: Database, _: Sql) -> Way:
     owner = new_owner(db)
-    return way(db, owner, owner.buy("10", "100"), "buy")
+    return order_of(db, owner, owner.buy("10", "100"), "buy")
 
 
-@other
+@way
 def dca_buy_of_no_position(db: Database, _: Sql) -> Way:
     owner = funded_owner(db)
-    return way(db, owner, owner.dca_buy("10", "50"), "dca_buy")
+    return order_of(db, owner, owner.dca_buy("10", "50"), "dca_buy")
 
 
-@other
+@way
 def dca_buy_of_another_count(db: Database, _: Sql) -> Way:
     owner = bought(db)
-    return way(db, owner, owner.dca_buy("10", "50", expected_dca_count=3), "dca_buy")
+    return order_of(db, owner, owner.dca_buy("10", "50", expected_dca_count=3), "dca_buy")
 
 
-@other
+@way
 def dca_buy_beyond_balance(db: Database, _: Sql) -> Way:
     owner = bought(db)
-    return way(db, owner, owner.dca_buy("1000", "50"), "dca_buy")
+    return order_of(db, owner, owner.dca_buy("1000", "50"), "dca_buy")
 
 
-@other
+@way
 def sale_of_no_position(db: Database, _: Sql) -> Way:
     owner = funded_owner(db)
-    return way(db, owner, owner.sell("100", "8"), "sell")
+    return order_of(db, owner, owner.sell("100", "8"), "sell")
 
 
-@other
+@way
 def sale_of_another_count(db: Database, _: Sql) -> Way:
     owner = bought(db)
-    return way(db, owner, owner.take_profit("50", "8", expected_levels_hit=3), "take_profit")
+    return order_of(db, owner, owner.take_profit("50", "8", expected_levels_hit=3), "take_profit")
 
 
-@other
+@way
 def oversell(db: Database, _: Sql) -> Way:
     owner = bought(db)
-    return way(db, owner, owner.sell("101", "8"), "sell")
+    return order_of(db, owner, owner.sell("101", "8"), "sell")
 
 
-@other
+@way
 def sale_of_a_part(db: Database, _: Sql) -> Way:
     owner = bought(db)
-    return way(db, owner, owner.sell("50", "8"), "sell")
+    return order_of(db, owner, owner.sell("50", "8"), "sell")
 
 
-@other
+@way
 def too_large_moon_bag(db: Database, _: Sql) -> Way:
     owner = bought(db)
-    return way(db, owner, owner.take_profit("50", "8", moon_bag_amount="60"), "take_profit")
+    return order_of(db, owner, owner.take_profit("50", "8", moon_bag_amount="60"), "take_profit")
 
 
-@other
+@way
 def moon_bag_cut_to_the_rest(db: Database, _: Sql) -> Way:
     owner = bought(db)
-    return way(db, owner, owner.take_profit("50", "8", moon_bag_amount="50.0000001"), "take_profit")
+    return order_of(db, owner, owner.take_profit("50", "8", moon_bag_amount="50.0000001"), "take_profit")
 
 
-@other
+@way
 def sale_before_purchase(db: Database, _: Sql) -> Way:
     owner = bought(db)
-    return way(db, owner, owner.sell("100", "8", transaction_time=PAST), "sell")
+    return order_of(db, owner, owner.sell("100", "8", transaction_time=PAST), "sell")
 
 
-@other
+@way
 def sale_with_a_fee_beyond_balance(db: Database, _: Sql) -> Way:
     owner = bought(db)
-    return way(db, owner, owner.sell("100", "8", network_fee_sol="1000"), "sell")
+    return order_of(db, owner, owner.sell("100", "8", network_fee_sol="1000"), "sell")
 
 
-@other
+@way
 def sale_up_to_dust(db: Database, _: Sql) -> Way:
     owner = bought(db)
-    return way(db, owner, owner.sell("100.000000001", "8", up_to_dust=True), "sell")
+    return order_of(db, owner, owner.sell("100.000000001", "8", up_to_dust=True), "sell")
 
 
-@other
+@way
 def take_profit_up_to_dust(db: Database, _: Sql) -> Way:
     owner = bought(db)
-    return way(db, owner, owner.take_profit("99.999999995", "8", up_to_dust=True), "take_profit")
+    return order_of(db, owner, owner.take_profit("99.999999995", "8", up_to_dust=True), "take_profit")
 
 
-@other
+@way
 def write_off_of_no_position(db: Database, _: Sql) -> Way:
     owner = funded_owner(db)
-    return way(db, owner, owner.write_off(), "write_off")
+    return order_of(db, owner, owner.write_off(), "write_off")
 
 
-@other
+@way
 def write_off_before_purchase(db: Database, _: Sql) -> Way:
     owner = bought(db)
-    return way(db, owner, owner.write_off(transaction_time=PAST), "write_off")
+    return order_of(db, owner, owner.write_off(transaction_time=PAST), "write_off")
 
 
-@other
+@way
 def write_off_of_nothing(db: Database, _: Sql) -> Way:
     owner = bought(db)
     db.trades.burn(owner.burn("100", TOKEN))
-    return way(db, owner, owner.write_off(), "write_off")
+    return order_of(db, owner, owner.write_off(), "write_off")
 
 
-@other
+@way
 def write_off_with_a_fee_beyond_balance(db: Database, _: Sql) -> Way:
     owner = bought(db)
-    return way(db, owner, owner.write_off(network_fee_sol="1000"), "write_off")
+    return order_of(db, owner, owner.write_off(network_fee_sol="1000"), "write_off")
 
 
-@other
+@way
 def reset_of_a_live_wallet(db: Database, _: Sql) -> Way:
     owner = new_owner(db, "live")
-    return way(db, owner, owner.reset(), "reset_wallet")
+    return order_of(db, owner, owner.reset(), "reset_wallet")
 
 
-@other
+@way
 def recorded_prices(db: Database, _: Sql) -> Way:
     return prices(db, "0.2")
 
 
-@other
+@way
 def stop_loss_above_price(db: Database, _: Sql) -> Way:
     return prices(db, "0.05")
 
@@ -378,10 +411,10 @@ def prices(db: Database, price: str) -> Way:
     assert position is not None
     update = PriceUpdate(position_id=position.id, price=Decimal(price), stop_loss_percentage=Decimal("-10"))
 
-    def send() -> None:
-        db.positions.record_prices([update])
+    def send(by: Database) -> None:
+        by.positions.record_prices([update])
 
-    return Way(owner, send)
+    return Way(owner, send, db)
 
 
 def new_signal(sql: Sql) -> int:
@@ -411,6 +444,7 @@ def discarding(sql: Sql, table: str, owner: Owner) -> None:
 class Arena:
     """The database with failpoints: two open connections to it, and what was found out about it."""
 
+    url: str
     db: Database
     sql: Sql
     functions: dict[str, Function]
@@ -501,37 +535,115 @@ def arena(nexgent_databases: Databases, nexgent_template_url: str) -> Iterator[A
         tables = [name for (name,) in sql.execute(_OWN_TABLES).fetchall()]
         written = {name for each in of_trades for name in _WRITTEN.findall(functions[each].definition)}
         points = failpoints.install(sql, sorted(written & set(tables)))
-        yield Arena(db, sql, functions, of_trades, tables, points)
-        assert broken_rules(url) == {}
+        yield Arena(url, db, sql, functions, of_trades, tables, points)
 
 
-def ways_of(arena: Arena) -> Iterator[tuple[str, Make, dict[int, int], tuple[list[str], Any]]]:
-    """Each way, undisturbed: the failpoints that it visits, how often, and what comes of it."""
-    for name, make in [*TRADES.items(), *OTHERS.items()]:
-        one = make(arena.db, arena.sql)
-        failpoints.take_visits(arena.sql)
-        failpoints.count_visits(arena.sql)
-        outcome = sent(one)
-        failpoints.disarm(arena.sql)
-        yield name, make, failpoints.take_visits(arena.sql), (kinds(outcome), summary(arena.state_of(one.owner)))
+@dataclass(frozen=True)
+class Undisturbed:
+    """A way that was gone without a kill: how often it visited each failpoint, and what came of it."""
+
+    name: str
+    make: Make
+    visits: dict[int, int]
+    expected: tuple[list[str], Any]
+
+
+def undisturbed(arena: Arena, name: str, make: Make) -> Undisturbed:
+    one = make(arena.db, arena.sql)
+    failpoints.take_visits(arena.sql)
+    failpoints.count_visits(arena.sql)
+    outcome = sent(one)
+    failpoints.disarm(arena.sql)
+    return Undisturbed(
+        name, make, failpoints.take_visits(arena.sql), (kinds(outcome), summary(arena.state_of(one.owner)))
+    )
+
+
+def kills(arena: Arena, ways: list[Undisturbed]) -> Iterator[tuple[Undisturbed, Failpoint, int]]:
+    """Each reached failpoint once, at the last of its visits; the ways to a failpoint take turns.
+
+    With TESTS_EVERY_FAILPOINT (`make failpoints`) every visit of every failpoint on every way.
+    """
+    for point in arena.points:
+        reaching = [one for one in ways if point.number in one.visits]
+        if "TESTS_EVERY_FAILPOINT" in os.environ:
+            for one in reaching:
+                yield from ((one, point, visit) for visit in range(1, one.visits[point.number] + 1))
+        elif reaching:
+            one = reaching[point.number % len(reaching)]
+            yield one, point, one.visits[point.number]
 
 
 def test_order_killed_at_any_statement_happens_once_when_sent_again(arena: Arena) -> None:
-    by_number = {point.number: point for point in arena.points}
-    reached: set[int] = set()
-    kills = 0
-    for name, make, visits, expected in ways_of(arena):
-        for number, count in visits.items():
-            if name not in TRADES and number in reached:
-                continue
-            for visit in range(1, count + 1):
-                try:
-                    kill_and_repeat(arena, make, by_number[number], visit, expected)
-                except BaseException as error:
-                    error.add_note(f"{name}, killed at {by_number[number]}, visit {visit}")
-                    raise
-                kills += 1
-        reached |= visits.keys()
-    print(f"{kills} kills at {len(reached)} failpoints")
-    missing = [point for point in arena.points if point.function in arena.of_trades and point.number not in reached]
-    assert missing == []
+    ways = [undisturbed(arena, name, make) for name, make in WAYS.items()]
+    done = 0
+    for one, point, visit in kills(arena, ways):
+        try:
+            kill_and_repeat(arena, one.make, point, visit, one.expected)
+        except BaseException as error:
+            error.add_note(f"{one.name}, killed at visit {visit} of {point}")
+            raise
+        done += 1
+    reached = {number for one in ways for number in one.visits}
+    print(f"{done:,} kills at {len(reached)} failpoints of {len(arena.points)}, in {len(ways)} ways")
+    assert [point for point in arena.points if point.function in arena.of_trades and point.number not in reached] == []
+    assert broken_rules(arena.url) == {}
+
+
+def test_every_statement_of_every_function_of_trades_has_a_failpoint(arena: Arena) -> None:
+    """Counted by the semicolons: one ends each statement and each declaration."""
+    assert {"trade_buy_v1", "begin_trade_v1", "transaction_taken_v1", "record_prices_v1"} <= arena.of_trades
+    called = {name for name in arena.functions if name.startswith(("trade_", "record_prices_", "lock_wallets_"))}
+    assert called <= arena.of_trades
+    for name in arena.of_trades:
+        function = arena.functions[name]
+        if function.language == "sql":
+            assert not _WRITTEN.search(function.definition), f"{name} is no expression: give its statements failpoints"
+            continue
+        ends = [lexeme for lexeme in lexemes(function.body) if lexeme.text == ";"]
+        declared = len(read_body(function.body).declarations)
+        points = [point for point in arena.points if point.function == name and not point.place.endswith("(the end)")]
+        assert len(points) == len(ends) - declared > 0, name
+
+
+def test_failpoint_that_is_not_armed_lets_the_order_pass(arena: Arena) -> None:
+    one = WAYS["buy"](arena.db, arena.sql)
+    assert kinds(sent(one)) == ["TradeResult"]
+
+
+def test_order_killed_while_its_commit_is_confirmed_returns_its_first_result() -> None:
+    """A backend that waits for a standby has committed: it is ended there, and its client learns nothing."""
+    with postgres_server() as server:
+        server.configure(synchronous_standby_names="nobody")
+        local = make_conninfo(server.url, options="-c synchronous_commit=local")
+        with (
+            psycopg.connect(local, autocommit=True) as sql,
+            Database(local) as db,
+            Database(make_conninfo(server.url, options="-c synchronous_commit=on")) as waiting,
+        ):
+            for name in TRADES:
+                one = WAYS[name](db, sql)
+                with ended_in_commit(sql), pytest.raises(errors.ConnectionLost):
+                    one.send(waiting)
+                outcome = sent(one)
+                assert outcome == repeated(outcome), name
+                assert set(kinds(outcome)) <= {"TradeResult", "ResetResult", "InsufficientBalance"}, name
+        assert broken_rules(server.url) == {}
+
+
+@contextmanager
+def ended_in_commit(sql: Sql) -> Iterator[None]:
+    """End the first backend that waits for a standby."""
+    ended = "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+
+    def end() -> None:
+        deadline = time.monotonic() + 30
+        while sql.execute(ended).fetchone() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()

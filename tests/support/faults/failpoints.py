@@ -24,8 +24,6 @@ _FUNCTIONS: Final = """
 SELECT
     p.proname,
     l.lanname,
-    p.provolatile = 'v',
-    p.prorettype = 'trigger'::regtype,
     p.prosrc,
     pg_get_functiondef(p.oid)
 FROM pg_proc AS p
@@ -89,8 +87,6 @@ class Function:
 
     name: str
     language: str
-    writes: bool
-    is_trigger: bool
     body: str
     definition: str
 
