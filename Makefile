@@ -22,7 +22,7 @@ POOLER_TESTS := $(patsubst %,tests/integration/aio/test_%.py,trades execute_many
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo migrate rollback status test test-oldest test-partitioned test-pooler test-pythons check docs proofs lint types format contract schema errors sync constraints picture chaos failpoints race bench bench-upgrade bench-warm clean
+.PHONY: help install demo migrate rollback status test test-oldest test-partitioned test-pooler test-pythons check docs proofs lint types format contract schema errors sync constraints picture chaos failpoints mutations fuzz race bench bench-upgrade bench-warm clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -119,6 +119,12 @@ chaos: $(STAMP)  ## break PostgreSQL down in every way, then try for ten minutes
 
 failpoints: $(STAMP)  ## end the backend at each visit of each statement of each kind of trade, send again (five minutes)
 	TESTS_EVERY_FAILPOINT=1 $(BIN)/python -m pytest -s tests/integration/test_trade_failpoints.py
+
+mutations: $(STAMP)  ## plant bugs that cost money in a copy of the tree: which test catches each (ten minutes); MUTATIONS=cache for some
+	$(BIN)/python -m tests.mutations $(MUTATIONS)
+
+fuzz: $(STAMP)  ## almost valid files, cursors, payloads and URLs: typed errors only (ten minutes); FUZZ_EXAMPLES=1000000 for longer
+	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),5000) $(BIN)/python -m pytest --numprocesses 2 tests/properties/test_fuzz_*.py
 
 race: $(STAMP)  ## measure beside psycopg, asyncpg, SQLAlchemy, aiosql and pgbench; ratios (20 minutes); RACE="--only buy"
 	$(BIN)/python -m tests.benchmarks.race $(RACE)

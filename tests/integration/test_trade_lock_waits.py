@@ -107,8 +107,17 @@ def test_waiting_trade_is_one_round_trip(trader: Trader, session_waits: Callable
     assert counted.count == 1
 
 
+def test_trades_of_one_wallet_in_different_tokens_run_one_after_another(
+    trader: Trader, session_waits: Callable[[], bool]
+) -> None:
+    """The wallet's lock decides, not that of a balance: the first trade commits once the second one waits."""
+    with trader.withdrawing_first("6", session_waits):
+        trader.db.trades.deposit(trader.owner.deposit("1", "Another"))
+    assert trader.left() == 4
+
+
 def test_trade_waits_for_writer_without_wallet_lock(roled: RoledDatabase, session_waits: Callable[[], bool]) -> None:
-    """The balance is read behind its own lock: another program that writes it is waited for, and what it left counts."""
+    """The balance is read behind its own lock: the trade waits for another program that writes it."""
     with Database(roled.url_of("app")) as db, psycopg.connect(roled.url) as other:
         owner = new_owner(db)
         db.trades.deposit(owner.deposit("10"))

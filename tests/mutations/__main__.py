@@ -11,9 +11,9 @@ from tests.mutations.run import copied_tree, passes_without, verdict_of
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
-    parser.add_argument("only", nargs="?", default="", help="plant only the bugs with this in their text or path")
-    only = parser.parse_args().only
-    chosen = [mutation for mutation in MUTATIONS if only in f"{mutation.bug} {mutation.path}"]
+    parser.add_argument("only", nargs="*", help="plant only the bugs with one of these in their text or path")
+    only = parser.parse_args().only or [""]
+    chosen = [each for each in MUTATIONS if any(part in f"{each.bug} {each.path}" for part in only)]
     with copied_tree() as tree:
         if failure := passes_without(tree, chosen):
             print(f"the tests fail without any bug:\n{failure}", file=sys.stderr)

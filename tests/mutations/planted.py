@@ -1,4 +1,4 @@
-"""The planted bugs. Each is a text that stands exactly once in its file, what replaces it, and the test that fails then.
+"""The planted bugs: a text that stands exactly once in its file, what replaces it, and the test that fails then.
 
 The tests are those of the asynchronous layer, so that a bug below ``nexgent_db/aio`` needs no ``make sync``.
 """
@@ -6,7 +6,6 @@ The tests are those of the asynchronous layer, so that a bug below ``nexgent_db/
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 
@@ -42,9 +41,9 @@ MUTATIONS: Final = (
     Mutation(
         "a trade does not lock its wallet",
         _STEPS,
-        "    FOR KEY SHARE OF a\n    FOR NO KEY UPDATE OF w;\n    IF NOT FOUND THEN\n        trade.outcome := 'wallet_not_found';",
-        "    FOR KEY SHARE OF a;\n    IF NOT FOUND THEN\n        trade.outcome := 'wallet_not_found';",
-        "tests/integration/aio/test_concurrent_trades.py::test_mixed_trades_by_sixteen_writers_keep_wallet_consistent",
+        "    FOR KEY SHARE OF a\n    FOR NO KEY UPDATE OF w;\n    IF NOT FOUND THEN\n",
+        "    FOR KEY SHARE OF a;\n    IF NOT FOUND THEN\n",
+        "tests/integration/test_trade_lock_waits.py::test_trades_of_one_wallet_in_different_tokens_run_one_after_another",
     ),
     Mutation(
         "a trade does not lock the balance that it checks",
@@ -73,7 +72,8 @@ MUTATIONS: Final = (
         _STEPS,
         "    IF known_digest = p_content_digest THEN",
         "    IF false THEN",
-        f"{_TRADES}::test_repeated_order_returns_first_result_after_later_trades",
+        "tests/integration/test_trade_failpoints.py"
+        "::test_order_killed_while_its_commit_is_confirmed_returns_its_first_result",
     ),
     Mutation(
         "another order of a used id gets the first one's result",
@@ -109,10 +109,13 @@ MUTATIONS: Final = (
     Mutation(
         "a write whose answer was lost is sent again by the package",
         "nexgent_db/aio/session.py",
-        "                if not isinstance(translated, SchemaChanged):\n                    raise translated from error\n"
+        "                if not isinstance(translated, SchemaChanged):\n"
+        "                    raise translated from error\n"
         "                return await self._run_anew",
-        "                if type(translated).__name__ == \"ConnectionLost\":\n                    return await self.run(bound, call)\n"
-        "                if not isinstance(translated, SchemaChanged):\n                    raise translated from error\n"
+        '                if type(translated).__name__ == "ConnectionLost":\n'
+        "                    return await self.run(bound, call)\n"
+        "                if not isinstance(translated, SchemaChanged):\n"
+        "                    raise translated from error\n"
         "                return await self._run_anew",
         "tests/integration/aio/test_database.py::test_write_of_lost_connection_is_not_sent_again",
     ),
@@ -231,14 +234,14 @@ MUTATIONS: Final = (
         _WRITE,
         "    if not cached or not newer(cached, row.version) or payload == row.replaced then",
         "    if true then",
-        "tests/integration/aio/test_cache_maintenance.py::test_warm_keeps_newer_rows",
+        "tests/integration/aio/test_cache_races.py::test_row_with_evicted_fence_is_not_replaced_by_older_one",
     ),
     Mutation(
         "a process trusts the cache although its own commit was not applied",
         "nexgent_db/aio/cache/writer.py",
         "            client.breaker.add_unapplied_write()\n",
         "",
-        "tests/integration/aio/test_cache_after_commit.py::test_write_is_returned_and_seen_when_cache_fails_at",
+        "tests/integration/aio/test_cache_own_changes.py::test_unreadable_changes_are_left_to_outbox",
     ),
     Mutation(
         "the relay ignores the entry that empties the cache",

@@ -49,7 +49,7 @@ def copied_tree() -> Iterator[Path]:
 def passes_without(tree: Path, mutations: Sequence[Mutation]) -> str:
     """Run the tests in the untouched copy; empty when all pass, else the end of pytest's output."""
     code, output = _pytest(tree, sorted({mutation.test for mutation in mutations}))
-    return "" if code == 0 else output[-3000:]
+    return "" if code == 0 else "\n".join(re.findall("^(?:FAILED|ERROR).*", output, re.MULTILINE)) or output[-3000:]
 
 
 def verdict_of(tree: Path, mutation: Mutation) -> Verdict:
@@ -63,7 +63,7 @@ def verdict_of(tree: Path, mutation: Mutation) -> Verdict:
     finally:
         file.write_text(text, encoding="utf-8")
     seconds = time.monotonic() - started
-    failure = re.search(rf"^FAILED \S*{mutation.test_name}\S*(?: - (.*))?$", output, re.MULTILINE)
+    failure = re.search(rf"^FAILED .*::{mutation.test_name}\b.*?(?: - (.*))?$", output, re.MULTILINE)
     if code == _FAILED and failure is not None:
         return Verdict(mutation, True, seconds, failure[1] or "")
     return Verdict(
@@ -72,7 +72,7 @@ def verdict_of(tree: Path, mutation: Mutation) -> Verdict:
 
 
 def _pytest(tree: Path, tests: Sequence[str]) -> tuple[int, str]:
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "COLUMNS": "200", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)  # noqa: PLW1510
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
