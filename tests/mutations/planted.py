@@ -260,10 +260,15 @@ MUTATIONS: Final = (
     ),
     # --- Connections ---------------------------------------------------------------------------------
     Mutation(
-        "a connection keeps the isolation level of its last transaction",
+        "a connection whose settings were changed goes back to the pool",
         "nexgent_db/aio/connection.py",
-        "        self.set_transaction_options()\n        self.limit_s = self._default_limit_s",
-        "        self.limit_s = self._default_limit_s",
-        "tests/integration/aio/test_database.py::test_options_apply_to_their_transaction_only",
+        "        return self.state is _ACQUIRED and self.has_first_settings()",
+        "        return self.state is _ACQUIRED",
+        "tests/integration/aio/test_connection.py::test_release_of_changed_connection_closes_it",
     ),
 )
+
+
+def documented() -> list[str]:
+    """The rows of the table in docs/pages/architecture/proofs.md."""
+    return [f"| {each.bug} | `{each.path}` | `{each.test_name}` |" for each in MUTATIONS]

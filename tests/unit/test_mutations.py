@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tests.mutations.planted import MUTATIONS, Mutation
+from tests.mutations.planted import MUTATIONS, Mutation, documented
 from tests.mutations.run import ROOT
 
 
@@ -29,3 +29,9 @@ def test_bugs_are_in_sql_and_in_python() -> None:
     kinds = Counter(mutation.path.rpartition(".")[2] for mutation in MUTATIONS)
     assert kinds["sql"] >= 10
     assert kinds["py"] >= 5
+
+
+def test_page_has_every_bug() -> None:
+    page = (ROOT / "docs/pages/architecture/proofs.md").read_text(encoding="utf-8")
+    table = page.partition("| planted bug |")[2].partition("\n\n")[0].splitlines()[2:]
+    assert table == documented()
