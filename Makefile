@@ -117,10 +117,10 @@ picture: $(STAMP)  ## write docs/pages/assets/demo.svg: what make demo shows
 chaos: $(STAMP)  ## break PostgreSQL down in every way, then try for ten minutes to catch the cache lying; MINUTES=60 for longer
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10)
 
-failpoints: $(STAMP)  ## end the backend at each visit of each statement of each kind of trade, send again (five minutes)
+failpoints: $(STAMP)  ## end the backend at each visit of each statement of each kind of trade, send again (a quarter of an hour)
 	TESTS_EVERY_FAILPOINT=1 $(BIN)/python -m pytest -s tests/integration/test_trade_failpoints.py
 
-mutations: $(STAMP)  ## plant bugs that cost money in a copy of the tree: which test catches each (ten minutes); MUTATIONS=cache for some
+mutations: $(STAMP)  ## plant bugs that cost money in a copy of the tree: which test catches each (half an hour); MUTATIONS=cache for some
 	$(BIN)/python -m tests.mutations $(MUTATIONS)
 
 fuzz: $(STAMP)  ## almost valid files, cursors, payloads and URLs: typed errors only (ten minutes); FUZZ_EXAMPLES=1000000 for longer

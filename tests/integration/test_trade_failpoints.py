@@ -220,19 +220,20 @@ def order_with_the_id_of_another(db: Database, _: Sql) -> Way:
 
 @way
 def order_with_the_id_of_an_adopted_transaction(db: Database, sql: Sql) -> Way:
-    owner, taken = new_owner(db), uuid4()
+    owner = new_owner(db)
+    order = owner.deposit("5")
     sql.execute(
         "INSERT INTO agent_transactions (id, agent_id, wallet_address, transaction_type, transaction_value_usd,"
         " transaction_time, input_mint, input_symbol, input_amount)"
         " VALUES (%s, %s, %s, 'DEPOSIT', 0, now(), %s, 'B', 1e-18)",
-        [taken, owner.agent_id, owner.wallet_address, OTHER],
+        [order.trade_id, owner.agent_id, owner.wallet_address, OTHER],
     )
     sql.execute(
         "INSERT INTO agent_balances (agent_id, wallet_address, token_address, token_symbol, balance)"
         " VALUES (%s, %s, %s, 'B', 1e-18)",
         [owner.agent_id, owner.wallet_address, OTHER],
     )
-    return order_of(db, owner, owner.deposit("5", request_id=taken), "deposit")
+    return order_of(db, owner, order, "deposit")
 
 
 @way
