@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-c
 POSTGRES_BIN ?= /usr/lib/postgresql/15/bin
 DATABASE_TESTS := tests/contract tests/integration/aio \
     $(patsubst %,tests/integration/test_%.py,migrations legacy_migrations schema roles errors indexes) \
-    $(patsubst %,tests/integration/test_%.py,trade_reads trade_coverage pooler)
+    $(patsubst %,tests/integration/test_%.py,trade_reads trade_coverage trade_failpoints pooler)
 PARTITIONED_TESTS := $(patsubst %,tests/integration/sync/test_%.py,trades execute_many figures performance write_off \
     lists balance_snapshots trade_requests wallet_address sales_up_to_dust) \
     $(patsubst %,tests/integration/test_%.py,trade_functions trade_reads cli_ledger)
@@ -22,7 +22,7 @@ POOLER_TESTS := $(patsubst %,tests/integration/aio/test_%.py,trades execute_many
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo migrate rollback status test test-oldest test-partitioned test-pooler test-pythons check docs proofs lint types format contract schema errors sync constraints picture chaos race bench bench-upgrade bench-warm clean
+.PHONY: help install demo migrate rollback status test test-oldest test-partitioned test-pooler test-pythons check docs proofs lint types format contract schema errors sync constraints picture chaos failpoints mutations fuzz race bench bench-upgrade bench-warm clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -114,8 +114,17 @@ sync: $(STAMP)  ## write the Protocols, nexgent_db/sync and its tests from the a
 picture: $(STAMP)  ## write docs/pages/assets/demo.svg: what make demo shows
 	$(BIN)/python -m tests.codegen.demo_picture
 
-chaos: $(STAMP)  ## break PostgreSQL down in every way, then try for ten minutes to catch the cache lying; MINUTES=60 for longer
-	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10)
+chaos: $(STAMP)  ## kill, cut, freeze and cancel everything while trades go on (an hour and more); CHAOS="--only trades"
+	$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(CHAOS)
+
+failpoints: $(STAMP)  ## end the backend at each visit of each statement of each kind of trade, send again (a quarter of an hour)
+	TESTS_EVERY_FAILPOINT=1 $(BIN)/python -m pytest -s tests/integration/test_trade_failpoints.py
+
+mutations: $(STAMP)  ## plant bugs that cost money in a copy of the tree: which test catches each (half an hour); MUTATIONS=cache for some
+	$(BIN)/python -m tests.mutations $(MUTATIONS)
+
+fuzz: $(STAMP)  ## almost valid files, cursors, payloads and URLs: typed errors only (ten minutes); FUZZ_EXAMPLES=1000000 for longer
+	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),5000) $(BIN)/python -m pytest --numprocesses 2 tests/properties/test_fuzz_*.py
 
 race: $(STAMP)  ## measure beside psycopg, asyncpg, SQLAlchemy, aiosql and pgbench; ratios (20 minutes); RACE="--only buy"
 	$(BIN)/python -m tests.benchmarks.race $(RACE)

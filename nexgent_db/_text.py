@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Final
 
-__all__ = ["plain", "visible"]
+__all__ = ["plain", "quoted", "visible"]
+
+_LONGEST_QUOTED: Final = 40
 
 
 def plain(number: Decimal) -> str:
@@ -22,3 +25,9 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def quoted(text: str) -> str:
+    """A value of a setting in quotes; only the length of one that is long or like a URL, which may hold a password."""
+    short = len(text) <= _LONGEST_QUOTED and "://" not in text and "@" not in text
+    return repr(text) if short else f"a text of {len(text):,} characters"

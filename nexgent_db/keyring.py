@@ -155,7 +155,7 @@ def _bytes_of(text: str) -> bytes | None:
         numbers = json.loads(text)
         fine = isinstance(numbers, list) and all(type(number) is int and 0 <= number < 256 for number in numbers)
         return bytes(numbers) if fine else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

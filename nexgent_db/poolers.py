@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from psycopg import sql
 
+from nexgent_db._text import quoted
 from nexgent_db.errors import ConfigurationError
 
 __all__ = [
@@ -52,7 +53,9 @@ def check_pooler(text: str) -> Pooler:
     for mode in POOLERS:
         if text == mode:
             return mode
-    raise ConfigurationError(f"pooler is {text!r}: it should be {' or '.join(POOLERS)}; leave it out for PostgreSQL")
+    raise ConfigurationError(
+        f"pooler is {quoted(text)}: it should be {' or '.join(POOLERS)}; leave it out for PostgreSQL"
+    )
 
 
 def refuses_options(message: str) -> bool:

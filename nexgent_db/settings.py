@@ -44,6 +44,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from nexgent_db._foreign_dsn import ensure_known_options, ensure_no_foreign_form
 from nexgent_db._redis_url import check_redis_url
+from nexgent_db._text import quoted
 from nexgent_db.errors import ConfigurationError
 from nexgent_db.poolers import Pooler, check_pooler, startup_settings
 
@@ -53,6 +54,7 @@ _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 # As libpq reads a URL: the role and password end at the first @ without a / before it.
 _URL: Final = re.compile(r"(?P<role>postgres(?:ql)?://(?:[^@/]*@)?)(?P<place>[^?]*)(?:\?(?P<query>.*))?", re.DOTALL)
 _BAD_ESCAPE: Final = re.compile("%(?![0-9a-f]{2})", re.IGNORECASE)
+_LARGEST: Final = 10**10 - 1
 _LONGEST_S: Final = (2**31 - 1) // 1000
 """PostgreSQL counts timeouts in milliseconds, in 32 bits."""
 LONGEST_IDENTIFIER: Final = 63
@@ -97,8 +99,10 @@ class Settings:
             value = getattr(self, item.name)
             if not isinstance(value, int | float):
                 continue
-            if not math.isfinite(value):
+            if isinstance(value, float) and not math.isfinite(value):
                 raise ConfigurationError(f"{item.name} must be a finite number, not {value}")
+            if abs(value) > _LARGEST:
+                raise ConfigurationError(f"{item.name} must be a number of at most 10 digits")
             if value <= 0 and item.name not in _MAY_BE_ZERO:
                 raise ConfigurationError(f"{item.name} must be above zero, not {value}")
             if value < 0:
@@ -171,7 +175,9 @@ def _number(name: str, text: str, *, whole: bool) -> int | float | None:
     try:
         return int(text) if whole else float(text)
     except ValueError:
-        raise ConfigurationError(f"{name} is {text!r}: it should be a {'whole ' if whole else ''}number") from None
+        raise ConfigurationError(
+            f"{name} is {quoted(text)}: it should be a {'whole ' if whole else ''}number"
+        ) from None
 
 
 def parse_database_url(url: str) -> str:
@@ -184,7 +190,7 @@ def parse_database_url(url: str) -> str:
     ensure_no_foreign_form(url)
     if (scheme := _SCHEME.match(url)) is not None:
         if scheme[1] not in ("postgresql", "postgres"):
-            raise ConfigurationError(f"DATABASE_URL has the scheme {scheme[1]!r}: {_LOOKS_LIKE}")
+            raise ConfigurationError(f"DATABASE_URL has the scheme {quoted(scheme[1])}: {_LOOKS_LIKE}")
         url, schema = _split_schema(url)
     parts = _parsed(url)
     if parts is None:

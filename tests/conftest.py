@@ -46,6 +46,7 @@ _LONGEST = (
     "test_forks.py",
     "test_concurrent_trades.py",
     "test_replay.py",
+    "test_trade_failpoints.py",
     "test_service_example.py",
     "test_testing_plugin.py",
     "test_chaos.py",

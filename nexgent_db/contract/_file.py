@@ -80,7 +80,9 @@ def read(path: Path | None = None) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path}: is no contract: {error}") from None
     return found if isinstance(found, dict) else None
 

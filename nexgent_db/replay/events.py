@@ -29,7 +29,6 @@ from pydantic import (
 from nexgent_db.errors import NexgentError
 from nexgent_db.models.base import (
     SOL_MINT,
-    AwareDatetime,
     Name,
     ShortText,
     TokenAddress,
@@ -37,7 +36,7 @@ from nexgent_db.models.base import (
     UsdNumber,
     WalletAddress,
 )
-from nexgent_db.models.storable import said_of_fault, storable_text
+from nexgent_db.models.storable import Timestamp, said_of_fault, storable_text
 
 __all__ = ["BadLine", "Event", "Line", "ReplayError", "SwapEvent", "TransferEvent", "read_history"]
 
@@ -91,7 +90,7 @@ class _Event(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     tx_hash: Name
-    time: Annotated[AwareDatetime, BeforeValidator(_instant)]
+    time: Annotated[Timestamp, BeforeValidator(_instant)]
     wallet: WalletAddress
 
 

@@ -23,6 +23,7 @@ from tests.chaos.accounting import (
     place_with_roles,
     run_child,
 )
+from tests.chaos.amounts import Cancellations
 
 Run = Callable[[Place, str, int, int, int], Figures]
 """Place, use, pool size, seed and how many interruptions make the figures of one run."""
@@ -78,3 +79,8 @@ def _place() -> Iterator[Place]:
         Migrator(url).migrate()
         with place_with_roles(url) as place:
             yield place
+
+
+def run(amounts: Cancellations, seed: int) -> list[str]:
+    """The part of the command line: so many of tasks and of threads, over all uses and pools."""
+    return interrupt(-(-amounts.cancellations // (len(USES) * len(POOL_SIZES))), seed)

@@ -1,32 +1,31 @@
-"""A short run of ``make chaos``: processes killed at a fixed number of moments, and threads."""
+"""Short runs of ``make chaos``: each part at a fraction of its amounts."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from nexgent_db.testing.databases import Databases
 from tests.chaos.accounting import Place
+from tests.chaos.amounts import Clock, OneWallet, Trades
+from tests.chaos.clock import run as run_clock
 from tests.chaos.commandline import interrupt
+from tests.chaos.commits import cut_commits
+from tests.chaos.isolation import IsolatedThreads, Level
+from tests.chaos.mixed import MixedLoad
+from tests.chaos.one_wallet import WalletThreads
 from tests.chaos.processes import Chaos
 from tests.chaos.threads import Threads
+from tests.support.faults.shifted_clock import why_no_shifted_clock
+from tests.support.oracles.trade_oracle import Findings, examine
 from tests.support.servers.postgres_server import postgres_server
 from tests.support.servers.roles import RoledDatabase, roled_copy
-from tests.support.servers.valkey_server import valkey_server
+from tests.support.servers.valkey_server import ValkeyServer, valkey_server
 
-DISTURBANCES = (
-    "trader killed",
-    "backends terminated",
-    "Valkey stopped for a while",
-    "trader killed",
-    "maintenance killed",
-    "Valkey killed",
-    "reader killed",
-    "PostgreSQL killed",
-)
-
-
+CUTS = 6
 INTERRUPTIONS = 25
 """In each of five uses, with two sizes of the pool, of tasks and of threads."""
 
@@ -40,15 +39,72 @@ def database_with_roles(
         yield database
 
 
-def test_killed_processes_lose_double_or_misreport_no_trade() -> None:
+@pytest.fixture
+def seed() -> int:
+    """Another one in each run; pytest shows it when the test fails."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    return seed
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[ValkeyServer]:
+    with valkey_server() as server:
+        yield server
+
+
+def test_killed_processes_lose_double_or_misreport_no_trade(seed: int) -> None:
+    amounts = Trades(trades=300, processes=2, kills=3, backends=4, redis_faults=4, stops=1)
     with postgres_server() as database, valkey_server() as valkey:
-        chaos = Chaos(database, valkey, seed=1, deaths=0.01)
-        with chaos.running():
-            for disturbance in DISTURBANCES:
-                chaos.disturb(disturbance)
-        chaos.judge()
-        assert chaos.counted["reads"] > 0
-        assert chaos.counted["sent again after a death"] >= 2
+        chaos = Chaos(database, valkey, seed, processes=amounts.processes)
+        chaos.run(amounts)
+    assert chaos.trades >= amounts.trades
+    assert chaos.counted["reads"] > 0
+    assert chaos.counted["sent again after a death"] + chaos.counted["sent again after a failure"] >= 2
+
+
+def test_trade_whose_commit_was_cut_returns_its_first_result(
+    fresh_database_url: str, valkey: ValkeyServer, seed: int
+) -> None:
+    counted, found = cut_commits(fresh_database_url, valkey.url, CUTS, seed)
+    assert found == []
+    assert counted["ConnectionLost"] == counted["run_transaction"] == CUTS
+
+
+def test_threads_of_one_wallet_mint_and_lose_nothing(fresh_database_url: str, seed: int) -> None:
+    threads = WalletThreads(fresh_database_url, seed, OneWallet().threads)
+    assert threads.run(320) == []
+    assert threads.wallet.counted.total() >= 320
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_strict_isolation_shows_conflicts_and_no_anomaly(
+    fresh_database_url: str, valkey: ValkeyServer, seed: int, level: Level, caplog: pytest.LogCaptureFixture
+) -> None:
+    threads = IsolatedThreads(fresh_database_url, valkey, level, seed)
+    assert threads.run(48) == []
+    assert threads.counted["transactions"] == 48
+    assert [record for record in caplog.records if "cannot be read" in record.message] == []  # conflicts are ordinary
+
+
+def test_mixed_load_keeps_no_connection_thread_or_descriptor(
+    fresh_database_url: str, valkey: ValkeyServer, seed: int
+) -> None:
+    findings = Findings()
+    load = MixedLoad(fresh_database_url, valkey, seed)
+    load.run(4)
+    with psycopg.connect(fresh_database_url) as database:
+        examine(database, load.records, findings)
+    in_minutes = ("memory_mb", "redis_mb", "dead_tuples")  # these are flat only in the long run
+    assert [line for line in load.samples.grown() if not line.startswith(in_minutes)] == []
+    assert findings.lines() == []
+    assert load.counted["trades"] > 0
+
+
+def test_clock_set_back_an_hour_fails_no_call_for_long(seed: int) -> None:
+    if reason := why_no_shifted_clock():
+        pytest.skip(reason)
+    assert run_clock(Clock(times=1), seed) == []
 
 
 @pytest.mark.parametrize("local_rows", [0, 100])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tests.chaos.replicas import run
+from tests.chaos.replicas import read_disturbed
 
 READS = 10_000
 
 
 def test_no_read_is_older_than_what_was_written_or_read() -> None:
-    workers = run(READS)
+    workers = read_disturbed(READS)
     assert workers.counted["reads"] >= READS
     shares = {share.phase: share.by_primary / share.reads for share in workers.shares}
     assert shares["one applies a minute late"] < 0.5  # the other one answers

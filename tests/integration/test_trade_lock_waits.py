@@ -1,4 +1,4 @@
-"""A trade that waits for another trade of its wallet uses the balances after that trade, in two round trips."""
+"""A trade that waits for another writer of its wallet uses the balances that this one leaves, in two round trips."""
 
 from __future__ import annotations
 
@@ -105,3 +105,37 @@ def test_waiting_trade_is_one_round_trip(trader: Trader, session_waits: Callable
     with trader.withdrawing_first("6", session_waits), round_trips(trader.db) as counted:
         withdraw_alone(trader, "3")
     assert counted.count == 1
+
+
+def test_trades_of_one_wallet_in_different_tokens_run_one_after_another(
+    trader: Trader, session_waits: Callable[[], bool]
+) -> None:
+    """The wallet's lock decides, not that of a balance: the first trade commits once the second one waits."""
+    with trader.withdrawing_first("6", session_waits):
+        trader.db.trades.deposit(trader.owner.deposit("1", "Another"))
+    assert trader.left() == 4
+
+
+def test_trade_waits_for_writer_without_wallet_lock(roled: RoledDatabase, session_waits: Callable[[], bool]) -> None:
+    """The balance is read behind its own lock: the trade waits for another program that writes it."""
+    with Database(roled.url_of("app")) as db, psycopg.connect(roled.url) as other:
+        owner = new_owner(db)
+        db.trades.deposit(owner.deposit("10"))
+        other.execute("UPDATE agent_balances SET balance = 4 WHERE wallet_address = %s", [owner.wallet_address])
+        refusals: list[InsufficientBalance] = []
+
+        def withdraw() -> None:
+            try:
+                db.trades.withdraw(owner.withdraw("5"))
+            except InsufficientBalance as refusal:
+                refusals.append(refusal)
+
+        thread = threading.Thread(target=withdraw)
+        thread.start()
+        deadline = time.monotonic() + 20
+        while not session_waits():
+            assert time.monotonic() < deadline, "nobody waited"
+            time.sleep(0.005)
+        other.commit()
+        thread.join(timeout=20)
+        assert [refusal.balance for refusal in refusals] == [4]

@@ -148,7 +148,9 @@ class CacheWriter:
         except Exception as error:
             if connection.info.transaction_status is not TransactionStatus.INTRANS:
                 raise  # its COMMIT would be a ROLLBACK
-            log(logging.WARNING, "a transaction's changes cannot be read, they are left to the outbox", error)
+            # A serializable transaction may conflict by this read, as by any other: its COMMIT decides.
+            level = logging.DEBUG if isinstance(error, psycopg.errors.SerializationFailure) else logging.WARNING
+            log(level, "a transaction's changes cannot be read, they are left to the outbox", error)
             return None
         return changes
 

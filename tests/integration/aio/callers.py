@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
@@ -15,7 +16,7 @@ from uuid import UUID
 
 from nexgent_db import AsyncDatabase, AsyncTransaction
 from nexgent_db.models import SOL_MINT
-from nexgent_db.models.trades import TradeResult
+from nexgent_db.models.trades import TradeResult, WalletOrder
 from tests.chaos.accounting import STREAMED_ROWS, Account
 from tests.integration.aio.factories import Owner, new_owner
 
@@ -42,10 +43,10 @@ class Caller:
     async def step(self, use: str) -> None:
         """One random action of a caller in this use."""
         ways: dict[str, tuple[Callable[[], Awaitable[None]], ...]] = {
-            "plain": (self._plain, self._plain, self._block, self._contended),
+            "plain": (self._plain, self._plain, self._block, self._contended, self._position),
             "pipeline": (self._pipeline, self._pipeline, self._pipeline, self._plain),
             "tenant": (self._plain, self._block, self._pipeline, self._stream, self._foreign),
-            "cached": (self._cached, self._cached, self._plain, self._block, self._pipeline),
+            "cached": (self._cached, self._cached, self._plain, self._block, self._pipeline, self._position),
             "streaming": (self._stream, self._stream, self._stream_in_a_block, self._list, self._plain),
         }
         await self._chance.choice(ways[use])()
@@ -62,6 +63,24 @@ class Caller:
             self._acknowledge([await self._deposit(self._db)])
         else:
             await self._read(self._db)
+
+    async def _position(self) -> None:
+        """The life of a position, each trade of it; one that is interrupted is left as it is."""
+        owner, token = self._owner, f"T{self._chance.getrandbits(64):x}"
+        sale, write_off = ("sell", owner.sell("4", "0.000001", token)), ("write_off", owner.write_off(token))
+        life: tuple[tuple[str, WalletOrder], ...] = (
+            ("buy", owner.buy("0.000001", "3", token)),
+            ("dca_buy", owner.dca_buy("0.000001", "3", token)),
+            ("take_profit", owner.take_profit("2", "0.000001", token)),
+            sale if self._chance.random() < 0.5 else write_off,
+        )
+        for kind, order in life:
+            result = await getattr(self._db.trades, kind)(order)
+            closed, entry = result.position is None, result.transaction
+            own = (entry.id, entry.wallet_address) == (order.trade_id, owner.wallet_address)
+            right = own and not result.duplicate and closed == (kind in ("sell", "write_off"))
+            self._account.check(right, f"{kind} {order.trade_id} of {token}: {result}")
+            self._account.acknowledge(order.trade_id)
 
     async def _contended(self) -> None:
         """Wait in the server for other callers, which lock the wallet for a moment."""
@@ -129,8 +148,10 @@ class Caller:
         right = own and row is not None and row.version >= self._version
         self._account.check(right, f"cached balance of {owner.wallet_address}, version {self._version}: {row}")
         rows = await self._db.cache.balances_of_wallet(owner.agent_id, owner.wallet_address)
-        wallets = [each.wallet_address for each in rows]
-        self._account.check(wallets == [owner.wallet_address], f"cached balances of {owner.wallet_address}: {wallets}")
+        wallets = {each.wallet_address for each in rows}
+        tokens = Counter(each.token_address for each in rows)
+        right = wallets == {owner.wallet_address} and tokens[SOL_MINT] == 1 == max(tokens.values())
+        self._account.check(right, f"cached balances of {owner.wallet_address}: {wallets}, {tokens}")
 
     async def _list(self) -> None:
         page = await self._db.transactions.page_by_agent(self._owner.agent_id, limit=20)

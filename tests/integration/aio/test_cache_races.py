@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from nexgent_db import AsyncDatabase
 from nexgent_db.cache.batch import Batch
+from nexgent_db.cache.keys import FENCE
 from nexgent_db.models import SOL_MINT, AgentPosition
 from nexgent_db.models.cache import DatabaseIdentity
 from nexgent_db.settings import Settings
@@ -156,6 +157,20 @@ async def test_evicted_row_is_not_replaced_by_older_one(
         assert (await db.trades.buy(order)).duplicate
     assert await sol(db, owner) == 99
     await cache_client.call("UNLINK", cache_client.keys.balance(owner.agent_id, owner.wallet_address, SOL_MINT))
+    await db.cache._reader.store(late, began)
+    assert await sol(db, owner) == 99
+
+
+async def test_row_with_evicted_fence_is_not_replaced_by_older_one(db: AsyncDatabase, owner: Owner) -> None:
+    cache_client: Any = db.cache._client
+    began, late = cache_client.now(), Batch(cache_client.keys)
+    held = await db.balances.find_by_wallet_and_token(owner.wallet_address, SOL_MINT)
+    assert held is not None
+    late.balance(held, "fill")
+    await db.trades.buy(owner.buy("1", "1000"))
+    assert await sol(db, owner) == 99
+    key = cache_client.keys.balance(owner.agent_id, owner.wallet_address, SOL_MINT)
+    assert await cache_client.call("UNLINK", f"{key}{FENCE}") == 1
     await db.cache._reader.store(late, began)
     assert await sol(db, owner) == 99
 

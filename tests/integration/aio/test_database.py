@@ -208,15 +208,16 @@ async def test_run_transaction_retries_conflict_up_to_limit(db: AsyncDatabase) -
     assert tries == -98
 
 
-async def test_run_transaction_does_not_retry_other_errors(db: AsyncDatabase) -> None:
+@pytest.mark.parametrize("error", [KeyError(), StatementTimeout("simulated"), DatabaseUnavailable("simulated")])
+async def test_run_transaction_does_not_retry_other_errors(db: AsyncDatabase, error: Exception) -> None:
     tries = 0
 
     async def fail(tx: AsyncTransaction) -> None:
         nonlocal tries
         tries += 1
-        raise KeyError
+        raise error
 
-    with pytest.raises(KeyError):
+    with pytest.raises(type(error)):
         await db.run_transaction(fail)
     assert tries == 1
 
@@ -238,6 +239,22 @@ async def test_run_transaction_survives_lost_connection(fresh_database_url: str)
         assert tries == 2
         balances = await db.balances.list_by_wallet(owner.agent_id, owner.wallet_address)
         assert [balance.balance for balance in balances] == [10]
+
+
+async def test_write_of_lost_connection_is_not_sent_again(fresh_database_url: str) -> None:
+    """Only its caller knows whether it may be repeated."""
+    with psycopg.connect(fresh_database_url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE SEQUENCE tries;"
+            "CREATE FUNCTION end_first() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " IF nextval('public.tries') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()), pg_sleep(60); END IF;"
+            " RETURN NULL; END $$;"
+            "CREATE TRIGGER end_first AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTION end_first()"
+        )
+        async with AsyncDatabase(fresh_database_url) as db:
+            with pytest.raises(ConnectionLost):
+                await _email(db)
+        assert connection.execute("SELECT last_value FROM tries").fetchone() == (1,)
 
 
 # --- The pool -----------------------------------------------------------------------------------

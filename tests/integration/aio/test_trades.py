@@ -264,12 +264,13 @@ async def test_sold_token_can_be_bought_again(db: AsyncDatabase, owner: Owner) -
 async def test_reset_burns_holdings_and_deposits_opening_sol(db: AsyncDatabase, owner: Owner) -> None:
     await db.trades.deposit(owner.deposit("10"))
     await db.trades.deposit(owner.deposit("5", OTHER))
+    await db.trades.deposit(owner.deposit("0.000000000000000001", "Dust"))
     await db.trades.buy(owner.buy("3", "9"))
     order = owner.reset("100")
     result = await db.trades.reset_wallet(order)
     assert result.positions_given_up == 1
-    assert sorted(t.transaction_type for t in result.transactions) == ["BURN", "BURN", "BURN", "DEPOSIT"]
-    assert [await balance_of(db, owner, token) for token in (SOL_MINT, TOKEN, OTHER)] == [100, 0, 0]
+    assert sorted(t.transaction_type for t in result.transactions) == ["BURN", "BURN", "BURN", "BURN", "DEPOSIT"]
+    assert [await balance_of(db, owner, token) for token in (SOL_MINT, TOKEN, OTHER, "Dust")] == [100, 0, 0, 0]
     assert await db.positions.list_by_agent(owner.agent_id) == []
     again = await db.trades.reset_wallet(order)
     assert again.duplicate

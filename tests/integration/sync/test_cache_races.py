@@ -13,6 +13,7 @@ import pytest
 
 from nexgent_db import Database
 from nexgent_db.cache.batch import Batch
+from nexgent_db.cache.keys import FENCE
 from nexgent_db.models import SOL_MINT, AgentPosition
 from nexgent_db.models.cache import DatabaseIdentity
 from nexgent_db.settings import Settings
@@ -152,6 +153,20 @@ def test_evicted_row_is_not_replaced_by_older_one(
         assert db.trades.buy(order).duplicate
     assert sol(db, owner) == 99
     cache_client.call("UNLINK", cache_client.keys.balance(owner.agent_id, owner.wallet_address, SOL_MINT))
+    db.cache._reader.store(late, began)
+    assert sol(db, owner) == 99
+
+
+def test_row_with_evicted_fence_is_not_replaced_by_older_one(db: Database, owner: Owner) -> None:
+    cache_client: Any = db.cache._client
+    began, late = cache_client.now(), Batch(cache_client.keys)
+    held = db.balances.find_by_wallet_and_token(owner.wallet_address, SOL_MINT)
+    assert held is not None
+    late.balance(held, "fill")
+    db.trades.buy(owner.buy("1", "1000"))
+    assert sol(db, owner) == 99
+    key = cache_client.keys.balance(owner.agent_id, owner.wallet_address, SOL_MINT)
+    assert cache_client.call("UNLINK", f"{key}{FENCE}") == 1
     db.cache._reader.store(late, began)
     assert sol(db, owner) == 99
 

@@ -199,15 +199,16 @@ def test_run_transaction_retries_conflict_up_to_limit(db: Database) -> None:
     assert tries == -98
 
 
-def test_run_transaction_does_not_retry_other_errors(db: Database) -> None:
+@pytest.mark.parametrize("error", [KeyError(), StatementTimeout("simulated"), DatabaseUnavailable("simulated")])
+def test_run_transaction_does_not_retry_other_errors(db: Database, error: Exception) -> None:
     tries = 0
 
     def fail(tx: Transaction) -> None:
         nonlocal tries
         tries += 1
-        raise KeyError
+        raise error
 
-    with pytest.raises(KeyError):
+    with pytest.raises(type(error)):
         db.run_transaction(fail)
     assert tries == 1
 
@@ -229,6 +230,21 @@ def test_run_transaction_survives_lost_connection(fresh_database_url: str) -> No
         assert tries == 2
         balances = db.balances.list_by_wallet(owner.agent_id, owner.wallet_address)
         assert [balance.balance for balance in balances] == [10]
+
+
+def test_write_of_lost_connection_is_not_sent_again(fresh_database_url: str) -> None:
+    """Only its caller knows whether it may be repeated."""
+    with psycopg.connect(fresh_database_url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE SEQUENCE tries;"
+            "CREATE FUNCTION end_first() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " IF nextval('public.tries') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()), pg_sleep(60); END IF;"
+            " RETURN NULL; END $$;"
+            "CREATE TRIGGER end_first AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTION end_first()"
+        )
+        with Database(fresh_database_url) as db, pytest.raises(ConnectionLost):
+            _email(db)
+        assert connection.execute("SELECT last_value FROM tries").fetchone() == (1,)
 
 
 # --- The pool -----------------------------------------------------------------------------------

@@ -265,12 +265,13 @@ def test_sold_token_can_be_bought_again(db: Database, owner: Owner) -> None:
 def test_reset_burns_holdings_and_deposits_opening_sol(db: Database, owner: Owner) -> None:
     db.trades.deposit(owner.deposit("10"))
     db.trades.deposit(owner.deposit("5", OTHER))
+    db.trades.deposit(owner.deposit("0.000000000000000001", "Dust"))
     db.trades.buy(owner.buy("3", "9"))
     order = owner.reset("100")
     result = db.trades.reset_wallet(order)
     assert result.positions_given_up == 1
-    assert sorted(t.transaction_type for t in result.transactions) == ["BURN", "BURN", "BURN", "DEPOSIT"]
-    assert [balance_of(db, owner, token) for token in (SOL_MINT, TOKEN, OTHER)] == [100, 0, 0]
+    assert sorted(t.transaction_type for t in result.transactions) == ["BURN", "BURN", "BURN", "BURN", "DEPOSIT"]
+    assert [balance_of(db, owner, token) for token in (SOL_MINT, TOKEN, OTHER, "Dust")] == [100, 0, 0, 0]
     assert db.positions.list_by_agent(owner.agent_id) == []
     again = db.trades.reset_wallet(order)
     assert again.duplicate

@@ -65,6 +65,12 @@ class PostgresServer:
         os.kill(self.pid, signal.SIGKILL)
         self._running.close()
 
+    def stop_at_once(self) -> None:
+        """Immediate shutdown: every session ends where it is, and the next start recovers."""
+        os.kill(self.pid, signal.SIGQUIT)
+        self.wait_for_end()
+        self._running.close()
+
     def wait_for_end(self) -> None:
         """Wait until it has ended by itself; its files stay. Raises TimeoutError after a minute."""
         pid, deadline = self.pid, time.monotonic() + _WAIT_S
