@@ -151,5 +151,5 @@ WHERE t.wallet_address IS DISTINCT FROM r.wallet_address
     AND t.agent_id BETWEEN
         coalesce(nullif(current_setting('nexgent.first_agent', true), ''), '00000000-0000-0000-0000-000000000000')::uuid
         AND coalesce(nullif(current_setting('nexgent.last_agent', true), ''), 'ffffffff-ffff-ffff-ffff-ffffffffffff')::uuid
-ORDER BY r.wallet_address, r.id
+ORDER BY r.wallet_address, r.id, r.created_at, t.transaction_time
 LIMIT 100;

@@ -9,7 +9,7 @@ SELECT
     created_at
 FROM trade_requests
 WHERE id = ANY(:trade_ids)
-ORDER BY id
+ORDER BY id, created_at
 LIMIT 10000; -- the caller's maximum
 
 -- name: prune :one

@@ -410,8 +410,6 @@ def test_contract_holds_on_partitions_but_for_ids_that_keys_keep(partitioned_url
         assert found == {
             ("historical_swaps.find_by_id", "cardinality"),
             ("transactions.find_by_id", "cardinality"),
-            ("checks.requests_name_the_wallet_of_their_transaction", "order"),
-            ("trade_requests.list_by_ids", "order"),
         }
         plans = explain(connection, report.queries)
         # Four partitions of the outbox: the estimate of its entries grows, and 12,000 agents are cheaper to read whole.
