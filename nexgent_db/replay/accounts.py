@@ -12,6 +12,8 @@ from hashlib import sha256
 from typing import Final
 from uuid import UUID, uuid5
 
+from nexgent_db.models.ids import trade_id_of
+
 __all__ = ["MAX_AGENTS", "USER_EMAIL", "USER_ID", "Account", "accounts_of", "share_of"]
 
 MAX_AGENTS: Final = 1000
@@ -30,6 +32,11 @@ class Account:
     name: str
     wallet_address: str
     opening_id: UUID
+
+    @property
+    def opening_trade_id(self) -> UUID:
+        """The id of the opening deposit's transaction."""
+        return trade_id_of(self.agent_id, self.opening_id)
 
 
 def accounts_of(wallet: str, agents: int) -> list[Account]:

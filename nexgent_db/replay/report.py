@@ -91,7 +91,7 @@ def _add_up(db: Database, account: Account, totals: _Totals) -> None:
         closed = tx.historical_swaps.total_by_wallet(account.agent_id, account.wallet_address)
         still_open = tx.positions.total_by_wallet(account.agent_id, account.wallet_address)
         sol = tx.balances.find_by_wallet_and_token(account.wallet_address, SOL_MINT)
-        opening = tx.transactions.find_by_id(account.opening_id)
+        opening = tx.transactions.find_by_id(account.opening_trade_id)
     totals.closed += closed.closed
     totals.open_positions += still_open.open
     for profit in (closed.profit_loss_sol, still_open.realized_profit_sol):

@@ -162,14 +162,15 @@ class _Run:
                     )
 
     def _deposit_openings(self) -> None:
-        made = {request.id for request in self._db.trade_requests.list_by_ids([a.opening_id for a in self.accounts])}
+        ids = [account.opening_trade_id for account in self.accounts]
+        made = {request.id for request in self._db.trade_requests.list_by_ids(ids)}
         if len(made) == len(self.accounts):
             return
         first = next(line.event.time for line in self._lines() if isinstance(line, Line))
         needs = opening_balances(self._lines(), self.accounts)
         with self._db.transaction() as tx:
             for account, amount in zip(self.accounts, needs, strict=True):
-                if amount and account.opening_id not in made:
+                if amount and account.opening_trade_id not in made:
                     tx.trades.deposit(
                         DepositOrder(
                             request_id=account.opening_id,

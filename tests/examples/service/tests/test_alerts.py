@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -11,6 +11,7 @@ from callers import Caller, new_caller
 from price_alerts.alerts import NewAlert, PriceAlerts
 
 from nexgent_db import AsyncDatabase, AsyncTransaction
+from nexgent_db.models import trade_id_of
 from nexgent_db.testing.aio import funded_wallet
 
 
@@ -41,7 +42,7 @@ async def test_fired_alert_buys_once(client: httpx.AsyncClient, caller: Caller) 
     too_early = await client.post(path, json={"price": "0.02"}, headers=caller.headers)
     assert (too_early.status_code, too_early.json()["code"]) == (422, "invalid_input")
     fired = await client.post(path, json={"price": "0.008"}, headers=caller.headers)
-    assert fired.json()["transaction"]["id"] == alert["id"]
+    assert fired.json()["transaction"]["id"] == str(trade_id_of(UUID(alert["agent_id"]), UUID(alert["id"])))
     assert Decimal(fired.json()["position"]["remaining_amount"]) == 250
     again = await client.post(path, json={"price": "0.008"}, headers=caller.headers)
     assert again.status_code == 404
