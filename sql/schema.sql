@@ -1237,7 +1237,7 @@ BEGIN
             GET DIAGNOSTICS gone = ROW_COUNT;
             rest := greatest(rest, gone);
         END IF;
-        purge.reached := CASE WHEN rest < p_limit THEN '-infinity' END;
+        purge.reached := CASE WHEN rest < p_limit THEN '-infinity'::timestamptz END;
         deleted := NULL;
     END IF;
     IF purge.reached IS NOT NULL THEN

@@ -66,7 +66,11 @@ def test_no_query_scans_large_table(seeded: psycopg.Connection[Any], proven: Seq
 def test_row_level_security_adds_no_scan_of_large_table(
     seeded: psycopg.Connection[Any], proven: Sequence[CheckedQuery]
 ) -> None:
-    queries = [each for each in proven if each.source.query.qualified_name not in NOT_THE_TENANTS]
+    queries = [
+        each
+        for each in proven
+        if each.source.query.qualified_name not in NOT_THE_TENANTS and each.source.query.file != "doctor"
+    ]
     prefix = new_prefix()
     with seeded.transaction(force_rollback=True):
         apply_roles(seeded, prefix)

@@ -24,6 +24,7 @@ from nexgent_db.models import (
     SignalExecution,
     Signals,
     TradingSignal,
+    trade_id_of,
 )
 from tests.examples.engine.numbers import value_of
 
@@ -94,12 +95,13 @@ async def finish_stuck(db: AsyncDatabase, now: datetime) -> list[SignalExecution
     stuck = await db.signal_executions.list_stuck_pending(now - timedelta(seconds=2 * PURCHASE_S))
     finished = []
     for execution in stuck:
-        if await db.transactions.find_by_id(execution.id) is None:
+        trade_id = trade_id_of(execution.agent_id, execution.id)
+        if await db.transactions.find_by_id(trade_id) is None:
             finished.append(
                 await db.signal_executions.mark_failed(execution.id, "its process died before the purchase")
             )
         else:
-            finished.append(await db.signal_executions.mark_executed(execution.id, execution.id))
+            finished.append(await db.signal_executions.mark_executed(execution.id, trade_id))
     return finished
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nexgent_db import AsyncDatabase
-from nexgent_db.models import SOL_MINT, AgentTradingConfig, SignalOrder, TradingSignal
+from nexgent_db.models import SOL_MINT, AgentTradingConfig, SignalOrder, TradingSignal, trade_id_of
 from tests.examples.engine import purchase_executor
 from tests.examples.engine.purchase_executor import Quote, execute_signal, finish_stuck, size_of
 from tests.examples.engine.support import TOKENS, UNTIL_PREPARED
@@ -39,7 +39,8 @@ async def test_signal_is_bought_once_by_every_agent_of_its_creator(db: AsyncData
     assert Decimal("1.5") <= position.total_invested_sol <= 2
     assert position.purchase_amount == position.total_invested_sol * 1000
     assert await balance_of(db, owner) == 100 - position.total_invested_sol
-    assert execution.transaction_id == position.purchase_transaction_id == execution.id
+    trade_id = trade_id_of(owner.agent_id, execution.id)
+    assert execution.transaction_id == position.purchase_transaction_id == trade_id
     assert await execute_signal(db, signal, quote_of(signal)) == []
     assert await db.positions.list_by_agent(stranger.agent_id) == []
 
