@@ -188,7 +188,7 @@ BEGIN
                 'compact_outbox_v1', 'agents_to_cache_outbox', 'agent_balances_to_cache_outbox', 'agent_positions_to_cache_outbox',
                 'truncated_to_cache_outbox', 'new_id', 'ratio', 'sol_mint', 'balance_change',
                 'transaction_effects',
-                'act_for_every_user', 'caller_acts_for', 'begin_trade_v1', 'first_result_v1', 'change_balances_v1',
+                'act_for_every_user', 'caller_acts_for', 'trade_id_of', 'begin_trade_v1', 'first_result_v1', 'change_balances_v1',
                 'finish_trade_v1', 'opened_position_v1', 'lock_wallets_v1', 'trade_record_transaction_v1',
                 'trade_buy_v1', 'trade_dca_buy_v1', 'trade_sell_v1', 'trade_write_off_v1', 'trade_reset_wallet_v1',
                 'lock_signals_v1', 'transaction_taken_v1', 'close_position_v1', 'record_prices_v1', 'next_stop_loss', 'price_changes',

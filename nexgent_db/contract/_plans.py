@@ -196,7 +196,7 @@ def indexes_of(plan: Plan) -> set[str]:
     used: set[str] = set()
     for node in nodes(plan):
         used.update(node.get("Conflict Arbiter Indexes", ()))
-        if "Index Name" in node:
+        if "Index Name" in node and not node["Index Name"].startswith("pg_"):  # those of the catalogs are not ours
             used.add(node["Index Name"])
     return used
 

@@ -30,7 +30,7 @@ from nexgent_db.cache.keys import CacheKeys
 from nexgent_db.cli.app import app
 from nexgent_db.cli.doctor import CHECKS, examine
 from nexgent_db.cli.doctor.schema import LEFT_NOT_VALID
-from nexgent_db.cli.doctor.subject import Finding, Subject, Thresholds
+from nexgent_db.cli.doctor.subject import DoctorFinding, DoctorSubject, Thresholds
 from nexgent_db.embedded import postgres
 from nexgent_db.migrations import Cells, Migrator
 from nexgent_db.resources import data_dir
@@ -103,13 +103,13 @@ def healthy() -> Iterator[Healthy]:
 
 def findings(
     settings: Settings, *checks: str, limit_s: float = 20.0, cells: bool = False, **thresholds: Any
-) -> list[Finding]:
+) -> list[DoctorFinding]:
     """What these checks find."""
-    subject = Subject(settings, migrations={}, limit_s=limit_s, thresholds=Thresholds(**thresholds))
+    subject = DoctorSubject(settings, migrations={}, limit_s=limit_s, thresholds=Thresholds(**thresholds))
     return list(examine(subject, skip=[name for name in CHECKS if name not in checks], cells=cells))
 
 
-def finding(settings: Settings, check: str, **thresholds: Any) -> Finding:
+def finding(settings: Settings, check: str, **thresholds: Any) -> DoctorFinding:
     (found,) = findings(settings, check, **thresholds)
     assert found.check == check
     return found
@@ -197,7 +197,7 @@ def test_secrets_stay_out_of_the_page(healthy: Healthy) -> None:
 
 def test_frozen_server_takes_no_longer_than_the_limit() -> None:
     with postgres_server(migrated=False) as server:
-        subject = Subject(Settings.from_url(server.url, {}), migrations={}, limit_s=1.0, thresholds=Thresholds())
+        subject = DoctorSubject(Settings.from_url(server.url, {}), migrations={}, limit_s=1.0, thresholds=Thresholds())
         assert subject.database.health().state == "schema not ready"
         frozen = [server.pid, *server.children()]
         for pid in frozen:

@@ -478,7 +478,7 @@ def test_queries_read_the_partitions_of_their_time_alone(partitioned_url: str) -
         since="2027-02-05",
         limit="5",
     )
-    assert hourly == {"agent_balance_snapshots_2027_02_01", "agent_balance_snapshots_later"}
+    assert min(hourly) == "agent_balance_snapshots_2027_02_01", "and those after it, as many as there are"
     latest = _read(partitioned_url, "balance_snapshots.find_latest", agent_id=agent, wallet_address=wallet)
     assert "agent_balance_snapshots_2026_10_01" not in latest
     deleted = _read(partitioned_url, "balance_snapshots.delete_older_than", before="2026-02-07", limit="5")

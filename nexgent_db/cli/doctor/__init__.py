@@ -17,7 +17,7 @@ from rich.text import Text
 from nexgent_db._text import visible
 from nexgent_db.cli import target
 from nexgent_db.cli.doctor import schema, server
-from nexgent_db.cli.doctor.subject import Finding, Level, Subject, Thresholds
+from nexgent_db.cli.doctor.subject import DoctorFinding, DoctorSubject, Level, Thresholds
 from nexgent_db.cli.machine import Json, print_json
 from nexgent_db.cli.project import current
 from nexgent_db.cli.schema import Expected
@@ -26,9 +26,9 @@ from nexgent_db.cli.target import DatabaseUrl, RedisUrl, Target
 from nexgent_db.errors import ConfigurationError, InvalidInput, NexgentError
 from nexgent_db.migrations import Cells
 
-__all__ = ["CHECKS", "Finding", "examine", "register"]
+__all__ = ["CHECKS", "DoctorFinding", "examine", "register"]
 
-Check = Callable[[Subject], Finding]
+Check = Callable[[DoctorSubject], DoctorFinding]
 
 CHECKS: Final = (
     *("versions", "durability", "clock", "pool", "transactions", "wraparound", "network", "pg_hba", "passwords"),
@@ -83,24 +83,26 @@ def doctor(
 
 def _findings(
     where: Target, skip: list[str] | tuple[()], limit_s: float, *, as_json: bool, cells: bool
-) -> Iterator[Finding]:
-    subject = Subject(where.settings, migrations=current().migrations, limit_s=limit_s, thresholds=Thresholds())
+) -> Iterator[DoctorFinding]:
+    subject = DoctorSubject(where.settings, migrations=current().migrations, limit_s=limit_s, thresholds=Thresholds())
     for finding in examine(subject, skip=skip, cells=cells):
         if not as_json:
             _show(finding)
         yield finding
 
 
-def examine(subject: Subject, *, skip: list[str] | tuple[()] = (), cells: bool = False) -> Iterator[Finding]:
+def examine(
+    subject: DoctorSubject, *, skip: list[str] | tuple[()] = (), cells: bool = False
+) -> Iterator[DoctorFinding]:
     """The finding of each check, in the order of the page; then those of every cell. Never raises NexgentError."""
     checks = {name: check for name, check in _checks().items() if name not in skip}
     yield from _examined(subject, checks)
     if cells:
         found: list[str] = []
 
-        def names() -> Finding:
+        def names() -> DoctorFinding:
             found.extend(Cells(subject.conninfo, migrations=subject.migrations).names())
-            return Finding("cells", "ok", f"{len(found)} cells")
+            return DoctorFinding("cells", "ok", f"{len(found)} cells")
 
         yield _within(subject.limit_s, "cells", names)
         of_schema = {name: check for name, check in checks.items() if name not in OF_SERVER}
@@ -126,7 +128,7 @@ def _checks() -> dict[str, Check]:
     return dict(zip(CHECKS, found, strict=True))
 
 
-def _examined(subject: Subject, checks: dict[str, Check]) -> Iterator[Finding]:
+def _examined(subject: DoctorSubject, checks: dict[str, Check]) -> Iterator[DoctorFinding]:
     try:
         for name, check in checks.items():
             limit_s = max(subject.limit_s, LONGER_S.get(name, 0.0))
@@ -136,31 +138,31 @@ def _examined(subject: Subject, checks: dict[str, Check]) -> Iterator[Finding]:
         subject.close()
 
 
-def _within(limit_s: float, name: str, check: Callable[[], Finding]) -> Finding:
+def _within(limit_s: float, name: str, check: Callable[[], DoctorFinding]) -> DoctorFinding:
     """The check's finding; a warning when it cannot look, or takes longer than this and what a lost server may add.
 
     The check runs in a thread of its own, which is left behind when it is late: it can only read.
     """
-    answers: queue.SimpleQueue[Finding] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[DoctorFinding] = queue.SimpleQueue()
 
     def run() -> None:
         try:
             answers.put(check())
         except ConfigurationError as error:
-            answers.put(Finding(name, "problem", f"not looked at: {error}", "repair the setting"))
+            answers.put(DoctorFinding(name, "problem", f"not looked at: {error}", "repair the setting"))
         except NexgentError as error:
-            answers.put(Finding(name, "warning", f"not looked at: {error}", _REFUSED))
+            answers.put(DoctorFinding(name, "warning", f"not looked at: {error}", _REFUSED))
         except Exception as error:  # one check never ends the page
-            answers.put(Finding(name, "warning", f"not looked at: {type(error).__name__}: {error}", _REFUSED))
+            answers.put(DoctorFinding(name, "warning", f"not looked at: {type(error).__name__}: {error}", _REFUSED))
 
     threading.Thread(target=run, name=f"doctor {name}", daemon=True).start()
     try:
         return answers.get(timeout=limit_s + 2.0)
     except queue.Empty:
-        return Finding(name, "warning", f"not looked at: it took longer than {limit_s:g} s", "a higher --limit")
+        return DoctorFinding(name, "warning", f"not looked at: it took longer than {limit_s:g} s", "a higher --limit")
 
 
-def _show(finding: Finding) -> None:
+def _show(finding: DoctorFinding) -> None:
     console = Console(highlight=False, soft_wrap=True)
     about = finding.check if finding.cell is None else f"{finding.cell}: {finding.check}"
     console.print(

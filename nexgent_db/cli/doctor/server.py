@@ -14,7 +14,7 @@ from psycopg import pq
 
 from nexgent_db._redis_url import sentinel_place
 from nexgent_db._version import __version__
-from nexgent_db.cli.doctor.subject import SHOWN, Finding, Subject, some
+from nexgent_db.cli.doctor.subject import SHOWN, DoctorFinding, DoctorSubject, some
 from nexgent_db.errors import DatabaseUnavailable
 from nexgent_db.models.doctor import LongTransaction
 
@@ -34,12 +34,12 @@ __all__ = [
 _LISTED: Final = 100
 
 
-def versions(subject: Subject) -> Finding:
+def versions(subject: DoctorSubject) -> DoctorFinding:
     """The versions of what works together; a server that cannot be reached, or is too old, is a problem."""
     try:
         health = subject.database.health()
     except DatabaseUnavailable as error:
-        return Finding("versions", "problem", str(error), "repair DATABASE_URL or the server: see Outages")
+        return DoctorFinding("versions", "problem", str(error), "repair DATABASE_URL or the server: see Outages")
     libpq = f"{pq.version() // 10000}.{pq.version() % 10000}"
     parts = [
         f"nexgent-db {__version__}",
@@ -49,11 +49,11 @@ def versions(subject: Subject) -> Finding:
         f"PostgreSQL {subject.read(lambda queries: queries.server()).version}",
     ]
     if health.state in ("gone", "full"):
-        return Finding("versions", "problem", f"the server is {health.state}: {health.problem}", "see Outages")
-    return Finding("versions", "ok", ", ".join(parts))
+        return DoctorFinding("versions", "problem", f"the server is {health.state}: {health.problem}", "see Outages")
+    return DoctorFinding("versions", "ok", ", ".join(parts))
 
 
-def durability(subject: Subject) -> Finding:
+def durability(subject: DoctorSubject) -> DoctorFinding:
     """The settings without which a crash loses or corrupts what was committed."""
     state = subject.read(lambda queries: queries.server())
     found = {
@@ -66,16 +66,16 @@ def durability(subject: Subject) -> Finding:
         lost = (
             "corrupt the database" if found["fsync"] == "off" or found["full_page_writes"] == "off" else "lose trades"
         )
-        return Finding(
+        return DoctorFinding(
             "durability",
             "problem",
             f"{', '.join(wrong)}: a crash of the machine may {lost}",
             "set them on, in postgresql.conf or where a role or database sets them",
         )
-    return Finding("durability", "ok", ", ".join(f"{name} is {value}" for name, value in found.items()))
+    return DoctorFinding("durability", "ok", ", ".join(f"{name} is {value}" for name, value in found.items()))
 
 
-def clock(subject: Subject) -> Finding:
+def clock(subject: DoctorSubject) -> DoctorFinding:
     """This machine's clock beside the server's, half a round trip ago."""
     before = datetime.now(UTC)
     state = subject.read(lambda queries: queries.server())
@@ -86,16 +86,16 @@ def clock(subject: Subject) -> Finding:
     message = f"this machine's clock and the server's are {apart:.1f} s apart"
     if apart >= limits.clock_warning_s:
         far = apart >= limits.clock_problem_s
-        return Finding(
+        return DoctorFinding(
             "clock",
             "problem" if far else "warning",
             message,
             "synchronise both by NTP: deadlines and times of trades are compared",
         )
-    return Finding("clock", "ok", message)
+    return DoctorFinding("clock", "ok", message)
 
 
-def connections(subject: Subject) -> Finding:
+def connections(subject: DoctorSubject) -> DoctorFinding:
     """Is there room for the pool of one more process?"""
     limits = subject.read(lambda queries: queries.connections())
     rooms = {"max_connections": limits.allowed - limits.used}
@@ -107,16 +107,16 @@ def connections(subject: Subject) -> Finding:
     wanted = subject.settings.pool_max_size
     message = f"{limits.used} of {limits.allowed} connections are used; {max(free, 0)} are free for this role"
     if free < wanted:
-        return Finding(
+        return DoctorFinding(
             "pool",
             "problem" if free < 1 else "warning",
             f"{message}, and a pool takes up to {wanted}: the limit is {why}",
             "fewer processes, a smaller NEXGENT_DB_POOL_MAX_SIZE, a pooler, or a higher limit",
         )
-    return Finding("pool", "ok", message)
+    return DoctorFinding("pool", "ok", message)
 
 
-def long_transactions(subject: Subject) -> Finding:
+def long_transactions(subject: DoctorSubject) -> DoctorFinding:
     """Open transactions that keep vacuum from removing dead rows, and locks from everybody."""
     limits = subject.thresholds
     rows: list[LongTransaction] = subject.read(
@@ -125,7 +125,7 @@ def long_transactions(subject: Subject) -> Finding:
     if rows:
         shown = "; ".join(f"{row.session}, {row.state}, {row.seconds:.0f} s" for row in rows[:SHOWN])
         oldest = rows[0].seconds >= limits.transaction_problem_s
-        return Finding(
+        return DoctorFinding(
             "transactions",
             "problem" if oldest else "warning",
             f"{len(rows)} transactions are open for more than {limits.transaction_warning_s:g} s: {shown}",
@@ -133,35 +133,35 @@ def long_transactions(subject: Subject) -> Finding:
         )
     hidden = subject.read(lambda queries: queries.count_hidden_sessions())
     if hidden:
-        return Finding(
+        return DoctorFinding(
             "transactions",
             "warning",
             f"not looked at: the role may not see {hidden} sessions",
             "run it as a member of pg_monitor",
         )
-    return Finding("transactions", "ok", f"none is open for more than {limits.transaction_warning_s:g} s")
+    return DoctorFinding("transactions", "ok", f"none is open for more than {limits.transaction_warning_s:g} s")
 
 
-def wraparound(subject: Subject) -> Finding:
+def wraparound(subject: DoctorSubject) -> DoctorFinding:
     """The age of the oldest transaction id: PostgreSQL stops writes at two billion."""
     state = subject.read(lambda queries: queries.wraparound())
     message = f"the oldest transaction id is {state.age:,} old, the oldest multixact {state.multixact_age:,}"
     share = max(state.age / state.freeze_max_age, state.multixact_age / state.multixact_freeze_max_age)
     if max(state.age, state.multixact_age) > 1_000_000_000 or share > 1.5:
         critical = max(state.age, state.multixact_age) > 1_000_000_000
-        return Finding(
+        return DoctorFinding(
             "wraparound",
             "problem" if critical else "warning",
             f"{message}; autovacuum should freeze at {state.freeze_max_age:,}",
             "end old transactions and replication slots, then VACUUM (FREEZE) the oldest tables",
         )
-    return Finding("wraparound", "ok", message)
+    return DoctorFinding("wraparound", "ok", message)
 
 
 # --- What others could read on the net ----------------------------------------------------------------
 
 
-def network(subject: Subject) -> Finding:
+def network(subject: DoctorSubject) -> DoctorFinding:
     """Passwords and rows that travel in plain text: to PostgreSQL, to replicas, to Redis; and MD5 for new passwords."""
     state = subject.read(lambda queries: queries.network())
     plain = []
@@ -170,21 +170,21 @@ def network(subject: Subject) -> Finding:
     if any(_remote_redis(subject.settings.redis_url)):
         plain.append("Redis")
     if plain:
-        return Finding(
+        return DoctorFinding(
             "network",
             "problem",
             f"the connection to {' and '.join(plain)} is not encrypted, and leaves this machine",
             "sslmode=verify-full in DATABASE_URL, rediss:// in REDIS_URL",
         )
     if state.password_encryption == "md5":  # noqa: S105  # the name of a method
-        return Finding(
+        return DoctorFinding(
             "network",
             "warning",
             "password_encryption is md5: new passwords are stored so that a copy is enough to log in",
             "password_encryption = scram-sha-256",
         )
     how = "encrypted" if state.encrypted else "local"
-    return Finding("network", "ok", f"the connection is {how}, and new passwords are stored by SCRAM")
+    return DoctorFinding("network", "ok", f"the connection is {how}, and new passwords are stored by SCRAM")
 
 
 def _is_local(address: str) -> bool:
@@ -210,30 +210,30 @@ def _is_remote(host: str) -> bool:
         return True  # a name
 
 
-def host_rules(subject: Subject) -> Finding:
+def host_rules(subject: DoctorSubject) -> DoctorFinding:
     """The rules of pg_hba.conf that let other machines in with no password, a plain one, or MD5."""
     rules = subject.read(lambda queries: queries.list_open_rules(_LISTED))
     if rules:
-        return Finding(
+        return DoctorFinding(
             "pg_hba",
             "problem" if any(not rule.rule.endswith("md5") for rule in rules) else "warning",
             "pg_hba.conf lets other machines in: " + some([f"line {rule.line}: {rule.rule}" for rule in rules]),
             "hostssl and scram-sha-256, then SELECT pg_reload_conf()",
         )
-    return Finding("pg_hba", "ok", "other machines need SCRAM or a certificate")
+    return DoctorFinding("pg_hba", "ok", "other machines need SCRAM or a certificate")
 
 
-def passwords(subject: Subject) -> Finding:
+def passwords(subject: DoctorSubject) -> DoctorFinding:
     """Roles with an MD5 password, and logins that row-level security does not limit."""
     names = subject.read(lambda queries: queries.list_md5_passwords(_LISTED))
     if names:
-        return Finding(
+        return DoctorFinding(
             "passwords",
             "warning",
             f"stored as MD5, so that a copy is enough to log in: {some(names)}",
             "set them again under password_encryption = scram-sha-256",
         )
-    return Finding("passwords", "ok", "none is stored as MD5")
+    return DoctorFinding("passwords", "ok", "none is stored as MD5")
 
 
 # --- Redis --------------------------------------------------------------------------------------------
@@ -241,11 +241,11 @@ def passwords(subject: Subject) -> Finding:
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 
 
-def redis(subject: Subject) -> Finding:
+def redis(subject: DoctorSubject) -> DoctorFinding:
     """The policy at the limit of memory, and the last save."""
     inspection = subject.inspection
     if inspection is None:
-        return Finding("redis", "ok", "REDIS_URL is not set: there is no cache")
+        return DoctorFinding("redis", "ok", "REDIS_URL is not set: there is no cache")
     info = inspection.info()
     name = "Valkey" if "valkey_version" in info else "Redis"
     version = info.get("valkey_version") or info.get("redis_version")
@@ -262,11 +262,11 @@ def redis(subject: Subject) -> Finding:
     if most and used > 0.9 * most:
         warnings.append(f"{used / most:.0%} of maxmemory is used: when it is full, reads go to PostgreSQL")
     if problems or warnings:
-        return Finding(
+        return DoctorFinding(
             "redis",
             "problem" if problems else "warning",
             "; ".join(problems + warnings),
             "maxmemory-policy noeviction, more maxmemory, a disk with room: see Operate the cache",
         )
     kept = "saves to disk" if info.get("aof_enabled") or int(info.get("rdb_saves", 0) or 0) else "needs no disk"
-    return Finding("redis", "ok", f"{name} {version}, maxmemory-policy {policy}, {kept}")
+    return DoctorFinding("redis", "ok", f"{name} {version}, maxmemory-policy {policy}, {kept}")

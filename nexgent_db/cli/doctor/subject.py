@@ -18,7 +18,7 @@ from nexgent_db.sync.cache.queries import CacheQueries
 from nexgent_db.sync.database import Database
 from nexgent_db.sync.doctor import DoctorQueries
 
-__all__ = ["SHOWN", "Finding", "Level", "Subject", "Thresholds", "some"]
+__all__ = ["SHOWN", "DoctorFinding", "DoctorSubject", "Level", "Thresholds", "some"]
 
 T = TypeVar("T")
 Level = Literal["ok", "warning", "problem"]
@@ -29,7 +29,7 @@ _READ_ONLY: Final = "-cdefault_transaction_read_only=on"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DoctorFinding:
     """What one check found, and what to do about it. ``cell`` is the schema that it is about, if one was named."""
 
     check: str
@@ -54,7 +54,7 @@ class Thresholds:
     sample: int = 500
 
 
-class Subject:
+class DoctorSubject:
     """One schema. Sessions are read-only, and each call takes ``limit_s`` and two seconds at most."""
 
     def __init__(
@@ -77,10 +77,10 @@ class Subject:
         self._gone: DatabaseUnavailable | None = None
         self._inspection: CacheInspection | None = None
 
-    def of_cell(self, name: str) -> Subject:
+    def of_cell(self, name: str) -> DoctorSubject:
         """Another schema of the same database."""
         settings = replace(self.settings, conninfo=with_schema(self.settings.conninfo, name), schema=name)
-        return Subject(
+        return DoctorSubject(
             settings, migrations=self.migrations, limit_s=self.limit_s, thresholds=self.thresholds, cell=name
         )
 
