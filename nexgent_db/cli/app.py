@@ -96,11 +96,11 @@ def main() -> None:
         app(prog_name="nexgent-db")
     except NexgentError as error:
         if isinstance(error, MigrationError) and error.explanation:  # such as its edited lines
-            print(visible_lines(error.explanation), file=sys.stderr)  # noqa: T201
-        print(f"nexgent-db: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
+            typer.echo(visible_lines(error.explanation), err=True)
+        typer.echo(f"nexgent-db: {one_line(str(error))}", err=True)
         if "--json" in sys.argv[1:]:
             print_error(error)
         sys.exit(exit_code_of(error))
     except ending.Terminated:
-        print("nexgent-db: ended by SIGTERM: what was not committed is rolled back", file=sys.stderr)  # noqa: T201
+        typer.echo("nexgent-db: ended by SIGTERM: what was not committed is rolled back", err=True)
         sys.exit(128 + signal.SIGTERM)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -177,6 +176,4 @@ def _print_result(progress: _Progress) -> None:
 
 def _print_place(progress: _Progress) -> None:
     if progress.checked_to is not None:
-        print(  # noqa: T201
-            f"checked to agent {progress.checked_to}: continue with --from {progress.checked_to}", file=sys.stderr
-        )
+        typer.echo(f"checked to agent {progress.checked_to}: continue with --from {progress.checked_to}", err=True)

@@ -29,8 +29,9 @@ from tests.chaos import worker
 from tests.chaos.amounts import Trades
 from tests.chaos.child import CHECKOUT, STUCK_S, Child, Found, Target
 from tests.chaos.traders import Reader, Trader
-from tests.chaos.wallets import KINDS, Wallet
+from tests.chaos.wallets import Wallet
 from tests.integration.sync.factories import Owner, new_owner
+from tests.support.builders.trade_ways import KINDS
 from tests.support.oracles.state import broken_rules
 from tests.support.oracles.trade_oracle import Findings, examine, examine_cache
 from tests.support.servers.postgres_server import PostgresServer, postgres_server

@@ -20,18 +20,6 @@ LOOSE_TOKENS: Final = ("LooseA", "LooseB")
 REFUSALS: Final = 0.05
 """The part of orders that must be refused."""
 RESETS: Final = 0.004
-KINDS: Final = (
-    "deposit",
-    "withdraw",
-    "burn",
-    "swap",
-    "buy",
-    "dca_buy",
-    "take_profit",
-    "sell",
-    "write_off",
-    "reset_wallet",
-)
 _FEE: Final = "0.000005"
 _MORE_THAN_ANY: Final = str(10**15)
 

@@ -10,13 +10,10 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, Final
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -24,18 +21,17 @@ from psycopg.conninfo import make_conninfo
 
 from nexgent_db import Database, errors
 from nexgent_db.contract._plpgsql import read_body
-from nexgent_db.models import PriceUpdate, ResetResult, TradeResult, WalletOrder
+from nexgent_db.models import RecordedPrices, ResetResult, TradeResult
 from nexgent_db.queries.lexer import lexemes
 from nexgent_db.resources import data_dir
 from nexgent_db.testing.databases import Databases
-from tests.integration.sync.factories import TOKEN, Owner, funded_owner, new_owner
+from tests.integration.sync.factories import Owner
+from tests.support.builders.trade_ways import KINDS, WAYS, Make, Sql, Way
 from tests.support.faults import failpoints
 from tests.support.faults.failpoints import Failpoint, Function
 from tests.support.oracles.state import broken_rules
 from tests.support.servers.postgres_server import postgres_server
 
-OTHER: Final = "TokenBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB2"
-PAST: Final = datetime(2020, 1, 1, tzinfo=UTC)
 _WRITTEN: Final = re.compile(r"(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+(\w+)", re.IGNORECASE)
 _OWN_TABLES: Final = """
 SELECT c.table_name FROM information_schema.columns AS c
@@ -44,398 +40,7 @@ WHERE c.table_schema = current_schema() AND c.column_name = 'agent_id' AND t.tab
 ORDER BY 1
 """
 
-Sql = psycopg.Connection[Any]
 State = dict[str, list[dict[str, Any]]]
-
-
-@dataclass(frozen=True)
-class Way:
-    """A wallet that was made ready, and what sends the order: the first time, and again."""
-
-    owner: Owner
-    send_by: Callable[[Database], object]
-    db: Database
-
-    def send(self, db: Database | None = None) -> object:
-        return self.send_by(db or self.db)
-
-
-Make = Callable[[Database, Sql], Way]
-WAYS: Final[dict[str, Make]] = {}
-"""The ways through the functions, by their names."""
-
-
-TRADES: Final = (
-    "deposit",
-    "withdraw",
-    "burn",
-    "swap",
-    "buy",
-    "dca_buy",
-    "take_profit",
-    "sell",
-    "write_off",
-    "reset_wallet",
-    "execute_many",
-)
-"""Those that execute an order."""
-
-
-def way(make: Make) -> Make:
-    WAYS[make.__name__] = make
-    return make
-
-
-def order_of(db: Database, owner: Owner, order: WalletOrder, kind: str) -> Way:
-    return Way(owner, lambda by: getattr(by.trades, kind)(order), db)
-
-
-def bought(db: Database) -> Owner:
-    """An owner of 100 tokens, bought for 10 SOL."""
-    owner = funded_owner(db)
-    db.trades.buy(owner.buy("10", "100"))
-    return owner
-
-
-# --- Every kind of trade ----------------------------------------------------------------------------
-
-
-@way
-def deposit(db: Database, _: Sql) -> Way:
-    owner = new_owner(db)
-    return order_of(db, owner, owner.deposit("5", transaction_hash="h"), "deposit")
-
-
-@way
-def withdraw(db: Database, _: Sql) -> Way:
-    owner = funded_owner(db)
-    return order_of(db, owner, owner.withdraw("5"), "withdraw")
-
-
-@way
-def burn(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    return order_of(db, owner, owner.burn("5", TOKEN), "burn")
-
-
-@way
-def swap(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    return order_of(db, owner, owner.swap("5", TOKEN, "7", OTHER, network_fee_sol=Decimal("0.01")), "swap")
-
-
-@way
-def buy(db: Database, _: Sql) -> Way:
-    owner = funded_owner(db)
-    return order_of(db, owner, owner.buy("10", "100", protocol_fee_sol="0.1"), "buy")
-
-
-@way
-def dca_buy(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    return order_of(db, owner, owner.dca_buy("10", "50"), "dca_buy")
-
-
-@way
-def take_profit(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    return order_of(db, owner, owner.take_profit("50", "8", moon_bag_amount="10"), "take_profit")
-
-
-@way
-def sell(db: Database, sql: Sql) -> Way:
-    owner = bought(db)
-    return order_of(db, owner, owner.sell("100", "8", signal_id=new_signal(sql)), "sell")
-
-
-@way
-def write_off(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    return order_of(db, owner, owner.write_off(), "write_off")
-
-
-@way
-def reset_wallet(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    return order_of(db, owner, owner.reset("5"), "reset_wallet")
-
-
-@way
-def execute_many(db: Database, _: Sql) -> Way:
-    owner = funded_owner(db)
-    orders = [owner.buy("10", "100"), owner.withdraw("1000"), owner.sell("100", "8")]
-    return Way(owner, lambda by: by.trades.execute_many(orders), db)
-
-
-# --- What else the functions do ---------------------------------------------------------------------
-
-
-@way
-def repeated_purchase(db: Database, _: Sql) -> Way:
-    owner = funded_owner(db)
-    order = owner.buy("10", "100")
-    db.trades.buy(order)
-    return order_of(db, owner, order, "buy")
-
-
-@way
-def repeated_dca_buy(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    order = owner.dca_buy("10", "50")
-    db.trades.dca_buy(order)
-    return order_of(db, owner, order, "dca_buy")
-
-
-@way
-def repeated_sale(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    order = owner.sell("100", "8")
-    db.trades.sell(order)
-    return order_of(db, owner, order, "sell")
-
-
-@way
-def repeated_write_off(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    order = owner.write_off()
-    db.trades.write_off(order)
-    return order_of(db, owner, order, "write_off")
-
-
-@way
-def repeated_reset(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    order = owner.reset("5")
-    db.trades.reset_wallet(order)
-    return order_of(db, owner, order, "reset_wallet")
-
-
-@way
-def order_with_the_id_of_another(db: Database, _: Sql) -> Way:
-    owner = new_owner(db)
-    order = owner.deposit("5")
-    db.trades.deposit(order)
-    return order_of(db, owner, owner.deposit("6", request_id=order.request_id), "deposit")
-
-
-@way
-def order_with_the_id_of_an_adopted_transaction(db: Database, sql: Sql) -> Way:
-    owner = new_owner(db)
-    order = owner.deposit("5")
-    sql.execute(
-        "INSERT INTO agent_transactions (id, agent_id, wallet_address, transaction_type, transaction_value_usd,"
-        " transaction_time, input_mint, input_symbol, input_amount)"
-        " VALUES (%s, %s, %s, 'DEPOSIT', 0, now(), %s, 'B', 1e-18)",
-        [order.trade_id, owner.agent_id, owner.wallet_address, OTHER],
-    )
-    sql.execute(
-        "INSERT INTO agent_balances (agent_id, wallet_address, token_address, token_symbol, balance)"
-        " VALUES (%s, %s, %s, 'B', 1e-18)",
-        [owner.agent_id, owner.wallet_address, OTHER],
-    )
-    return order_of(db, owner, order, "deposit")
-
-
-@way
-def same_hash_twice(db: Database, _: Sql) -> Way:
-    owner = new_owner(db)
-    db.trades.deposit(owner.deposit("5", transaction_hash="h"))
-    return order_of(db, owner, owner.deposit("5", transaction_hash="h"), "deposit")
-
-
-@way
-def wallet_of_nobody(db: Database, _: Sql) -> Way:
-    owner = new_owner(db)
-    return order_of(db, owner, owner.deposit("5").model_copy(update={"wallet_address": "W0"}), "deposit")
-
-
-@way
-def expired_order(db: Database, _: Sql) -> Way:
-    owner = new_owner(db)
-    return order_of(db, owner, owner.deposit("5", expires_at=PAST), "deposit")
-
-
-@way
-def withdrawal_beyond_balance(db: Database, _: Sql) -> Way:
-    owner = new_owner(db)
-    return order_of(db, owner, owner.withdraw("5"), "withdraw")
-
-
-@way
-def transaction_discarded_by_trigger(db: Database, sql: Sql) -> Way:
-    owner = new_owner(db)
-    discarding(sql, "agent_transactions", owner)
-    return order_of(db, owner, owner.deposit("5"), "deposit")
-
-
-@way
-def balance_discarded_by_trigger(db: Database, sql: Sql) -> Way:
-    owner = new_owner(db)
-    discarding(sql, "agent_balances", owner)
-    return order_of(db, owner, owner.deposit("5"), "deposit")
-
-
-@way
-def second_purchase(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    return order_of(db, owner, owner.buy("10", "100"), "buy")
-
-
-@way
-def purchase_beyond_balance(db: Database, _: Sql) -> Way:
-    owner = new_owner(db)
-    return order_of(db, owner, owner.buy("10", "100"), "buy")
-
-
-@way
-def dca_buy_of_no_position(db: Database, _: Sql) -> Way:
-    owner = funded_owner(db)
-    return order_of(db, owner, owner.dca_buy("10", "50"), "dca_buy")
-
-
-@way
-def dca_buy_of_another_count(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    return order_of(db, owner, owner.dca_buy("10", "50", expected_dca_count=3), "dca_buy")
-
-
-@way
-def dca_buy_beyond_balance(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    return order_of(db, owner, owner.dca_buy("1000", "50"), "dca_buy")
-
-
-@way
-def sale_of_no_position(db: Database, _: Sql) -> Way:
-    owner = funded_owner(db)
-    return order_of(db, owner, owner.sell("100", "8"), "sell")
-
-
-@way
-def sale_of_another_count(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    return order_of(db, owner, owner.take_profit("50", "8", expected_levels_hit=3), "take_profit")
-
-
-@way
-def oversell(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    return order_of(db, owner, owner.sell("101", "8"), "sell")
-
-
-@way
-def sale_of_a_part(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    return order_of(db, owner, owner.sell("50", "8"), "sell")
-
-
-@way
-def too_large_moon_bag(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    return order_of(db, owner, owner.take_profit("50", "8", moon_bag_amount="60"), "take_profit")
-
-
-@way
-def moon_bag_cut_to_the_rest(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    return order_of(db, owner, owner.take_profit("50", "8", moon_bag_amount="50.0000001"), "take_profit")
-
-
-@way
-def sale_before_purchase(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    return order_of(db, owner, owner.sell("100", "8", transaction_time=PAST), "sell")
-
-
-@way
-def sale_with_a_fee_beyond_balance(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    return order_of(db, owner, owner.sell("100", "8", network_fee_sol="1000"), "sell")
-
-
-@way
-def sale_up_to_dust(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    return order_of(db, owner, owner.sell("100.000000001", "8", up_to_dust=True), "sell")
-
-
-@way
-def take_profit_up_to_dust(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    return order_of(db, owner, owner.take_profit("99.999999995", "8", up_to_dust=True), "take_profit")
-
-
-@way
-def write_off_of_no_position(db: Database, _: Sql) -> Way:
-    owner = funded_owner(db)
-    return order_of(db, owner, owner.write_off(), "write_off")
-
-
-@way
-def write_off_before_purchase(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    return order_of(db, owner, owner.write_off(transaction_time=PAST), "write_off")
-
-
-@way
-def write_off_of_nothing(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    db.trades.burn(owner.burn("100", TOKEN))
-    return order_of(db, owner, owner.write_off(), "write_off")
-
-
-@way
-def write_off_with_a_fee_beyond_balance(db: Database, _: Sql) -> Way:
-    owner = bought(db)
-    return order_of(db, owner, owner.write_off(network_fee_sol="1000"), "write_off")
-
-
-@way
-def reset_of_a_live_wallet(db: Database, _: Sql) -> Way:
-    owner = new_owner(db, "live")
-    return order_of(db, owner, owner.reset(), "reset_wallet")
-
-
-@way
-def recorded_prices(db: Database, _: Sql) -> Way:
-    return prices(db, "0.2")
-
-
-@way
-def stop_loss_above_price(db: Database, _: Sql) -> Way:
-    return prices(db, "0.05")
-
-
-def prices(db: Database, price: str) -> Way:
-    owner = funded_owner(db)
-    position = db.trades.buy(owner.buy("10", "100")).position
-    assert position is not None
-    update = PriceUpdate(position_id=position.id, price=Decimal(price), stop_loss_percentage=Decimal("-10"))
-
-    def send(by: Database) -> None:
-        by.positions.record_prices([update])
-
-    return Way(owner, send, db)
-
-
-def new_signal(sql: Sql) -> int:
-    row = sql.execute(
-        "INSERT INTO trading_signals (token_address, symbol, signal_type, activation_reason, signal_strength)"
-        " VALUES (%s, 'A', 'a', 'a', 1) RETURNING id",
-        [TOKEN],
-    ).fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-def discarding(sql: Sql, table: str, owner: Owner) -> None:
-    """Let a trigger discard what is inserted for the wallet."""
-    name = f"discard_{uuid4().hex}"
-    sql.execute(f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'".encode())
-    sql.execute(
-        f"CREATE TRIGGER {name} BEFORE INSERT ON {table} FOR EACH ROW"
-        f" WHEN (NEW.wallet_address = '{owner.wallet_address}') EXECUTE FUNCTION {name}()".encode()
-    )
 
 
 # --- The kills --------------------------------------------------------------------------------------
@@ -485,9 +90,11 @@ def kinds(outcome: list[object]) -> list[str]:
 
 
 def repeated(outcome: list[object]) -> list[object]:
-    """The outcome as a repetition gives it."""
+    """The outcome as a repetition gives it: recorded prices change nothing then."""
     return [
-        each.model_copy(update={"duplicate": True}) if isinstance(each, TradeResult | ResetResult) else each
+        each.model_copy(update={"duplicate": True})
+        if isinstance(each, TradeResult | ResetResult)
+        else (RecordedPrices() if isinstance(each, RecordedPrices) else each)
         for each in outcome
     ]
 
@@ -622,7 +229,7 @@ def test_order_killed_while_its_commit_is_confirmed_returns_its_first_result() -
             Database(local) as db,
             Database(make_conninfo(server.url, options="-c synchronous_commit=on")) as waiting,
         ):
-            for name in TRADES:
+            for name in (*KINDS, "execute_many"):
                 one = WAYS[name](db, sql)
                 with ended_in_commit(sql), pytest.raises(errors.ConnectionLost):
                     one.send(waiting)

@@ -24,9 +24,10 @@ from tests.chaos.isolation import IsolatedThreads
 from tests.chaos.mixed import LIMITS, Samples
 from tests.chaos.one_wallet import count_deadlocks
 from tests.chaos.sending import execute
-from tests.chaos.wallets import KINDS, Wallet
+from tests.chaos.wallets import Wallet
 from tests.chaos.worker import stale_rows
 from tests.integration.sync.factories import Owner, funded_owner, new_owner
+from tests.support.builders.trade_ways import KINDS
 from tests.support.faults.concurrently import concurrently
 from tests.support.faults.cutting_proxy import cutting_proxy
 from tests.support.oracles.trade_oracle import COUNTS, Findings, Intent, Record, examine, examine_cache

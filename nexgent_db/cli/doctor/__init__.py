@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Final
 
 import typer
@@ -132,7 +132,7 @@ def _examined(subject: DoctorSubject, checks: dict[str, Check]) -> Iterator[Doct
     try:
         for name, check in checks.items():
             limit_s = max(subject.limit_s, LONGER_S.get(name, 0.0))
-            finding = _within(limit_s, name, lambda check=check: check(subject))  # type: ignore[misc]
+            finding = _within(limit_s, name, partial(check, subject))
             yield replace(finding, cell=subject.cell)
     finally:
         subject.close()

@@ -130,7 +130,7 @@ def outbox(subject: DoctorSubject) -> DoctorFinding:
 
 
 def cache(subject: DoctorSubject) -> DoctorFinding:
-    """A sample of the cached entries beside their rows."""
+    """A sample of the cached entries, compared with their rows."""
     inspection = subject.inspection
     if inspection is None:
         return DoctorFinding("cache", "ok", "REDIS_URL is not set: there is no cache")

@@ -76,7 +76,7 @@ def durability(subject: DoctorSubject) -> DoctorFinding:
 
 
 def clock(subject: DoctorSubject) -> DoctorFinding:
-    """This machine's clock beside the server's, half a round trip ago."""
+    """This machine's clock, compared with the server's half a round trip ago."""
     before = datetime.now(UTC)
     state = subject.read(lambda queries: queries.server())
     after = datetime.now(UTC)

@@ -52,7 +52,7 @@ class CacheInspection:
         return answer
 
     def sample(self, limit: int, patience_s: float = 1.0) -> CacheSample:
-        """Compare some ``limit`` entries with the database, chosen by the server.
+        """Compare about ``limit`` entries, which the server chooses, with the database.
 
         An entry differs when it still does, unchanged, after ``patience_s``. Raises what queries raise as well.
         """

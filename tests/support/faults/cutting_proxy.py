@@ -6,10 +6,12 @@ import random
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Final
 
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
+
+from tests.support.faults.serving import connected_to, serving
 
 _CHUNK: Final = 65_536
 _READY: Final = ord("Z")
@@ -26,8 +28,7 @@ class CuttingProxy:
     """
 
     def __init__(self, server_url: str, chance: random.Random) -> None:
-        parts = conninfo_to_dict(server_url)
-        self._host, self._port = str(parts.get("host") or "127.0.0.1"), int(parts.get("port") or 5432)
+        self._server_url = server_url
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._chance = chance
         self._lock = threading.Lock()
@@ -43,23 +44,16 @@ class CuttingProxy:
         with self._lock:
             self._commit = (_COLUMNS, b"outcome\0") if trade else (_COMPLETE, b"COMMIT\0")
 
-    def _serve(self) -> None:
+    def serve(self) -> None:
         with suppress(OSError):  # closed: the end
             while True:
                 client, _ = self._listener.accept()
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                server = self._connect()
+                server = connected_to(self._server_url)
                 with self._lock:
                     self._ends |= {client, server}
                 threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
                 threading.Thread(target=self._return, args=(server, client), daemon=True).start()
-
-    def _connect(self) -> socket.socket:
-        if not self._host.startswith("/"):
-            return socket.create_connection((self._host, self._port))
-        server = socket.socket(socket.AF_UNIX)
-        server.connect(f"{self._host}/.s.PGSQL.{self._port}")
-        return server
 
     def _forward(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):
@@ -106,7 +100,7 @@ class CuttingProxy:
         for end in ends:
             end.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -126,14 +120,6 @@ def _messages(reply: bytes) -> Iterator[tuple[int, int]]:
         start = end
 
 
-@contextmanager
-def cutting_proxy(server_url: str, chance: random.Random) -> Iterator[CuttingProxy]:
+def cutting_proxy(server_url: str, chance: random.Random) -> AbstractContextManager[CuttingProxy]:
     """A proxy before the server of ``server_url`` that lets everything pass at first."""
-    proxy = CuttingProxy(server_url, chance)
-    thread = threading.Thread(target=proxy._serve, daemon=True)
-    thread.start()
-    try:
-        yield proxy
-    finally:
-        proxy._close()
-        thread.join()
+    return serving(CuttingProxy(server_url, chance))

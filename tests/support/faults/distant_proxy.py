@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 
 from psycopg.conninfo import conninfo_to_dict
 
+from tests.support.faults.serving import connected_to
+
 _CHUNK = 65_536
 
 
@@ -18,9 +20,8 @@ _CHUNK = 65_536
 def distant(server_url: str, delay_s: float) -> Iterator[str]:
     """The URL of a PostgreSQL server behind such a proxy; a round trip takes twice the delay at least."""
     parts = conninfo_to_dict(server_url)
-    host, port = str(parts.get("host") or "127.0.0.1"), int(parts.get("port") or 5432)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=_serve, args=(listener, host, port, delay_s), daemon=True).start()
+        threading.Thread(target=_serve, args=(listener, server_url, delay_s), daemon=True).start()
         parts |= {"host": "127.0.0.1", "port": listener.getsockname()[1]}
         login = f"{parts.get('user', 'postgres')}@127.0.0.1:{parts['port']}"
         yield f"postgresql://{login}/{parts.get('dbname', 'postgres')}?sslmode=disable&gssencmode=disable"
@@ -28,16 +29,12 @@ def distant(server_url: str, delay_s: float) -> Iterator[str]:
             listener.shutdown(socket.SHUT_RDWR)
 
 
-def _serve(listener: socket.socket, host: str, port: int, delay_s: float) -> None:
+def _serve(listener: socket.socket, server_url: str, delay_s: float) -> None:
     with suppress(OSError):  # closed: the end
         while True:
             client, _ = listener.accept()
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if host.startswith("/"):
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(f"{host}/.s.PGSQL.{port}")
-            else:
-                server = socket.create_connection((host, port))
+            server = connected_to(server_url)
             for source, target in ((client, server), (server, client)):
                 pending: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
                 threading.Thread(target=_receive, args=(source, pending, delay_s), daemon=True).start()

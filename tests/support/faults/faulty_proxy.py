@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from tests.support.faults.serving import serving
 
 _CHUNK: Final = 65_536
 
@@ -69,7 +71,7 @@ class FaultyProxy:
             if fault.refuse:
                 self._close_all()
 
-    def _serve(self) -> None:
+    def serve(self) -> None:
         with suppress(OSError):  # closed: the end
             while True:
                 client, _ = self._listener.accept()
@@ -177,7 +179,7 @@ class FaultyProxy:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
-    def _close(self) -> None:
+    def close(self) -> None:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -185,14 +187,6 @@ class FaultyProxy:
             self._close_all()
 
 
-@contextmanager
-def faulty_proxy(upstream: Path | int) -> Iterator[FaultyProxy]:
+def faulty_proxy(upstream: Path | int) -> AbstractContextManager[FaultyProxy]:
     """A proxy before the server on the unix socket or port ``upstream``, without any fault at first."""
-    proxy = FaultyProxy(upstream)
-    thread = threading.Thread(target=proxy._serve, daemon=True)
-    thread.start()
-    try:
-        yield proxy
-    finally:
-        proxy._close()
-        thread.join()
+    return serving(FaultyProxy(upstream))

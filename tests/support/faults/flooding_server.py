@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Final
+
+from tests.support.faults.serving import serving
 
 _PIECE: Final = b"x" * 65_536
 
@@ -41,14 +42,6 @@ class FloodingServer:
         self._listener.close()
 
 
-@contextmanager
-def flooding_server() -> Iterator[FloodingServer]:
+def flooding_server() -> AbstractContextManager[FloodingServer]:
     """The server, for the ``with`` block."""
-    server = FloodingServer()
-    thread = threading.Thread(target=server.serve, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.close()
-        thread.join()
+    return serving(FloodingServer())

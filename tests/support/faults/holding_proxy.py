@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Final
 
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
+
+from tests.support.faults.serving import connected_to, serving
 
 _CHUNK: Final = 65_536
 _PATIENCE_S: Final = 30.0
@@ -22,8 +23,7 @@ class HoldingProxy:
     """
 
     def __init__(self, server_url: str) -> None:
-        parts = conninfo_to_dict(server_url)
-        self._host, self._port = str(parts.get("host") or "127.0.0.1"), int(parts.get("port") or 5432)
+        self._server_url = server_url
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._pieces_until_held = 0
         self._passes = threading.Event()
@@ -58,23 +58,16 @@ class HoldingProxy:
         with self._changed:
             assert self._changed.wait_for(lambda: not self._held_for, _PATIENCE_S), "the server did not answer"
 
-    def _serve(self) -> None:
+    def serve(self) -> None:
         with suppress(OSError):  # closed: the end
             while True:
                 client, _ = self._listener.accept()
-                server = self._connect()
+                server = connected_to(self._server_url)
                 with self._changed:
                     self._clients.add(client)
                     self._servers.add(server)
                 threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
                 threading.Thread(target=self._return, args=(server, client), daemon=True).start()
-
-    def _connect(self) -> socket.socket:
-        if not self._host.startswith("/"):
-            return socket.create_connection((self._host, self._port))
-        server = socket.socket(socket.AF_UNIX)
-        server.connect(f"{self._host}/.s.PGSQL.{self._port}")
-        return server
 
     def _forward(self, client: socket.socket, server: socket.socket) -> None:
         """Forward a client's data in time; a close is not forwarded, as on a network that loses it."""
@@ -102,7 +95,7 @@ class HoldingProxy:
             (self._held_for.add if held else self._held_for.discard)(server)
             self._changed.notify_all()
 
-    def _close(self) -> None:
+    def close(self) -> None:
         _shut_down(self._listener)
         self._listener.close()
         self._passes.set()
@@ -117,14 +110,6 @@ def _shut_down(end: socket.socket) -> None:
         end.shutdown(socket.SHUT_RDWR)
 
 
-@contextmanager
-def holding_proxy(server_url: str) -> Iterator[HoldingProxy]:
+def holding_proxy(server_url: str) -> AbstractContextManager[HoldingProxy]:
     """A proxy before the server of ``server_url`` that lets everything pass at first."""
-    proxy = HoldingProxy(server_url)
-    thread = threading.Thread(target=proxy._serve, daemon=True)
-    thread.start()
-    try:
-        yield proxy
-    finally:
-        proxy._close()
-        thread.join()
+    return serving(HoldingProxy(server_url))
