@@ -5,9 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
-__all__ = ["plain", "quoted", "visible"]
+__all__ = ["plain", "quoted", "shortened", "visible"]
 
 _LONGEST_QUOTED: Final = 40
+_LONGEST_MESSAGE: Final = 5_000
+_KEPT: Final = 2_450
+"""The characters that stay at each end of a message that is too long."""
 
 
 def plain(number: Decimal) -> str:
@@ -25,6 +28,13 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def shortened(text: str) -> str:
+    """The text, of at most 5,000 characters: what is in the middle of a longer one is left out, and counted."""
+    if len(text) <= _LONGEST_MESSAGE:
+        return text
+    return f"{text[:_KEPT]} … ({len(text) - 2 * _KEPT:,} characters left out) … {text[-_KEPT:]}"
 
 
 def quoted(text: str) -> str:

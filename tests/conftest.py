@@ -3,6 +3,7 @@
 TESTS_POSTGRES_BIN names a directory of PostgreSQL programs that the embedded servers are to be of (`make test-oldest`).
 TESTS_PARTITIONED partitions the tables that only grow.
 With TESTS_POOLER=1 every pool goes through PgBouncer in transaction mode (`make test-pooler`).
+Hypothesis draws the same inputs in every run, so that luck does not decide what lands; `make fuzz` draws new ones.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import hypothesis
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -40,6 +42,9 @@ for _name in ("DATABASE_URL", "REDIS_URL"):
 if "TESTS_POSTGRES_BIN" in os.environ:
     _PROGRAMS = [Path(os.environ["TESTS_POSTGRES_BIN"])]
     _binaries._postgres_candidates = lambda: iter(_PROGRAMS)
+if "FUZZ_EXAMPLES" not in os.environ:
+    hypothesis.settings.register_profile("same inputs", derandomize=True)
+    hypothesis.settings.load_profile("same inputs")
 collect_ignore = ["examples/service"]  # a project of its own: tests/integration/test_service_example.py runs its tests
 _LONGEST = (
     "test_cache_properties.py",

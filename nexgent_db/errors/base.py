@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar, Self, TypeAlias, TypeVar
 
-from nexgent_db._text import plain, visible
+from nexgent_db._text import plain, shortened, visible
 
 __all__ = [
     "NexgentError",
@@ -17,7 +17,8 @@ __all__ = [
 
 class NexgentError(Exception):
     """The root of every error of this package. Its message is one line of visible characters: others are escaped, such
-    as ``\\n`` and ``\\u202e``. It can be copied and pickled.
+    as ``\\n`` and ``\\u202e``. Of more than 5,000 characters, those in the middle are left out. It can be copied and
+    pickled.
 
     ``code`` is its name for other programs, ``details`` has the figures of the message, ``http_status`` is a hint.
 
@@ -30,7 +31,7 @@ class NexgentError(Exception):
     """A hint for services that answer requests: 4xx when the request is at fault, 503 when a later one may succeed."""
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(visible(message))
+        super().__init__(shortened(visible(message)))
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,17 @@ def test_every_error_is_one_line_of_visible_text() -> None:
     own = {kind for kind in subclasses(NexgentError) if kind.__module__.startswith("nexgent_db.")}
     assert len(own) > 40
     assert [kind for kind in own if "__str__" in vars(kind) or "__repr__" in vars(kind)] == []
+
+
+def test_long_message_keeps_its_ends() -> None:
+    longest = "<" + "x" * 4_998 + ">"
+    assert str(NexgentError(longest)) == longest
+    error = InvalidInput("\u202e" * 1_000_000, "is too long")
+    assert len(str(error)) <= 5_000
+    assert str(error).startswith(r"\u202e\u202e")
+    assert str(error).endswith(": is too long")
+    assert "5,995,113 characters left out" in str(error)
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
 @pytest.fixture

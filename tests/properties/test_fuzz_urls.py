@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from hypothesis import example, given
@@ -53,7 +54,7 @@ def test_any_database_url_is_parsed_or_refused(url: str) -> None:
         session_settings(settings)
         session_conninfo(settings)
         with_schema(conninfo, "other")
-        assert SECRET not in repr(settings)
+        assert SECRET not in repr(replace(settings, schema=None))  # a piece of the URL may have become the schema
         describe(conninfo)
     except ConfigurationError as error:
         ensure_good(error)
