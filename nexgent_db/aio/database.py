@@ -34,7 +34,6 @@ from nexgent_db.aio.replicas import ReplicaSet
 from nexgent_db.aio.schema import assert_schema, explain_cell
 from nexgent_db.aio.scope import RowScope
 from nexgent_db.aio.session import CachedSession, PoolSession, Session
-from nexgent_db.aio.tenant import verify_isolation
 from nexgent_db.aio.transaction import AsyncTransaction
 from nexgent_db.aio.verification import verify_databases
 from nexgent_db.cache.batch import Change
@@ -179,7 +178,7 @@ class AsyncDatabase(Repositories):
         """
         lease = self._lease()
         try:
-            await verify_isolation(await lease.acquire(), self._scope.path)
+            await self._scope.verify(await lease.acquire())
         finally:
             lease.over = True
             lease.release()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from nexgent_db.aio.tenant import Tenant
+from nexgent_db.aio.tenant import Tenant, verify_isolation
 from nexgent_db.poolers import TransactionSettings
 from nexgent_db.queries.binding import BoundQuery, Call
 
@@ -53,6 +53,15 @@ class RowScope:
         if self.tenant is not None:
             return await self.tenant.settings(connection, self.path)
         return None if self.path is None else TransactionSettings({"search_path": self.path})
+
+    async def verify(self, connection: PooledConnection) -> None:
+        """Ask the server anew whether this connection shows a tenant one user's rows: the scope's, if it has one.
+
+        Raises what :func:`verify_isolation` raises, then TenantNotIsolated when the login acts for another user alone.
+        """
+        await verify_isolation(connection, self.path)
+        if self.tenant is not None:
+            await self.tenant.settings(connection, self.path)
 
     def own_call(self, bound: BoundQuery, call: Call) -> Call | None:
         """The call of a trade of this cell that needs no settings; None for any other call.

@@ -17,6 +17,9 @@ from psycopg import sql
 from nexgent_db.aio.connection import PooledConnection
 from nexgent_db.errors import InvalidInput, TenantNotIsolated, translate
 from nexgent_db.poolers import TransactionSettings
+from nexgent_db.schema.roles import user_of_login
+
+_USER: Final = "nexgent.user_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +35,19 @@ class Tenant:
     async def settings(self, connection: PooledConnection, search_path: str | None) -> TransactionSettings:
         """What a transaction on this connection has to set, with the search path of a cell if there is one.
 
-        Raises as :func:`verify_isolation`.
+        Raises as :func:`verify_isolation`, then TenantNotIsolated when the login acts for another user alone.
         """
         verified = connection.tenant_settings.get(search_path) or await verify_isolation(connection, search_path)
-        return TransactionSettings({**verified.values, "nexgent.user_id": str(self.user_id)})
+        values = {_USER: str(self.user_id), **verified.values}
+        if values[_USER] != str(self.user_id):
+            raise TenantNotIsolated(f"the login acts for user {values[_USER]} alone, not for {self.user_id}")
+        return TransactionSettings(values)
 
 
 async def verify_isolation(connection: PooledConnection, cell_path: str | None = None) -> TransactionSettings:
     """The settings with which transactions on this idle connection see one user's rows; the connection keeps them.
 
+    They name the user when the login acts for one user alone, and leave the user out otherwise.
     Policies are those of a schema: ``cell_path`` is the search path of a cell, None stands for the session's own.
 
     Raises TenantNotIsolated when the login is exempt from row-level security, when queries would not find the tables
@@ -52,26 +59,28 @@ async def verify_isolation(connection: PooledConnection, cell_path: str | None =
     try:
         connection.set_transaction_options(settings=of_cell)
         async with connection.transaction():
-            role, schemas = await _isolated(connection)
+            role, schemas, user_id = await _isolated(connection)
     except psycopg.Error as error:
         raise translate(error) from error
     # Temporary tables come last: a session's own could stand before a table of the same name.
     search_path = sql.SQL(", ").join([*map(sql.Identifier, schemas), sql.SQL("pg_temp")]).as_string()
-    verified = TransactionSettings({"row_security": "on", "search_path": search_path, "role": role})
+    values = {"row_security": "on", "search_path": search_path, "role": role}
+    verified = TransactionSettings(values if user_id is None else {**values, _USER: str(user_id)})
     connection.tenant_settings[cell_path] = verified
     return verified
 
 
-async def _isolated(connection: PooledConnection) -> tuple[str, list[str]]:
-    """The role that sees one user's rows only: the session's, else the tenants'; and the schemas of its path."""
-    exempt, role, schemas, tenants, found = await _one(connection, _WHO)
+async def _isolated(connection: PooledConnection) -> tuple[str, list[str], UUID | None]:
+    """The role that sees one user's rows only: the session's, else the tenants'; the schemas of its path; and the user
+    for whom alone the login acts, if it is one user's."""
+    exempt, role, schemas, tenants, found, login = await _one(connection, _WHO)
     if exempt:
         raise TenantNotIsolated(f"{role} is exempt from row-level security: log in as another role")
     _ensure_found_first(role, schemas, found)
     open_to_all = await _open_to_all(connection)
     if open_to_all and tenants is not None:
         await connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(tenants)))
-        _, role, schemas, _, found = await _one(connection, _WHO)
+        _, role, schemas, _, found, _ = await _one(connection, _WHO)
         _ensure_found_first(role, schemas, found)
         open_to_all = await _open_to_all(connection)
     if open_to_all:
@@ -80,7 +89,7 @@ async def _isolated(connection: PooledConnection) -> tuple[str, list[str]]:
             f"{role} sees all users' rows in {', '.join(open_to_all[:3])}{more}: make the roles"
             " (nexgent-db roles apply), and connect as the one for services or for tenants"
         )
-    return role, schemas
+    return role, schemas, user_of_login(login)
 
 
 def _ensure_found_first(role: str, schemas: list[str], found: str | None) -> None:
@@ -134,7 +143,8 @@ SELECT
         ]) AS ours (name)
         LEFT JOIN pg_class AS c ON c.oid = to_regclass(ours.name)
         LEFT JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    )
+    ),
+    session_user::text
 FROM pg_roles AS me
 WHERE me.rolname = current_user
 """

@@ -1,4 +1,4 @@
-"""Least privilege: applies ``sql/roles.sql`` to a database and reports what changed, or would change."""
+"""Least privilege: applies ``sql/roles.sql`` to a database, reports what changed or would change; logins of users."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 import psycopg
+from psycopg import sql
 
-from nexgent_db.errors import InvalidInput
+from nexgent_db.errors import InvalidInput, TenantNotIsolated
 from nexgent_db.queries.lexer import statements
 from nexgent_db.resources import data_dir
 
-__all__ = ["ROLES", "Change", "apply_roles", "roles_sql"]
+__all__ = ["ROLES", "Change", "add_login", "apply_roles", "drop_login", "login_of", "roles_sql", "user_of_login"]
 
 ROLES: Final = ("owner", "migrator", "app", "tenant", "worker", "readonly")
 """The parts of the roles' names after the prefix and an underscore."""
 
 _PREFIX: Final = re.compile(r"[a-z_][a-z0-9_]{0,49}")  # needs no quotes, and PostgreSQL truncates no name
+_MAX_LOGIN_PREFIX: Final = 25  # "_user_" and 32 digits follow; a name has at most 63 bytes
+_LOGIN: Final = re.compile(r"_user_([0-9a-f]{32})$")  # acting_user() reads the user from it
 _NAMED: Final = re.compile(rf"\bnexgent_({'|'.join(ROLES)}|everyone)\b")  # everyone is a policy
 
 
@@ -58,6 +62,65 @@ def apply_roles(conn: psycopg.Connection[Any], prefix: str = "nexgent", *, keep:
     ]
 
 
+def login_of(user_id: UUID, prefix: str = "nexgent") -> str:
+    """The name of the login that acts for this user alone. Raises InvalidInput for the prefix."""
+    if not _PREFIX.fullmatch(prefix) or len(prefix) > _MAX_LOGIN_PREFIX:
+        raise InvalidInput(
+            "prefix",
+            f"should be 1 to {_MAX_LOGIN_PREFIX} lower-case letters, digits and underscores, not a digit first",
+        )
+    return f"{prefix}_user_{user_id.hex}"
+
+
+def user_of_login(name: str) -> UUID | None:
+    """The user for whom alone a login of this name acts; None for any other login."""
+    found = _LOGIN.search(name)
+    return None if found is None else UUID(found[1])
+
+
+def add_login(
+    conn: psycopg.Connection[Any], user_id: UUID, prefix: str = "nexgent", *, max_connections: int = 5
+) -> str:
+    """Create the login under which SQL that this user writes sees this user's rows alone; return its name.
+
+    A member of the tenants' role, without a password. Only its limit of connections changes when it is there already.
+
+    Raises InvalidInput for the prefix, without the tenants' role and for a user that does not exist;
+    TenantNotIsolated when the login is there and has more rights than the tenants' role, which are not taken from it;
+    then psycopg's errors.
+    """
+    name, tenants = login_of(user_id, prefix), f"{prefix}_tenant"
+    with conn.transaction():
+        if not _exists(conn, tenants):
+            raise InvalidInput("prefix", f"the server has no role {tenants}: nexgent-db roles apply")
+        if conn.execute("SELECT FROM users WHERE id = %s", (user_id,)).rowcount == 0:
+            raise InvalidInput("user_id", f"there is no user {user_id}")
+        login, role = sql.Identifier(name), sql.Identifier(tenants)
+        if not _exists(conn, name):
+            conn.execute(sql.SQL("CREATE ROLE {} LOGIN INHERIT IN ROLE {}").format(login, role))
+        conn.execute(sql.SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(login, max_connections))
+        more = [str(right) for (right,) in conn.execute(_MORE_RIGHTS, {"login": name, "tenants": tenants})]
+        if more:
+            raise TenantNotIsolated(f"{name} has more rights than {tenants}: {', '.join(more)}")
+    return name
+
+
+def drop_login(conn: psycopg.Connection[Any], user_id: UUID, prefix: str = "nexgent") -> bool:
+    """Drop the user's login; False when there was none. Its open sessions go on until they end.
+
+    Raises InvalidInput for the prefix, then psycopg's errors.
+    """
+    name = login_of(user_id, prefix)
+    with conn.transaction():
+        found = _exists(conn, name)
+        conn.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
+    return found
+
+
+def _exists(conn: psycopg.Connection[Any], role: str) -> bool:
+    return conn.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).rowcount == 1
+
+
 def _state(conn: psycopg.Connection[Any], prefix: str) -> Mapping[str, str]:
     """The state of everything that roles.sql sets, by subject, read from the catalog."""
     names = [f"{prefix}_{role}" for role in ROLES]
@@ -67,6 +130,30 @@ def _state(conn: psycopg.Connection[Any], prefix: str) -> Mapping[str, str]:
         found.update({str(subject): str(state) for subject, state in rows})
     return found
 
+
+_MORE_RIGHTS: Final = """
+WITH login AS (SELECT * FROM pg_roles WHERE rolname = %(login)s)
+
+SELECT attribute.name
+FROM login AS r, LATERAL (
+    VALUES
+    ('SUPERUSER', r.rolsuper),
+    ('CREATEROLE', r.rolcreaterole),
+    ('CREATEDB', r.rolcreatedb),
+    ('REPLICATION', r.rolreplication),
+    ('BYPASSRLS', r.rolbypassrls)
+) AS attribute (name, given)
+WHERE attribute.given
+UNION ALL
+SELECT 'member of ' || g.rolname
+FROM login AS r
+INNER JOIN pg_roles AS g ON g.oid <> r.oid AND g.rolname <> %(tenants)s AND pg_has_role(r.oid, g.oid, 'MEMBER')
+UNION ALL
+SELECT DISTINCT 'rights of its own: ' || d.classid::regclass
+FROM login AS r
+INNER JOIN pg_shdepend AS d ON d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid
+WHERE d.deptype IN ('o', 'a', 'i')
+"""
 
 _ATTRIBUTES: Final = """
 SELECT

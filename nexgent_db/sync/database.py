@@ -51,7 +51,6 @@ from nexgent_db.sync.replicas import ReplicaSet
 from nexgent_db.sync.schema import assert_schema, explain_cell
 from nexgent_db.sync.scope import RowScope
 from nexgent_db.sync.session import CachedSession, PoolSession, Session
-from nexgent_db.sync.tenant import verify_isolation
 from nexgent_db.sync.transaction import Transaction
 from nexgent_db.sync.verification import verify_databases
 
@@ -180,7 +179,7 @@ class Database(Repositories):
         """
         lease = self._lease()
         try:
-            verify_isolation(lease.acquire(), self._scope.path)
+            self._scope.verify(lease.acquire())
         finally:
             lease.over = True
             lease.release()

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from nexgent_db.poolers import TransactionSettings
 from nexgent_db.queries.binding import BoundQuery, Call
-from nexgent_db.sync.tenant import Tenant
+from nexgent_db.sync.tenant import Tenant, verify_isolation
 
 if TYPE_CHECKING:
     from nexgent_db.sync.connection import PooledConnection
@@ -54,6 +54,15 @@ class RowScope:
         if self.tenant is not None:
             return self.tenant.settings(connection, self.path)
         return None if self.path is None else TransactionSettings({"search_path": self.path})
+
+    def verify(self, connection: PooledConnection) -> None:
+        """Ask the server anew whether this connection shows a tenant one user's rows: the scope's, if it has one.
+
+        Raises what :func:`verify_isolation` raises, then TenantNotIsolated when the login acts for another user alone.
+        """
+        verify_isolation(connection, self.path)
+        if self.tenant is not None:
+            self.tenant.settings(connection, self.path)
 
     def own_call(self, bound: BoundQuery, call: Call) -> Call | None:
         """The call of a trade of this cell that needs no settings; None for any other call.
