@@ -9,6 +9,5 @@ DROP FUNCTION first_result_v1;
 DROP TYPE trade_result_v1;
 
 DROP FUNCTION caller_acts_for;
-DROP FUNCTION acting_user;
 DROP FUNCTION act_for_every_user;
 DROP FUNCTION trade_id_of;

@@ -43,17 +43,6 @@ RETURN true;
 COMMENT ON FUNCTION act_for_every_user() IS
 'A right in the form of a function: roles that may execute it trade with every wallet, all others with their own user''s.';
 
-CREATE FUNCTION acting_user() RETURNS uuid
-LANGUAGE sql STABLE
-RETURN coalesce(
-    substring(session_user::text FROM '_user_([0-9a-f]{32})$')::uuid,
-    nullif(current_setting('nexgent.user_id', true), '')::uuid
-);
-
-COMMENT ON FUNCTION acting_user() IS
-'The user for whom a tenant''s session acts: the one whose id ends the name of its login (nexgent_user_<32 digits>), which '
-'no SQL of the session can change; with any other login the one of the setting nexgent.user_id.';
-
 CREATE FUNCTION caller_acts_for(user_id uuid) RETURNS boolean
 LANGUAGE sql STABLE
 RETURN has_function_privilege(
@@ -61,11 +50,15 @@ RETURN has_function_privilege(
     'act_for_every_user()'::regprocedure,
     'EXECUTE'
 )
-OR user_id = acting_user();
+OR user_id = coalesce(
+    substring(session_user::text FROM '_user_([0-9a-f]{32})$')::uuid,
+    nullif(current_setting('nexgent.user_id', true), '')::uuid
+);
 
 COMMENT ON FUNCTION caller_acts_for(uuid) IS
 'May the role that called a SECURITY DEFINER function act for this user? Looks at the role, not at current_user, which is '
-'the function''s owner.';
+'the function''s owner. A tenant acts for the user whose id ends the name of its login (nexgent_user_<32 digits>), which no '
+'SQL of the session can change; with another login for the one of the setting nexgent.user_id.';
 
 CREATE TYPE trade_result_v1 AS (
     outcome text,

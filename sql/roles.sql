@@ -190,7 +190,7 @@ BEGIN
                 'compact_outbox_v1', 'agents_to_cache_outbox', 'agent_balances_to_cache_outbox', 'agent_positions_to_cache_outbox',
                 'truncated_to_cache_outbox', 'new_id', 'ratio', 'sol_mint', 'balance_change',
                 'transaction_effects',
-                'act_for_every_user', 'acting_user', 'caller_acts_for', 'trade_id_of', 'begin_trade_v1', 'first_result_v1', 'change_balances_v1',
+                'act_for_every_user', 'caller_acts_for', 'trade_id_of', 'begin_trade_v1', 'first_result_v1', 'change_balances_v1',
                 'finish_trade_v1', 'opened_position_v1', 'lock_wallets_v1', 'trade_record_transaction_v1',
                 'trade_buy_v1', 'trade_dca_buy_v1', 'trade_sell_v1', 'trade_write_off_v1', 'trade_reset_wallet_v1',
                 'lock_signals_v1', 'transaction_taken_v1', 'close_position_v1', 'record_prices_v1', 'next_stop_loss', 'price_changes',
@@ -318,9 +318,9 @@ $$;
 -- Row-level security -----------------------------------------------------------------------------
 -- Each table has two policies. "nexgent_everyone" shows the roles of this file every row, so that grants decide as
 -- without row-level security; any other role but the owner sees none. "nexgent_tenant" restricts nexgent_tenant, and no
--- other role, to the rows of one user, acting_user(). Roles of another prefix have policies of their own. The setting
--- nexgent.user_id is local to the transaction; when it was never set, or is '' after a transaction that had set it, no
--- row is visible.
+-- other role, to the rows of one user: the one whose id ends the login's name, else the one of the setting
+-- nexgent.user_id, as in caller_acts_for(). Roles of another prefix have policies of their own. The setting is local to
+-- the transaction; when it was never set, or is '' after a transaction that had set it, no row is visible.
 -- A row of an agent is visible when the agent is: the policy on agents applies inside the other policies. PostgreSQL
 -- evaluates the sub-selects once per statement. Foreign-key checks and cascades are not restricted: they run as the
 -- tables' owner. The conditions are written as PostgreSQL prints them, so that they can be compared and left alone when
@@ -328,7 +328,8 @@ $$;
 
 DO $$
 DECLARE
-    one_user text := '( SELECT acting_user() AS acting_user)';
+    one_user text := '( SELECT COALESCE(("substring"((SESSION_USER)::text, ''_user_([0-9a-f]{32})$''::text))::uuid,'
+        ' (NULLIF(current_setting(''nexgent.user_id''::text, true), ''''::text))::uuid) AS "coalesce")';
     own_agent text := E'(agent_id = ANY (ARRAY( SELECT a.id\n   FROM agents a)))'; -- the policy on agents restricts these
     own_transaction text := '(xid = pg_current_xact_id_if_assigned())';
     wanted record;

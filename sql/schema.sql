@@ -15,13 +15,6 @@ CREATE OR REPLACE FUNCTION act_for_every_user()
 RETURN true;
 COMMENT ON FUNCTION act_for_every_user() IS 'A right in the form of a function: roles that may execute it trade with every wallet, all others with their own user''s.';
 
-CREATE OR REPLACE FUNCTION acting_user()
- RETURNS uuid
- LANGUAGE sql
- STABLE
-RETURN COALESCE(("substring"((SESSION_USER)::text, '_user_([0-9a-f]{32})$'::text))::uuid, (NULLIF(current_setting('nexgent.user_id'::text, true), ''::text))::uuid);
-COMMENT ON FUNCTION acting_user() IS 'The user for whom a tenant''s session acts: the one whose id ends the name of its login (nexgent_user_<32 digits>), which no SQL of the session can change; with any other login the one of the setting nexgent.user_id.';
-
 CREATE OR REPLACE FUNCTION agent_balances_to_cache_outbox()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -110,8 +103,8 @@ CREATE OR REPLACE FUNCTION caller_acts_for(user_id uuid)
  RETURNS boolean
  LANGUAGE sql
  STABLE
-RETURN (has_function_privilege((CASE current_setting('role'::text) WHEN 'none'::text THEN (SESSION_USER)::text ELSE current_setting('role'::text) END)::name, ('act_for_every_user()'::regprocedure)::oid, 'EXECUTE'::text) OR (user_id = acting_user()));
-COMMENT ON FUNCTION caller_acts_for(uuid) IS 'May the role that called a SECURITY DEFINER function act for this user? Looks at the role, not at current_user, which is the function''s owner.';
+RETURN (has_function_privilege((CASE current_setting('role'::text) WHEN 'none'::text THEN (SESSION_USER)::text ELSE current_setting('role'::text) END)::name, ('act_for_every_user()'::regprocedure)::oid, 'EXECUTE'::text) OR (user_id = COALESCE(("substring"((SESSION_USER)::text, '_user_([0-9a-f]{32})$'::text))::uuid, (NULLIF(current_setting('nexgent.user_id'::text, true), ''::text))::uuid)));
+COMMENT ON FUNCTION caller_acts_for(uuid) IS 'May the role that called a SECURITY DEFINER function act for this user? Looks at the role, not at current_user, which is the function''s owner. A tenant acts for the user whose id ends the name of its login (nexgent_user_<32 digits>), which no SQL of the session can change; with another login for the one of the setting nexgent.user_id.';
 
 CREATE OR REPLACE FUNCTION compact_outbox_v1(p_age_s double precision, p_limit bigint)
  RETURNS bigint

@@ -22,7 +22,7 @@ ROLES: Final = ("owner", "migrator", "app", "tenant", "worker", "readonly")
 
 _PREFIX: Final = re.compile(r"[a-z_][a-z0-9_]{0,49}")  # needs no quotes, and PostgreSQL truncates no name
 _MAX_LOGIN_PREFIX: Final = 25  # "_user_" and 32 digits follow; a name has at most 63 bytes
-_LOGIN: Final = re.compile(r"_user_([0-9a-f]{32})$")  # acting_user() reads the user from it
+_LOGIN: Final = re.compile(r"_user_([0-9a-f]{32})$")  # policies and caller_acts_for() read the user from it
 _NAMED: Final = re.compile(rf"\bnexgent_({'|'.join(ROLES)}|everyone)\b")  # everyone is a policy
 
 

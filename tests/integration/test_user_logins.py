@@ -217,7 +217,7 @@ def test_wallets_of_other_users_do_not_trade(logins: Logins, statements: str) ->
         "CREATE ROLE {prefix}_user_{other} LOGIN",
         "CREATE FUNCTION session_user_() RETURNS int LANGUAGE sql RETURN 1",
         "CREATE TEMPORARY TABLE agents (id uuid)",
-        "CREATE OR REPLACE FUNCTION acting_user() RETURNS uuid LANGUAGE sql RETURN gen_random_uuid()",
+        "CREATE OR REPLACE FUNCTION caller_acts_for(user_id uuid) RETURNS boolean LANGUAGE sql RETURN true",
         "ALTER TABLE agents DISABLE ROW LEVEL SECURITY",
         "DROP POLICY {tenant} ON agents",
         "SELECT act_for_every_user()",
@@ -292,10 +292,10 @@ def test_name_says_the_user_to_database_and_to_library(logins: Logins) -> None:
     assert user_of_login(logins.login) == logins.mine.user_id
     assert user_of_login(logins.database.name_of("tenant")) is None
     assert user_of_login(f"{logins.login}x") is None
-    with psycopg.connect(logins.url) as connection:
-        assert connection.execute("SELECT acting_user()").fetchone() == (logins.mine.user_id,)
-    with psycopg.connect(logins.database.url_of("tenant")) as connection:
-        assert connection.execute("SELECT acting_user()").fetchone() == (None,)
+    for url, acts in ((logins.url, True), (logins.database.url_of("tenant"), False)):
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT caller_acts_for(%s)", (logins.mine.user_id,)).fetchone() == (acts or None,)
+            assert count(connection, "users", logins.mine) == int(acts)
 
 
 # --- Making one -----------------------------------------------------------------------------------

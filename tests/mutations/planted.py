@@ -194,9 +194,16 @@ MUTATIONS: Final = (
     Mutation(
         "a user trades with the wallets of all users",
         _STEPS,
-        "OR user_id = nullif(current_setting('nexgent.user_id', true), '')::uuid;",
-        "OR user_id IS NOT NULL;",
+        "OR user_id = coalesce(",
+        "OR user_id IS NOT NULL OR user_id = coalesce(",
         "tests/integration/aio/test_tenants.py::test_trade_with_wallet_of_other_user_finds_no_wallet",
+    ),
+    Mutation(
+        "a setting names another user for trades than the login does",
+        _STEPS,
+        "substring(session_user::text FROM '_user_([0-9a-f]{32})$')::uuid,",
+        "nullif(current_setting('nexgent.user_id', true), '')::uuid,",
+        "tests/integration/test_user_logins.py::test_wallets_of_other_users_do_not_trade",
     ),
     Mutation(
         "a policy of the tenants has no USING",
