@@ -294,7 +294,8 @@ def test_name_says_the_user_to_database_and_to_library(logins: Logins) -> None:
     assert user_of_login(f"{logins.login}x") is None
     for url, acts in ((logins.url, True), (logins.database.url_of("tenant"), False)):
         with psycopg.connect(url) as connection:
-            assert connection.execute("SELECT caller_acts_for(%s)", (logins.mine.user_id,)).fetchone() == (acts or None,)
+            called = connection.execute("SELECT caller_acts_for(%s)", (logins.mine.user_id,)).fetchone()
+            assert called == (acts or None,)
             assert count(connection, "users", logins.mine) == int(acts)
 
 
