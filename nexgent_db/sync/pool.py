@@ -301,17 +301,8 @@ class ConnectionPool:
             slot = lease.slot
             if slot is None:
                 return  # another thread saw that the lease is over, and has reclaimed the slot
-            dead: list[PooledConnection] = []
             connection = slot.connection
-            if connection is not None:
-                young = now - slot.made_at < MAX_LIFETIME_S
-                if young and not self._closed and connection.may_be_released():
-                    connection.release()
-                else:
-                    slot.connection = None
-                    dead.append(connection)
-            slot.idle_since = now
-            slot.lease = None
+            dead = self._free(slot, now)
             if now >= self._look_at:
                 dead += self._reclaim(now)
             if connection is not None and connection.silent:
@@ -371,21 +362,39 @@ class ConnectionPool:
                 lease.failure = copy(failure)
                 lease.waiter.wake()
 
+    def _free(self, slot: _Slot, now: float, *, close: bool = False) -> list[PooledConnection]:
+        """Free a slot; returns its connection if that is to be closed: on demand, or as it is not as good as new."""
+        connection = slot.connection
+        slot.idle_since = now
+        slot.lease = None
+        if connection is None:
+            return []
+        young = now - slot.made_at < MAX_LIFETIME_S
+        if young and not close and not self._closed and connection.may_be_released():
+            connection.release()
+            return []
+        slot.connection = None
+        return [connection]
+
     def _reclaim(self, now: float) -> list[PooledConnection]:
-        """Free the slots whose lease is gone, and those idle for MAX_IDLE_S; returns the connections to close."""
+        """Free the slots whose lease is over or lost, and those idle for MAX_IDLE_S; returns the connections to close.
+
+        A lease that is over is about to be released by its own thread, or was interrupted on the way there. A lost one
+        was never said to be over: its connection may be in use yet.
+        """
         self._look_at = now + MAX_IDLE_S / 10
         dead: list[PooledConnection] = []
+        for slot in self._slots:
+            if slot.lease is not None:
+                lease = slot.lease()
+                if lease is None or lease.over:
+                    dead += self._free(slot, now, close=lease is None)
         kept = sum(slot.connection is not None for slot in self._slots)
         for slot in self._slots:
-            lost = slot.lease is not None and ((lease := slot.lease()) is None or lease.over)
-            if not lost and (slot.lease is not None or slot.connection is None):
-                continue
-            idle = not lost and kept > self._settings.pool_min_size and now - slot.idle_since > MAX_IDLE_S
-            if lost or idle:
-                if slot.connection is not None:
-                    dead.append(slot.connection)
-                    kept -= 1
-                slot.connection = slot.lease = None
+            idle = slot.lease is None and slot.connection is not None and now - slot.idle_since > MAX_IDLE_S
+            if idle and kept > self._settings.pool_min_size:
+                dead += self._free(slot, now, close=True)
+                kept -= 1
         return dead
 
     # --- Connections ------------------------------------------------------------------------------

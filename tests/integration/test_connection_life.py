@@ -295,6 +295,26 @@ def test_concurrent_release_frees_slot_once(database_url: str, monkeypatch: pyte
         third.release()
 
 
+@pytest.mark.parametrize("left_open", [False, True])
+def test_caller_that_overtakes_release_gets_same_connection(database_url: str, left_open: bool) -> None:
+    """Unless that is not as good as new: then it is closed, as its release would have."""
+    with _opened(database_url, 1) as pool:
+        slow, next_one, third = pool.lease(), pool.lease(), pool.lease()
+        first = slow.acquire()
+        if left_open:
+            first.execute("BEGIN")
+        slow.over = True
+        second = next_one.acquire()
+        assert (second is first, first.closed) == (not left_open, left_open)
+        slow.release()
+        assert not second.closed
+        with pytest.raises(PoolExhausted):
+            third.acquire()
+        next_one.release()
+        assert third.acquire() is second
+        third.release()
+
+
 def test_signal_while_serving_caller_gives_no_second_slot(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller holds its slot by then but is not yet notified."""
     with _opened(database_url, 2) as pool, ThreadPoolExecutor() as executor:
