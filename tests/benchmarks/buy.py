@@ -1,13 +1,15 @@
 """``python -m tests.benchmarks.buy``: what a buy costs the server, and what of it each part of the schema takes.
 
-The figure is the processor time of the server's process for each buy, without the wait for the disk, so it can be
-compared on a machine that has other work as well. Variants take turns; each has a database of its own.
+The figures are the processor time of the server's process and of the client for each buy, without the wait for the
+disk, so they can be compared on a machine that has other work as well. Variants take turns; each has a database of its
+own. Ours are prepared calls over a bare connection; by hand, it is the race's transaction of eight statements.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -16,7 +18,8 @@ from typing import Final
 import psycopg
 
 from nexgent_db import Database
-from tests.benchmarks.race.arena import Market, Scale, buy_order, sell_order
+from tests.benchmarks.race.arena import REQUESTS, Market, Scale, buy_order, sell_order
+from tests.benchmarks.race.drivers import psycopg_steps
 from tests.benchmarks.race.texts import of_trade
 from tests.benchmarks.server import durable_server
 
@@ -63,6 +66,7 @@ VARIANTS: Final = {
     "without foreign keys": _dropped(_CONSTRAINTS, kind="f"),
     "without triggers": _dropped(_TRIGGERS),
     "a function that returns at once": _AT_ONCE,
+    "eight statements by hand": REQUESTS,
 }
 
 
@@ -72,7 +76,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="rounds of which the median counts (default: 9)")
     parser.add_argument("--buys", type=int, default=200, help="buys in each turn (default: 200)")
     options = parser.parse_args()
-    costs_us: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    server_us: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    client_us: dict[str, list[float]] = {name: [] for name in VARIANTS}
     with durable_server() as server, ExitStack() as around:
         markets = {}
         for name, change in VARIANTS.items():
@@ -86,28 +91,42 @@ def main() -> None:
             markets[name] = market
         for _ in range(options.rounds):
             for name in random.sample(list(markets), len(markets)):
-                costs_us[name].append(_turn(markets[name], options.buys, together=name == "in a transaction of all"))
-    whole = median(costs_us["as it is"])
-    for name, costs in costs_us.items():
-        print(f"{name:33}{median(costs):6.0f} us  {median(costs) / whole:5.2f}")
+                server, client = _turn(markets[name], options.buys, name)
+                server_us[name].append(server)
+                client_us[name].append(client)
+    whole = median(server_us["as it is"])
+    for name, costs in server_us.items():
+        print(
+            f"{name:33}server {median(costs):6.0f} us  {median(costs) / whole:5.2f}"
+            f"   client {median(client_us[name]):6.0f} us"
+        )
 
 
-def _turn(market: Market, buys: int, *, together: bool) -> float:
-    """The processor time of each buy, after 20 that are not counted, in microseconds."""
+def _turn(market: Market, buys: int, variant: str) -> tuple[float, float]:
+    """The processor time of a buy in microseconds: the server's and the client's. The first 20 do not count."""
     owner = market.owner()
     orders = [buy_order(owner, f"T{number}") for number in range(buys + 20)]
     calls = [of_trade(lambda trades, order=order: trades.buy(order)) for order in orders]  # type: ignore[misc]
     with psycopg.connect(market.url, autocommit=True) as connection:
         connection.prepare_threshold = 0
         cursor = psycopg.RawCursor(connection)
-        for text, values in calls[:20]:
-            cursor.execute(text.encode(), values)
-        if together:
+
+        def send(start: int, end: int) -> None:
+            if variant == "eight statements by hand":
+                for order in orders[start:end]:
+                    with connection.transaction():
+                        psycopg_steps(connection, order)
+            else:
+                for text, values in calls[start:end]:
+                    cursor.execute(text.encode(), values)
+
+        send(0, 20)
+        if variant == "in a transaction of all":
             connection.execute("BEGIN")
-        before = _processor_ns(connection.info.backend_pid)
-        for text, values in calls[20:]:
-            cursor.execute(text.encode(), values)
-        return (_processor_ns(connection.info.backend_pid) - before) / buys / 1000
+        server_ns, client_ns = _processor_ns(connection.info.backend_pid), time.thread_time_ns()
+        send(20, buys + 20)
+        client_ns = time.thread_time_ns() - client_ns
+        return (_processor_ns(connection.info.backend_pid) - server_ns) / buys / 1000, client_ns / buys / 1000
 
 
 def _processor_ns(pid: int) -> int:

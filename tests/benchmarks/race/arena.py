@@ -21,7 +21,7 @@ from tests.support.oracles.state import broken_rules
 _SECOND: Final = timedelta(seconds=1)
 _BEGIN: Final = datetime(2025, 1, 1, tzinfo=UTC)
 
-_REQUESTS: Final = """
+REQUESTS: Final = """
 CREATE TABLE race_requests (
     id             uuid PRIMARY KEY,
     operation      text NOT NULL,
@@ -208,7 +208,7 @@ def market(server: Server, scale: Scale) -> Iterator[Market]:
         arena = Market(url, db, scale)
         arena.sales(sell_order, scale.calls(500))()
         with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(_REQUESTS)
+            connection.execute(REQUESTS)
             connection.execute("ANALYZE")
         yield arena
         broken = broken_rules(url)
