@@ -91,9 +91,9 @@ def main() -> None:
             markets[name] = market
         for _ in range(options.rounds):
             for name in random.sample(list(markets), len(markets)):
-                server, client = _turn(markets[name], options.buys, name)
-                server_us[name].append(server)
-                client_us[name].append(client)
+                of_server, of_client = _turn(markets[name], options.buys, name)
+                server_us[name].append(of_server)
+                client_us[name].append(of_client)
     whole = median(server_us["as it is"])
     for name, costs in server_us.items():
         print(
