@@ -71,6 +71,19 @@ class _Slot:
         self.idle_since = 0.0
         self.made_at = 0.0
 
+    def free(self, now: float, *, keep: bool) -> list[PooledConnection]:
+        """Free it; returns its connection to be closed, unless that may be kept, and is young and as good as new."""
+        connection = self.connection
+        self.idle_since = now
+        self.lease = None
+        if connection is None:
+            return []
+        if keep and now - self.made_at < MAX_LIFETIME_S and connection.may_be_released():
+            connection.release()
+            return []
+        self.connection = None
+        return [connection]
+
 
 class Lease:
     """The right to one connection, from :meth:`acquire` to :meth:`release`."""
@@ -302,7 +315,7 @@ class ConnectionPool:
             if slot is None:
                 return  # another thread saw that the lease is over, and has reclaimed the slot
             connection = slot.connection
-            dead = self._free(slot, now)
+            dead = slot.free(now, keep=not self._closed)
             if now >= self._look_at:
                 dead += self._reclaim(now)
             if connection is not None and connection.silent:
@@ -362,20 +375,6 @@ class ConnectionPool:
                 lease.failure = copy(failure)
                 lease.waiter.wake()
 
-    def _free(self, slot: _Slot, now: float, *, close: bool = False) -> list[PooledConnection]:
-        """Free a slot; returns its connection if that is to be closed: on demand, or as it is not as good as new."""
-        connection = slot.connection
-        slot.idle_since = now
-        slot.lease = None
-        if connection is None:
-            return []
-        young = now - slot.made_at < MAX_LIFETIME_S
-        if young and not close and not self._closed and connection.may_be_released():
-            connection.release()
-            return []
-        slot.connection = None
-        return [connection]
-
     def _reclaim(self, now: float) -> list[PooledConnection]:
         """Free the slots whose lease is over or lost, and those idle for MAX_IDLE_S; returns the connections to close.
 
@@ -388,12 +387,12 @@ class ConnectionPool:
             if slot.lease is not None:
                 lease = slot.lease()
                 if lease is None or lease.over:
-                    dead += self._free(slot, now, close=lease is None)
+                    dead += slot.free(now, keep=lease is not None and not self._closed)
         kept = sum(slot.connection is not None for slot in self._slots)
         for slot in self._slots:
             idle = slot.lease is None and slot.connection is not None and now - slot.idle_since > MAX_IDLE_S
             if idle and kept > self._settings.pool_min_size:
-                dead += self._free(slot, now, close=True)
+                dead += slot.free(now, keep=False)
                 kept -= 1
         return dead
 
