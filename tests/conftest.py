@@ -9,7 +9,7 @@ Hypothesis draws the same inputs in every run, so that luck does not decide what
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -131,6 +131,12 @@ def database_url(nexgent_shared_database_url: str) -> str:
 def fresh_database_url(nexgent_database_url: str) -> str:
     """A migrated database of the test's own."""
     return _keywords(nexgent_database_url)
+
+
+@pytest.fixture(scope="session")
+def altering_url() -> Callable[[str], str]:
+    """From a URL that a test uses, the one that alters its tables: the same; on Citus, the coordinator's."""
+    return lambda url: url
 
 
 @pytest.fixture(scope="session")

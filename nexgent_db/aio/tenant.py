@@ -17,7 +17,7 @@ from psycopg import sql
 from nexgent_db.aio.connection import PooledConnection
 from nexgent_db.errors import InvalidInput, TenantNotIsolated, translate
 from nexgent_db.poolers import TransactionSettings
-from nexgent_db.schema.roles import user_of_login
+from nexgent_db.schema.logins import user_of_login
 
 _USER: Final = "nexgent.user_id"
 
@@ -51,8 +51,8 @@ async def verify_isolation(connection: PooledConnection, cell_path: str | None =
     Policies are those of a schema: ``cell_path`` is the search path of a cell, None stands for the session's own.
 
     Raises TenantNotIsolated when the login is exempt from row-level security, when queries would not find the tables
-    where the policies were verified, and when the role sees other users' rows in a table that it finds; and what
-    queries raise.
+    where the policies were verified, when Citus distributes one of them, and when the role sees other users' rows in a
+    table that it finds; and what queries raise.
     """
     connection.tenant_settings.pop(cell_path, None)
     of_cell = None if cell_path is None else TransactionSettings({"search_path": cell_path})
@@ -73,16 +73,21 @@ async def verify_isolation(connection: PooledConnection, cell_path: str | None =
 async def _isolated(connection: PooledConnection) -> tuple[str, list[str], UUID | None]:
     """The role that sees one user's rows only: the session's, else the tenants'; the schemas of its path; and the user
     for whom alone the login acts, if it is one user's."""
-    exempt, role, schemas, tenants, found, login = await _one(connection, _WHO)
+    exempt, role, schemas, tenants, found, citus, login = await _one(connection, _WHO)
     if exempt:
         raise TenantNotIsolated(f"{role} is exempt from row-level security: log in as another role")
     _ensure_found_first(role, schemas, found)
     open_to_all = await _open_to_all(connection)
     if open_to_all and tenants is not None:
         await connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(tenants)))
-        _, role, schemas, _, found, _ = await _one(connection, _WHO)
+        _, role, schemas, _, found, *_ = await _one(connection, _WHO)
         _ensure_found_first(role, schemas, found)
         open_to_all = await _open_to_all(connection)
+    if citus and (distributed := await _one(connection, _DISTRIBUTED)):
+        raise TenantNotIsolated(
+            f"the schema {distributed[0]} is distributed by Citus, which makes restrictive policies permissive:"
+            " a tenant would see all users' rows; keep tables of tenants in another schema"
+        )
     if open_to_all:
         more = f" and {len(open_to_all) - 3} tables more" if len(open_to_all) > 3 else ""
         raise TenantNotIsolated(
@@ -144,9 +149,21 @@ SELECT
         LEFT JOIN pg_class AS c ON c.oid = to_regclass(ours.name)
         LEFT JOIN pg_namespace AS n ON n.oid = c.relnamespace
     ),
+    EXISTS (SELECT FROM pg_extension WHERE extname = 'citus'),
     session_user::text
 FROM pg_roles AS me
 WHERE me.rolname = current_user
+"""
+
+# Queries run on shards, whose policies the catalog of another node does not show.
+_DISTRIBUTED: Final = b"""
+SELECT n.nspname::text
+FROM pg_catalog.pg_dist_partition AS d
+JOIN pg_class AS c ON c.oid = d.logicalrelid
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = ANY(current_schemas(false))
+ORDER BY 1
+LIMIT 1
 """
 
 _OPEN_TO_ALL: Final = b"""

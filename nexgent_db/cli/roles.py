@@ -11,7 +11,8 @@ from nexgent_db.cli import target
 from nexgent_db.cli.schema import connected
 from nexgent_db.cli.show import one_line
 from nexgent_db.cli.target import DatabaseUrl, RequireUrl
-from nexgent_db.schema.roles import Change, add_login, apply_roles, drop_login
+from nexgent_db.schema.logins import add_login, drop_login
+from nexgent_db.schema.roles import Change, apply_roles
 
 __all__ = ["register"]
 

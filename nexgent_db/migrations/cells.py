@@ -23,13 +23,13 @@ from psycopg import sql
 from nexgent_db.errors import InvalidInput, MigrationError, NexgentError
 from nexgent_db.migrations import connection as server
 from nexgent_db.migrations import history as tables
-from nexgent_db.migrations.citus_nodes import allow_versions, groups, nodes_of_cells, push_down
+from nexgent_db.migrations.citus_nodes import allow_versions, groups, nodes_of_cells, push_down, restrictive_policies
 from nexgent_db.migrations.files import read_folders
 from nexgent_db.migrations.migrator import Migrator
 from nexgent_db.migrations.planner import problems
 from nexgent_db.project import PACKAGE_HISTORY
 from nexgent_db.resources import data_dir
-from nexgent_db.schema.roles import apply_roles
+from nexgent_db.schema.roles import NOT_ON_CITUS, apply_roles
 from nexgent_db.settings import LONGEST_IDENTIFIER, describe, is_schema_name, with_schema
 
 __all__ = ["CellCallback", "CellResult", "CellState", "CellStatus", "Cells"]
@@ -135,13 +135,15 @@ class Cells:
     def create(self, name: str, node: str | None = None) -> CellResult:
         """Make a cell: its schema, all migrations, and on Citus its place, ``node`` or the one that Citus chooses.
 
-        Raises InvalidInput for a name that no schema can have; MigrationError when there is such a schema, and for a
-        ``node`` without Citus or one that Citus does not know; what :meth:`Migrator.migrate` raises: the cell is then
-        there, and :meth:`migrate` completes it.
+        Raises InvalidInput for a name that no schema can have; MigrationError when there is such a schema, for a
+        ``node`` without Citus or one that Citus does not know, and for ``roles`` on Citus; what
+        :meth:`Migrator.migrate` raises: the cell is then there, and :meth:`migrate` completes it.
         """
         _check_name(name)
         with self._locked(name, "creates the cell") as conn:
             citus = self._ensure_place(conn, node)
+            if citus and self._roles is not None:
+                raise MigrationError(f"{name} would be distributed by Citus: {NOT_ON_CITUS}")
             if server.value(conn, "SELECT to_regnamespace(quote_ident(%s)) IS NOT NULL", name):
                 raise MigrationError(f"there is a schema {name} already: nexgent-db cells migrate brings it up to date")
             if citus:  # else Citus may distribute it at once, and each migration of an empty cell asks every node
@@ -171,13 +173,18 @@ class Cells:
 
         A cell that is not distributed yet is distributed first; without a ``node`` it then stays where Citus puts it.
         Writers of the cell wait at the end, while Citus switches. Raises MigrationError for a cell that does not exist,
-        without Citus, and for a node that Citus does not know; MigrationLocked while another process changes the cell.
+        without Citus, for a node that Citus does not know, and before a cell with restrictive policies is distributed;
+        MigrationLocked while another process changes the cell.
         """
         with self._locked(name, "moves the cell") as conn:
             _ensure_known([name], _names(conn))
             if not self._ensure_place(conn, node):
                 raise MigrationError(f"{name} cannot move: the database has no extension citus")
             if name not in nodes_of_cells(conn):
+                if policies := restrictive_policies(conn, name):
+                    raise MigrationError(
+                        f"{name} would be distributed by Citus, but has {policies} restrictive policies: {NOT_ON_CITUS}"
+                    )
                 self._report(name, "is distributed")
                 conn.execute("SELECT citus_schema_distribute(quote_ident(%s)::regnamespace)", [name])
             place = nodes_of_cells(conn)[name]

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from nexgent_db.errors import MigrationError
 
-__all__ = ["allow_versions", "groups", "nodes_of_cells", "push_down"]
+__all__ = ["allow_versions", "groups", "nodes_of_cells", "push_down", "restrictive_policies"]
 
 HEADROOM: Final = 1_000_000_000
 """How many versions a cell may give while it moves: the new node begins above them."""
@@ -30,6 +30,12 @@ def groups(conn: psycopg.Connection[Any]) -> Mapping[str, int]:
 def nodes_of_cells(conn: psycopg.Connection[Any]) -> Mapping[str, str]:
     """The node of each distributed schema."""
     return dict(conn.execute(_PLACES).fetchall())
+
+
+def restrictive_policies(conn: psycopg.Connection[Any], name: str) -> int:
+    """How many policies a schema has that Citus would make permissive on its nodes, so that they restrict nothing."""
+    counted = conn.execute(_RESTRICTIVE, [name]).fetchone()
+    return int(counted[0]) if counted else 0
 
 
 def push_down(conn: psycopg.Connection[Any], name: str) -> int:
@@ -101,6 +107,13 @@ SELECT nodename || ':' || nodeport, groupid
 FROM pg_dist_node
 WHERE noderole = 'primary' AND isactive AND shouldhaveshards
 ORDER BY 1
+"""
+
+_RESTRICTIVE: Final = """
+SELECT count(*)
+FROM pg_policy AS p
+INNER JOIN pg_class AS c ON c.oid = p.polrelid
+WHERE c.relnamespace = quote_ident(%s)::regnamespace AND NOT p.polpermissive
 """
 
 # All tables of a distributed schema are in one colocation group, whose shards are on one node.

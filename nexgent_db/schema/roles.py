@@ -1,4 +1,4 @@
-"""Least privilege: applies ``sql/roles.sql`` to a database, reports what changed or would change; logins of users."""
+"""Least privilege: applies ``sql/roles.sql`` to a database and reports what changed, or would change."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from uuid import UUID
 
 import psycopg
-from psycopg import sql
 
-from nexgent_db.errors import InvalidInput, TenantNotIsolated
+from nexgent_db.errors import InvalidInput, MigrationError
 from nexgent_db.queries.lexer import statements
 from nexgent_db.resources import data_dir
 
-__all__ = ["ROLES", "Change", "add_login", "apply_roles", "drop_login", "login_of", "roles_sql", "user_of_login"]
+__all__ = ["NOT_ON_CITUS", "ROLES", "Change", "apply_roles", "roles_sql"]
 
 ROLES: Final = ("owner", "migrator", "app", "tenant", "worker", "readonly")
 """The parts of the roles' names after the prefix and an underscore."""
 
+NOT_ON_CITUS: Final = "it would make restrictive policies permissive, and takes none with subqueries"
+"""Why sql/roles.sql is not applied to distributed tables."""
+
 _PREFIX: Final = re.compile(r"[a-z_][a-z0-9_]{0,49}")  # needs no quotes, and PostgreSQL truncates no name
-_MAX_LOGIN_PREFIX: Final = 25  # "_user_" and 32 digits follow; a name has at most 63 bytes
-_LOGIN: Final = re.compile(r"_user_([0-9a-f]{32})$")  # policies and caller_acts_for() read the user from it
 _NAMED: Final = re.compile(rf"\bnexgent_({'|'.join(ROLES)}|everyone)\b")  # everyone is a policy
 
 
@@ -47,10 +46,11 @@ def apply_roles(conn: psycopg.Connection[Any], prefix: str = "nexgent", *, keep:
     """Create the roles and grant them rights on the schema of the search path; return the changes, which may be none.
 
     It runs in one transaction. Without ``keep`` that is rolled back, so the list shows what would change. Raises
-    InvalidInput for the prefix, then psycopg's errors.
+    InvalidInput for the prefix; MigrationError for a schema that Citus distributes; then psycopg's errors.
     """
     text = roles_sql(prefix)
     with conn.transaction(force_rollback=not keep):
+        _ensure_not_distributed(conn)
         before = _state(conn, prefix)
         for statement in statements(text):  # not as one string: Citus sends a string on as it is
             conn.execute(text[statement.start : statement.end].encode())
@@ -62,63 +62,12 @@ def apply_roles(conn: psycopg.Connection[Any], prefix: str = "nexgent", *, keep:
     ]
 
 
-def login_of(user_id: UUID, prefix: str = "nexgent") -> str:
-    """The name of the login that acts for this user alone. Raises InvalidInput for the prefix."""
-    if not _PREFIX.fullmatch(prefix) or len(prefix) > _MAX_LOGIN_PREFIX:
-        raise InvalidInput(
-            "prefix",
-            f"should be 1 to {_MAX_LOGIN_PREFIX} lower-case letters, digits and underscores, not a digit first",
-        )
-    return f"{prefix}_user_{user_id.hex}"
-
-
-def user_of_login(name: str) -> UUID | None:
-    """The user for whom alone a login of this name acts; None for any other login."""
-    found = _LOGIN.search(name)
-    return None if found is None else UUID(found[1])
-
-
-def add_login(
-    conn: psycopg.Connection[Any], user_id: UUID, prefix: str = "nexgent", *, max_connections: int = 5
-) -> str:
-    """Create the login under which SQL that this user writes sees this user's rows alone; return its name.
-
-    A member of the tenants' role, without a password. Only its limit of connections changes when it is there already.
-
-    Raises InvalidInput for the prefix, without the tenants' role and for a user that does not exist;
-    TenantNotIsolated when the login is there and has more rights than the tenants' role, which are not taken from it;
-    then psycopg's errors.
-    """
-    name, tenants = login_of(user_id, prefix), f"{prefix}_tenant"
-    with conn.transaction():
-        if not _exists(conn, tenants):
-            raise InvalidInput("prefix", f"the server has no role {tenants}: nexgent-db roles apply")
-        if conn.execute("SELECT FROM users WHERE id = %s", (user_id,)).rowcount == 0:
-            raise InvalidInput("user_id", f"there is no user {user_id}")
-        login, role = sql.Identifier(name), sql.Identifier(tenants)
-        if not _exists(conn, name):
-            conn.execute(sql.SQL("CREATE ROLE {} LOGIN INHERIT IN ROLE {}").format(login, role))
-        conn.execute(sql.SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(login, max_connections))
-        more = [str(right) for (right,) in conn.execute(_MORE_RIGHTS, {"login": name, "tenants": tenants})]
-        if more:
-            raise TenantNotIsolated(f"{name} has more rights than {tenants}: {', '.join(more)}")
-    return name
-
-
-def drop_login(conn: psycopg.Connection[Any], user_id: UUID, prefix: str = "nexgent") -> bool:
-    """Drop the user's login; False when there was none. Its open sessions go on until they end.
-
-    Raises InvalidInput for the prefix, then psycopg's errors.
-    """
-    name = login_of(user_id, prefix)
-    with conn.transaction():
-        found = _exists(conn, name)
-        conn.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
-    return found
-
-
-def _exists(conn: psycopg.Connection[Any], role: str) -> bool:
-    return conn.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).rowcount == 1
+def _ensure_not_distributed(conn: psycopg.Connection[Any]) -> None:
+    """Citus makes restrictive policies permissive on its nodes: the tenants' role would see all users' rows."""
+    if conn.execute("SELECT FROM pg_extension WHERE extname = 'citus'").fetchone() is None:
+        return
+    if (distributed := conn.execute(_DISTRIBUTED).fetchone()) is not None:
+        raise MigrationError(f"the schema {distributed[0]} is distributed by Citus: {NOT_ON_CITUS}")
 
 
 def _state(conn: psycopg.Connection[Any], prefix: str) -> Mapping[str, str]:
@@ -131,28 +80,13 @@ def _state(conn: psycopg.Connection[Any], prefix: str) -> Mapping[str, str]:
     return found
 
 
-_MORE_RIGHTS: Final = """
-WITH login AS (SELECT * FROM pg_roles WHERE rolname = %(login)s)
-
-SELECT attribute.name
-FROM login AS r, LATERAL (
-    VALUES
-    ('SUPERUSER', r.rolsuper),
-    ('CREATEROLE', r.rolcreaterole),
-    ('CREATEDB', r.rolcreatedb),
-    ('REPLICATION', r.rolreplication),
-    ('BYPASSRLS', r.rolbypassrls)
-) AS attribute (name, given)
-WHERE attribute.given
-UNION ALL
-SELECT 'member of ' || g.rolname
-FROM login AS r
-INNER JOIN pg_roles AS g ON g.oid <> r.oid AND g.rolname <> %(tenants)s AND pg_has_role(r.oid, g.oid, 'MEMBER')
-UNION ALL
-SELECT DISTINCT 'rights of its own: ' || d.classid::regclass
-FROM login AS r
-INNER JOIN pg_shdepend AS d ON d.refclassid = 'pg_authid'::regclass AND d.refobjid = r.oid
-WHERE d.deptype IN ('o', 'a', 'i')
+_DISTRIBUTED: Final = """
+SELECT n.nspname::text
+FROM pg_dist_partition AS d
+INNER JOIN pg_class AS c ON c.oid = d.logicalrelid
+INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = current_schema()
+LIMIT 1
 """
 
 _ATTRIBUTES: Final = """

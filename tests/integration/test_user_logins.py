@@ -19,7 +19,7 @@ from nexgent_db import Database
 from nexgent_db.cli.app import app
 from nexgent_db.errors import InvalidInput, TenantNotIsolated, WalletNotFound
 from nexgent_db.models import BalanceSnapshotOrder, PriceUpdate, SignalOrder
-from nexgent_db.schema.roles import add_login, drop_login, login_of, user_of_login
+from nexgent_db.schema.logins import add_login, drop_login, login_of, user_of_login
 from nexgent_db.testing.databases import Databases
 from tests.integration.sync.factories import Owner, balance_of, funded_owner
 from tests.support.servers.roles import RoledDatabase, roled_copy

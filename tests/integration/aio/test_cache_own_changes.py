@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -176,9 +176,11 @@ async def test_aborted_transaction_is_not_taken_for_committed(
     await assert_read_right(db, owner)
 
 
-async def test_unreadable_row_does_not_block_other_rows(db: AsyncDatabase, owner: Owner) -> None:
+async def test_unreadable_row_does_not_block_other_rows(
+    db: AsyncDatabase, owner: Owner, altering_url: Callable[[str], str]
+) -> None:
     with (
-        psycopg.connect(db.settings.conninfo, autocommit=True) as psql,
+        psycopg.connect(altering_url(db.settings.conninfo), autocommit=True) as psql,
         times_unchecked(psql, "agent_positions"),
     ):
         psql.execute("UPDATE agent_positions SET last_dca_time = 'infinity'")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from decimal import Decimal
 
 import psycopg
@@ -27,11 +28,13 @@ async def test_whole_numbers_of_27_digits_stay(db: AsyncDatabase) -> None:
         assert transaction.routes == [WHOLE]
 
 
-async def test_fraction_of_27_digits_is_a_float_and_exact_as_text(db: AsyncDatabase, database_url: str) -> None:
+async def test_fraction_of_27_digits_is_a_float_and_exact_as_text(
+    db: AsyncDatabase, database_url: str, altering_url: Callable[[str], str]
+) -> None:
     """PostgreSQL keeps every digit that any client wrote; JSON has no other fractions than floats in Python."""
     owner = await funded_owner(db)
     made = await db.trades.buy(owner.buy("1", "1", "token", swap_payload={"n": 1}))
-    with psycopg.connect(database_url, autocommit=True) as connection:
+    with psycopg.connect(altering_url(database_url), autocommit=True) as connection:
         connection.execute("ALTER TABLE agent_transactions DISABLE TRIGGER USER")
         connection.execute(
             "UPDATE agent_transactions SET swap_payload = %s::jsonb WHERE id = %s",

@@ -15,7 +15,7 @@ from typing import Final
 from uuid import uuid4
 
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from nexgent_db.migrations import Cells
 from nexgent_db.settings import Settings, with_schema
@@ -24,11 +24,6 @@ from tests.integration.aio.conftest import consistent_ledger, db, owner
 __all__ = ["consistent_ledger", "db", "owner"]
 
 HERE: Final = Path(__file__).parent
-ALTERING: Final = {
-    "test_unreadable_row_does_not_block_other_rows",
-    "test_fraction_of_27_digits_is_a_float_and_exact_as_text",
-}
-"""They alter the table that they read, over their one connection; on Citus only the coordinator may."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,8 +32,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.citus)
             if not os.environ.get("CITUS_URL"):
                 item.add_marker(pytest.mark.skip(reason="CITUS_URL names no coordinator of Citus"))
-            elif item.name in ALTERING:
-                item.add_marker(pytest.mark.skip(reason="the test alters a table on the cell's node"))
 
 
 @dataclass(frozen=True)
@@ -112,6 +105,13 @@ def cell(new_cell: Callable[[], CitusCell]) -> CitusCell:
 def database_url(cell: CitusCell) -> str:
     """Instead of the migrated database of the other tests: the cell, over its node."""
     return cell.url_of_node
+
+
+@pytest.fixture(scope="session")
+def altering_url(coordinator: str) -> Callable[[str], str]:
+    """Instead of the same: only the coordinator alters tables."""
+    parts = conninfo_to_dict(coordinator)
+    return lambda url: at(url, f"{parts['host']}:{parts['port']}")
 
 
 @pytest.fixture

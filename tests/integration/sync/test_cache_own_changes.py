@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -176,9 +176,11 @@ def test_aborted_transaction_is_not_taken_for_committed(
     assert_read_right(db, owner)
 
 
-def test_unreadable_row_does_not_block_other_rows(db: Database, owner: Owner) -> None:
+def test_unreadable_row_does_not_block_other_rows(
+    db: Database, owner: Owner, altering_url: Callable[[str], str]
+) -> None:
     with (
-        psycopg.connect(db.settings.conninfo, autocommit=True) as psql,
+        psycopg.connect(altering_url(db.settings.conninfo), autocommit=True) as psql,
         times_unchecked(psql, "agent_positions"),
     ):
         psql.execute("UPDATE agent_positions SET last_dca_time = 'infinity'")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from decimal import Decimal
 
 import psycopg
@@ -28,11 +29,13 @@ def test_whole_numbers_of_27_digits_stay(db: Database) -> None:
         assert transaction.routes == [WHOLE]
 
 
-def test_fraction_of_27_digits_is_a_float_and_exact_as_text(db: Database, database_url: str) -> None:
+def test_fraction_of_27_digits_is_a_float_and_exact_as_text(
+    db: Database, database_url: str, altering_url: Callable[[str], str]
+) -> None:
     """PostgreSQL keeps every digit that any client wrote; JSON has no other fractions than floats in Python."""
     owner = funded_owner(db)
     made = db.trades.buy(owner.buy("1", "1", "token", swap_payload={"n": 1}))
-    with psycopg.connect(database_url, autocommit=True) as connection:
+    with psycopg.connect(altering_url(database_url), autocommit=True) as connection:
         connection.execute("ALTER TABLE agent_transactions DISABLE TRIGGER USER")
         connection.execute(
             "UPDATE agent_transactions SET swap_payload = %s::jsonb WHERE id = %s",
