@@ -69,12 +69,11 @@ class Epoch:
             info = await connection.read_response() + await connection.read_response()
             for _ in range(3):
                 await connection.read_response()
-        except BaseException:
+            if self._server is not None and _server_of(dict(_INFO_LINE.findall(info))) != self._server:
+                raise RedisConnectionError(_ANOTHER_SERVER)
+        except BaseException:  # of garbage, too: redis-py closes after its own errors alone
             await connection.disconnect(nowait=True)
             raise
-        if self._server is not None and _server_of(dict(_INFO_LINE.findall(info))) != self._server:
-            await connection.disconnect(nowait=True)
-            raise RedisConnectionError(_ANOTHER_SERVER)
 
     async def verify(self, identify: Callable[[], Awaitable[DatabaseIdentity]]) -> bool:
         """Are the cached rows this database's? Deletes them when not; then the breaker is no longer open.

@@ -70,12 +70,11 @@ class Epoch:
             info = connection.read_response() + connection.read_response()
             for _ in range(3):
                 connection.read_response()
-        except BaseException:
+            if self._server is not None and _server_of(dict(_INFO_LINE.findall(info))) != self._server:
+                raise RedisConnectionError(_ANOTHER_SERVER)
+        except BaseException:  # of garbage, too: redis-py closes after its own errors alone
             connection.disconnect(nowait=True)
             raise
-        if self._server is not None and _server_of(dict(_INFO_LINE.findall(info))) != self._server:
-            connection.disconnect(nowait=True)
-            raise RedisConnectionError(_ANOTHER_SERVER)
 
     def verify(self, identify: Callable[[], DatabaseIdentity]) -> bool:
         """Are the cached rows this database's? Deletes them when not; then the breaker is no longer open.

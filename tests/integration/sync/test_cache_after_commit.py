@@ -282,6 +282,18 @@ def test_new_connection_is_handed_out_while_cache_fails_at(
     assert_read_right(db, owner)
 
 
+def test_connection_whose_handshake_is_garbled_is_closed(db: Database, proxy: FaultyProxy) -> None:
+    """Five numbers instead of its five replies: it is read to the end, and then says nothing of the server."""
+    well(db)
+    client: Any = db.cache._client
+    before = set(client.servers._made)
+    proxy.fault = Fault(garble=b":5\r\n" * 5)
+    with pytest.raises(TypeError) as failed:  # keeps the connection from being collected
+        client.servers.connect()
+    made = [connection for connection in client.servers._made if connection not in before]
+    assert [connection.is_connected for connection in made] == [False], failed
+
+
 class GivesUp(BaseException):
     """The caller is cancelled, or a signal ends it."""
 
