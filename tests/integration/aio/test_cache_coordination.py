@@ -14,6 +14,7 @@ from nexgent_db import AsyncDatabase
 from nexgent_db.cache.keys import EXECUTION_MS, IDEMPOTENCY_MS, LOCK_MS, SIGNAL_CREATE_MS
 from nexgent_db.errors import CacheUnreachable, InvalidInput, LockLost, LockNotAcquired
 from nexgent_db.settings import Settings
+from tests.integration.aio.caches import catch_up
 from tests.support.servers.valkey_server import ValkeyServer
 
 
@@ -21,6 +22,7 @@ from tests.support.servers.valkey_server import ValkeyServer
 async def db(database_url: str, server: ValkeyServer) -> AsyncIterator[AsyncDatabase]:
     settings = replace(Settings.from_url(database_url), redis_url=server.url, cache_prefix=f"{uuid4()}:")
     async with AsyncDatabase(settings) as database:
+        await catch_up(database)
         yield database
 
 

@@ -17,6 +17,7 @@ from nexgent_db.aio.cache.servers import TIMEOUT_S
 from nexgent_db.cache.codec import POSITION
 from nexgent_db.models import AgentPosition, PriceUpdate
 from nexgent_db.settings import Settings
+from tests.integration.aio.caches import catch_up
 from tests.integration.aio.factories import Owner, funded_owner, new_owner
 from tests.support.faults.concurrently import concurrently_async
 from tests.support.servers.valkey_server import ValkeyServer, valkey_server
@@ -38,6 +39,7 @@ def server(valkey: ValkeyServer) -> ValkeyServer:
 @pytest_asyncio.fixture
 async def db(database_url: str, server: ValkeyServer) -> AsyncIterator[AsyncDatabase]:
     async with AsyncDatabase(replace(Settings.from_url(database_url), redis_url=server.url)) as database:
+        await catch_up(database)
         yield database
 
 

@@ -27,6 +27,7 @@ from nexgent_db.errors import (
 )
 from nexgent_db.models import AgentFilter, BalanceSnapshotOrder, PositionFilter, SignalOrder
 from nexgent_db.settings import Settings
+from tests.integration.aio.caches import catch_up
 from tests.integration.aio.factories import Owner, new_owner
 from tests.support.servers.roles import RoledDatabase
 from tests.unit.test_inventory import offered
@@ -660,6 +661,7 @@ async def test_cache_shows_tenant_no_row_of_other_user(
 async def test_tenant_write_reaches_shared_cache(roled: RoledDatabase, redis_url: str, me: User) -> None:
     settings = replace(Settings.from_url(roled.url_of("app")), redis_url=redis_url, cache_prefix=f"{uuid4()}:")
     async with AsyncDatabase(settings) as everybody, AsyncDatabase(settings, tenant=me.owner.user_id) as database:
+        await catch_up(everybody)
         await database.trades.dca_buy(me.owner.dca_buy("1", "1", me.token))
         async with database.transaction() as tx:
             await tx.agents.set_automated_trading(me.owner.agent_id, "simulation", False)

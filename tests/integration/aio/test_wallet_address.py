@@ -27,6 +27,7 @@ from nexgent_db.errors import (
 )
 from nexgent_db.models import SOL_MINT, AgentWallet, BalanceSnapshotOrder
 from nexgent_db.settings import Settings
+from tests.integration.aio.caches import catch_up
 from tests.integration.aio.factories import TOKEN, Owner, balance_of, funded_owner, new_owner
 from tests.support.faults.concurrently import concurrently_async
 from tests.support.oracles.state import broken_rules, rows_of
@@ -367,6 +368,7 @@ async def test_concurrent_changes_to_one_address_give_it_to_one_wallet(crowd: As
 async def cached(database_url: str, server: ValkeyServer) -> AsyncIterator[AsyncDatabase]:
     settings = replace(Settings.from_url(database_url), redis_url=server.url, cache_prefix=f"{uuid4()}:")
     async with AsyncDatabase(settings) as database:
+        await catch_up(database)
         yield database
 
 

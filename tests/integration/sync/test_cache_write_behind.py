@@ -17,6 +17,7 @@ from nexgent_db.cache.codec import POSITION
 from nexgent_db.models import AgentPosition, PriceUpdate
 from nexgent_db.settings import Settings
 from nexgent_db.sync.cache.servers import TIMEOUT_S
+from tests.integration.sync.caches import catch_up
 from tests.integration.sync.factories import Owner, funded_owner, new_owner
 from tests.support.faults.concurrently import concurrently
 from tests.support.servers.valkey_server import ValkeyServer, valkey_server
@@ -38,6 +39,7 @@ def server(valkey: ValkeyServer) -> ValkeyServer:
 @pytest.fixture
 def db(database_url: str, server: ValkeyServer) -> Iterator[Database]:
     with Database(replace(Settings.from_url(database_url), redis_url=server.url)) as database:
+        catch_up(database)
         yield database
 
 

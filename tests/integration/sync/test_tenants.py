@@ -27,6 +27,7 @@ from nexgent_db.errors import (
 )
 from nexgent_db.models import AgentFilter, BalanceSnapshotOrder, PositionFilter, SignalOrder
 from nexgent_db.settings import Settings
+from tests.integration.sync.caches import catch_up
 from tests.integration.sync.factories import Owner, new_owner
 from tests.support.servers.roles import RoledDatabase
 from tests.unit.test_inventory import offered
@@ -643,6 +644,7 @@ def test_cache_shows_tenant_no_row_of_other_user(roled: RoledDatabase, redis_url
 def test_tenant_write_reaches_shared_cache(roled: RoledDatabase, redis_url: str, me: User) -> None:
     settings = replace(Settings.from_url(roled.url_of("app")), redis_url=redis_url, cache_prefix=f"{uuid4()}:")
     with Database(settings) as everybody, Database(settings, tenant=me.owner.user_id) as database:
+        catch_up(everybody)
         database.trades.dca_buy(me.owner.dca_buy("1", "1", me.token))
         with database.transaction() as tx:
             tx.agents.set_automated_trading(me.owner.agent_id, "simulation", False)

@@ -27,6 +27,7 @@ from nexgent_db.errors import (
 )
 from nexgent_db.models import SOL_MINT, AgentWallet, BalanceSnapshotOrder
 from nexgent_db.settings import Settings
+from tests.integration.sync.caches import catch_up
 from tests.integration.sync.factories import TOKEN, Owner, balance_of, funded_owner, new_owner
 from tests.support.faults.concurrently import concurrently
 from tests.support.oracles.state import broken_rules, rows_of
@@ -366,6 +367,7 @@ def test_concurrent_changes_to_one_address_give_it_to_one_wallet(crowd: Database
 def cached(database_url: str, server: ValkeyServer) -> Iterator[Database]:
     settings = replace(Settings.from_url(database_url), redis_url=server.url, cache_prefix=f"{uuid4()}:")
     with Database(settings) as database:
+        catch_up(database)
         yield database
 
 

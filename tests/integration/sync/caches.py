@@ -1,0 +1,13 @@
+# Generated from tests/integration/aio/caches.py by `make sync`: do not edit.
+"""The cache of a database that many tests share."""
+
+from __future__ import annotations
+
+from nexgent_db import Database
+
+
+def catch_up(db: Database) -> None:
+    """Relay what other tests have left in the outbox: opening the database does so for one second at most, and until it
+    is done, every read goes to PostgreSQL."""
+    while not db.cache._recovery.recover():
+        pass
