@@ -1,4 +1,4 @@
-"""Logins of single users, for SQL that a user writes: the user is in the login's name, which no SQL of a session changes.
+"""Logins of single users, for SQL that a user writes: the user is in the login's name, which no SQL can change.
 
 The policies of ``sql/roles.sql`` and ``caller_acts_for()`` read the user from it.
 """
