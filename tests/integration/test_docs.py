@@ -148,6 +148,39 @@ def test_unknown_command_option_or_target_is_found() -> None:
     assert problem("make", "coffee") == "make has no coffee"
 
 
+def broken_includes(text: str) -> list[str]:
+    """The lines that should include a file, and which the page would show as they are, or that name no file."""
+    lines = [line for line in text.splitlines() if re.search(r"-\s*8\s*<|8\s*<\s*-", line)]
+    included = {line: re.fullmatch(r'--8<-- "([^"]+)"', line) for line in lines}
+    return [line for line, found in included.items() if found is None or not (ROOT / found[1]).is_file()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_included_by_page_exist(page: Path) -> None:
+    assert broken_includes(page.read_text(encoding="utf-8")) == []
+
+
+def test_include_that_is_formatted_or_of_no_file_is_found() -> None:
+    good, *bad = (
+        '--8<-- "README.md"',
+        '--8 < --"README.md"',
+        '--8<--"README.md"',
+        '--8<-- "READ.md"',
+        "-8<-- README.md",
+    )
+    assert broken_includes("\n".join(["```python", good, *bad, "if 8 < 9:", "```"])) == bad
+
+
+def test_guide_of_the_service_shows_each_file_that_its_table_names() -> None:
+    text = (ROOT / "docs" / "pages" / "guides" / "service.md").read_text(encoding="utf-8")
+    named = set(
+        re.findall(r"`((?:price_alerts/)?[a-z_]+\.(?:py|sql))`", "\n".join(re.findall(r"^\|.*$", text, re.MULTILINE)))
+    )
+    shown = {Path(path).name for path in re.findall(r'^--8<-- "([^"]+)"$', text, re.MULTILINE)}
+    assert len(named) > 5
+    assert {Path(path).name for path in named} - shown == set()
+
+
 def calls_that_do_not_exist(text: str) -> list[str]:
     """Of the calls named in the text, such as `positions.list_open`, those that no repository and no cache has."""
     db = AsyncDatabase("postgresql://localhost/none")
