@@ -13,7 +13,7 @@ from nexgent_db._text import visible
 from nexgent_db.cli import ending, target
 from nexgent_db.cli.machine import print_error, print_json
 from nexgent_db.cli.show import one_line, progress_bar, show_table
-from nexgent_db.cli.target import DatabaseUrl, RedisUrl, Target
+from nexgent_db.cli.target import DatabaseUrl, RedisUrl, RequireUrl, Target
 from nexgent_db.errors import CacheUnreachable, ConfigurationError, NexgentError
 from nexgent_db.models.cache import CacheComparison, CacheDifference, CacheStatus
 from nexgent_db.sync.database import Database
@@ -37,9 +37,14 @@ def register(app: typer.Typer) -> None:
     app.add_typer(cache, name="cache", help="Warm, verify, repair, show, reset and relay to the cache.")
 
 
-def warm(as_json: AsJson = False, database_url: DatabaseUrl = None, redis_url: RedisUrl = None) -> None:
+def warm(
+    as_json: AsJson = False,
+    require_url: RequireUrl = None,
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
+) -> None:
     """Cache every position, balance and agent, and make all index sets complete."""
-    with _opened(database_url, redis_url) as db, progress_bar("warming") as on_progress:
+    with _opened(database_url, redis_url, require_url) as db, progress_bar("warming") as on_progress:
         warmed = db.cache.admin.warm(on_progress)
     rate = round(warmed.rows / warmed.seconds)
     if as_json:
@@ -49,30 +54,38 @@ def warm(as_json: AsJson = False, database_url: DatabaseUrl = None, redis_url: R
 
 
 def verify(
-    as_json: AsJson = False, limit: Limit = 100, database_url: DatabaseUrl = None, redis_url: RedisUrl = None
+    as_json: AsJson = False,
+    limit: Limit = 100,
+    require_url: RequireUrl = None,
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
 ) -> None:
     """Compare every cached entry with the database. Exit code 0: equal; 1: not; 2: no comparison.
 
     Relays the outbox first: a change that waits there is lag, not a difference. An entry counts as a difference when it
     still differs after a second, unless a writer is about to change it.
     """
-    compared = _compared(database_url, redis_url, as_json=as_json, limit=limit, repair=False)
+    compared = _compared(database_url, redis_url, require_url, as_json=as_json, limit=limit, repair=False)
     if compared.differences:
         raise typer.Exit(1)
 
 
 def repair(
-    as_json: AsJson = False, limit: Limit = 100, database_url: DatabaseUrl = None, redis_url: RedisUrl = None
+    as_json: AsJson = False,
+    limit: Limit = 100,
+    require_url: RequireUrl = None,
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
 ) -> None:
     """Verify, and repair the differences. Exit code 0: equal now; 1: some differences remain; 2: no comparison."""
-    compared = _compared(database_url, redis_url, as_json=as_json, limit=limit, repair=True)
+    compared = _compared(database_url, redis_url, require_url, as_json=as_json, limit=limit, repair=True)
     if compared.repaired < compared.differences:
         raise typer.Exit(1)
 
 
 def status(as_json: AsJson = False, database_url: DatabaseUrl = None, redis_url: RedisUrl = None) -> None:
     """Show the cache's state: its share of reads, waiting changes, repairs, keys. Exit code 1: not usable."""
-    with _target(database_url, redis_url, writes=False) as where:
+    with _target(database_url, redis_url) as where:
         with Database(where.without_cache) as db:  # before the cache is opened, which relays the outbox
             waiting, lag_s = db.cache.maintenance.waiting(), db.cache.maintenance.lag_s()
         with Database(where.settings) as db:
@@ -84,15 +97,16 @@ def status(as_json: AsJson = False, database_url: DatabaseUrl = None, redis_url:
         _show_status(state)
 
 
-def reset(database_url: DatabaseUrl = None, redis_url: RedisUrl = None) -> None:
+def reset(require_url: RequireUrl = None, database_url: DatabaseUrl = None, redis_url: RedisUrl = None) -> None:
     """Delete the cached rows of every process; locks and stored results stay. Readers fill the cache again."""
-    with _opened(database_url, redis_url) as db:
+    with _opened(database_url, redis_url, require_url) as db:
         db.cache.admin.reset()
     typer.echo("emptied: readers fill it again, or nexgent-db cache warm does")
 
 
 def relay(
     follow: Annotated[bool, typer.Option("--follow", help="Run until stopped; also verify and repair.")] = False,
+    require_url: RequireUrl = None,
     database_url: DatabaseUrl = None,
     redis_url: RedisUrl = None,
 ) -> None:
@@ -103,7 +117,7 @@ def relay(
     maintenance, or this command. Without REDIS_URL, the command compacts entries older than an hour into one flush
     entry, which empties a later cache.
     """
-    with target.opened(database_url, redis_url, with_cache=True, writes=True) as where:
+    with target.opened(database_url, redis_url, with_cache=True, writes=True, require_url=require_url) as where:
         _prepare(where)
         with suppress(KeyboardInterrupt), Database(where.settings) as db:
             if where.settings.redis_url is None:
@@ -120,8 +134,10 @@ def relay(
 
 
 @contextmanager
-def _target(database_url: str | None, redis_url: str | None, *, writes: bool) -> Iterator[Target]:
-    with target.opened(database_url, redis_url, with_cache=True, writes=writes) as where:
+def _target(
+    database_url: str | None, redis_url: str | None, *, writes: bool = False, require_url: bool | None = False
+) -> Iterator[Target]:
+    with target.opened(database_url, redis_url, with_cache=True, writes=writes, require_url=require_url) as where:
         if where.settings.redis_url is None:
             raise ConfigurationError(
                 "REDIS_URL is not set: there is no cache (redis://host:6379/0 or unix:///path.sock)"
@@ -138,8 +154,9 @@ def _prepare(where: Target) -> None:
 
 
 @contextmanager
-def _opened(database_url: str | None, redis_url: str | None) -> Iterator[Database]:
-    with _target(database_url, redis_url, writes=True) as where, Database(where.settings) as db:
+def _opened(database_url: str | None, redis_url: str | None, require_url: bool | None) -> Iterator[Database]:
+    target_ = _target(database_url, redis_url, writes=True, require_url=require_url)
+    with target_ as where, Database(where.settings) as db:
         _refuse_unusable(db)
         yield db
 
@@ -177,7 +194,13 @@ def _compact(db: Database) -> None:
 
 
 def _compared(
-    database_url: str | None, redis_url: str | None, *, as_json: bool, limit: int, repair: bool
+    database_url: str | None,
+    redis_url: str | None,
+    require_url: bool | None,
+    *,
+    as_json: bool,
+    limit: int,
+    repair: bool,
 ) -> CacheComparison:
     reported: list[CacheDifference] = []
 
@@ -186,7 +209,7 @@ def _compared(
             reported.append(difference)
 
     try:
-        with _opened(database_url, redis_url) as db, progress_bar("comparing") as on_progress:
+        with _opened(database_url, redis_url, require_url) as db, progress_bar("comparing") as on_progress:
             compare = db.cache.admin.repair if repair else db.cache.admin.verify
             compared = compare(on_difference, on_progress)
     except NexgentError as error:

@@ -11,7 +11,7 @@ import typer
 
 from nexgent_db.cli import target
 from nexgent_db.cli.schema import connected
-from nexgent_db.cli.target import DatabaseUrl
+from nexgent_db.cli.target import DatabaseUrl, RequireUrl
 from nexgent_db.errors import InvalidInput
 from nexgent_db.sync.cache.queries import CacheQueries
 from nexgent_db.sync.database import Database
@@ -54,12 +54,13 @@ def prune_requests(
         int, typer.Option(min=1, metavar="DAYS", help="How long a service may still repeat an order.")
     ],
     batch: Annotated[int, typer.Option(min=1, max=100_000, help="How many requests one transaction deletes.")] = 1000,
+    require_url: RequireUrl = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Delete the stored requests of old trades, batch by batch. A repeated order of one is refused from then on."""
     before = datetime.now(UTC) - timedelta(days=older_than_days)
     pruned = 0
-    with target.written(database_url) as database, Database(database.without_cache) as db:
+    with target.written(database_url, require_url) as database, Database(database.without_cache) as db:
         while (deleted := db.trade_requests.prune(before, batch)) > 0:
             pruned += deleted
     typer.echo(f"{pruned} requests older than {older_than_days} days deleted")
@@ -73,6 +74,7 @@ def purge_agent(
     rest: Annotated[
         float, typer.Option(min=0, max=100, help="How long to rest after each, as a multiple of its time.")
     ] = 2.0,
+    require_url: RequireUrl = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Delete an agent with its wallets, balances, positions and ledger, and record it. For the tables' owner only.
@@ -83,7 +85,7 @@ def purge_agent(
     """
     if not reason.strip():
         raise InvalidInput("reason", "must not be empty: it is what remains of the ledger")
-    with target.written(database_url) as database, connected(database.settings.conninfo) as conn:
+    with target.written(database_url, require_url) as database, connected(database.settings.conninfo) as conn:
         while True:
             started = time.monotonic()
             row = conn.execute(

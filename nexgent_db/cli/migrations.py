@@ -112,6 +112,7 @@ def mark_applied(
         typer.Option(metavar="ID", help="With --squashed: forget this one, though it is later than all of the folder."),
     ] = None,
     as_json: Json = False,
+    require_url: RequireUrl = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Mark migrations as applied without running them, all or none: their schema is there already.
@@ -122,7 +123,7 @@ def mark_applied(
     if not reason.strip():
         raise InvalidInput("reason", "say why the schema is there already: --reason")
     marked = list[str]()
-    with reporting({"marked": marked}, as_json), target.opened(database_url) as database:
+    with reporting({"marked": marked}, as_json), target.written(database_url, require_url) as database:
         marked += _migrator(database, Progress()).mark_applied(
             names, reason.strip(), squashed=squashed, forget=forget or ()
         )

@@ -14,7 +14,7 @@ from nexgent_db.cli.cache import verified
 from nexgent_db.cli.machine import print_json
 from nexgent_db.cli.progress import Progress as MigrationProgress
 from nexgent_db.cli.show import one_line, progress_bar, show_table
-from nexgent_db.cli.target import DatabaseUrl
+from nexgent_db.cli.target import DatabaseUrl, RequireUrl
 from nexgent_db.errors import CacheUnreachable
 from nexgent_db.models.base import SOL_MINT
 from nexgent_db.models.cache import CacheComparison
@@ -40,6 +40,7 @@ def replay(
     file: Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="Events, one JSON object a line, oldest first.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
     agents: Annotated[int, typer.Option(min=1, max=1000, help="How many agents share the history.")] = 1,
+    require_url: RequireUrl = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Replay a wallet's history through the trades. A second run continues the first; no trade is made twice.
@@ -48,7 +49,7 @@ def replay(
     the database at the end. It reports each unreadable line with its number; the others are replayed. Exit code 1 when
     there is such a line, or when a cached entry differs from the database.
     """
-    with target.opened(database_url, with_cache=True, writes=True) as where:
+    with target.opened(database_url, with_cache=True, writes=True, require_url=require_url) as where:
         if where.embedded:
             target.migrate(where)
         else:

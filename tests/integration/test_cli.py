@@ -25,13 +25,14 @@ from nexgent_db.migrations.files import LAST_LEGACY_MIGRATION
 
 CHECKOUT = Path(__file__).parents[2]
 _NARROW = {"COLUMNS": "40"}
+_NOT_OURS = ("CI", "DATABASE_URL", "DIRECT_DATABASE_URL", "REDIS_URL")
 
 
 def nexgent_db(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
     """Runs the command in this process, which has imported the package: a new process takes a second for that."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        for name in ("DATABASE_URL", "REDIS_URL"):
+        for name in _NOT_OURS:
             patch.delenv(name, raising=False)
         for name, value in (_NARROW | environ).items():
             patch.setenv(name, value)
@@ -47,7 +48,7 @@ def nexgent_db(*arguments: str | Path, **environ: str) -> subprocess.CompletedPr
 
 def in_own_process(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
     """Runs the command as users do, in a process of its own."""
-    clean = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+    clean = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
     return subprocess.run(
         [sys.executable, "-m", "nexgent_db.cli", *map(str, arguments)],
         env=clean | {"PYTHONPATH": str(CHECKOUT)} | _NARROW | environ,

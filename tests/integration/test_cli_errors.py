@@ -4,50 +4,117 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from typer.main import get_command
 
 import nexgent_db as package
 from nexgent_db import errors
+from nexgent_db.cli.app import app
 from nexgent_db.cli.machine import EXIT_CODES, exit_code_of
+from nexgent_db.cli.replay import DEMO_HISTORY
 from nexgent_db.embedded import EmbeddedServerError
 from tests.integration.test_cli import CHECKOUT, in_own_process, nexgent_db
 
 DOWN = "postgresql://alice:s3cret@127.0.0.1:1/trading"
 ERRORS = CHECKOUT / "docs" / "pages" / "reference" / "errors.md"
 
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "repair": ("--reason", "r"),
+    "mark-applied": ("0001_none", "--reason", "r"),
+    "new": ("name",),
+    "replay": (str(DEMO_HISTORY),),
+    "queries show": ("users.find_by_id",),
+    "queries explain": ("users.find_by_id",),
+    "roles login": (str(UUID(int=1)),),
+    "ledger prune-requests": ("--older-than-days", "1"),
+    "ledger purge-agent": (str(UUID(int=1)), "--reason", "r"),
+    "partition retire": ("trade_requests",),
+    "cells create": ("east",),
+    "cells move": ("east", "localhost:5432"),
+    "cells drop": ("east", "--confirm", "east"),
+}
+"""What a command must be told."""
+
+
+def _commands(group: Any, *above: str) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, *above, name)
+        else:
+            yield " ".join((*above, name)), command
+
+
+COMMANDS = dict(_commands(get_command(app)))
+
+
+def takes(name: str, parameter: str) -> bool:
+    return parameter in {each.name for each in COMMANDS[name].params}
+
+
+def called(name: str) -> tuple[str, ...]:
+    return (*name.split(), *ARGUMENTS.get(name, ()))
+
+
+WRITING = [name for name in COMMANDS if takes(name, "require_url")]
+
 
 # --- Where to -----------------------------------------------------------------------------------
 
 
-def test_writing_command_says_to_which_database(fresh_database_url: str, redis_url: str) -> None:
+READING = {
+    *("check", "doctor", "drift", "lint-migrations", "plan", "report", "schema", "status", "verify"),
+    *("cache status", "cells list", "ledger check", "partition check", "partition plan"),
+    *("queries explain", "queries list", "queries show", "queries stats"),
+}
+"""The commands that write to no database."""
+ELSEWHERE = {
+    "new": "writes files",
+    "serve": "is about the embedded servers",
+    "demo": "makes rows up, to look at them on the embedded server",
+}
+"""Those that may write where no URL is given, whatever CI says."""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_reads_or_can_require_url(name: str) -> None:
+    """A new command is one or the other: this fails for one that nobody has named."""
+    assert takes(name, "require_url") is (name not in READING | ELSEWHERE.keys())
+
+
+@pytest.mark.parametrize("name", [*WRITING, "demo"])
+def test_writing_command_says_to_which_database(name: str) -> None:
+    done = nexgent_db(*called(name), DATABASE_URL=DOWN, REDIS_URL="redis://127.0.0.1:1")
+    said = done.stderr.splitlines()[0]
+    place = "writes to alice at 127.0.0.1:1, database trading"
+    with_cache = name == "replay" or takes(name, "redis_url")
+    assert said == (f"{place}, and to redis://127.0.0.1:1" if with_cache else place)
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name in READING and takes(name, "database_url")])
+def test_reading_command_says_of_no_database_that_it_writes(name: str) -> None:
+    done = nexgent_db(*called(name), "--database-url", DOWN, REDIS_URL="redis://127.0.0.1:1")
+    assert done.returncode in (1, 2, 4)
+    assert "Connection refused" in done.stdout + done.stderr
+    assert "writes to" not in done.stderr
+
+
+def test_places_are_those_of_servers(fresh_database_url: str, redis_url: str) -> None:
     parts = conninfo_to_dict(fresh_database_url)
     place = f"writes to postgres at {parts['host']}:{parts['port']}, database {parts['dbname']}"
-    commands: list[tuple[str, ...]] = [
-        ("migrate",),
-        ("repair", "--reason", "none"),
-        ("roles", "apply", "--prefix", "says_where"),
-        ("ledger", "prune-requests", "--older-than-days", "1"),
-        ("demo",),
-    ]
-    for command in commands:
-        done = nexgent_db(*command, DATABASE_URL=fresh_database_url)
-        assert done.stderr.splitlines()[0] == place, command
-    for action in ("warm", "repair", "reset", "relay"):
-        command = ("cache", action)
-        done = nexgent_db(*command, DATABASE_URL=fresh_database_url, REDIS_URL=redis_url)
-        assert done.stderr.splitlines()[0].startswith(f"{place}, and to unix://"), (command, done.stderr)
-    commands = [("status",), ("plan",), ("roles", "apply", "--check", "--prefix", "says_where"), ("drift",)]
-    for command in commands:
+    done = nexgent_db("migrate", DATABASE_URL=fresh_database_url)
+    assert done.stderr.splitlines()[0] == place
+    done = nexgent_db("cache", "warm", DATABASE_URL=fresh_database_url, REDIS_URL=redis_url)
+    assert done.stderr.splitlines()[0].startswith(f"{place}, and to unix://")
+    for command in (("status",), ("plan",), ("roles", "apply", "--check", "--prefix", "says_where"), ("drift",)):
         done = nexgent_db(*command, DATABASE_URL=fresh_database_url)
         assert "writes to" not in done.stderr, command
-    with psycopg.connect(fresh_database_url, autocommit=True) as connection:
-        for name in ("owner", "migrator", "app", "tenant", "worker", "readonly"):
-            connection.execute(f"REASSIGN OWNED BY says_where_{name} TO postgres; DROP OWNED BY says_where_{name}")
-            connection.execute(f"DROP ROLE says_where_{name}")
 
 
 def test_password_is_not_said(fresh_database_url: str) -> None:
@@ -57,13 +124,14 @@ def test_password_is_not_said(fresh_database_url: str) -> None:
     assert "s3cret" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("command", [("migrate",), ("rollback",), ("roles", "apply"), ("adopt",)])
-def test_command_that_requires_url_does_not_start_embedded_server(command: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", WRITING)
+def test_command_that_requires_url_does_not_start_embedded_server(name: str, tmp_path: Path) -> None:
     for arguments, environ in (((), {"CI": "true"}), (("--require-url",), {})):
-        refused = nexgent_db(*command, *arguments, XDG_DATA_HOME=str(tmp_path), **environ)
-        assert refused.returncode == 3
+        refused = nexgent_db(*called(name), *arguments, XDG_DATA_HOME=str(tmp_path), **environ)
+        assert refused.returncode == (2 if name in ("cache verify", "cache repair") else 3)  # no comparison
         assert "DATABASE_URL is not set" in refused.stderr
         assert "--require-url, or CI=true" in refused.stderr
+        assert "writes to" not in refused.stderr
     assert list(tmp_path.iterdir()) == []
 
 
