@@ -140,14 +140,6 @@ def test_queries_are_listed_shown_and_explained(service: Service, migrated: str)
     assert f"on {service.name}" in explained.output, explained.output
 
 
-def test_statistics_count_own_queries(service: Service, migrated: str) -> None:
-    done = run("queries", "stats", url=migrated)
-    if "pg_stat_statements is not" in str(done.exception):
-        assert isinstance(done.exception, ConfigurationError)
-    else:
-        assert f"{service.name}.create" in done.output
-
-
 def test_report_and_schema_have_own_tables_and_queries(service: Service, migrated: str, tmp_path: Path) -> None:
     page, text = tmp_path / "page.html", tmp_path / "schema.sql"
     done = run("report", "--out", page, "--database-url", migrated)

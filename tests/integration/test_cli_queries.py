@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -29,6 +31,7 @@ from nexgent_db.migrations import Migrator
 from nexgent_db.models.filters import TransactionFilter
 from nexgent_db.settings import Settings
 from tests.integration.test_cli import failure, nexgent_db, success
+from tests.support.builders.service import write_service
 
 RUN = CliRunner()
 AGENT = "8191f1cd-57d3-4c9e-96be-37f2aa0d232b"
@@ -359,6 +362,24 @@ def test_calls_are_counted_by_name(counting_url: str) -> None:
     assert re.search(r"│ users.find_by_id +│ +5 │", text)
     assert f"never ran ({len(SOURCES) - 4}): " in text
     assert "of another release (1): users.of_old" in text
+
+
+def test_own_queries_are_counted_by_name(counting_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = write_service(tmp_path / "service", flavour="sync")
+    monkeypatch.chdir(service.root)
+    monkeypatch.syspath_prepend(service.root)
+    Migrator(counting_url, migrations={service.name: service.migrations}).migrate()
+    alerts = importlib.import_module(f"{service.name}.alerts").Alerts
+    with counting(counting_url), Database(Settings.from_url(counting_url)) as db:
+        agent = db.agents.create(db.users.create("a@example.com").id, "agent")
+        for price in range(1, 4):
+            db.use(alerts).create(agent.id, Decimal(price))
+        assert len(db.use(alerts).list_by_agent(agent.id)) == 3
+    counted = as_json("stats", url=counting_url)
+    own = {each["name"]: (each["calls"], each["rows"]) for each in counted["queries"] if service.name in each["name"]}
+    assert own == {f"{service.name}.create": (3, 3), f"{service.name}.list_by_agent": (1, 3)}
+    assert counted["of_another_release"] == []
+    assert not [name for name in counted["never_ran"] if service.name in name]
 
 
 def test_every_statement_is_recognised_by_its_text() -> None:
