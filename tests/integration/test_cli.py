@@ -118,11 +118,13 @@ def test_subprocess_has_same_output_and_exit_code(
 
 def test_embedded_data_survives_process(home: Path) -> None:
     where = {"NEXGENT_DB_HOME": str(home), "DATABASE_URL": ""}
+    migrated = nexgent_db("migrate", **where)
     process = in_own_process("replay", DEMO_HISTORY, "--json", **where)
-    assert process.returncode == 0
     (line,) = process.stderr.splitlines()
-    assert line.startswith(f"writes to postgres at {home}")
-    assert line.endswith("the embedded PostgreSQL of this account, because DATABASE_URL is not set")
+    for done, said in ((migrated, migrated.stderr.splitlines()[0]), (process, line)):
+        assert done.returncode == 0
+        assert said.startswith(f"writes to postgres at {home}")
+        assert said.endswith(": the embedded PostgreSQL of this account, because DATABASE_URL is not set")
     assert success("replay", DEMO_HISTORY, "--json", **where) == process.stdout
 
 

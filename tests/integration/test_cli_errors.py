@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 from uuid import UUID
 
@@ -142,29 +143,48 @@ def test_given_database_is_migrated_in_ci(empty_database: str) -> None:
 # --- Errors -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("migrate",),
-        ("rollback",),
-        ("status",),
-        ("plan",),
-        ("drift",),
-        ("queries", "stats"),
-        ("cache", "warm"),
-        ("replay", str(CHECKOUT / "nexgent_db" / "cli" / "demo_history.jsonl")),
-    ],
-    ids=" ".join,
-)
-def test_json_has_error_of_each_command(command: tuple[str, ...]) -> None:
-    done = nexgent_db(*command, "--json", DATABASE_URL=DOWN, REDIS_URL="redis://127.0.0.1:1")
-    assert done.returncode == (2 if command == ("drift",) else 4)  # no comparison was possible
+MACHINES = [name for name in COMMANDS if takes(name, "as_json")]
+COMPARING = ("drift", "cache verify", "cache repair")
+"""Exit code 2 says that they compared nothing."""
+
+
+def error_in(done: CompletedProcess[str]) -> dict[str, Any]:
+    """The error of the one object on stdout; as a person reads it, it ends stderr, on one line."""
     (line,) = done.stdout.splitlines()
-    error = json.loads(line)["error"]
+    error: dict[str, Any] = json.loads(line)["error"]
+    assert error.keys() >= {"code", "message", "details"}
+    assert done.stderr.splitlines()[-1].startswith("nexgent-db: ")
+    return error
+
+
+@pytest.mark.parametrize("name", [name for name in MACHINES if takes(name, "database_url") and name != "doctor"])
+def test_json_says_that_server_is_gone(name: str) -> None:
+    report = ("--report",) if name == "adopt" else ()  # what it prints as JSON
+    done = nexgent_db(*called(name), *report, "--json", "--database-url", DOWN, REDIS_URL="redis://127.0.0.1:1")
+    error = error_in(done)
+    assert done.returncode == (2 if name in COMPARING else 4)
     assert error["code"] == "database_unavailable"
     assert "Connection refused" in error["message"]
     assert "s3cret" not in done.stdout + done.stderr
-    assert done.stderr.splitlines()[-1].startswith("nexgent-db: ")
+
+
+def test_doctor_finds_that_server_is_gone() -> None:
+    """It has no other answer than findings."""
+    done = nexgent_db("doctor", "--json", DATABASE_URL=DOWN)
+    findings = json.loads(done.stdout)["findings"]
+    assert done.returncode == 1
+    assert findings[0]["level"] == "problem"
+    assert "Connection refused" in findings[0]["message"]
+    assert "s3cret" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", [name for name in MACHINES if not takes(name, "database_url")])
+def test_json_has_error_without_database(name: str, tmp_path: Path) -> None:
+    """The commands that use no server, and serve, which starts it: a wrong project; a root where no server can be."""
+    (tmp_path / "pyproject.toml").write_text('[tool.nexgent-db]\nmodule = ["a"]\n')
+    done = nexgent_db("--project", tmp_path, *called(name), "--json", NEXGENT_DB_HOME="/dev/null/home")
+    code, exit_code = ("embedded_server_error", 4) if name == "serve" else ("configuration_error", 3)
+    assert (error_in(done)["code"], done.returncode) == (code, exit_code)
 
 
 def test_errors_have_distinct_exit_codes(empty_database: str, fresh_database_url: str) -> None:
