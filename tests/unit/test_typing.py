@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -31,35 +33,89 @@ def test_examples_of_readme_pass_mypy_without_settings(tmp_path: Path) -> None:
     assert programs
 
 
+def broken(text: str) -> str:
+    """The example of own SQL with a wrong argument and a wrong attribute."""
+    wrong = text.replace('create(agent.id, Decimal("0.01"))', 'create(agent.id, "0.01")')
+    assert wrong != text
+    text = wrong.replace("print(alert.price.normalize())", "print(alert.prize)")
+    assert wrong != text
+    return text
+
+
 def test_own_repository_passes_mypy_without_settings(tmp_path: Path) -> None:
     (text,) = (example.text for example in examples(PAGE) if example.title == "price_alerts.py")
     assert problems_of(tmp_path, text).startswith("Success: ")
-    wrong = text.replace('create(agent.id, Decimal("0.01"))', 'create(agent.id, "0.01")')
-    wrong = wrong.replace("print(alert.price.normalize())", "print(alert.prize)")
-    assert wrong != text
-    printed = problems_of(tmp_path, wrong)
+    printed = problems_of(tmp_path, broken(text))
     assert 'Argument 2 to "create" of "PriceAlerts" has incompatible type "str"; expected "Decimal"' in printed
     assert '"PriceAlert" has no attribute "prize"' in printed
 
 
-def test_examples_pass_pyright_in_its_strict_mode(tmp_path: Path) -> None:
-    program = pytest.importorskip("basedpyright").__name__
-    for page in (README, PAGE):
-        for number, example in enumerate(examples(page)):
-            if (example.title or "").endswith(".py"):
-                (tmp_path / f"{page.stem}_{number}.py").write_text(example.text, encoding="utf-8")
+def synchronous(text: str) -> str:
+    """The same program on nexgent_db.sync."""
+    text = re.sub(r"\bawait |\basync (?=def|with|for)|^import asyncio\n", "", text, flags=re.MULTILINE)
+    for before, after in (
+        ("AsyncDatabase", "Database"),
+        ("nexgent_db.aio", "nexgent_db.sync"),
+        ("asyncio.run(main())", "main()"),
+    ):
+        assert before in text
+        text = text.replace(before, after)
+    return text
+
+
+def test_pyright_accepts_examples_and_refuses_wrong_programs_in_its_strict_mode(tmp_path: Path) -> None:
+    pytest.importorskip("basedpyright")
+    programs = {
+        f"{page.stem.lower().replace('-', '_')}_{number}": example.text
+        for page in (README, PAGE)
+        for number, example in enumerate(examples(page))
+        if (example.title or "").endswith(".py")
+    }
+    (own,) = (text for text in programs.values() if "class PriceAlerts" in text)
+    programs |= {"own": own, "own_sync": synchronous(own), "models": MODELS}
+    wrong = {"own_wrong": broken(own), "own_sync_wrong": broken(synchronous(own)), "models_wrong": MODELS + FROZEN}
+    found = pyright(tmp_path, programs | wrong)
+    assert {name: found[name] for name in programs} == {name: [] for name in programs}
+    for name in ("own_wrong", "own_sync_wrong"):
+        assert found[name][0].startswith('Argument of type "Literal[\'0.01\']" cannot be assigned to parameter "price"')
+        assert 'Cannot access attribute "prize" for class "PriceAlert"' in found[name]
+    changes = [line for line in FROZEN.splitlines() if re.match(r"    [\w.]+ = ", line)]
+    *frozen, missing, number = found["models_wrong"]
+    assert len(frozen) == len(changes) == 5
+    for message, line in zip(frozen, changes, strict=True):
+        assert message.startswith(f'Cannot assign to attribute "{line.split()[0].partition(".")[2]}" for class ')
+    assert missing == 'Argument missing for parameter "price"'
+    assert number.startswith('Argument of type "float" cannot be assigned to parameter "sol_amount"')
+
+
+def pyright(folder: Path, programs: Mapping[str, str]) -> dict[str, list[str]]:
+    """The first line of each of pyright's messages, by program, in its strict mode and without other settings."""
+    for name, text in programs.items():
+        (folder / f"{name}.py").write_text(text, encoding="utf-8")
     settings = {"typeCheckingMode": "strict", "extraPaths": [str(ROOT)]}
-    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
-    command = [sys.executable, "-m", program, "--pythonpath", sys.executable, "--project", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines()[-1:] == ["0 errors, 0 warnings, 0 notes"], done.stdout
+    (folder / "pyrightconfig.json").write_text(json.dumps(settings))
+    command = [
+        sys.executable,
+        "-m",
+        "basedpyright",
+        "--pythonpath",
+        sys.executable,
+        "--project",
+        str(folder),
+        "--outputjson",
+    ]
+    answer = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    assert answer["summary"]["filesAnalyzed"] == len(programs)
+    found: dict[str, list[str]] = {name: [] for name in programs}
+    for each in answer["generalDiagnostics"]:
+        found[Path(each["file"]).stem].append(each["message"].partition("\n")[0])
+    return found
 
 
 MODELS = """
 from decimal import Decimal
-from uuid import UUID
 
-from nexgent_db.models import AgentPosition, AgentTradingConfig, AgentWallet, BuyOrder, SellOrder
+from nexgent_db.models import AgentPosition, AgentWallet, BuyOrder, SellOrder
 from nexgent_db.models.base import Row
 
 
@@ -87,6 +143,8 @@ def orders(wallet: AgentWallet, position: AgentPosition) -> None:
 """
 
 FROZEN = """
+from nexgent_db.models import AgentTradingConfig
+
 
 def change(order: BuyOrder, wallet: AgentWallet, alert: LoudPriceAlert, config: AgentTradingConfig) -> None:
     order.sol_amount = Decimal(2)
