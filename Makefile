@@ -13,8 +13,8 @@ DATABASE_TESTS := tests/contract tests/integration/aio \
     $(patsubst %,tests/integration/test_%.py,migrations legacy_migrations schema roles errors indexes) \
     $(patsubst %,tests/integration/test_%.py,trade_reads trade_coverage trade_failpoints pooler)
 PARTITIONED_TESTS := $(patsubst %,tests/integration/sync/test_%.py,trades execute_many figures performance write_off \
-    lists balance_snapshots trade_requests wallet_address sales_up_to_dust) \
-    $(patsubst %,tests/integration/test_%.py,trade_functions trade_reads cli_ledger)
+    lists balance_snapshots trade_requests wallet_address sales_up_to_dust tenants) \
+    $(patsubst %,tests/integration/test_%.py,trade_functions trade_reads cli_ledger user_logins)
 POOLER_TESTS := $(patsubst %,tests/integration/aio/test_%.py,trades execute_many trade_requests pipelined_transactions \
     tenants users agents positions record_prices lists database own_queries json_documents)
 # Compiled files are kept, whatever this shell says: without them every command takes half a second longer to start.

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 import pytest_asyncio
 
@@ -25,7 +26,6 @@ from nexgent_db.errors import (
 )
 from nexgent_db.models import SOL_MINT, TradeResult
 from tests.integration.aio.factories import Owner, balance_of, new_owner
-from tests.support.builders.purge import purge_agent
 from tests.support.faults.concurrently import concurrently_async
 from tests.support.oracles.state import broken_rules
 
@@ -174,7 +174,8 @@ async def test_purge_of_trading_agent_deletes_its_trades(crowd: AsyncDatabase, d
                 await crowd.trades.buy(owner.buy("1", "1", f"token{number}"))
 
         async def delete(owner: Owner = owner) -> None:
-            purge_agent(database_url, owner.agent_id)
+            async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as psql:
+                await psql.execute("SELECT purge_agent_v1(%s, 'a test')", [owner.agent_id])
 
         for result in await concurrently_async([trade, delete, trade], return_exceptions=True):
             assert result is None or isinstance(result, WalletNotFound | PositionExists), result
