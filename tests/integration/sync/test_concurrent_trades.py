@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from nexgent_db import Database, Settings, Transaction
@@ -25,7 +26,6 @@ from nexgent_db.errors import (
 )
 from nexgent_db.models import SOL_MINT, TradeResult
 from tests.integration.sync.factories import Owner, balance_of, new_owner
-from tests.support.builders.purge import purge_agent
 from tests.support.faults.concurrently import concurrently
 from tests.support.oracles.state import broken_rules
 
@@ -174,7 +174,8 @@ def test_purge_of_trading_agent_deletes_its_trades(crowd: Database, database_url
                 crowd.trades.buy(owner.buy("1", "1", f"token{number}"))
 
         def delete(owner: Owner = owner) -> None:
-            purge_agent(database_url, owner.agent_id)
+            with psycopg.Connection.connect(database_url, autocommit=True) as psql:
+                psql.execute("SELECT purge_agent_v1(%s, 'a test')", [owner.agent_id])
 
         for result in concurrently([trade, delete, trade], return_exceptions=True):
             assert result is None or isinstance(result, WalletNotFound | PositionExists), result

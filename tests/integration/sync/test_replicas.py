@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from nexgent_db.errors import (
 from nexgent_db.settings import Settings
 from nexgent_db.sync.access import Repositories
 from tests.integration.sync.factories import TOKEN, Owner, funded_owner, new_owner
+from tests.integration.sync.test_tenants import METHODS, User, new_user
 from tests.support.faults.distant_proxy import distant
 from tests.support.servers.postgres_server import PostgresServer, postgres_server
 from tests.support.servers.roles import RoledDatabase
@@ -376,6 +378,32 @@ def test_every_reading_query_runs_on_a_standby(servers: Servers) -> None:
                     ).fetchall()
                     number += 1
     assert number > 60
+
+
+READING: Final = re.compile(r"(find|list|page|stream|count|total|summarise|is|load)(_|$)")
+"""The verbs of methods that read; every other one changes or locks rows."""
+
+
+def answer_of(reader: Repositories, method: tuple[str, str], user: User) -> object:
+    called = getattr(getattr(reader, method[0]), method[1])(*METHODS[method](user))
+    return [row for row in called] if method[1].startswith("stream_") else called
+
+
+def test_every_method_that_reads_is_of_replicas_and_no_other_is(servers: Servers) -> None:
+    with Database(settings_of(servers, wait_s=WITHIN_S)) as db:
+        user = new_user(db)
+        for method in METHODS:
+            before = db.replica.metrics()
+            if READING.match(method[1]):
+                assert answer_of(db.replica, method, user) == answer_of(db, method, user), method
+            else:
+                with pytest.raises(ReadOnlyBlock):
+                    answer_of(db.replica, method, user)
+            after = db.replica.metrics()
+            assert after.primary_reads == before.primary_reads, method
+            assert (after.replica_reads > before.replica_reads) == bool(READING.match(method[1])), method
+    assert sum(1 for _, name in METHODS if READING.match(name)) > 55
+    assert sum(1 for _, name in METHODS if not READING.match(name)) > 40
 
 
 # --- Never a write --------------------------------------------------------------------------------
