@@ -15,6 +15,7 @@ import time
 import traceback
 from typing import Any, Final
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 import psycopg
 from psycopg import capabilities, generators, sql
@@ -39,6 +40,12 @@ _TRACKED: Final = ("standard_conforming_strings", "DateStyle", "IntervalStyle", 
 on). The driver reads answers by them, as they were last reported to it."""
 
 _CURRENT: Final = sql.SQL("current_setting({})")
+_OWNERS: Final = WeakValueDictionary[str, PooledConnection]()
+"""Behind poolers in session mode: this process's connections, by the mark that each leaves in its session."""
+_MARK: Final = sql.SQL(
+    "SELECT {}, owner, set_config('nexgent.owner', {}, false)"
+    " FROM (SELECT current_setting('nexgent.owner', true) AS owner OFFSET 0) AS before"
+)
 _FOR_SESSION: Final = sql.SQL("SELECT set_config({}, {}, false)")
 _OF_ROLE: Final = """
 SELECT
@@ -130,10 +137,21 @@ async def _initialise_direct(connection: PooledConnection, route: Route) -> floa
 
 
 async def _initialise_session(connection: PooledConnection, route: Route) -> float:
+    """Set the settings for good. Raises ConfigurationError when the session has the mark of another connection, which
+    is open: a pooler in transaction mode lends it to both."""
     for name, value in session_settings(route.settings).items():
         await connection.execute(_FOR_SESSION.format(name, value))
     await connection.execute(f"SELECT set_config(name, value, false) FROM {PINNED_VALUES}".encode())  # noqa: S608
-    return float((await _one(connection, f"SELECT {_SECONDS}".encode()))[0])
+    mark = uuid4().hex
+    seconds, owner, _ = await _one(connection, _MARK.format(sql.SQL(_SECONDS), mark).as_bytes())
+    lender = _OWNERS.get(owner or "")
+    if lender is not None and not lender.closed:
+        raise ConfigurationError(
+            "NEXGENT_DB_POOLER=session, but the pooler lends one session to two connections, which then lose their"
+            " limits and other settings: it is in transaction mode. Set NEXGENT_DB_POOLER=transaction"
+        )
+    _OWNERS[mark] = connection
+    return float(seconds)
 
 
 async def _initialise_transactions(connection: PooledConnection, route: Route) -> float:

@@ -220,6 +220,22 @@ def test_every_transaction_has_settings_asked_for(
         assert now.utcoffset().total_seconds() == 0
 
 
+def test_session_that_is_lent_to_two_connections_is_refused(roled: RoledDatabase) -> None:
+    """The one wrong setting that takes the limits off; the first connection alone cannot know it."""
+    for mode in ("session", "transaction"):
+        with pgbouncer([roled.url], server_sessions=3, mode=mode) as (url,):
+            settings = replace(_as_asked(url, "session"), pool_max_size=1)
+            for _ in range(3):  # one after the other is what a session is for
+                with Database(settings) as db:
+                    db.users.find_by_id(uuid4())
+                    if mode == "session":
+                        with Database(settings) as other:
+                            other.users.find_by_id(uuid4())
+                    else:
+                        with pytest.raises(ConfigurationError, match="it is in transaction mode"):
+                            Database(settings).open()
+
+
 def test_sessions_of_other_programs_stay_as_they_were(odd_role: str, roled: RoledDatabase) -> None:
     """All but what the pooler itself keeps for each of its clients."""
     kept = ("DateStyle", "TimeZone", "standard_conforming_strings", "IntervalStyle")
