@@ -68,6 +68,7 @@ class ReplicaReads:
         self.violations: list[str] = []
         self.failures: list[BaseException] = []
         self.shares: list[Share] = []
+        self.back_s: dict[str, float] = {}
         self.counted: Counter[str] = Counter()
         self._agents: list[UUID] = []
         self._seen: list[int] = []
@@ -225,8 +226,10 @@ class ReplicaReads:
             ("sessions ended 5 times", sessions_ended),
         ):
             self.phase(name, during)
-            back_s = max(self.wait_for_state(number, "ok") for number in range(len(self._standbys)))
-            print(f"{name}: both answer again after {back_s:.1f} s", flush=True)
+            ended = time.monotonic()
+            for number in range(len(self._standbys)):
+                self.wait_for_state(number, "ok")
+            self.back_s[name] = time.monotonic() - ended
 
         def promoted() -> None:
             promote(second)
@@ -246,7 +249,9 @@ def read_disturbed(reads: int) -> ReplicaReads:
             workers.disturb(-(-reads // 7))
             metrics: ReplicaMetrics = workers.db.replica.metrics()
         workers._ensure_well()
-        print("\n".join(map(str, workers.shares)))
+        for share in workers.shares:
+            back_s = workers.back_s.get(share.phase)
+            print(share, "" if back_s is None else f", both answer again after {back_s:.1f} s", sep="")
         print(f"{workers.counted}, {len(workers.violations)} violations; {metrics}", flush=True)
         return workers
 
