@@ -173,8 +173,28 @@ def test_report_remarks_on_money_and_configurations(prisma: Prisma) -> None:
     assert "a sale up_to_dust" in report(url).stdout
 
 
-def test_migration_of_developer_is_reported_with_what_to_do(prisma: Prisma, server_url: str) -> None:
+def test_report_refuses_moon_bag_above_the_rest(prisma: Prisma) -> None:
     url = prisma(18)
+    fill_as_public_system(url, agents=1, positions_of_each=10)
+    bag = "UPDATE agent_positions SET moon_bag_amount = {} WHERE id = (SELECT min(id::text)::uuid FROM agent_positions)"
+    held = "coalesce(remaining_amount, purchase_amount)"
+    execute(url, bag.format(held))
+    assert report(url).exit_code == 0, "all of it may be kept"
+    execute(url, bag.format(f"{held} + 1e-9"))
+    before = content(url)
+    shown = report(url, "--json")
+    assert shown.exit_code == 1
+    (found,) = [each for each in json.loads(shown.stdout)["rows"] if each["refused"]]
+    assert (found["table"], found["rule"]) == ("agent_positions", "agent_positions_moon_bag_amount_check")
+    assert found["key"] == f"id = '{min(str(row['id']) for row in before['agent_positions'])}'"
+    assert found["key"] in report(url).stdout
+    assert content(url) == before
+
+
+def test_migration_of_developer_is_reported_with_what_to_do(prisma: Prisma, server_url: str) -> None:
+    """The steps are given in order, and lead to an adopted database in this order."""
+    url = prisma(18)
+    execute(url, "ALTER TABLE agents ADD notes text")
     execute(
         url,
         "INSERT INTO _prisma_migrations (id, checksum, finished_at, migration_name, started_at)"
@@ -183,10 +203,26 @@ def test_migration_of_developer_is_reported_with_what_to_do(prisma: Prisma, serv
     shown = report(url, "--json")
     assert shown.exit_code == 1
     (found,) = json.loads(shown.stdout)["rows"]
-    assert "20260301000000_my_own" in found["what_to_do"]
-    assert "delete its row in _prisma_migrations" in found["what_to_do"]
-    refused = RUN.invoke(app, ["adopt", "--database-url", url, "--scratch", server_url])
-    assert refused.exit_code == 1
+    steps = (
+        "20260301000000_my_own",
+        "undo what it changed",
+        "delete its row in _prisma_migrations",
+        "adopt",
+        "shows what still differs",
+        "migrate",
+        "make what you need of it again",
+    )
+    assert re.search(".*?".join(map(re.escape, steps)), found["what_to_do"]), found["what_to_do"]
+    adopt = ["adopt", "--database-url", url, "--scratch", server_url]
+    assert RUN.invoke(app, adopt).exit_code == 1
+    execute(url, "DELETE FROM _prisma_migrations WHERE migration_name = '20260301000000_my_own'")
+    not_undone = RUN.invoke(app, adopt)
+    assert not_undone.exit_code == 1
+    assert "notes" in not_undone.output
+    execute(url, "ALTER TABLE agents DROP COLUMN notes")
+    assert RUN.invoke(app, adopt).exit_code == 0
+    Migrator(url).migrate()
+    execute(url, "ALTER TABLE agents ADD notes text")
 
 
 def test_difference_ignored_at_adoption_is_no_drift(prisma: Prisma, server_url: str) -> None:
