@@ -100,6 +100,23 @@ async def new_owner(db: AsyncDatabase, wallet_type: TradingMode = "simulation") 
     return Owner(user.id, agent.id, wallet.wallet_address)
 
 
+async def new_owners(db: AsyncDatabase, count: int) -> list[Owner]:
+    """As many of them, in one statement."""
+    made = await db.execute(
+        "WITH numbered AS (SELECT gen_random_uuid() AS user_id, gen_random_uuid() AS agent_id"
+        " FROM generate_series(1, :count::integer)),"
+        " new_users AS (INSERT INTO users (id, email) SELECT user_id, user_id || '@example.org' FROM numbered),"
+        " new_agents AS (INSERT INTO agents (id, user_id, name) SELECT agent_id, user_id, 'tester' FROM numbered),"
+        " new_wallets AS (INSERT INTO agent_wallets (wallet_address, agent_id, wallet_type)"
+        " SELECT 'W' || replace(agent_id::text, '-', ''), agent_id, 'simulation' FROM numbered"
+        " RETURNING agent_id, wallet_address)"
+        " SELECT user_id, agent_id, wallet_address FROM numbered JOIN new_wallets USING (agent_id)",
+        {"count": count},
+    )
+    rows: list[Any] = made.rows
+    return [Owner(**row) for row in rows]
+
+
 async def funded_owner(db: AsyncDatabase) -> Owner:
     """The same, with 100 SOL in the wallet."""
     owner = await new_owner(db)

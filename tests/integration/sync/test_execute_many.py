@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -20,11 +21,11 @@ from nexgent_db.errors import (
     TradeRefused,
     WalletNotFound,
 )
-from nexgent_db.models import SOL_MINT
+from nexgent_db.models import SOL_MINT, SignalOrder
 from nexgent_db.models.trades import ResetResult, TradeResult, WalletOrder
 from nexgent_db.settings import Settings
 from nexgent_db.sync.repositories import trades
-from tests.integration.sync.factories import TOKEN, Owner, balance_of, funded_owner, new_owner
+from tests.integration.sync.factories import TOKEN, Owner, balance_of, funded_owner, new_owner, new_owners
 from tests.support.faults.concurrently import concurrently
 from tests.support.oracles.state import broken_rules, rows_of
 
@@ -90,15 +91,29 @@ def test_batch_does_what_single_trades_do(db: Database, fresh_database_url: str)
 
 
 def test_one_signal_five_hundred_agents(db: Database, fresh_database_url: str) -> None:
-    owners = [new_owner(db) for _ in range(25)]
+    owners = new_owners(db, 500)
+    signal = db.signals.create(SignalOrder(token_address=TOKEN, signal_type="BUY", signal_strength=3))
     deposits = db.trades.execute_many([owner.deposit("10") for owner in owners])
-    assert [each.balances[0].balance for each in deposits if isinstance(each, TradeResult)] == [10] * 25
+    assert [each.balances[0].balance for each in deposits if isinstance(each, TradeResult)] == [10] * 500
+    orders = [owner.buy("0.1", "5", signal_id=signal.id) for owner in owners]
+    results = db.trades.execute_many(orders)
+    bought = [each.transaction for each in results if isinstance(each, TradeResult)]
+    assert [(each.id, each.signal_id) for each in bought] == [(order.trade_id, signal.id) for order in orders]
+    wallets = [owner.wallet_address for owner in owners]
+    for token, amount in ((SOL_MINT, Decimal("9.9")), (TOKEN, Decimal(5))):
+        balances = db.balances.list_by_wallets(token, wallets)
+        assert [each.balance for each in balances] == [amount] * 500
+    assert broken_rules(fresh_database_url) == {}
+
+
+def test_wallets_trade_many_times_in_one_batch(db: Database, fresh_database_url: str) -> None:
+    owners = [funded_owner(db) for _ in range(25)]
     orders = [owner.buy("0.1", "5", f"token {number}") for number in range(20) for owner in owners]
     results = db.trades.execute_many(orders)
     assert [each.transaction.id for each in results if isinstance(each, TradeResult)] == [
         order.trade_id for order in orders
     ]
-    assert {balance_of(db, owner) for owner in owners} == {8}
+    assert {balance_of(db, owner) for owner in owners} == {98}
     assert broken_rules(fresh_database_url) == {}
 
 
