@@ -15,6 +15,7 @@ import pytest_asyncio
 from nexgent_db import AsyncDatabase
 from nexgent_db.aio.repositories import trades
 from nexgent_db.errors import (
+    BlockMisuse,
     InsufficientBalance,
     InvalidInput,
     NumericOverflow,
@@ -26,6 +27,7 @@ from nexgent_db.models import SOL_MINT, SignalOrder
 from nexgent_db.models.trades import ResetResult, TradeResult, WalletOrder
 from nexgent_db.settings import Settings
 from tests.integration.aio.factories import TOKEN, Owner, balance_of, funded_owner, new_owner, new_owners
+from tests.support.builders.pages import ROOT
 from tests.support.faults.concurrently import concurrently_async
 from tests.support.oracles.state import broken_rules, rows_of
 
@@ -182,6 +184,17 @@ async def test_bad_batches_are_refused_before_anything_is_sent(
         await db.trades.execute_many([owner.withdraw("1") for _ in range(4)])
     assert await db.trades.execute_many([]) == []
     assert await balance_of(db, owner) == 100
+
+
+async def test_batch_above_the_documented_limit_is_refused_before_anything_is_sent(fresh_database_url: str) -> None:
+    closed = AsyncDatabase(fresh_database_url)
+    order = Owner(uuid4(), uuid4(), "W").withdraw("1")
+    with pytest.raises(InvalidInput, match="orders: 10001 are too many for one transaction, which takes 10000"):
+        await closed.trades.execute_many([order] * 10_001)
+    with pytest.raises(BlockMisuse, match="is not open"):  # what it would send with
+        await closed.trades.execute_many([order] * 10_000)
+    page = ROOT / "docs" / "pages" / "concepts" / "trades.md"
+    assert f"one transaction, of up to {trades.MAX_ATOMIC_ORDERS:,} orders" in page.read_text(encoding="utf-8")
 
 
 async def test_batches_and_singles_do_not_deadlock(db: AsyncDatabase, fresh_database_url: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from nexgent_db import Database
 from nexgent_db.errors import (
+    BlockMisuse,
     InsufficientBalance,
     InvalidInput,
     NumericOverflow,
@@ -26,6 +27,7 @@ from nexgent_db.models.trades import ResetResult, TradeResult, WalletOrder
 from nexgent_db.settings import Settings
 from nexgent_db.sync.repositories import trades
 from tests.integration.sync.factories import TOKEN, Owner, balance_of, funded_owner, new_owner, new_owners
+from tests.support.builders.pages import ROOT
 from tests.support.faults.concurrently import concurrently
 from tests.support.oracles.state import broken_rules, rows_of
 
@@ -179,6 +181,17 @@ def test_bad_batches_are_refused_before_anything_is_sent(db: Database, monkeypat
         db.trades.execute_many([owner.withdraw("1") for _ in range(4)])
     assert db.trades.execute_many([]) == []
     assert balance_of(db, owner) == 100
+
+
+def test_batch_above_the_documented_limit_is_refused_before_anything_is_sent(fresh_database_url: str) -> None:
+    closed = Database(fresh_database_url)
+    order = Owner(uuid4(), uuid4(), "W").withdraw("1")
+    with pytest.raises(InvalidInput, match="orders: 10001 are too many for one transaction, which takes 10000"):
+        closed.trades.execute_many([order] * 10_001)
+    with pytest.raises(BlockMisuse, match="is not open"):  # what it would send with
+        closed.trades.execute_many([order] * 10_000)
+    page = ROOT / "docs" / "pages" / "concepts" / "trades.md"
+    assert f"one transaction, of up to {trades.MAX_ATOMIC_ORDERS:,} orders" in page.read_text(encoding="utf-8")
 
 
 def test_batches_and_singles_do_not_deadlock(db: Database, fresh_database_url: str) -> None:
