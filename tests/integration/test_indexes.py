@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Any, Final, LiteralString
 
 import psycopg
+import pytest
 
 from nexgent_db.migrations import Migrator
 from nexgent_db.migrations.files import LAST_LEGACY_MIGRATION
@@ -82,6 +83,43 @@ def test_every_index_is_planned_or_holds_rule_or_serves_foreign_key(database_url
         and not any(table == of and set(columns[: len(key)]) == key for of, key in keys)
     ]
     assert unread == []
+
+
+_REQUESTS: Final = """
+    INSERT INTO trade_requests (id, agent_id, wallet_address, operation, content_digest, version, created_at)
+    SELECT gen_random_uuid(), gen_random_uuid(), 'wallet', operation, sha256(''), 1, now() - age - n * interval '1 s'
+    FROM
+        (VALUES ('buy', interval '0', 4000), ('buy', '90 days', 100), ('reset_wallet', '180 days', 1000))
+            AS kind (operation, age, rows),
+        LATERAL generate_series(1, rows) AS n
+"""
+"""New ones, a few old ones, and resets, which stay: these are the oldest."""
+
+_READ: Final = """
+    SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables
+    WHERE relname LIKE 'trade_requests%'
+"""
+
+
+@pytest.mark.parametrize("known", ["nothing is known", "all is known"])
+def test_pruning_reads_the_requests_that_it_deletes(fresh_database_url: str, known: str) -> None:
+    """A partial index, in a function: no contract has its plan."""
+    with psycopg.connect(fresh_database_url, autocommit=True) as conn:
+        conn.execute(_REQUESTS)
+        if known == "all is known":
+            conn.execute("ANALYZE trade_requests")
+        with conn.transaction():
+            (pruned,) = one_row(conn, "SELECT prune_trade_requests_v1(now() - interval '30 days', 10)")
+            assert pruned == 10
+            (read,) = one_row(conn, _READ)
+            assert read <= 4 * pruned  # found, locked, found by id, deleted
+        assert one_row(conn, "SELECT count(*) FROM trade_requests WHERE operation = 'reset_wallet'") == (1000,)
+
+
+def one_row(conn: psycopg.Connection[Any], query: LiteralString) -> Any:
+    row = conn.execute(query).fetchone()
+    assert row is not None
+    return row
 
 
 def test_dropped_legacy_index_is_covered_or_unread(empty_database: str, database_url: str) -> None:
