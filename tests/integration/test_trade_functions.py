@@ -286,6 +286,7 @@ EVERY_TRADE: Final[dict[str, Callable[[Database, Owner], Any]]] = {
     "dca_buy": lambda db, owner: db.trades.dca_buy(owner.dca_buy("1", "1")),
     "take_profit": lambda db, owner: db.trades.take_profit(owner.take_profit("1", "1")),
     "sell": lambda db, owner: db.trades.sell(owner.sell("10", "1")),
+    "write_off": lambda db, owner: db.trades.write_off(owner.write_off()),
     "reset_wallet": lambda db, owner: db.trades.reset_wallet(owner.reset("5")),
 }
 
@@ -302,6 +303,25 @@ def test_trade_leaves_one_outbox_row_and_takes_one_version(
     assert psql.execute("SELECT version, entity FROM cache_outbox").fetchall() == [(last[0] + 1, "trade")]
     assert psql.execute("SELECT last_value FROM row_version_seq").fetchone() == (last[0] + 1,)
     assert {balance.version for balance in result.balances} == {last[0] + 1}
+
+
+@pytest.mark.parametrize("trade", EVERY_TRADE)
+def test_stored_request_is_no_copy_of_the_rows(db: Database, psql: psycopg.Connection[Any], trade: str) -> None:
+    """It keeps what no other row has: digest, balances, and the position where it stays open and was changed."""
+    owner = trader(db)
+    result = EVERY_TRADE[trade](db, owner)
+    row = psql.execute(
+        "SELECT pg_column_size(r), r.balances, r.position_values, r.transaction_ids FROM trade_requests AS r"
+        " WHERE r.agent_id = %s ORDER BY r.version DESC LIMIT 1",
+        [owner.agent_id],
+    ).fetchone()
+    assert row is not None
+    size, balances, position, transactions = row
+    assert sorted(balances) == sorted(balance.balance for balance in result.balances)
+    position_is_stored = trade in ("dca_buy", "take_profit")
+    assert (position is not None) is position_is_stored
+    assert (transactions is not None) is (trade == "reset_wallet")
+    assert size <= (1100 if position_is_stored else 400)  # bytes; 1,850 before, for a buy
 
 
 def test_other_writers_leave_a_row_for_each_change(db: Database, psql: psycopg.Connection[Any]) -> None:
