@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import Final
+
 import pytest
 
 from nexgent_db.migrations import Migrator
@@ -17,6 +20,35 @@ def test_legacy_migrations_create_public_catalog(empty_database: str) -> None:
     assert len(applied) == 18
     assert applied[-1] == LAST_LEGACY_MIGRATION
     assert_same(expected_history(), catalog_of(empty_database), "after the history")
+
+
+FROZEN: Final = {
+    "20251211112932_init": "c07d4374167b46b55f330f276b547f17",
+    "20251212112507_remove_price_sol_from_trading_signals": "353f42bc04d924628878ace3c58e1c2e",
+    "20251213231745_add_swap_payload": "2e223733a128a488f2e9179f42b1b04b",
+    "20251220051448_add_agent_balance_snapshots": "ebb7cf4a69bf50df0b99c6227ff8a3ac",
+    "20251220052327_increase_decimal_precision_for_token_prices": "094b68970c8cfcf2eb73e72a9bf9fa10",
+    "20251220053027_add_agent_transactions_decimal_precision": "c06ad6486c126ab4a34f178c2d521f5d",
+    "20251220230728_add_dca_fields_to_positions": "afc200bb409a022976fc03b8f932e38f",
+    "20251221000651_add_close_reason_to_historical_swaps": "332c0a4025fe736e6907375bcc688583",
+    "20251221120000_add_wallet_address_to_balance_snapshots": "4bdb53808d70292b0b9b93f86d0c812e",
+    "20260106120000_add_automated_trading": "473973da2409317d1a82717c64317015",
+    "20260106130000_split_automated_trading_by_mode": "ea80e3dafedef4d9b4a13e4db436e50c",
+    "20260123000000_add_api_keys": "91f7f98c327e77eb62493375c486e269",
+    "20260131120000_add_take_profit_fields_to_positions": "6a1dbc7f615266752ab74c389d6bfe9d",
+    "20260131150000_add_realized_profit_sol": "1978693b8d557ab727e467127bafbd0b",
+    "20260131160000_add_is_take_profit": "c0351b050cad0a9d772ecdb83d6e2220",
+    "20260208120000_add_tp_batch_fields": "7cb1a6a65306051cafc806b8d32f6166",
+    "20260208140000_add_protocol_and_network_fee": "fe4ad4623ce503115af5c48b70f4fedc",
+    "20260211120000_add_user_id_to_trading_signals": "470fe64e9d4cdf0961a5646c86887778",
+}
+"""The first half of the SHA-256 of each file. Adopted databases have run them as they are."""
+
+
+def test_legacy_migrations_are_frozen_to_the_letter() -> None:
+    files = [path for path in data_dir("migrations").glob("*.sql") if not path.name.endswith(".rollback.sql")]
+    found = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest()[:32] for path in files}
+    assert {name: digest for name, digest in found.items() if name <= LAST_LEGACY_MIGRATION} == FROZEN
 
 
 # --- Up, down, up -------------------------------------------------------------------------------

@@ -105,6 +105,14 @@ _GOOD: Final[dict[str, dict[str, Any]]] = {
     },
     "trading_signals": {"token_address": "T", "signal_type": "BUY", "signal_strength": 100},
     "users": {"email": "b@example.org"},
+    "trade_requests": {
+        "id": TRANSACTION,
+        "agent_id": AGENT,
+        "wallet_address": "W1",
+        "operation": "buy",
+        "content_digest": b"d" * 32,
+        "version": 1,
+    },
 }
 
 
@@ -153,6 +161,9 @@ def test_row_gets_default_id_and_times(connection: Connection[Any], table: str) 
         ("trading_signals", {"signal_strength": 0}, "trading_signals_signal_strength_check"),
         ("trading_signals", {"signal_strength": 101}, "trading_signals_signal_strength_check"),
         ("users", {"email": "A@EXAMPLE.org"}, "users_lower_email_key"),
+        ("trade_requests", {"content_digest": b"d" * 31}, "trade_requests_content_digest_check"),
+        ("trade_requests", {"content_digest": b"d" * 33}, "trade_requests_content_digest_check"),
+        ("trade_requests", {"operation": "gift"}, "trade_requests_operation_check"),
     ],
 )
 def test_forbidden_values_violate_named_constraint(
@@ -161,6 +172,63 @@ def test_forbidden_values_violate_named_constraint(
     with pytest.raises(pg.IntegrityError) as refused:
         _insert(connection, table, _GOOD[table] | change)
     assert refused.value.diag.constraint_name == constraint
+
+
+@pytest.mark.parametrize("table", _GOOD)
+def test_good_row_is_accepted(connection: Connection[Any], table: str) -> None:
+    """So that what is refused above is the change."""
+    _insert(connection, table, _GOOD[table])
+
+
+_IMPLIED_KEYS: Final = """
+    WITH keys AS (
+        SELECT
+            k.conname::text AS name, k.conrelid AS of, k.confrelid AS referenced, k.conkey AS columns,
+            k.confkey AS referenced_columns,
+            NOT EXISTS (
+                SELECT FROM pg_attribute AS a
+                WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey) AND NOT a.attnotnull
+            ) AS always_holds
+        FROM pg_constraint AS k
+        WHERE k.contype = 'f' AND k.connamespace = current_schema()::regnamespace AND k.conparentid = 0
+    )
+    SELECT implied.name
+    FROM keys AS implied
+    JOIN keys AS longer ON longer.of = implied.of AND longer.name <> implied.name AND longer.always_holds
+    LEFT JOIN keys AS onward ON onward.of = longer.referenced AND onward.referenced = implied.referenced
+        AND onward.always_holds
+    WHERE
+        implied.columns <@ longer.columns AND (
+            implied.referenced = longer.referenced
+            OR (implied.referenced_columns = onward.referenced_columns AND onward.columns <@ longer.referenced_columns)
+        )
+    ORDER BY implied.name
+"""
+
+
+def test_no_foreign_key_is_implied_by_another(empty_database: str, database_url: str) -> None:
+    """Such as that to the agent, beside that to the wallet of the agent. An entry without a wallet needs both."""
+    Migrator(empty_database).migrate(to="20261123090810_balance_of_own_wallet")
+    with psycopg.connect(empty_database) as conn:
+        conn.execute(
+            "ALTER TABLE agent_balances ADD CONSTRAINT back_agent FOREIGN KEY (agent_id) REFERENCES agents,"
+            " ADD CONSTRAINT back_wallet FOREIGN KEY (wallet_address) REFERENCES agent_wallets (wallet_address)"
+        )
+        assert conn.execute(_IMPLIED_KEYS).fetchall() == [("back_agent",), ("back_wallet",)]
+    with psycopg.connect(database_url) as conn:
+        assert conn.execute(_IMPLIED_KEYS).fetchall() == []
+
+
+def test_each_cached_table_has_one_trigger_for_rows_and_one_for_truncate(connection: Connection[Any]) -> None:
+    found = connection.execute(
+        "SELECT t.tgrelid::regclass::text, array_agg((t.tgtype & 1)::integer ORDER BY t.tgtype & 1)"  # 1: FOR EACH ROW
+        " FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid"
+        " JOIN pg_class AS c ON c.oid = t.tgrelid"
+        " WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND p.prosrc ~ 'INSERT INTO cache_outbox'"
+        " AND c.relnamespace = current_schema()::regnamespace"
+        " GROUP BY t.tgrelid"
+    ).fetchall()
+    assert dict(found) == {name: [0, 1] for name in ("agents", "agent_balances", "agent_positions")}
 
 
 def test_execution_status_is_constrained(connection: Connection[Any]) -> None:
