@@ -20,6 +20,7 @@ from nexgent_db import AsyncDatabase
 from nexgent_db.aio import Repository
 from nexgent_db.models import SOL_MINT, DepositOrder
 from tests.integration.test_cli import in_own_process, nexgent_db
+from tests.integration.test_cli_errors import COMMANDS
 from tests.support.builders.pages import PAGES, ROOT, Command, Example, examples, is_as_shown, named_commands
 from tests.support.servers.prisma import HISTORY, Prisma
 from tests.support.servers.roles import RoledDatabase
@@ -135,6 +136,11 @@ def test_commands_of_page_exist(page: Path) -> None:
     ]
     problems += [f"{page.name}: {problem}" for command in named_commands(page) if (problem := command.problem())]
     assert problems == []
+
+
+def test_every_command_stands_in_a_page() -> None:
+    text = " ".join("\n".join(page.read_text(encoding="utf-8") for page in PAGES).split())
+    assert [name for name in COMMANDS if not re.search(rf"(?:nexgent-db |`){name}\b(?!-)", text)] == []
 
 
 def test_unknown_command_option_or_target_is_found() -> None:
