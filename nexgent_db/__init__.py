@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nexgent_db.errors import NexgentError
     from nexgent_db.keyring import WalletKeyring
     from nexgent_db.models.health import Health
-    from nexgent_db.queries.binding import NOT_GIVEN, NotGiven
+    from nexgent_db.queries.values import NOT_GIVEN, NotGiven
     from nexgent_db.settings import Settings
     from nexgent_db.sync.database import Database
     from nexgent_db.sync.reader import Reader
@@ -26,9 +26,9 @@ else:
         "AsyncTransaction": "aio.transaction",
         "Database": "sync.database",
         "Health": "models.health",
-        "NOT_GIVEN": "queries.binding",
+        "NOT_GIVEN": "queries.values",
         "NexgentError": "errors",
-        "NotGiven": "queries.binding",
+        "NotGiven": "queries.values",
         "Reader": "sync.reader",
         "Settings": "settings",
         "Transaction": "sync.transaction",

@@ -22,8 +22,10 @@ from nexgent_db.aio.repositories.user_cells import UserCellRepository
 from nexgent_db.aio.repositories.users import UserRepository
 from nexgent_db.aio.repositories.wallets import WalletRepository
 from nexgent_db.aio.session import Session
+from nexgent_db.aio.turns import take_turns
 from nexgent_db.errors import InvalidInput
 from nexgent_db.queries.adhoc import AdHocQuery, Executed, ad_hoc, caller_name
+from nexgent_db.queries.dumping import dump_in_steps, is_long
 
 R = TypeVar("R", bound=Repository)
 
@@ -76,7 +78,10 @@ class Repositories:
         return self._execute(ad_hoc(sql, name or caller_name()), parameters or {})
 
     async def _execute(self, statement: AdHocQuery, parameters: Mapping[str, object]) -> Executed:
-        return statement.answer(await self._own_session.run(statement, statement.call_with(parameters)))
+        call = statement.call_with(parameters)
+        if any(map(is_long, call.values)):
+            call = call._replace(values=await take_turns(dump_in_steps(call.values)))
+        return statement.answer(await self._own_session.run(statement, call))
 
 
 def _ensure_repository(candidate: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Final, TypeVar
 
 A = TypeVar("A")
@@ -25,3 +25,16 @@ async def in_turns(work: Callable[[A], B], items: Iterable[A]) -> list[B]:
             await asyncio.sleep(0)
             until = time.monotonic() + TURN_S
     return made
+
+
+async def take_turns(steps: Generator[None, None, B]) -> B:
+    """What the computation returns. Other tasks run after the step with which TURN_S is over."""
+    until = time.monotonic() + TURN_S
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            return ended.value  # type: ignore[no-any-return]
+        if time.monotonic() > until:
+            await asyncio.sleep(0)
+            until = time.monotonic() + TURN_S

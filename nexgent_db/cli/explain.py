@@ -22,8 +22,8 @@ from nexgent_db.cli.target import Target
 from nexgent_db.contract import Explained, NamedQuery, Source, plan_of, read_catalog, types_sent
 from nexgent_db.errors import ConfigurationError, InvalidInput, translate
 from nexgent_db.models.base import Input
-from nexgent_db.queries.binding import NotGiven
 from nexgent_db.queries.statement import Statement
+from nexgent_db.queries.values import NotGiven
 from nexgent_db.report import Step, step_of
 
 __all__ = ["explain"]

@@ -38,7 +38,7 @@ from pydantic import AwareDatetime, BaseModel, JsonValue
 from nexgent_db.contract._catalog import ServerCatalog
 from nexgent_db.contract._problem import shown_path
 from nexgent_db.models.base import Exact
-from nexgent_db.queries.binding import NotGiven
+from nexgent_db.queries.values import NotGiven
 
 __all__ = ["Declared", "declared", "field_place", "fields_of"]
 

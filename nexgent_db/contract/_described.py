@@ -12,7 +12,8 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_
 
 from nexgent_db.contract._source import Source
 from nexgent_db.models.base import Input
-from nexgent_db.queries.binding import NOT_GIVEN, BoundQuery, method_place
+from nexgent_db.queries.binding import BoundQuery, method_place
+from nexgent_db.queries.values import NOT_GIVEN
 
 __all__ = ["Argument", "NamedQuery", "Result", "described"]
 

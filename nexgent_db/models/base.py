@@ -235,6 +235,11 @@ def list_of(kind: type[Input], orders: object, name: str) -> None:
             raise InvalidInput(name, f"at {place}: {kind.__name__} expected, {type(order).__name__} given")
 
 
+def columns_of(rows: Sequence[tuple[Any, ...]], count: int) -> list[list[Any]]:
+    """A list for each of the ``count`` columns of rows."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(count)]
+
+
 __all__ = [
     "MANY",
     "MAX_LIST",
@@ -262,6 +267,7 @@ __all__ = [
     "TradingMode",
     "UsdNumber",
     "WalletAddress",
+    "columns_of",
     "fault_at",
     "list_of",
 ]

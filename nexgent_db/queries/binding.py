@@ -19,9 +19,8 @@ What an annotation stands for:
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from functools import cache
 from importlib.resources import as_file
 from importlib.resources.abc import Traversable
@@ -29,31 +28,27 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
-from psycopg.types.json import Jsonb
-from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
-
 from nexgent_db.errors import InvalidInput, ListTooLong, NoRow, QueryBindingError, TooManyRows
 from nexgent_db.models.base import MAX_LIST, Input
-from nexgent_db.models.storable import place_of_fault, said_of_fault
+from nexgent_db.queries.dumping import dump_in_steps, is_long
 from nexgent_db.queries.rows import ExecutedCursor, RowMaker, is_model, row_factory, union_parts
 from nexgent_db.queries.sqlfile import SqlFile, load_file
 from nexgent_db.queries.statement import Cardinality, Query
+from nexgent_db.queries.values import (
+    NOT_GIVEN,
+    Fill,
+    FillSteps,
+    has_list,
+    input_filler,
+    list_filler,
+    value_filler,
+)
 from nexgent_db.resources import data_dir
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-MAX_BIGINT: Final = 2**63 - 1
 _MARK: Final = "_is_named_query"
-
-
-class NotGiven(Enum):
-    """The type of NOT_GIVEN: a column that a partial update leaves alone, where None would mean NULL."""
-
-    NOT_GIVEN = "not given"
-
-
-NOT_GIVEN: Final = NotGiven.NOT_GIVEN
 
 
 def query(method: Callable[P, R]) -> Callable[P, R]:
@@ -68,7 +63,9 @@ class _Parameter:
 
     name: str
     default: object
-    fill: Callable[[Any], tuple[Any, ...]]
+    fill: Fill
+    fill_in_steps: Callable[[list[Any]], FillSteps] | None
+    """The same for a long list; None when it must be checked at once."""
     sql_names: tuple[str, ...]
     is_input: bool
 
@@ -116,6 +113,8 @@ class BoundQuery:
         hints = get_type_hints(method, include_extras=True)
         self._parameters = tuple(_parameters(query, method, hints))
         self._fills = tuple(parameter.fill for parameter in self._parameters)
+        self.takes_lists = any(has_list(hints[parameter.name]) for parameter in self._parameters)
+        """May a call have long lists? Then it is made in steps."""
         self._names = {parameter.name: place for place, parameter in enumerate(self._parameters)}
         self.result = _result_type(query, method, hints)
         self.shape = _SHAPES.get(query.cardinality)
@@ -131,6 +130,22 @@ class BoundQuery:
         """Check the arguments and put them in their places. Raises InvalidInput with the parameter's name."""
         arguments = self._arguments(args, kwargs)
         filled = [fill(value) for fill, value in zip(self._fills, arguments, strict=True)]
+        return self._placed(arguments, filled)
+
+    def steps(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Generator[None, None, Call]:
+        """The same as ``call``, with steps between which others may run when there are long lists."""
+        arguments = self._arguments(args, kwargs)
+        filled: list[tuple[Any, ...]] = []
+        for parameter, value in zip(self._parameters, arguments, strict=True):
+            if parameter.fill_in_steps is not None and is_long(value):
+                filled.append((yield from parameter.fill_in_steps(value)))
+            else:
+                filled.append(parameter.fill(value))
+        call = self._placed(arguments, filled)
+        return call._replace(values=(yield from dump_in_steps(call.values)))
+
+    def _placed(self, arguments: list[Any], filled: list[tuple[Any, ...]]) -> Call:
+        """The call of checked arguments, each in its places."""
         whole = False
         if (limit := self._limit) is not None and arguments[limit] is None:
             whole, filled[limit] = True, (MAX_LIST + 1,)
@@ -277,13 +292,14 @@ def _parameters(query: Query, method: Callable[..., object], hints: Mapping[str,
         if inspect.isclass(annotation) and issubclass(annotation, Input):
             defaults = {name: field.get_default() for name, field in annotation.model_fields.items()}
             names = tuple(defaults)
-            fill = _input_filler(item.name, annotation)
-            parameter = _Parameter(item.name, item.default, fill, names, is_input=True)
+            fill = input_filler(item.name, annotation)
+            parameter = _Parameter(item.name, item.default, fill, None, names, is_input=True)
         else:
             defaults = {item.name: item.default}
             names = (item.name,)
-            fill = _value_filler(item.name, annotation, may_be_left_out=item.default is NOT_GIVEN)
-            parameter = _Parameter(item.name, item.default, fill, names, is_input=False)
+            fill = value_filler(item.name, annotation, may_be_left_out=item.default is NOT_GIVEN)
+            in_steps = list_filler(item.name, annotation, fill)
+            parameter = _Parameter(item.name, item.default, fill, in_steps, names, is_input=False)
         for name in names:
             if name in declared:
                 raise _disagree(query, method, f":{name} is given twice, by {declared[name]!r} and {item.name!r}")
@@ -298,59 +314,6 @@ def _parameters(query: Query, method: Callable[..., object], hints: Mapping[str,
         raise _disagree(query, method, "the method lacks " + ", ".join(f":{name}" for name in missing))
     if surplus := sorted(declared.keys() - in_file):
         raise _disagree(query, method, "the query lacks " + ", ".join(f":{name}" for name in surplus))
-
-
-@cache  # most arguments share a few annotations
-def _validator(annotation: Any) -> Callable[[Any], Any]:
-    # The adapter's own method would add to each argument what the check itself takes.
-    return TypeAdapter[Any](annotation, config=ConfigDict(strict=True)).validator.validate_python
-
-
-def _value_filler(name: str, annotation: Any, *, may_be_left_out: bool) -> Callable[[Any], tuple[Any, ...]]:
-    validate = _validator(annotation)
-    prepare = _prepare(annotation)
-
-    def fill(value: Any) -> tuple[Any, ...]:
-        if value is NOT_GIVEN:
-            if may_be_left_out:
-                return (None,)  # in no place of the statement
-            raise InvalidInput(name, "must be given")
-        try:
-            checked = validate(value)
-        except ValidationError as error:
-            fault = error.errors(include_url=False, include_context=False)[0]
-            where = f"at {place_of_fault(fault)}: " if fault["loc"] else ""
-            raise InvalidInput(name, where + said_of_fault(fault)) from None
-        if type(checked) is int and not -MAX_BIGINT - 1 <= checked <= MAX_BIGINT:
-            raise InvalidInput(name, "is beyond 64 bits")
-        return (checked if prepare is None or checked is None else prepare(checked),)
-
-    return fill
-
-
-def _input_filler(name: str, model: type[Input]) -> Callable[[Any], tuple[Any, ...]]:
-    prepares = {field: _prepare(found.annotation) for field, found in model.model_fields.items()}
-
-    def fill(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, model):
-            raise InvalidInput(name, f"{model.__name__} expected, {type(value).__name__} given")
-        given = value.__dict__
-        return tuple(
-            [
-                item if (item := given[field]) is None or prepare is None else prepare(item)
-                for field, prepare in prepares.items()
-            ]
-        )
-
-    return fill
-
-
-def _prepare(annotation: Any) -> Callable[[Any], Any] | None:
-    """How a checked value of this type is handed to the driver; None: as it is."""
-    parts = union_parts(annotation)
-    if any(part == JsonValue or get_origin(part) is dict for part in parts):
-        return Jsonb
-    return None
 
 
 # --- Results ------------------------------------------------------------------------------------

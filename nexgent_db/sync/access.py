@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from nexgent_db.errors import InvalidInput
 from nexgent_db.queries.adhoc import AdHocQuery, Executed, ad_hoc, caller_name
+from nexgent_db.queries.dumping import dump_in_steps, is_long
 from nexgent_db.sync.repositories.agents import AgentRepository
 from nexgent_db.sync.repositories.api_keys import ApiKeyRepository
 from nexgent_db.sync.repositories.balance_snapshots import BalanceSnapshotRepository
@@ -25,6 +26,7 @@ from nexgent_db.sync.repositories.user_cells import UserCellRepository
 from nexgent_db.sync.repositories.users import UserRepository
 from nexgent_db.sync.repositories.wallets import WalletRepository
 from nexgent_db.sync.session import Session
+from nexgent_db.sync.turns import take_turns
 
 R = TypeVar("R", bound=Repository)
 
@@ -75,7 +77,10 @@ class Repositories:
         return self._execute(ad_hoc(sql, name or caller_name()), parameters or {})
 
     def _execute(self, statement: AdHocQuery, parameters: Mapping[str, object]) -> Executed:
-        return statement.answer(self._own_session.run(statement, statement.call_with(parameters)))
+        call = statement.call_with(parameters)
+        if any(map(is_long, call.values)):
+            call = call._replace(values=take_turns(dump_in_steps(call.values)))
+        return statement.answer(self._own_session.run(statement, call))
 
 
 def _ensure_repository(candidate: object) -> None:

@@ -20,11 +20,10 @@ from weakref import WeakValueDictionary
 import psycopg
 from psycopg import capabilities, generators, sql
 from psycopg.abc import PQGen
-from psycopg.adapt import AdaptersMap
-from psycopg.types.numeric import Int8Dumper
 
 from nexgent_db.errors import ConfigurationError, translate
 from nexgent_db.poolers import ISOLATION, Pooler, TransactionSettings, refuses_options, settings_hold
+from nexgent_db.queries.dumping import Context
 from nexgent_db.sessions import PINNED, PINNED_VALUES, ensure_supported
 from nexgent_db.settings import Settings, session_conninfo, session_settings
 from nexgent_db.sync.connection import ANSWER_MARGIN_S, PooledConnection
@@ -205,20 +204,6 @@ def _one(connection: PooledConnection, query: bytes) -> tuple[Any, ...]:
 # --- The connection -------------------------------------------------------------------------------
 
 
-def _adapters() -> AdaptersMap:
-    """Every int is bound as bigint: one prepared statement for each query, whatever the size of its numbers."""
-    adapters = AdaptersMap(psycopg.adapters)
-    adapters.register_dumper(int, Int8Dumper)
-    return adapters
-
-
-class _Context:
-    """The context from which psycopg takes its adapters."""
-
-    adapters = _adapters()
-    connection = None
-
-
 def _connect(route: Route, connect_timeout_s: float | None) -> PooledConnection:
     """The driver's connection. When a unix socket's queue is full, which is no outage, it retries as TCP would."""
     settings = route.settings
@@ -228,7 +213,7 @@ def _connect(route: Route, connect_timeout_s: float | None) -> PooledConnection:
             return PooledConnection.connect(
                 session_conninfo(settings, connect_timeout_s, options=route.pooler is None),
                 autocommit=True,
-                context=_Context(),
+                context=Context(),
                 prepare_threshold=settings.prepare_threshold,
             )
         except psycopg.OperationalError as error:

@@ -87,7 +87,7 @@ from nexgent_db.models.transactions import AgentTransaction
 from nexgent_db.models.user_cells import CellUsers, UserCell
 from nexgent_db.models.users import User, Users
 from nexgent_db.models.wallets import AgentWallet
-from nexgent_db.queries.binding import NOT_GIVEN, NotGiven
+from nexgent_db.queries.values import NOT_GIVEN, NotGiven
 
 __all__ = [
     "AgentRepositoryProtocol",

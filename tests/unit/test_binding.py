@@ -22,8 +22,9 @@ from nexgent_db import NOT_GIVEN, NotGiven
 from nexgent_db.errors import InvalidInput, NexgentError, NoRow, QueryBindingError, TooManyRows
 from nexgent_db.models import Agent, AgentPosition, AgentTransaction, AgentWallet, TokenNumber, User
 from nexgent_db.models.base import AwareDatetime, Input, Name, Row
-from nexgent_db.queries.binding import MAX_BIGINT, BoundQuery, bind_repository, query
+from nexgent_db.queries.binding import BoundQuery, bind_repository, query
 from nexgent_db.queries.rows import row_maker
+from nexgent_db.queries.values import MAX_BIGINT
 
 Bind = Callable[[str, type], dict[str, BoundQuery]]
 

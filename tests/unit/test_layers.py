@@ -84,7 +84,8 @@ MAY_DO: dict[str, set[str]] = {
     "sessions": {"psycopg"},  # what it asks of a connection
     "settings": {"psycopg"},  # libpq parses connection strings
     "queries.adhoc": {"psycopg"},  # dict_row, Jsonb
-    "queries.binding": {"psycopg"},  # Jsonb
+    "queries.dumping": {"psycopg"},  # its writers of lists and numbers
+    "queries.values": {"psycopg"},  # Jsonb
     "queries.rows": {"psycopg"},  # its cursor's columns
     "queries.unreadable": {"psycopg"},  # its loaders, to find the column at fault
     "_concurrency": {"asyncio"},

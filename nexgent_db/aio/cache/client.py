@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from typing import Any, Final
 from uuid import uuid4
@@ -22,12 +22,15 @@ from nexgent_db.aio.cache.epoch import Epoch
 from nexgent_db.aio.cache.invalidation import LocalCache
 from nexgent_db.aio.cache.servers import FAILURES, TIMEOUT_S, IdleConnections, RedisServers
 from nexgent_db.aio.cache.write_behind import WriteBehindQueue
+from nexgent_db.aio.turns import take_turns
 from nexgent_db.cache.batch import Batch, CacheTimestamp
 from nexgent_db.cache.breaker import Breaker, CacheUnavailable
 from nexgent_db.cache.keys import SCANNER_MS, CacheKeys
 from nexgent_db.cache.scripts import Script, script
 
 _LOG: Final = logging.getLogger("nexgent_db.cache")
+_PACKED_AT_ONCE: Final = 1000
+"""How many parts of a command one step makes into bytes: a millisecond or two."""
 
 
 class CacheClient:
@@ -91,7 +94,7 @@ class CacheClient:
         With ``committed``, the breaker counts a failure as an unapplied write. ``reading`` requires that every change
         of this process was applied before.
         """
-        packed = _packed(command)
+        packed = await _packed(command)
         return await self._in_time(
             lambda: self._connections.exchange(command[0], packed), committed=committed, reading=reading
         )
@@ -100,13 +103,13 @@ class CacheClient:
         self, wanted: Script, keys: Sequence[str], *arguments: Any, committed: bool = False, reading: bool = False
     ) -> Any:
         """Run a script, as ``call`` does; one more round trip loads a script that the server does not know."""
-        packed = _packed_run(wanted, keys, arguments)
+        packed = await _packed_run(wanted, keys, arguments)
 
         async def exchange() -> Any:
             try:
                 return await self._connections.exchange("EVALSHA", packed)
             except NoScriptError:
-                text = _packed(("EVAL", wanted.text, len(keys), *keys, *arguments))
+                text = await _packed(("EVAL", wanted.text, len(keys), *keys, *arguments))
                 return await self._connections.exchange("EVAL", text)
 
         return await self._in_time(exchange, committed=committed, reading=reading)
@@ -227,7 +230,7 @@ class CacheClient:
         keys, arguments = self._script_call(batch, started_at, committed=True)
         self.calls += 1
         try:
-            await self._queue.send(_packed_run(script("write"), keys, arguments))
+            await self._queue.send(await _packed_run(script("write"), keys, arguments))
         finally:
             self._forget_local(batch)
         self._highest_sent = (started_at.epoch, max(self.highest_sent, batch.version))
@@ -261,11 +264,19 @@ class CacheClient:
         raise RedisConnectionError(f"not written: {str(answer)[:200]}")
 
 
-def _packed(command: tuple[Any, ...]) -> bytes:
+async def _packed(command: tuple[Any, ...]) -> bytes:
     """The command's bytes. Raises CacheUnavailable for text that is not Unicode: that is no failure of Redis.
 
     hiredis gets text and bytes only: its own conversion of a number crashes when a signal handler raises during it.
     """
+    if len(command) <= _PACKED_AT_ONCE:
+        return _packed_part(command)
+    slices = [command[start : start + _PACKED_AT_ONCE] for start in range(0, len(command), _PACKED_AT_ONCE)]
+    parts = await take_turns(_packed_in_steps(slices))
+    return b"".join([b"*%d\r\n" % len(command), *parts])
+
+
+def _packed_part(command: tuple[Any, ...]) -> bytes:
     plain: Any = tuple(part if isinstance(part, str | bytes) else str(part) for part in command)
     try:
         packed: bytes = pack_command(plain)
@@ -274,6 +285,15 @@ def _packed(command: tuple[Any, ...]) -> bytes:
     return packed
 
 
-def _packed_run(wanted: Script, keys: Sequence[str], arguments: Sequence[Any]) -> bytes:
+def _packed_in_steps(slices: Sequence[tuple[Any, ...]]) -> Generator[None, None, list[bytes]]:
+    """The bytes of each slice of a command, without the line that says how many parts it has."""
+    parts = []
+    for each in slices:
+        yield
+        parts.append(_packed_part(each).partition(b"\r\n")[2])
+    return parts
+
+
+async def _packed_run(wanted: Script, keys: Sequence[str], arguments: Sequence[Any]) -> bytes:
     """The bytes that run a script on a server that knows it."""
-    return _packed(("EVALSHA", wanted.sha, len(keys), *keys, *arguments))
+    return await _packed(("EVALSHA", wanted.sha, len(keys), *keys, *arguments))

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import msgspec
 
 from nexgent_db.aio.cache.recovery import Recovery
+from nexgent_db.aio.turns import in_turns
 from nexgent_db.cache.breaker import CacheUnavailable
 from nexgent_db.cache.keys import PRICE_MS
 from nexgent_db.cache.scripts import script
@@ -33,12 +34,8 @@ class Prices:
         except CacheUnavailable:
             self._recovery.recover_soon()
             return {}
-        prices = {}
-        for token, payload in zip(token_addresses, payloads, strict=True):
-            price = None if payload is None else _price(token, payload)
-            if price is not None:
-                prices[token] = price
-        return prices
+        prices = await in_turns(_read_price, zip(token_addresses, payloads, strict=True))
+        return {price.token_address: price for price in prices if price is not None}
 
     async def set(self, price: TokenPrice) -> bool:
         """Store a price unless a newer one, by its source's time, is stored; whether it was stored."""
@@ -53,9 +50,8 @@ class Prices:
         if client is None or not latest:
             return 0
         arguments: list[object] = [PRICE_MS]
-        for price in latest.values():
-            time = price.last_updated.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
-            arguments += (time, _payload(price, time))
+        for pair in await in_turns(_arguments, latest.values()):
+            arguments += pair
         try:
             keys = [client.keys.price(token) for token in latest]
             return int(await client.run(script("set_prices"), keys, *arguments))
@@ -73,6 +69,12 @@ class _PriceDocument(msgspec.Struct, rename="camel"):
 _PRICE: Final = msgspec.json.Decoder(_PriceDocument)
 
 
+def _arguments(price: TokenPrice) -> tuple[str, bytes]:
+    """The time of its source, and the payload."""
+    time = price.last_updated.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    return time, _payload(price, time)
+
+
 def _payload(price: TokenPrice, time: str) -> bytes:
     return msgspec.json.encode(
         {
@@ -83,7 +85,10 @@ def _payload(price: TokenPrice, time: str) -> bytes:
     )
 
 
-def _price(token: str, payload: bytes) -> TokenPrice | None:
+def _read_price(cached: tuple[str, bytes | None]) -> TokenPrice | None:
+    token, payload = cached
+    if payload is None:
+        return None
     try:
         document = _PRICE.decode(payload)
         return TokenPrice(

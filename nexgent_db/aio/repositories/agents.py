@@ -22,7 +22,8 @@ from nexgent_db.models.pages import (
 from nexgent_db.models.storable import JsonText
 from nexgent_db.models.trading_config import AgentTradingConfig, checked_config, merged_config, stored_config
 from nexgent_db.models.wallets import AgentWallet
-from nexgent_db.queries.binding import NOT_GIVEN, NotGiven, ensure_whole, query, rows_to_read
+from nexgent_db.queries.binding import ensure_whole, query, rows_to_read
+from nexgent_db.queries.values import NOT_GIVEN, NotGiven
 
 _ANY: Final = AgentFilter()
 _NEWEST: Final = BeforeUuid()

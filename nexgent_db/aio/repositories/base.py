@@ -8,6 +8,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, ClassVar
 
 from nexgent_db.aio.session import Session
+from nexgent_db.aio.turns import take_turns
 from nexgent_db.queries.binding import BoundQuery, bind_repository, ensure_whole
 
 
@@ -44,7 +45,7 @@ def _bound_method(bound: BoundQuery) -> Callable[..., Any]:
 
     @wraps(bound.method)
     async def method(self: Repository, *args: Any, **kwargs: Any) -> Any:
-        call = bound.call(args, kwargs)
+        call = await take_turns(bound.steps(args, kwargs)) if bound.takes_lists else bound.call(args, kwargs)
         result = await self._session.run(bound, call)
         if call.whole:
             ensure_whole(result, bound.name)

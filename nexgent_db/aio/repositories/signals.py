@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from operator import attrgetter
 from typing import Annotated, Final
 from uuid import UUID
 
 from pydantic import Field
 
 from nexgent_db.aio.repositories.base import Repository
-from nexgent_db.models.base import MANY, Limit, LongText, TokenAddress, list_of
+from nexgent_db.aio.turns import in_turns
+from nexgent_db.models.base import MANY, Limit, LongText, TokenAddress, columns_of, list_of
 from nexgent_db.models.filters import SignalFilter
 from nexgent_db.models.pages import BeforeNumber, Page, decode_cursor, make_page, one_more_than
 from nexgent_db.models.signals import (
@@ -21,11 +23,13 @@ from nexgent_db.models.signals import (
     SignalType,
     TradingSignal,
 )
-from nexgent_db.queries.binding import NOT_GIVEN, NotGiven, query
+from nexgent_db.queries.binding import query
+from nexgent_db.queries.values import NOT_GIVEN, NotGiven
 
 _ANY: Final = SignalFilter()
 _START: Final = BeforeNumber()
 
+_COLUMNS: Final = attrgetter("token_address", "symbol", "signal_type", "activation_reason", "signal_strength", "source")
 _Many: Final = Field(max_length=MANY)
 
 
@@ -49,15 +53,8 @@ class SignalRepository(Repository, sql="signals"):
         no such user.
         """
         list_of(SignalOrder, orders, "orders")
-        return await self.create_many(
-            user_id,
-            [order.token_address for order in orders],
-            [order.symbol for order in orders],
-            [order.signal_type for order in orders],
-            [order.activation_reason for order in orders],
-            [order.signal_strength for order in orders],
-            [order.source for order in orders],
-        )
+        rows = await in_turns(_COLUMNS, orders)
+        return await self.create_many(user_id, *columns_of(rows, 6))
 
     @query
     async def create_many(

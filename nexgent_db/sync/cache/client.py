@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from typing import Any, Final
 from uuid import uuid4
@@ -27,8 +27,11 @@ from nexgent_db.sync.cache.epoch import Epoch
 from nexgent_db.sync.cache.invalidation import LocalCache
 from nexgent_db.sync.cache.servers import FAILURES, TIMEOUT_S, IdleConnections, RedisServers
 from nexgent_db.sync.cache.write_behind import WriteBehindQueue
+from nexgent_db.sync.turns import take_turns
 
 _LOG: Final = logging.getLogger("nexgent_db.cache")
+_PACKED_AT_ONCE: Final = 1000
+"""How many parts of a command one step makes into bytes: a millisecond or two."""
 
 
 class CacheClient:
@@ -267,12 +270,29 @@ def _packed(command: tuple[Any, ...]) -> bytes:
 
     hiredis gets text and bytes only: its own conversion of a number crashes when a signal handler raises during it.
     """
+    if len(command) <= _PACKED_AT_ONCE:
+        return _packed_part(command)
+    slices = [command[start : start + _PACKED_AT_ONCE] for start in range(0, len(command), _PACKED_AT_ONCE)]
+    parts = take_turns(_packed_in_steps(slices))
+    return b"".join([b"*%d\r\n" % len(command), *parts])
+
+
+def _packed_part(command: tuple[Any, ...]) -> bytes:
     plain: Any = tuple(part if isinstance(part, str | bytes) else str(part) for part in command)
     try:
         packed: bytes = pack_command(plain)
     except UnicodeEncodeError:
         raise CacheUnavailable("text with half of a surrogate pair cannot be sent") from None
     return packed
+
+
+def _packed_in_steps(slices: Sequence[tuple[Any, ...]]) -> Generator[None, None, list[bytes]]:
+    """The bytes of each slice of a command, without the line that says how many parts it has."""
+    parts = []
+    for each in slices:
+        yield
+        parts.append(_packed_part(each).partition(b"\r\n")[2])
+    return parts
 
 
 def _packed_run(wanted: Script, keys: Sequence[str], arguments: Sequence[Any]) -> bytes:

@@ -16,6 +16,7 @@ from nexgent_db.cache.scripts import script
 from nexgent_db.models.base import TokenAddress
 from nexgent_db.models.cache import TokenPrice
 from nexgent_db.sync.cache.recovery import Recovery
+from nexgent_db.sync.turns import in_turns
 
 
 class Prices:
@@ -34,12 +35,8 @@ class Prices:
         except CacheUnavailable:
             self._recovery.recover_soon()
             return {}
-        prices = {}
-        for token, payload in zip(token_addresses, payloads, strict=True):
-            price = None if payload is None else _price(token, payload)
-            if price is not None:
-                prices[token] = price
-        return prices
+        prices = in_turns(_read_price, zip(token_addresses, payloads, strict=True))
+        return {price.token_address: price for price in prices if price is not None}
 
     def set(self, price: TokenPrice) -> bool:
         """Store a price unless a newer one, by its source's time, is stored; whether it was stored."""
@@ -54,9 +51,8 @@ class Prices:
         if client is None or not latest:
             return 0
         arguments: list[object] = [PRICE_MS]
-        for price in latest.values():
-            time = price.last_updated.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
-            arguments += (time, _payload(price, time))
+        for pair in in_turns(_arguments, latest.values()):
+            arguments += pair
         try:
             keys = [client.keys.price(token) for token in latest]
             return int(client.run(script("set_prices"), keys, *arguments))
@@ -74,6 +70,12 @@ class _PriceDocument(msgspec.Struct, rename="camel"):
 _PRICE: Final = msgspec.json.Decoder(_PriceDocument)
 
 
+def _arguments(price: TokenPrice) -> tuple[str, bytes]:
+    """The time of its source, and the payload."""
+    time = price.last_updated.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    return time, _payload(price, time)
+
+
 def _payload(price: TokenPrice, time: str) -> bytes:
     return msgspec.json.encode(
         {
@@ -84,7 +86,10 @@ def _payload(price: TokenPrice, time: str) -> bytes:
     )
 
 
-def _price(token: str, payload: bytes) -> TokenPrice | None:
+def _read_price(cached: tuple[str, bytes | None]) -> TokenPrice | None:
+    token, payload = cached
+    if payload is None:
+        return None
     try:
         document = _PRICE.decode(payload)
         return TokenPrice(

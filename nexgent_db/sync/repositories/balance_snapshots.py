@@ -4,17 +4,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from operator import attrgetter
+from typing import Annotated, Final
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
 from nexgent_db.models.balance_snapshots import AgentBalanceSnapshot, BalanceSnapshotOrder
-from nexgent_db.models.base import MANY, Limit, TokenNumber, WalletAddress, list_of
+from nexgent_db.models.base import MANY, Limit, TokenNumber, WalletAddress, columns_of, list_of
 from nexgent_db.models.storable import Timestamp
 from nexgent_db.queries.binding import query
 from nexgent_db.sync.repositories.base import Repository
+from nexgent_db.sync.turns import in_turns
 
+_COLUMNS: Final = attrgetter(
+    "agent_id",
+    "wallet_address",
+    "snapshot_timestamp",
+    "portfolio_balance_sol",
+    "sol_balance",
+    "positions_value_sol",
+    "unrealized_pnl_sol",
+)
 Numbers = Annotated[list[TokenNumber], Field(max_length=MANY)]
 
 
@@ -36,15 +47,8 @@ class BalanceSnapshotRepository(Repository, sql="balance_snapshots"):
         wallet is not its agent's.
         """
         list_of(BalanceSnapshotOrder, orders, "orders")
-        return self.upsert_many(
-            [order.agent_id for order in orders],
-            [order.wallet_address for order in orders],
-            [order.snapshot_timestamp for order in orders],
-            [order.portfolio_balance_sol for order in orders],
-            [order.sol_balance for order in orders],
-            [order.positions_value_sol for order in orders],
-            [order.unrealized_pnl_sol for order in orders],
-        )
+        rows = in_turns(_COLUMNS, orders)
+        return self.upsert_many(*columns_of(rows, 7))
 
     @query
     def upsert_many(

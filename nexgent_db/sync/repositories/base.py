@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from nexgent_db.queries.binding import BoundQuery, bind_repository, ensure_whole
 from nexgent_db.sync.session import Session
+from nexgent_db.sync.turns import take_turns
 
 
 class Repository:
@@ -45,7 +46,7 @@ def _bound_method(bound: BoundQuery) -> Callable[..., Any]:
 
     @wraps(bound.method)
     def method(self: Repository, *args: Any, **kwargs: Any) -> Any:
-        call = bound.call(args, kwargs)
+        call = take_turns(bound.steps(args, kwargs)) if bound.takes_lists else bound.call(args, kwargs)
         result = self._session.run(bound, call)
         if call.whole:
             ensure_whole(result, bound.name)

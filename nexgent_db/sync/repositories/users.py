@@ -9,7 +9,8 @@ from uuid import UUID
 from nexgent_db.models.base import Email, Limit, ShortText
 from nexgent_db.models.pages import AfterTime, Page, decode_cursor, make_page, one_more_than
 from nexgent_db.models.users import User, Users
-from nexgent_db.queries.binding import NOT_GIVEN, NotGiven, query
+from nexgent_db.queries.binding import query
+from nexgent_db.queries.values import NOT_GIVEN, NotGiven
 from nexgent_db.sync.repositories.base import Repository
 
 _FIRST: Final = AfterTime()
