@@ -73,7 +73,8 @@ class Repositories:
         list is bounded, and a statement without RETURNING answers with its count alone.
 
         Raises InvalidInput before anything is sent: for text that is not one statement, for a parameter that is
-        unknown, missing or a float; else what queries raise.
+        unknown, missing or a float, an integer beyond 64 bits, a document of more than 1 MiB or one that is nested more
+        than 255 deep; else what queries raise.
         """
         return self._execute(ad_hoc(sql, name or caller_name()), parameters or {})
 

@@ -21,7 +21,13 @@ from pydantic import (
 MAX_JSON_BYTES: Final = 1_048_576
 """The longest JSON document, in UTF-8 without spaces: 1 MiB. A swap's payload has some kilobytes."""
 
+MAX_JSON_DEPTH: Final = 255
+"""How deeply the lists and objects of a document are nested at most."""
+
 _SHOWN: Final = 100
+_TOO_DEEP: Final = "is no JSON: it is nested too deeply, or holds itself"
+_IN_QUOTES: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_BRACKET: Final = re.compile(r"[\[\]{}]")
 
 _encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _NUL_IN_JSON: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -66,14 +72,32 @@ def _json_text(text: str) -> str:
     return text
 
 
-def _storable_json(value: object, handler: ValidatorFunctionWrapHandler) -> object:
-    """The document, after its text was checked here and its structure by pydantic."""
+def document_text(document: object) -> str:
+    """The document as JSON text. Raises ValueError when it cannot be written, or the text cannot be stored."""
     try:
-        storable_json_text(_encode(value))
+        text = _encode(document)
     except RecursionError:
-        raise ValueError("is no JSON: it is nested too deeply, or holds itself") from None
+        raise ValueError(_TOO_DEEP) from None
     except TypeError as error:  # a value that JSON has no form for
         raise ValueError(f"is no JSON: {error}") from None
+    storable_json_text(text)
+    return text
+
+
+def ensure_flat(text: str) -> None:
+    """Raises ValueError for JSON text that is nested more than MAX_JSON_DEPTH deep, which pydantic refuses as well."""
+    if text.count("[") + text.count("{") <= MAX_JSON_DEPTH:
+        return
+    depth = 0
+    for bracket in _BRACKET.findall(_IN_QUOTES.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MAX_JSON_DEPTH:
+            raise ValueError(_TOO_DEEP)
+
+
+def _storable_json(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+    """The document, after its text was checked here and its structure by pydantic."""
+    document_text(value)
     try:
         return handler(value)
     except ValidationError as error:  # nested more deeply than pydantic goes, or a key that is no text

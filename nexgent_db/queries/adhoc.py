@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Final
 
 from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
 
 from nexgent_db.errors import InvalidInput, SqlFileError
 from nexgent_db.queries.binding import BoundQuery, Call
 from nexgent_db.queries.lexer import lexemes
 from nexgent_db.queries.parser import NAME, parse
 from nexgent_db.queries.statement import Query
+from nexgent_db.queries.values import prepared
 
 __all__ = ["AdHocQuery", "Executed", "ad_hoc", "caller_name"]
 
@@ -60,7 +60,7 @@ class AdHocQuery(BoundQuery):
         if missing := sorted(self.query.required - parameters.keys()):
             raise InvalidInput(missing[0], "the statement needs a value for it")
         statement = self.query.statement(parameters.keys())
-        values = tuple([_prepared(name, parameters[name]) for name in statement.parameters])
+        values = tuple([prepared(name, parameters[name]) for name in statement.parameters])
         return Call(statement.text.encode(), values, dict_row)
 
     def answer(self, result: object) -> Executed:
@@ -94,12 +94,6 @@ def caller_name() -> str:
     parts = [re.sub(r"\W+", "_", part).strip("_").lower() for part in (module, frame.f_code.co_name)]
     name = "_".join(filter(None, parts))
     return name if NAME.fullmatch(name) else "statement"
-
-
-def _prepared(name: str, value: object) -> object:
-    if isinstance(value, float):
-        raise InvalidInput(name, "a float rounds: pass a Decimal")
-    return Jsonb(value) if isinstance(value, dict) else value
 
 
 def _returns_rows(sql: str) -> bool:

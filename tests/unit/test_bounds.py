@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 from uuid import UUID
 
 import pytest
+from psycopg.types.json import Json, Jsonb
+from pydantic import JsonValue
 
 from nexgent_db.cache.codec import BALANCE, POSITION
 from nexgent_db.cache.entries import BalanceEntry, entry_of, marked_set
 from nexgent_db.cache.keys import CacheKeys
 from nexgent_db.errors import InvalidInput, InvalidTradingConfig
 from nexgent_db.models import AgentTradingConfig, BuyOrder
+from nexgent_db.models.base import Input
 from nexgent_db.models.pages import BeforeUuid, decode_cursor
 from nexgent_db.models.trading_sections import Dca, StopLoss
+from nexgent_db.queries.adhoc import ad_hoc
+from nexgent_db.queries.binding import BoundQuery, bind_repository, query
 
 ID = UUID("0198c0de-0000-7000-8000-000000000001")
 
@@ -93,6 +99,123 @@ def test_nested_payload_counts_as_not_cached(opening: str) -> None:
     for codec in (POSITION, BALANCE):
         assert codec.decode(f'{{"version":1,"unknown":{nested}}}'.encode()) is None
         assert codec.decode(f'{{"version":1,"id":{nested}}}'.encode()) is None
+
+
+# --- Values of statements -----------------------------------------------------------------------
+
+HUGE = 10**1_000_000
+
+
+def nested(depth: int) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    for _ in range(depth):
+        document = {"a": document}
+    return document
+
+
+UNFIT: dict[str, tuple[object, str]] = {
+    "nested": (nested(5_000), "is no JSON: it is nested too deeply"),
+    "nested below the interpreter's limit": (nested(300), "is no JSON: it is nested too deeply"),
+    "nested lists": ({"a": [[["["]]], "b": json.loads("[" * 300 + "]" * 300)}, "is no JSON: it is nested too deeply"),
+    "digits in a document": ({"a": [HUGE]}, "Exceeds the limit"),
+    "not a number": ({"a": float("nan")}, "Out of range float values"),
+    "no form in JSON": ({"a": object()}, "is no JSON: Object of type object"),
+    "long": ({"a": "x" * 20_000_000}, r"20,000,008 bytes of JSON are more than 1,048,576"),
+    "long in UTF-8": ({"a": "ö" * 600_000}, r"1,200,008 bytes of JSON are more than 1,048,576"),
+}
+OF_DRIVER: dict[str, tuple[object, str]] = {
+    "digits": (HUGE, "is beyond 64 bits"),
+    "beyond 64 bits": (-(2**63) - 1, "is beyond 64 bits"),
+    "digits in a list": ([1, HUGE], "at 1: is beyond 64 bits"),
+    "digits in a list of lists": ([[1], [HUGE]], "at 0: is beyond 64 bits"),
+    "digits in a tuple": ((1, HUGE), "at 1: is beyond 64 bits"),
+    "nested in Jsonb": (Jsonb(nested(5_000)), "is no JSON: it is nested too deeply"),
+    "long in Json": (Json({"a": "x" * 2_000_000}), "bytes of JSON are more than"),
+    "nested in Json written by another function": (
+        Json(None, dumps=lambda _: "[" * 300 + "]" * 300),
+        "is no JSON: it is nested too deeply",
+    ),
+}
+
+
+@pytest.mark.parametrize(("value", "fault"), (UNFIT | OF_DRIVER).values(), ids=(UNFIT | OF_DRIVER).keys())
+def test_value_without_bounds_is_refused_by_execute(value: object, fault: str) -> None:
+    statement = ad_hoc("SELECT :given::jsonb, :other::int", "bounds")
+    with pytest.raises(InvalidInput, match=fault) as refused:
+        statement.call_with({"other": 1, "given": value})
+    assert refused.value.field == "given"
+    assert len(str(refused.value)) < 300
+
+
+class Documents(Input):
+    document: JsonValue = None
+    number: int = 0
+    numbers: list[int] | None = None
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> dict[str, BoundQuery]:
+    path = tmp_path_factory.mktemp("own") / "bounds.sql"
+    path.write_text(
+        "-- name: mapping :exec\n-- Stores.\nSELECT :given::jsonb;\n\n"
+        "-- name: number :exec\n-- Stores.\nSELECT :given::bigint;\n\n"
+        "-- name: numbers :exec\n-- Stores.\nSELECT :given::bigint[];\n\n"
+        "-- name: of_input :exec\n-- Stores.\nSELECT :document::jsonb, :number::bigint, :numbers::bigint[];\n"
+    )
+
+    class Own:
+        @query
+        async def mapping(self, given: dict[str, Any]) -> None: ...
+
+        @query
+        async def number(self, given: int) -> None: ...
+
+        @query
+        async def numbers(self, given: list[int]) -> None: ...
+
+        @query
+        async def of_input(self, given: Documents) -> None: ...
+
+    return bind_repository(Own, path)
+
+
+@pytest.mark.parametrize(("value", "fault"), UNFIT.values(), ids=UNFIT.keys())
+def test_document_without_bounds_is_refused_by_own_query(own: dict[str, BoundQuery], value: object, fault: str) -> None:
+    with pytest.raises(InvalidInput, match=fault) as refused:
+        own["mapping"].call((value,), {})
+    assert refused.value.field == "given"
+
+
+def test_integer_without_bounds_is_refused_by_own_query(own: dict[str, BoundQuery]) -> None:
+    with pytest.raises(InvalidInput, match="given: is beyond 64 bits"):
+        own["number"].call((HUGE,), {})
+    for count in (2, 1_200):
+        with pytest.raises(InvalidInput, match=f"given: at {count - 1}: is beyond 64 bits"):
+            own["numbers"].call(([*range(count - 1), HUGE],), {})
+        with pytest.raises(InvalidInput, match=f"given: at {count - 1}: is beyond 64 bits"):
+            list(own["numbers"].steps(([*range(count - 1), HUGE],), {}))
+    for given, field in (
+        (Documents(number=HUGE), "number"),
+        (Documents(numbers=[HUGE]), "numbers"),
+        (Documents(document={"a": HUGE}), "document"),
+    ):
+        with pytest.raises(InvalidInput) as refused:
+            own["of_input"].call((given,), {})
+        assert refused.value.field == field
+
+
+def test_values_within_bounds_are_sent(own: dict[str, BoundQuery]) -> None:
+    fits = {"a": [nested(200), "[" * 1_000, 2**63, "ö"], "b": None}
+    for call in (
+        ad_hoc("SELECT :given::jsonb", "bounds").call_with({"given": fits}),
+        ad_hoc("SELECT :given::jsonb", "bounds").call_with({"given": Jsonb(fits)}),
+        own["mapping"].call((fits,), {}),
+    ):
+        (sent,) = call.values
+        assert isinstance(sent, Jsonb)
+        assert json.loads(sent.dumps(sent.obj) if sent.dumps else "") == fits
+    assert ad_hoc("SELECT :given::bigint", "bounds").call_with({"given": 2**63 - 1}).values == (2**63 - 1,)
+    assert own["numbers"].call(([1, 2**63 - 1],), {}).values == ([1, 2**63 - 1],)
 
 
 # --- Keys ---------------------------------------------------------------------------------------
