@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -103,9 +104,17 @@ Percent = Annotated[Decimal, Exact(20, 4)]
 """A percentage, 12.5 for 12.5 %: numeric(20,4)."""
 
 
+_INVISIBLE: Final = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff]"
+)
+"""What Unicode calls default ignorable, Hangul's fillers among it, and Braille's blank: Python prints much of it."""
+
+
 def _email(address: str) -> str:
     normal = unicodedata.normalize("NFC", storable_text(address))
-    if not normal.isprintable() or " " in normal:
+    if not normal.isprintable() or " " in normal or _INVISIBLE.search(normal):
         raise ValueError("an e-mail address has neither blanks nor invisible characters")
     return normal
 

@@ -149,7 +149,11 @@ async def test_failure_of_unknown_user_is_not_counted(db: AsyncDatabase) -> None
         "a\u200b@example.org",
         "\u202ea@example.org",
         "a\0@b.org",
+        *(f"a{each}@example.org" for each in "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b\u180f\u200f"),
+        *(f"a{each}@example.org" for each in "\u2060\u2065\u2800\u3000\u3164\ufe00\ufe0f\ufeff\uffa0\ufff8"),
+        *(f"a{each}@example.org" for each in "\U0001bca0\U0001d173\U000e0001\U000e0100\U000e0fff"),
     ],
+    ids=ascii,
 )
 async def test_address_with_what_does_not_show_is_refused(db: AsyncDatabase, email: str) -> None:
     user = await db.users.create(f"{uuid4()}@example.org")
