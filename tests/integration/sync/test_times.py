@@ -3,17 +3,25 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, Final, get_args, get_type_hints
+from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
+from pydantic import AwareDatetime
 
 from nexgent_db import Database
-from nexgent_db.errors import CheckViolation, InvalidInput
+from nexgent_db.errors import BlockMisuse, CheckViolation, InvalidInput
+from nexgent_db.models import TransactionFilter
+from nexgent_db.models.base import Input
 from tests.integration.sync.factories import Owner, balance_of, new_owner
+from tests.integration.sync.test_tenants import METHODS, User
 from tests.support.faults.unreadable import BEYOND, times_unchecked
 
 WEST = timezone(timedelta(hours=-5))
@@ -80,26 +88,136 @@ def test_trade_over_such_a_row_changes_nothing(db: Database, trader: Owner, fres
     assert db.trades.take_profit(trader.take_profit("1", "1")).position is not None
 
 
-@pytest.mark.parametrize(
-    "time",
-    [
-        datetime.max.replace(tzinfo=UTC),
-        datetime.max.replace(tzinfo=WEST),
-        datetime.min.replace(tzinfo=UTC),
-        datetime.min.replace(tzinfo=EAST),
-        datetime(9999, 12, 31, tzinfo=EAST),
-    ],
-    ids=str,
+# --- Every time that a caller can give ----------------------------------------------------------
+
+BEYOND_CALENDAR: Final = (
+    datetime.max.replace(tzinfo=UTC),
+    datetime.max.replace(tzinfo=WEST),
+    datetime.min.replace(tzinfo=UTC),
+    datetime.min.replace(tzinfo=EAST),
+    datetime(9999, 12, 31, tzinfo=EAST),
 )
-def test_time_beyond_calendar_is_refused_before_it_is_sent(db: Database, trader: Owner, time: datetime) -> None:
-    calls: list[Any] = [
-        lambda: db.trades.deposit(trader.deposit("1", transaction_time=time)),
-        lambda: db.api_keys.create(trader.user_id, "a key", expires_at=time),
-    ]
-    for call in calls:
-        with pytest.raises(InvalidInput):
-            call()
-    assert balance_of(db, trader) == 100
+NOWHERE: Final = Database("dbname=nowhere")
+"""Never opened: a call that sends something raises another error."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A parameter of a method that is a time, or a field of the parameter's model that is one."""
+
+    method: tuple[str, str]
+    parameter: str
+    model: type[Input] | None = None
+    field: str = ""
+
+    def __str__(self) -> str:
+        return ".".join(filter(None, (*self.method, self.parameter, self.field)))
+
+    def arguments(self, user: User, time: datetime) -> dict[str, Any]:
+        """Those of a call with this time, and with what would be found for all others."""
+        bound = inspect.signature(getattr(getattr(NOWHERE, self.method[0]), self.method[1])).bind(
+            *METHODS[self.method](user)
+        )
+        return {**bound.arguments, self.parameter: self._with_time(bound.arguments.get(self.parameter), time)}
+
+    def _with_time(self, given: Any, time: datetime) -> Any:
+        if self.model is None:
+            return time
+        if isinstance(given, list):
+            return [self._with_time(given[0], time)]
+        if given is None:
+            rest = {"before_id": uuid4()} if "before_id" in self.model.model_fields else {}
+            return self.model.model_validate(rest | {self.field: time})
+        return type(given).model_validate(dict(given) | {self.field: time})
+
+
+def places() -> Iterator[Place]:
+    for method in METHODS:
+        hints = get_type_hints(getattr(type(getattr(NOWHERE, method[0])), method[1]), include_extras=True)
+        del hints["return"]
+        for parameter, hint in hints.items():
+            kinds = kinds_of(hint)
+            if kinds & TIMES:
+                yield Place(method, parameter)
+            for model in kinds:
+                if issubclass(model, Input):
+                    for field, info in model.model_fields.items():
+                        if kinds_of(info.annotation) & TIMES:
+                            yield Place(method, parameter, model, field)
+
+
+TIMES: Final = {datetime, AwareDatetime}
+
+
+def kinds_of(hint: Any) -> set[type[Any]]:
+    """The classes that the annotation is made of."""
+    own = {hint} if isinstance(hint, type) else set()
+    return own.union(*map(kinds_of, get_args(hint)))
+
+
+PLACES: Final = list(places())
+STORED: Final = [each for each in PLACES if each.method[0] == "trades" or re.match("create|upsert", each.method[1])]
+COMPARED: Final = [each for each in PLACES if each not in STORED]
+
+
+@pytest.mark.parametrize("place", STORED, ids=str)
+def test_time_beyond_calendar_is_refused_before_it_is_sent(place: Place) -> None:
+    user = nobody()
+    for time in BEYOND_CALENDAR:
+        with pytest.raises(InvalidInput) as refused:
+            called(NOWHERE, place, place.arguments(user, time))
+        assert (place.field or place.parameter) in str(refused.value)
+    with pytest.raises(BlockMisuse):  # another time is not refused
+        called(NOWHERE, place, place.arguments(user, datetime.now(UTC) + timedelta(hours=1)))
+
+
+def test_time_beyond_calendar_is_compared(db: Database, trader: Owner) -> None:
+    """No row is so late or so early: as a bound it lets all of them through, or none."""
+    user = replace(nobody(), owner=trader)
+    for place in COMPARED:
+        for time in BEYOND_CALENDAR:
+            called(db, place, place.arguments(user, time))
+    for time in BEYOND_CALENDAR:
+        late = time.year > 2026
+        for bound, passes in (
+            (TransactionFilter(time_to=time), late),
+            (TransactionFilter(time_from=time), not late),
+        ):
+            assert len(db.transactions.list_by_agent(trader.agent_id, bound)) == (2 if passes else 0)
+
+
+def called(db: Database, place: Place, arguments: dict[str, Any]) -> object:
+    call = getattr(getattr(db, place.method[0]), place.method[1])(**arguments)
+    return [row for row in call] if place.method[1].startswith("stream_") else call
+
+
+def test_times_are_of_every_kind() -> None:
+    methods = {place.method for place in STORED}
+    assert {method for method in METHODS if method[0] == "trades"} <= methods
+    assert methods >= {("api_keys", "create"), ("balance_snapshots", "upsert"), ("balance_snapshots", "create_many")}
+    assert {method[0] for method in (place.method for place in COMPARED)} == {
+        "balance_snapshots", "historical_swaps", "performance", "positions", "signal_executions", "signals",
+        "trade_requests", "transactions",
+    }  # fmt: skip
+    assert len(PLACES) > 60
+
+
+def nobody() -> User:
+    """A user that is in no database."""
+    return User(
+        owner=Owner(user_id=uuid4(), agent_id=uuid4(), wallet_address=f"W{uuid4().hex}"),
+        email="nobody@example.org",
+        position_id=uuid4(),
+        transaction_id=uuid4(),
+        swap_id=uuid4(),
+        trade_id=uuid4(),
+        signal_id=1,
+        unclaimed_id=2,
+        execution_id=uuid4(),
+        key_id=uuid4(),
+        secret="a secret",
+        key_hash="its hash",
+    )
 
 
 @pytest.mark.parametrize(
