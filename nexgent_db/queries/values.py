@@ -203,6 +203,8 @@ def _checked_wrapper(name: str, value: Json | Jsonb) -> Json | Jsonb:
 
 
 _TOO_BIG: Final = "is beyond 64 bits"
+MAX_DIMENSIONS: Final = 6
+"""Of an array in PostgreSQL (MAXDIM). A tuple, which becomes a row, counts as one."""
 
 
 def _holds_ints(annotation: Any, *, inside: bool = False) -> bool:
@@ -211,10 +213,12 @@ def _holds_ints(annotation: Any, *, inside: bool = False) -> bool:
     return (inside and annotation is int) or any(_holds_ints(part, inside=inside) for part in get_args(annotation))
 
 
-def _ensure_bigints(name: str, items: Any, start: int = 0) -> None:
+def _ensure_bigints(name: str, items: Any, start: int = 0, depth: int = 1) -> None:
     """Raises InvalidInput for an integer in a list that is beyond 64 bits; one of thousands of digits has no text."""
+    if depth > MAX_DIMENSIONS:
+        raise InvalidInput(name, f"an array has at most {MAX_DIMENSIONS} dimensions")
     for place, item in enumerate(items, start):
         if type(item) is int and not -MAX_BIGINT - 1 <= item <= MAX_BIGINT:
             raise InvalidInput(name, f"at {place}: {_TOO_BIG}")
         if type(item) is list or type(item) is tuple:
-            _ensure_bigints(name, item)
+            _ensure_bigints(name, item, depth=depth + 1)

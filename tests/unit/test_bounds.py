@@ -129,6 +129,7 @@ OF_DRIVER: dict[str, tuple[object, str]] = {
     "digits in a list": ([1, HUGE], "at 1: is beyond 64 bits"),
     "digits in a list of lists": ([[1], [HUGE]], "at 0: is beyond 64 bits"),
     "digits in a tuple": ((1, HUGE), "at 1: is beyond 64 bits"),
+    "array nested": (json.loads("[" * 900 + "]" * 900), "has at most 6 dimensions"),
     "nested in Jsonb": (Jsonb(nested(5_000)), "is no JSON: it is nested too deeply"),
     "long in Json": (Json({"a": "x" * 2_000_000}), "bytes of JSON are more than"),
     "nested in Json written by another function": (
