@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 from uuid import uuid4
@@ -13,7 +14,7 @@ import psycopg
 import pytest
 
 from nexgent_db import Database
-from nexgent_db.errors import DatabaseError, MigrationError, NexgentError
+from nexgent_db.errors import DatabaseError, MigrationError, MigrationLocked, NexgentError
 from nexgent_db.migrations import Migrator
 from nexgent_db.migrations.citus_nodes import groups
 from nexgent_db.settings import Settings
@@ -133,6 +134,47 @@ def test_versions_rise_across_moves(moved: CitusCell) -> None:
             (row,) = db.balances.list_by_wallet(owner.agent_id, owner.wallet_address)
             versions.append(row.version)
     assert versions == sorted(set(versions))
+
+
+def nodes_of_tables(cell: CitusCell) -> dict[str, set[str]]:
+    """Where the shards of each table of the cell are."""
+    found: dict[str, set[str]] = {}
+    with psycopg.connect(cell.coordinator) as connection:
+        for table, node in connection.execute(
+            "SELECT c.relname::text, s.nodename || ':' || s.nodeport FROM pg_class AS c"
+            " LEFT JOIN citus_shards AS s ON s.table_name = c.oid"
+            " WHERE c.relnamespace = %s::regnamespace AND c.relkind = 'r'",
+            [cell.name],
+        ):
+            found.setdefault(table, set()).add(node)
+    return found
+
+
+def test_all_tables_of_a_cell_are_on_one_node(moved: CitusCell) -> None:
+    for _ in range(2):
+        tables = nodes_of_tables(moved)
+        assert {"users", "agents", "agent_transactions", "trade_requests", "cache_outbox"} <= tables.keys()
+        assert {table: nodes for table, nodes in tables.items() if nodes != {moved.node}} == {}
+        moved.cells.move(moved.name, other_node(moved))
+
+
+def test_two_movers_of_one_cell_lose_nothing(moved: CitusCell) -> None:
+    """One moves it; the other waits for its turn, or is told who moves it."""
+    with Database(moved.coordinator) as whole:
+        owner = funded_owner(whole.for_schema(moved.name))
+        start, target = moved.node, other_node(moved)
+        with ThreadPoolExecutor(2) as threads:
+            moves = [threads.submit(moved.cells.move, moved.name, target) for _ in range(2)]
+        ended = [move.exception() or move.result() for move in moves]
+        assert target in ended
+        for each in ended:
+            assert each == target or isinstance(each, MigrationLocked), each
+        assert (moved.node, start != target) == (target, True)
+        assert set().union(*nodes_of_tables(moved).values()) == {target}
+        db = whole.for_schema(moved.name)
+        assert balance_of(db, owner) == 100
+        db.trades.deposit(owner.deposit("1"))
+    assert broken_rules(moved.url_of_node) == {}
 
 
 def test_move_to_unknown_node_is_refused(cell: CitusCell) -> None:
