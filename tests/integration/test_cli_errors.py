@@ -41,7 +41,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "cells move": ("east", "localhost:5432"),
     "cells drop": ("east", "--confirm", "east"),
 }
-"""What a command must be told."""
+"""The arguments that a command requires."""
 
 
 def _commands(group: Any, *above: str) -> Iterator[tuple[str, Any]]:
