@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import traceback
 from decimal import Decimal
+from pathlib import Path
 from typing import Final
 
-__all__ = ["plain", "quoted", "shortened", "visible"]
+__all__ = ["described", "plain", "quoted", "shortened", "visible"]
 
 _LONGEST_QUOTED: Final = 40
 _LONGEST_MESSAGE: Final = 5_000
+_PLACES: Final = 3
 _KEPT: Final = 2_450
 """The characters that stay at each end of a message that is too long."""
 
@@ -35,6 +38,13 @@ def shortened(text: str) -> str:
     if len(text) <= _LONGEST_MESSAGE:
         return text
     return f"{text[:_KEPT]} … ({len(text) - 2 * _KEPT:,} characters left out) … {text[-_KEPT:]}"
+
+
+def described(error: BaseException) -> str:
+    """An error and the three places next to it, on one line: for a log, where a traceback would show its text raw."""
+    frames = traceback.extract_tb(error.__traceback__)[: -_PLACES - 1 : -1]
+    places = ", ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
+    return visible(shortened(repr(error)) + (f" (at {places})" if places else ""))
 
 
 def quoted(text: str) -> str:

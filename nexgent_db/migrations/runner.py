@@ -25,6 +25,7 @@ from yoyo import internalmigrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.migrations import default_migration_table
 
+from nexgent_db._text import visible
 from nexgent_db.errors import ConnectionLost, MigrationError, MigrationLocked
 from nexgent_db.migrations import history
 from nexgent_db.migrations.connection import (
@@ -228,8 +229,9 @@ class Runner(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no typ
         """
 
         def report_notice(notice: pg.Diagnostic) -> None:
-            _log.info("%s: %s", notice.severity, notice.message_primary)
-            self._report(migration.id, f"{notice.severity}: {notice.message_primary}")
+            text = visible(f"{notice.severity}: {notice.message_primary}")
+            _log.info("%s", text)
+            self._report(migration.id, text)
 
         session, self._spare = self._spare or self.copy(), None
         try:

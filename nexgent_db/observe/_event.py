@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from nexgent_db._text import visible
+
 
 @dataclass(frozen=True, slots=True)
 class QueryEvent:
@@ -72,9 +74,10 @@ class Hooks:
             except Exception:
                 if place not in self._failed:
                     self._failed.add(place)
+                    # With its traceback: the hook is the service's own code, and so is the text of its error.
                     with suppress(Exception):  # a filter or handler of the log may fail, and so may a hook's repr
                         _LOG.exception(
-                            "the hook %r failed at %s; it is still called, its later failures are not logged",
-                            hook,
+                            "the hook %s failed at %s; it is still called, its later failures are not logged",
+                            visible(repr(hook)),
                             event.name,
                         )

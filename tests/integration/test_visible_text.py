@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -15,7 +18,12 @@ from nexgent_db import Database
 from nexgent_db._text import visible
 from nexgent_db.cli.app import app
 from nexgent_db.errors import EmailTaken, InvalidInput, NexgentError
+from nexgent_db.migrations import Migrator
+from nexgent_db.observe import QueryEvent
+from nexgent_db.settings import Settings
+from nexgent_db.sync.cache.servers import IdleConnections
 from tests.integration.sync.factories import funded_owner
+from tests.support.builders.migrating import Write
 
 RUN = CliRunner()
 HOSTILE = "a\nb\r\x1b[31mred\x1b[0m\x07\u202egnp.exe\u2028\u200b\x9b2J\t\ud800"
@@ -89,6 +97,16 @@ def hostile_url(fresh_database_url: str) -> str:
         ["queries", "explain", STORED],
         ["replay", STORED],
         ["check", "--sql", STORED],
+        ["verify"],
+        ["doctor"],
+        ["cells", "list"],
+        ["cells", "create", STORED],
+        ["partition", "plan"],
+        ["partition", "check"],
+        ["roles", "apply", "--prefix", NAME],
+        ["roles", "login", STORED],
+        ["cache", "status"],
+        ["cache", "verify"],
     ],
     ids=" ".join,
 )
@@ -122,3 +140,52 @@ def test_file_name_in_an_error_is_visible(tmp_path: Path) -> None:
     done = RUN.invoke(app, ["check", "--offline", "--sql", str(path)])
     assert_visible(done.output)
     assert done.exit_code != 0
+
+
+# --- Logs -----------------------------------------------------------------------------------------
+
+
+def assert_log_is_visible(caplog: pytest.LogCaptureFixture, part: str) -> None:
+    """No message has a line break or a character that does not show; one has this part."""
+    messages = [record.getMessage() for record in caplog.records if record.name.startswith("nexgent_db")]
+    assert [ascii(message) for message in messages if not message.isprintable()] == []
+    assert [message for message in messages if part in message and "\\u202e" in message]
+
+
+def test_notice_of_migration_is_one_line_of_the_log(
+    folder: Path, write: Write, empty_database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = "".join(f"\\u{ord(character):04x}" for character in STORED)
+    write("0001_notice", f"DO $$ BEGIN RAISE NOTICE '%', E'{text}'; END $$;")
+    with caplog.at_level(logging.DEBUG):
+        Migrator(empty_database, folder).migrate()
+    assert_log_is_visible(caplog, "NOTICE")
+
+
+def test_failure_of_the_caches_client_is_one_line_of_the_log(
+    fresh_database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = replace(Settings.from_url(fresh_database_url), redis_url=redis_url, cache_prefix=f"{uuid4()}:")
+
+    def fail(*_: object) -> None:
+        raise LookupError(HOSTILE)
+
+    with Database(settings) as db, caplog.at_level(logging.DEBUG):
+        owner = funded_owner(db)
+        monkeypatch.setattr(IdleConnections, "exchange", fail)
+        assert db.cache.balances_of_wallet(owner.agent_id, owner.wallet_address)
+        assert [record for record in caplog.records if record.exc_info] == []
+    assert_log_is_visible(caplog, "the cache's client failed: LookupError('a\\nb")
+
+
+def test_failing_hook_is_one_line_of_the_log(fresh_database_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    class Hook:
+        def __call__(self, event: QueryEvent) -> None:
+            raise LookupError(event.name)
+
+        def __repr__(self) -> str:
+            return STORED
+
+    with Database(fresh_database_url, on_query=Hook()) as db:
+        db.users.find_by_id(uuid4())
+    assert_log_is_visible(caplog, "the hook a\\nb")

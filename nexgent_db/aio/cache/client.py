@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
 from nexgent_db._concurrency import async_deadline, reset_after_fork
-from nexgent_db._text import visible
+from nexgent_db._text import described, visible
 from nexgent_db.aio.cache.epoch import Epoch
 from nexgent_db.aio.cache.invalidation import LocalCache
 from nexgent_db.aio.cache.servers import FAILURES, TIMEOUT_S, IdleConnections, RedisServers
@@ -143,7 +143,7 @@ class CacheClient:
         reason = visible(f"{type(error).__name__}: {error}")
         self.breaker.fail(reason, unapplied_write=committed)
         if not isinstance(error, FAILURES):
-            _LOG.error("the cache's client failed", exc_info=error)
+            _LOG.error("the cache's client failed: %s", described(error))
         self.servers.learn(error)
         self.clear_local()
         return CacheUnavailable(reason)

@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from nexgent_db._concurrency import AsyncBackground, async_deadline
-from nexgent_db._text import visible
+from nexgent_db._text import described, visible
 from nexgent_db.aio.cache.servers import FAILURES, TIMEOUT_S, RedisServers
 from nexgent_db.cache.keys import CacheKeys
 from nexgent_db.cache.local_store import LocalStore
@@ -90,7 +90,7 @@ class LocalCache:
             self._warn(visible(str(error)))
         except Exception as error:
             if not isinstance(error, FAILURES):
-                _LOG.error("the cache's client failed", exc_info=error)
+                _LOG.error("the cache's client failed: %s", described(error))
             if self.store.is_current(generation):
                 _LOG.info("the local cache is off: %s", visible(str(error)))
         finally:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import TYPE_CHECKING, Final
 
+from nexgent_db._text import described, visible
 from nexgent_db.aio.cache.metrics import Counters
 from nexgent_db.aio.cache.queries import CacheQueries
 from nexgent_db.aio.session import Session
@@ -92,4 +93,4 @@ def log(level: int, message: str, error: BaseException, *arguments: object) -> N
     """Log an error; a failure of the log itself is ignored."""
     with suppress(Exception):
         known = isinstance(error, (CacheUnavailable, NexgentError))
-        _LOG.log(level, f"{message}: %r", *arguments, error, exc_info=None if known else error)
+        _LOG.log(level, f"{message}: %s", *arguments, visible(repr(error)) if known else described(error))

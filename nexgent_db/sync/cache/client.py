@@ -18,7 +18,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
 from nexgent_db._concurrency import deadline, reset_after_fork
-from nexgent_db._text import visible
+from nexgent_db._text import described, visible
 from nexgent_db.cache.batch import Batch, CacheTimestamp
 from nexgent_db.cache.breaker import Breaker, CacheUnavailable
 from nexgent_db.cache.keys import SCANNER_MS, CacheKeys
@@ -144,7 +144,7 @@ class CacheClient:
         reason = visible(f"{type(error).__name__}: {error}")
         self.breaker.fail(reason, unapplied_write=committed)
         if not isinstance(error, FAILURES):
-            _LOG.error("the cache's client failed", exc_info=error)
+            _LOG.error("the cache's client failed: %s", described(error))
         self.servers.learn(error)
         self.clear_local()
         return CacheUnavailable(reason)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Final
 
+from nexgent_db._text import described, visible
 from nexgent_db.cache.batch import Batch, Change, latest
 from nexgent_db.cache.breaker import CacheUnavailable
 from nexgent_db.errors import CommittedButUnread, NexgentError, UnreadableValue
@@ -93,4 +94,4 @@ def log(level: int, message: str, error: BaseException, *arguments: object) -> N
     """Log an error; a failure of the log itself is ignored."""
     with suppress(Exception):
         known = isinstance(error, (CacheUnavailable, NexgentError))
-        _LOG.log(level, f"{message}: %r", *arguments, error, exc_info=None if known else error)
+        _LOG.log(level, f"{message}: %s", *arguments, visible(repr(error)) if known else described(error))

@@ -13,7 +13,9 @@ import pytest_asyncio
 
 from nexgent_db import AsyncDatabase
 from nexgent_db.aio.cache.reconciler import Reconciler
+from nexgent_db.aio.cache.servers import IdleConnections
 from nexgent_db.cache import sockets
+from nexgent_db.errors import CacheUnreachable
 from nexgent_db.models.cache import CacheDifference
 from nexgent_db.settings import Settings
 from tests.integration.aio.factories import TOKEN, Owner, funded_owner
@@ -179,10 +181,44 @@ async def test_maintenance_goes_on_after_any_exception(
     with pytest.raises(Stopped):
         await maintenance.run(pause_s=0.001)
     assert db.cache.metrics().failed_rounds == 2
-    assert [record.getMessage() for record in caplog.records if "maintenance" in record.getMessage()] == [
+    logged = [record.getMessage() for record in caplog.records if "maintenance" in record.getMessage()]
+    assert [message.partition(" (at ")[0] for message in logged] == [
         "a round of the cache's maintenance failed: RecursionError('too deep')",
         "a round of the cache's maintenance failed: KeyError('x')",
     ]
+
+
+FOREIGN = [LookupError, RecursionError, MemoryError]
+"""Exceptions that are neither Redis's nor PostgreSQL's."""
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+async def test_reads_verify_and_repair_survive_any_exception_of_the_client(
+    db: AsyncDatabase, owner: Owner, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    truth = await read_all(db, owner)
+    await db.cache.admin.warm()
+    exchange, left = IdleConnections.exchange, 0
+
+    async def fail(connections: IdleConnections, *command: Any) -> Any:
+        nonlocal left
+        if left:
+            left -= 1
+            raise kind("neither Redis's nor PostgreSQL's")
+        return await exchange(connections, *command)
+
+    monkeypatch.setattr(IdleConnections, "exchange", fail)
+    left = 1_000_000
+    assert await read_all(db, owner) == truth
+    with pytest.raises(CacheUnreachable, match=kind.__name__):
+        await db.cache.admin.verify()
+    for compare in (db.cache.admin.verify, db.cache.admin.repair):
+        left = 1  # one failure: it waits for Redis and goes on
+        assert (await compare(patience_s=0)).differences == 0
+        assert left == 0
+    assert db.cache.metrics().openings > 0
+    await maintained(db)
+    assert await read_all(db, owner) == truth
 
 
 @contextmanager
