@@ -76,3 +76,17 @@ def test_package_names_somebody_who_keeps_it(name: str) -> None:
     fields = metadata(name)
     names = [fields[field] for field in ("Author", "Author-email", "Maintainer", "Maintainer-email") if field in fields]
     assert any(names)
+
+
+@pytest.mark.parametrize(
+    "name", ["Makefile", "README.md", "docs/pages/quickstart.md", "docs/pages/architecture/dependencies.md"]
+)
+def test_every_command_that_installs_asks_for_hashes(name: str) -> None:
+    """The package itself is built with the tools that were installed before, and brings nothing along."""
+    text = (CHECKOUT / name).read_text(encoding="utf-8").replace("$(PIP)", "pip install")
+    commands = re.findall(r"(?m)^(?:\$ |\t).*\bpip install +(-.*)$", text)
+    assert commands[:1] == ["--require-hashes --requirement constraints.txt"]
+    assert len(commands) > 1
+    for options in map(str.split, commands[1:]):
+        assert {"--no-deps", "--no-build-isolation"} <= set(options) or "--require-hashes" in options
+        assert not any("[" in option for option in options)
