@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -355,3 +356,37 @@ def test_bad_input_makes_no_login(logins: Logins, prefix: str | None, user: UUID
         with pytest.raises(InvalidInput, match=match):
             add_login(superuser, user or logins.other.user_id, prefix or logins.database.prefix)
         assert superuser.execute("SELECT count(*) FROM pg_roles").fetchone() == roles
+
+
+# --- What it can still do, as docs/pages/concepts/tenants.md says -----------------------------------
+
+
+def test_login_can_do_what_the_page_lists_and_no_more_with_it(logins: Logins) -> None:
+    mine, other = logins.mine, logins.other
+    with psycopg.connect(logins.url) as connection:
+        assert connection.execute("SELECT count(password_hash) <= 1 FROM users").fetchone() == (True,)
+        lifted = connection.execute("UPDATE users SET failed_login_attempts = 0, locked_until = NULL")
+        assert lifted.rowcount == 1
+        scopes = "INSERT INTO api_keys (user_id, name, key_hash, key_prefix, scopes) VALUES (%s, 'x', %s, 'nex_x', '{*}')"
+        with connection.transaction(force_rollback=True):
+            connection.execute(scopes, (mine.user_id, "0" * 64))
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+            connection.execute(scopes, (other.user_id, "1" * 64))
+        connection.execute("NOTIFY anything, 'anything'")
+        with connection.transaction(force_rollback=True):
+            assert connection.execute("SELECT lo_from_bytea(0, 'x')").fetchone()
+        live = connection.execute("SELECT relname FROM pg_stat_user_tables WHERE relname = 'users'").fetchall()
+        assert live == [("users",)]
+        for table in TABLES:
+            assert count(connection, table, other) == 0
+    page = (Path(__file__).parents[2] / "docs/pages/concepts/tenants.md").read_text(encoding="utf-8")
+    listed = page.partition("What such SQL can still do:")[2].partition("What no SQL of the services'")[0]
+    for word in (
+        "hash of its password",
+        "locked_until",
+        "any scopes",
+        "pg_stat_user_tables",
+        "large objects",
+        "NOTIFY",
+    ):
+        assert word in listed
