@@ -27,7 +27,9 @@ started and not ended in order. It is noted before the wait, so an interruption 
 from __future__ import annotations
 
 import logging
+import math
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from enum import Enum
@@ -46,6 +48,7 @@ from nexgent_db.aio.prepared import PreparedBySchema
 from nexgent_db.aio.unread import limited, poll
 from nexgent_db.aio.wal import SynchronizedPipeline, TrackedConnection
 from nexgent_db.errors import AnswerTooLong, BlockMisuse
+from nexgent_db.errors.translation import LIMIT_REACHED
 from nexgent_db.poolers import TransactionSettings
 
 T = TypeVar("T")
@@ -165,6 +168,7 @@ class PooledConnection(TrackedConnection):
         self.last_caller: object = None
         """The task that waited for the server last: an open transaction belongs to it."""
         self._default_limit_s: float | None = None
+        self._statement_timeout_s: float | None = None
         self._waiting = False
         self._doubtful = False
         self._inherited = False
@@ -240,6 +244,7 @@ class PooledConnection(TrackedConnection):
         self._deferrable = deferrable or None
         self._begin_statement = b""
         self._opening = settings
+        self._statement_timeout_s = statement_timeout_s
         if statement_timeout_s is not None and self.limit_s is not None:
             self.limit_s = max(self.limit_s, statement_timeout_s + ANSWER_MARGIN_S)
 
@@ -331,6 +336,7 @@ class PooledConnection(TrackedConnection):
             gen = limited(gen, self.pgconn.socket, self.max_answer_bytes)
         self._waiting = True
         self.last_caller = async_caller()
+        started = time.monotonic()
         try:
             result = await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=limit)
         except psycopg.errors._WaitTimeout:
@@ -347,6 +353,10 @@ class PooledConnection(TrackedConnection):
             self._waiting = False
             if error.sqlstate == "25006" and self.accepts_no_writes():
                 self._doubtful = True  # the next connection may reach the new primary
+            if error.sqlstate == "57014":  # counted here from before it is sent: never shorter than on the server
+                own_s = self._statement_timeout_s or (self._default_limit_s or math.inf) - ANSWER_MARGIN_S
+                if time.monotonic() - started >= own_s:
+                    error.add_note(LIMIT_REACHED)
             raise
         except BaseException:
             self._doubtful = True

@@ -145,7 +145,7 @@ class PermissionDenied(DatabaseError):
 class StatementCanceled(DatabaseError):
     """Another session canceled the statement (``pg_cancel_backend``).
 
-    Or it timed out on a server whose messages are not in English: only the message distinguishes the two.
+    A statement that has run until its limit is StatementTimeout, in whatever language the server says so.
 
     Nothing was changed. Retry later, unless an operator wanted it to end.
     """

@@ -42,7 +42,10 @@ from nexgent_db.errors.database import (
 )
 from nexgent_db.errors.usage import InvalidInput
 
-__all__ = ["BAD_VALUES", "BY_CLASS", "BY_CONSTRAINT", "BY_STATE", "VIOLATIONS", "translate"]
+__all__ = ["BAD_VALUES", "BY_CLASS", "BY_CONSTRAINT", "BY_STATE", "LIMIT_REACHED", "VIOLATIONS", "translate"]
+
+LIMIT_REACHED: Final = "the statement ran until its limit"
+"""A note that a connection adds to the driver's error: a server of another language does not say so in English."""
 
 
 def translate(
@@ -61,7 +64,9 @@ def translate(
     diag = error.diag
     message = about + _said(diag)
     made: DatabaseError | InvalidInput
-    if (violation := VIOLATIONS.get(state)) is not None:
+    if state == "57014" and LIMIT_REACHED in getattr(error, "__notes__", ()):
+        made = StatementTimeout(message)
+    elif (violation := VIOLATIONS.get(state)) is not None:
         constraint, table = _names(diag)
         made = BY_CONSTRAINT.get(constraint or "", violation)(message, constraint=constraint, table=table)
         if isinstance(made, EmailTaken) and (key := _KEY.search(diag.message_detail or "")):

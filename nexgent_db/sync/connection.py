@@ -28,7 +28,9 @@ started and not ended in order. It is noted before the wait, so an interruption 
 from __future__ import annotations
 
 import logging
+import math
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum
@@ -43,6 +45,7 @@ from psycopg.pq.abc import PGresult
 
 from nexgent_db._concurrency import caller, deadline, replace_inherited_socket
 from nexgent_db.errors import AnswerTooLong, BlockMisuse
+from nexgent_db.errors.translation import LIMIT_REACHED
 from nexgent_db.poolers import TransactionSettings
 from nexgent_db.sync.cursors import CursorCache
 from nexgent_db.sync.prepared import PreparedBySchema
@@ -166,6 +169,7 @@ class PooledConnection(TrackedConnection):
         self.last_caller: object = None
         """The thread that waited for the server last: an open transaction belongs to it."""
         self._default_limit_s: float | None = None
+        self._statement_timeout_s: float | None = None
         self._waiting = False
         self._doubtful = False
         self._inherited = False
@@ -241,6 +245,7 @@ class PooledConnection(TrackedConnection):
         self._deferrable = deferrable or None
         self._begin_statement = b""
         self._opening = settings
+        self._statement_timeout_s = statement_timeout_s
         if statement_timeout_s is not None and self.limit_s is not None:
             self.limit_s = max(self.limit_s, statement_timeout_s + ANSWER_MARGIN_S)
 
@@ -330,6 +335,7 @@ class PooledConnection(TrackedConnection):
             gen = limited(gen, self.pgconn.socket, self.max_answer_bytes)
         self._waiting = True
         self.last_caller = caller()
+        started = time.monotonic()
         try:
             result = waiting.wait(gen, self.pgconn.socket, interval=interval, timeout=limit)
         except psycopg.errors._WaitTimeout:
@@ -346,6 +352,10 @@ class PooledConnection(TrackedConnection):
             self._waiting = False
             if error.sqlstate == "25006" and self.accepts_no_writes():
                 self._doubtful = True  # the next connection may reach the new primary
+            if error.sqlstate == "57014":  # counted here from before it is sent: never shorter than on the server
+                own_s = self._statement_timeout_s or (self._default_limit_s or math.inf) - ANSWER_MARGIN_S
+                if time.monotonic() - started >= own_s:
+                    error.add_note(LIMIT_REACHED)
             raise
         except BaseException:
             self._doubtful = True

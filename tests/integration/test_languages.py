@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,7 +15,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from nexgent_db import Database
+from nexgent_db import Database, Settings
 from nexgent_db.errors import (
     AuthenticationFailed,
     ConnectionLost,
@@ -23,6 +26,8 @@ from nexgent_db.errors import (
     LockTimeout,
     ReadOnlyBlock,
     SchemaNotReady,
+    StatementCanceled,
+    StatementTimeout,
     TransactionConflict,
     WalletTaken,
 )
@@ -80,6 +85,66 @@ def test_conflicts_and_lost_sessions_are_known(german: str) -> None:
             pid = tx._plain_session._connection.info.backend_pid
             other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
             tx.users.find_by_id(owner.user_id)
+
+
+ASLEEP = "SELECT pg_sleep(5) IS NULL AS slept"
+
+
+def test_statement_that_ran_until_its_limit_is_timeout(german: str) -> None:
+    """A timeout and a cancellation are both SQLSTATE 57014, and differ in a text of the server's language alone."""
+    said = "Zeitüberschreitung"
+    with Database(replace(Settings.from_url(german, {}), statement_timeout_s=0.3)) as db:
+        for reader in (db, db.replica):
+            with pytest.raises(StatementTimeout, match=said) as caught:
+                reader.execute(ASLEEP)
+            assert caught.value.sqlstate == "57014"
+        for pipeline in (False, True):
+            with pytest.raises(StatementTimeout, match=said), db.transaction(pipeline=pipeline) as tx:
+                tx.execute(ASLEEP)
+    with Database(german) as db:
+        for pipeline in (False, True):
+            with (
+                pytest.raises(StatementTimeout, match=said),
+                db.transaction(pipeline=pipeline, statement_timeout_s=0.2) as tx,
+            ):
+                tx.execute(ASLEEP)
+
+
+def test_statement_that_is_canceled_before_its_limit_is_no_timeout(german: str) -> None:
+    with Database(german) as db, psycopg.connect(german, autocommit=True) as other:
+
+        def cancel() -> None:
+            while (
+                other.execute(
+                    "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+                    " WHERE query LIKE '%pg_sleep(5)%' AND state = 'active' AND pid <> pg_backend_pid()"
+                ).fetchone()
+                is None
+            ):
+                time.sleep(0.01)
+
+        for begin in (nullcontext, db.transaction):
+            canceling = threading.Thread(target=cancel)
+            canceling.start()
+            with pytest.raises(StatementCanceled, match="Benutzer") as canceled, begin() as tx:
+                (tx or db).execute(ASLEEP)
+            assert type(canceled.value) is StatementCanceled
+            canceling.join()
+
+
+def test_too_many_connections_are_unavailable(german: str) -> None:
+    """While libpq connects, there is no SQLSTATE: which limit was reached stands in the server's words alone."""
+    with psycopg.connect(german, autocommit=True) as connection:
+        connection.execute("CREATE ROLE crowd LOGIN CONNECTION LIMIT 1")
+        try:
+            with psycopg.connect(make_conninfo(german, user="crowd")):
+                with pytest.raises(DatabaseUnavailable, match="zu viele Verbindungen") as refused:
+                    Database(make_conninfo(german, user="crowd")).open()
+                assert type(refused.value) is DatabaseUnavailable
+                with pytest.raises(DatabaseUnavailable, match="zu viele Verbindungen"):
+                    Migrator(make_conninfo(german, user="crowd")).status()
+        finally:
+            connection.execute("DROP ROLE crowd")
 
 
 def test_failures_to_connect_are_unavailable(german: str) -> None:
