@@ -1,14 +1,20 @@
 """A database full of money computed with doubles is adopted: every value survives, every position can be closed, and
-every figure is what an oracle computes from the transactions with exact decimals."""
+every figure is what an oracle computes from the transactions with exact decimals.
+
+Not computed anew, because nothing else in such a database determines it: the profit in USD, the change in percent and
+the prices of a closed trade; balances in snapshots. These are compared with what was stored.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -18,7 +24,7 @@ from typer.testing import CliRunner
 from nexgent_db import Database
 from nexgent_db.cli.app import app
 from nexgent_db.migrations import Migrator
-from nexgent_db.models import SOL_MINT, SellOrder
+from nexgent_db.models import SOL_MINT, Performance, SellOrder
 from nexgent_db.testing.databases import Databases
 from tests.support.builders.public_system import fill_as_public_system
 from tests.support.oracles.state import broken_rules
@@ -26,8 +32,8 @@ from tests.support.servers.prisma import Rows, content, make_as_prisma_does
 
 AGENTS: Final = 25
 POSITIONS: Final = 40
-DUST: Final = Decimal("1e-15")
-"""The relative error that doubles may leave in a position after some trades."""
+CENT: Final = Decimal("1e-8")
+"""The last decimal that the public system kept of what a position had cost."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ def test_every_value_survives(adopted: Adopted) -> None:
     compared = 0
     for table in (
         *("users", "agents", "agent_wallets", "agent_balances", "agent_positions", "agent_transactions"),
-        "agent_historical_swaps",
+        *("agent_historical_swaps", "agent_balance_snapshots", "trading_signals", "signal_executions"),
     ):
         key = "wallet_address" if table == "agent_wallets" else "id"
         now = {row[key]: row for row in after[table]}
@@ -98,6 +104,9 @@ def test_proceeds_and_profits_equal_those_of_transactions(adopted: Adopted) -> N
         buys = [transactions[id] for id in (position["purchase_transaction_id"], *position["dca_transaction_ids"])]
         assert position["proceeds_sol"] == sum(map(received, sales))
         assert_profits(position["realized_profit_sol"], sales, buys)
+        invested, price = position["total_invested_sol"], position["purchase_price"]
+        assert abs(invested - sum(buy["input_amount"] for buy in buys)) <= len(buys) * CENT
+        assert abs(price * position["purchase_amount"] - invested) <= 10 * CENT
         sold_before_dca += any(s["transaction_time"] < b["transaction_time"] for s in sales for b in buys)
     of_token = defaultdict[tuple[str, str], list[dict[str, Any]]](list)
     for each in transactions.values():
@@ -127,15 +136,71 @@ def assert_profits(figure: Decimal, sales: list[dict[str, Any]], buys: list[dict
 
 
 def test_summaries_equal_positions_and_swaps(adopted: Adopted) -> None:
-    with Database(adopted.url) as db, psycopg.connect(adopted.url) as conn:
-        for wallet_address, agent_id in conn.execute("SELECT wallet_address, agent_id FROM agent_wallets").fetchall():
-            row = conn.execute(
-                "SELECT (SELECT sum(profit_loss_sol) FROM agent_historical_swaps WHERE wallet_address = %(wallet)s)"
-                " + (SELECT sum(realized_profit_sol) FROM agent_positions WHERE wallet_address = %(wallet)s)",
-                {"wallet": wallet_address},
-            ).fetchone()
-            assert row is not None
-            assert db.performance.summarise(agent_id, wallet_address).realized_profit_sol == row[0]
+    """Every field, of all time and of two halves of it, computed from the rows before the adoption.
+
+    Computed anew: sums, counts, rates and averages of closed trades, and the cost basis of positions, from what they
+    had cost and what their sales received. Taken as it is: the profit in USD and the change of one closed trade, and
+    what a position had cost, which nothing else in the database determines; the realised profit of one sale, which
+    test_proceeds_and_profits_equal_those_of_transactions computes anew.
+    """
+    with psycopg.connect(adopted.url) as conn:
+        query = "SELECT id::text, realized_profit_sol FROM agent_transactions WHERE realized_profit_sol IS NOT NULL"
+        realized: dict[str, Decimal] = dict(conn.execute(query).fetchall())
+    sales = {row["id"]: row for row in adopted.before["agent_transactions"] if row["id"] in realized}
+    fields = Counter[str]()
+    with Database(adopted.url) as db:
+        for wallet in adopted.before["agent_wallets"]:
+            address, agent_id = str(wallet["wallet_address"]), UUID(wallet["agent_id"])
+            positions = [row for row in adopted.before["agent_positions"] if row["wallet_address"] == address]
+            swaps = [row for row in adopted.before["agent_historical_swaps"] if row["wallet_address"] == address]
+            of_wallet = [row for row in sales.values() if row["wallet_address"] == address]
+            middle = sorted(at(swap, "sale_time") for swap in swaps)[len(swaps) // 2]
+            for since, until in ((None, None), (None, middle), (middle, None)):
+                closed = [row for row in swaps if is_within(at(row, "sale_time"), since, until)]
+                sold = [row for row in of_wallet if is_within(at(row, "transaction_time"), since, until)]
+                won = sum(number(row, "profit_loss_sol") > 0 for row in closed)
+                expected = Performance(
+                    realized_profit_sol=total(realized[str(row["id"])] for row in sold),
+                    realized_profit_usd=total(number(row, "profit_loss_usd") for row in closed),
+                    closed_trades=len(closed),
+                    won_trades=won,
+                    win_rate_percent=mean([Decimal(100)] * won, len(closed)),
+                    average_return_percent=mean([number(row, "change_percent") for row in closed], len(closed)),
+                    open_positions=len(positions),
+                    cost_basis_sol=total(cost_basis(row, sales, realized) for row in positions),
+                )
+                assert db.performance.summarise(agent_id, address, since, until) == expected
+                fields.update(name for name, value in expected.model_dump().items() if value)
+    assert all(fields[name] > AGENTS for name in Performance.model_fields), fields
+
+
+def at(row: dict[str, str | None], column: str) -> datetime:
+    return datetime.fromisoformat(str(row[column]))
+
+
+def is_within(time: datetime, since: datetime | None, until: datetime | None) -> bool:
+    return (since is None or time >= since) and (until is None or time < until)
+
+
+def number(row: dict[str, str | None], column: str) -> Decimal:
+    return Decimal(row[column] or 0)
+
+
+def total(numbers: Iterable[Decimal]) -> Decimal:
+    return sum(numbers, Decimal(0))
+
+
+def mean(numbers: Sequence[Decimal], count: int) -> Decimal:
+    return (total(numbers) / count).quantize(Decimal("0.0001"), ROUND_HALF_UP)
+
+
+def cost_basis(
+    position: dict[str, str | None], sales: dict[str, dict[str, str | None]], realized: dict[str, Decimal]
+) -> Decimal:
+    """What it had cost, less what its sales received, and with what they realised."""
+    ids = [each for each in str(position["take_profit_transaction_ids"]).strip("{}").split(",") if each]
+    proceeds = total(number(sales[each], "output_amount") - number(sales[each], "network_fee_sol") for each in ids)
+    return number(position, "total_invested_sol") - proceeds + total(realized[each] for each in ids)
 
 
 def test_checks_tell_recorded_deviations_from_new_ones(adopted: Adopted) -> None:

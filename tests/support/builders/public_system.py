@@ -18,16 +18,21 @@ import psycopg
 from nexgent_db.models import SOL_MINT
 
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+_SNAPSHOTS: Final = 48
 
 
 def fill_as_public_system(url: str, *, agents: int, positions_of_each: int, seed: int = 1) -> None:
-    """Users with agents, wallets and their trades: some positions closed, the others open, partly sold or enlarged."""
+    """Users with agents, wallets and their trades: some positions closed, the others open, partly sold or enlarged.
+
+    And a withdrawal, a burn, hourly snapshots, and signals with what became of them. Prices in USD are made up.
+    """
     chance = random.Random(seed)
     with psycopg.connect(url) as conn:
         for number in range(agents):
             trader = _Trader(chance, number)
             for token in range(positions_of_each):
                 trader.live_through(f"Token{number}x{token}")
+            trader.do_the_rest(f"Held{number}")
             trader.store(conn)
 
 
@@ -89,6 +94,35 @@ class _Trader:
             self._sell(position, price * self._chance.uniform(0.3, 2))
         else:
             self._open.append(position)
+
+    def do_the_rest(self, token: str) -> None:
+        """Withdraw SOL; receive a token and burn some of it; be looked at every hour; be given signals."""
+        for kind, of, amount in (
+            ("WITHDRAWAL", SOL_MINT, column(self._chance.uniform(0.1, 5), 9)),
+            ("DEPOSIT", token, column(self._chance.uniform(1, 1e6), 9)),
+            ("BURN", token, column(self._chance.uniform(0.1, 1), 9)),
+        ):
+            self._transaction(kind, (of, amount), None, fee=None)
+            self._credit(of, amount if kind == "DEPOSIT" else -amount)
+        for hour in range(_SNAPSHOTS):
+            held, invested = self._balances[SOL_MINT], sum(each.invested for each in self._open)
+            worth = invested * self._chance.uniform(0.5, 2)
+            self._rows.append(("agent_balance_snapshots", {
+                "id": self._id(), **self._owner, "snapshot_timestamp": _START + timedelta(hours=hour),
+                "portfolio_balance_sol": double(column(held + worth, 8)), "sol_balance": double(column(held, 8)),
+                "positions_value_sol": double(column(worth, 8)),
+                "unrealized_pnl_sol": double(column(worth - invested, 8)), "updated_at": self._now,
+            }))  # fmt: skip
+        for status in ("EXECUTED", "FAILED", "SKIPPED", "PENDING"):
+            signal = self._chance.getrandbits(31)
+            self._rows.append(("trading_signals", {
+                "id": signal, "token_address": token, "symbol": token, "signal_type": "BUY", "user_id": self.user_id,
+                "signal_strength": self._chance.randrange(1, 6), "source": "a bot", "updated_at": self._now,
+            }))  # fmt: skip
+            self._rows.append(("signal_executions", {
+                "id": self._id(), "signal_id": signal, "agent_id": self.agent_id, "status": status,
+                "error": "no route" if status == "FAILED" else None, "executed_at": self._now,
+            }))  # fmt: skip
 
     def store(self, conn: psycopg.Connection[Any]) -> None:
         """Insert all rows."""
@@ -157,7 +191,9 @@ class _Trader:
         self._rows.append(("agent_historical_swaps", {
             "id": self._id(), **self._owner, "token_address": position.token, "token_symbol": position.token[:20],
             "amount": double(position.amount), "purchase_price": double(position.price), "sale_price": double(price),
-            "change_percent": 0, "profit_loss_usd": 0, "profit_loss_sol": double(column(profit, 8)),
+            "change_percent": double(column((price / position.price - 1) * 100, 4)),
+            "profit_loss_usd": double(column(profit * self._chance.uniform(80, 250), 8)),
+            "profit_loss_sol": double(column(profit, 8)),
             "purchase_time": position.bought_at, "sale_time": self._now,
             "purchase_transaction_id": position.purchase, "sale_transaction_id": sale, "close_reason": "manual",
         }))  # fmt: skip
