@@ -367,7 +367,9 @@ def test_login_can_do_what_the_page_lists_and_no_more_with_it(logins: Logins) ->
         assert connection.execute("SELECT count(password_hash) <= 1 FROM users").fetchone() == (True,)
         lifted = connection.execute("UPDATE users SET failed_login_attempts = 0, locked_until = NULL")
         assert lifted.rowcount == 1
-        scopes = "INSERT INTO api_keys (user_id, name, key_hash, key_prefix, scopes) VALUES (%s, 'x', %s, 'nex_x', '{*}')"
+        scopes = (
+            "INSERT INTO api_keys (user_id, name, key_hash, key_prefix, scopes) VALUES (%s, 'x', %s, 'nex_x', '{*}')"
+        )
         with connection.transaction(force_rollback=True):
             connection.execute(scopes, (mine.user_id, "0" * 64))
         with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
