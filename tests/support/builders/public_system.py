@@ -32,7 +32,7 @@ def fill_as_public_system(url: str, *, agents: int, positions_of_each: int, seed
             trader = _Trader(chance, number)
             for token in range(positions_of_each):
                 trader.live_through(f"Token{number}x{token}")
-            trader.do_the_rest(f"Held{number}")
+            trader.do_the_rest(f"Gift{number}")
             trader.store(conn)
 
 
