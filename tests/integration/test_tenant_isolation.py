@@ -17,9 +17,10 @@ from psycopg.conninfo import make_conninfo
 from nexgent_db import Database, Settings
 from nexgent_db.errors import TenantNotIsolated
 from nexgent_db.migrations import Migrator
+from nexgent_db.models import ResetWalletOrder
 from nexgent_db.schema.roles import apply_roles
 from nexgent_db.testing.databases import Databases
-from tests.integration.sync.factories import new_owner
+from tests.integration.sync.factories import Owner, funded_owner, new_owner
 from tests.support.servers.pgbouncer import pgbouncer, pgbouncer_program
 from tests.support.servers.roles import RoledDatabase, new_prefix, roled_copy, roles_dropped
 
@@ -143,6 +144,81 @@ def test_every_new_connection_is_verified(fresh: RoledDatabase, statement: str) 
                 call.result()
         with pytest.raises(TenantNotIsolated):
             db.assert_tenants()
+
+
+def tables_of_tenants(database: RoledDatabase) -> list[str]:
+    """The tables in which the tenants' role has any right."""
+    with psycopg.connect(database.url) as connection:
+        found = connection.execute(
+            "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+            " AND has_any_column_privilege(%s, oid, 'SELECT, INSERT, UPDATE, REFERENCES') ORDER BY relname",
+            (database.name_of("tenant"),),
+        )
+        return [name for (name,) in found if not name.startswith("_")]
+
+
+def refusal(db: Database) -> str:
+    """Why the database is refused for tenants; empty when it is not."""
+    try:
+        db.assert_tenants()
+    except TenantNotIsolated as refused:
+        return str(refused)
+    return ""
+
+
+def test_no_table_is_missed(fresh: RoledDatabase) -> None:
+    tables = tables_of_tenants(fresh)
+    assert len(tables) >= 15
+    missed = []
+    with opened(fresh.url_of("app")) as db:
+        assert refusal(db) == ""
+        for table in tables:
+            for broken, mended in (
+                ("DROP POLICY {tenant} ON {table}", ""),
+                ("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY", ""),
+                ("ALTER TABLE {table} OWNER TO {tenant}", "ALTER TABLE {table} OWNER TO CURRENT_USER"),
+            ):
+                administer(fresh, broken.replace("{table}", table))
+                said = refusal(db)
+                if not said or (table not in said and table != "agents"):  # its policy tells the tenants' role
+                    missed.append((table, broken, said))
+                administer(fresh, *([mended.replace("{table}", table)] if mended else []))
+                fresh.apply()
+                assert refusal(db) == ""
+    assert missed == []
+
+
+def test_function_named_nextval_ahead_on_the_path_is_never_called(fresh: RoledDatabase) -> None:
+    """It fits a text better than PostgreSQL's own, which takes a regclass, and would run with its caller's rights."""
+    administer(
+        fresh,
+        "CREATE SCHEMA ahead",
+        "GRANT USAGE ON SCHEMA ahead TO PUBLIC",
+        "CREATE TABLE ahead.caught (caller name NOT NULL)",
+        "GRANT INSERT ON ahead.caught TO PUBLIC",
+        "CREATE FUNCTION ahead.nextval(sequence text) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN"
+        " INSERT INTO ahead.caught VALUES (current_user); RETURN pg_catalog.nextval(sequence::regclass); END $$",
+        "CREATE SEQUENCE ahead.mine",
+        "GRANT USAGE ON ahead.mine TO {app}",
+    )
+    caught = "SELECT count(*) FROM ahead.caught"
+    with opened(make_conninfo(fresh.url_of("app"), options="-csearch_path=ahead,public")) as db:
+        owner = funded_owner(db)
+        db.trades.buy(owner.buy("1", "1000"))
+        db.trades.sell(owner.sell("1000", "1"))
+        db.trades.reset_wallet(ResetWalletOrder(agent_id=owner.agent_id, wallet_address=owner.wallet_address))
+        db.agents.update(owner.agent_id, name="another")
+        db.agents.delete(new_agent(db, owner))
+        with psycopg.connect(fresh.url) as superuser:
+            assert superuser.execute(caught).fetchone() == (0,)
+            assert superuser.execute("SELECT count(*) > 5 FROM cache_outbox").fetchone() == (True,)
+        assert db.execute("SELECT nextval('ahead.mine') AS n").rows == [{"n": 1}]  # the trap is set
+    with psycopg.connect(fresh.url) as superuser:
+        assert superuser.execute(caught).fetchone() == (1,)
+
+
+def new_agent(db: Database, owner: Owner) -> UUID:
+    return db.agents.create(owner.user_id, "to be deleted").id
 
 
 # --- What happened to a session before ------------------------------------------------------------
