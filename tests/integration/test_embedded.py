@@ -512,6 +512,37 @@ def test_link_in_the_place_of_the_version_is_not_followed(cluster: Path, tmp_pat
     assert "secret of root" not in str(refused.value)
 
 
+@only_root
+@pytest.mark.parametrize("server", [postgres, valkey])
+def test_link_that_the_server_plants_is_not_followed_at_removal(
+    server: Callable[[], contextlib.AbstractContextManager[str]], place: Path
+) -> None:
+    """The server's account owns run/ and data/ of a temporary server, which root removes at its end."""
+    account = ServerAccount.needed()
+    assert account is not None
+    kept = place / "of-root"
+    kept.mkdir()
+    (kept / "file").write_text("of root")
+    with server() as url:
+        parts = urlsplit(unquote(url))
+        sockets = Path(parse_qs(parts.query)["host"][0] if "host" in parse_qs(parts.query) else parts.path).absolute()
+        root = sockets if sockets.is_dir() else sockets.parent
+        while root.parent != Path(root.anchor) and not root.name.startswith(f"nexgent-{server.__name__}-"):
+            root = root.parent
+        owned = [path for path in root.iterdir() if path.is_dir() and path.stat().st_uid == account.uid]
+        assert {path.name for path in owned} >= {"data"}
+        links = [(str(target), str(path / f"link-{target.name}")) for path in owned for target in (kept, kept / "file")]
+        for target, link in links:
+            command = ["ln", "-s", target, link]
+            subprocess.run(command, check=True, user=account.uid, group=account.gid, extra_groups=[])
+        assert all(Path(link).is_symlink() for _, link in links)
+    assert not root.exists()
+    assert [path.name for path in kept.iterdir()] == ["file"]
+    assert (kept / "file").read_text() == "of root"
+    assert (kept / "file").stat().st_uid == 0
+    assert kept.stat().st_uid == 0
+
+
 KNOWN_VARIABLES = {b"", b"PATH", b"LC_ALL", b"TZ", b"LD_LIBRARY_PATH", b"PGLOCALEDIR", b"PGSYSCONFDIR"}
 
 
