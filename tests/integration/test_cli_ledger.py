@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
@@ -101,3 +102,22 @@ def test_purge_in_batches_goes_on_where_it_ended_and_stops_the_agents_trades(fre
             "SELECT agent_id, reason, transactions, historical_swaps, finished_at IS NULL FROM ledger_purges"
         ).fetchall() == [(victim.agent_id, "x", 12, 5, False)]
         db.trades.deposit(other.deposit("1"))
+
+
+def test_order_of_purged_agent_is_new_once_agent_and_wallet_are_made_again(fresh_database_url: str) -> None:
+    """As docs/pages/concepts/trades.md says: give no agent the id of a purged one."""
+    with Database(fresh_database_url) as db:
+        owner = new_owner(db)
+        order = owner.deposit("1")
+        db.trades.deposit(order)
+        assert run(fresh_database_url, "purge-agent", str(owner.agent_id), "--reason", "a test")[0] == 0
+        with pytest.raises(WalletNotFound):
+            db.trades.deposit(order)
+        db.agents.create(owner.user_id, "made again", agent_id=owner.agent_id)
+        with pytest.raises(WalletNotFound):
+            db.trades.deposit(order)
+        db.wallets.create(owner.wallet_address, owner.agent_id, "simulation")
+        assert not db.trades.deposit(order).duplicate
+        assert db.trades.deposit(order).duplicate
+    page = (Path(__file__).parents[2] / "docs/pages/concepts/trades.md").read_text(encoding="utf-8")
+    assert "A purge deletes an agent's requests" in page
