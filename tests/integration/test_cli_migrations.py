@@ -141,7 +141,7 @@ def test_notices_and_lock_waits_are_reported_under_migration(empty_database: str
     write("0004_d", "DO $$ BEGIN RAISE NOTICE 'half of\n it'; RAISE WARNING 'done'; END $$;")
     done = run(empty_database, "migrate")
     assert done.stdout == "4 migrations applied\n"
-    assert done.stderr.splitlines()[4:] == ["[4/4] 0004_d", "    NOTICE: half of it", "    WARNING: done"]
+    assert done.stderr.splitlines()[4:] == ["[4/4] 0004_d", "    NOTICE: half of\\n it", "    WARNING: done"]
 
 
 def test_long_migration_reports_duration_and_blocking_session(empty_database: str, package: Path, write: Write) -> None:
