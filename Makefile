@@ -15,13 +15,11 @@ DATABASE_TESTS := tests/contract tests/integration/aio \
 PARTITIONED_TESTS := $(patsubst %,tests/integration/sync/test_%.py,trades execute_many figures performance write_off \
     lists balance_snapshots trade_requests wallet_address sales_up_to_dust tenants) \
     $(patsubst %,tests/integration/test_%.py,trade_functions trade_reads cli_ledger user_logins)
-POOLER_TESTS := $(patsubst %,tests/integration/aio/test_%.py,administration agents answer_limit api_keys assert_schema \
-    bad_input balance_snapshots cache cache_coordination cache_deadlines cache_faults cache_hostile_payloads \
-    cache_maintenance cache_own_changes cache_tls cache_tokens cache_topologies cache_write_behind cells concurrent_trades \
-    cursors database execute_many failing_hooks figures health json_documents lists local_cache observe own_queries \
-    performance pipelined_transactions positions record_prices redis_servers repositories request_ids sales_up_to_dust \
-    signals tenants times trade_expiry trade_requests trades unreadable_trades unreadable_values unreadable_writes users \
-    wallet_address write_off)
+# All but what ends, freezes or counts sessions of PostgreSQL, which a pooler keeps apart from its clients, and what has
+# servers of its own (replicas; test_replicas_pooled puts poolers before them).
+NOT_POOLED := cache_after_commit cache_races connection graceful_end pool pool_outages replicas
+POOLER_TESTS := $(filter-out $(patsubst %,tests/integration/aio/test_%.py,$(NOT_POOLED)), \
+    $(sort $(wildcard tests/integration/aio/test_*.py)))
 # Compiled files are kept, whatever this shell says: without them every command takes half a second longer to start.
 # They are made when they are first used, not at installation: most of what is installed never is.
 unexport PYTHONDONTWRITEBYTECODE
@@ -68,7 +66,7 @@ test-partitioned: $(STAMP)  ## trades, repositories and their checks, with the g
 
 test-pooler: $(STAMP)  ## what calls the database, through PgBouncer in transaction mode
 	@# Not those that end a session by its number (a pooler gives its clients numbers of their own), nor the one that
-	@# counts prepared statements: PgBouncer keeps none before 1.22. tests/unit/test_makefile.py says why files are out.
+	@# counts prepared statements: PgBouncer keeps none before 1.22.
 	TESTS_POOLER=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(POOLER_TESTS) \
 	    -k "not lost_connection and not lost_server and not failed_commit_has_event and not prepared_once_for_each_cell"
 
