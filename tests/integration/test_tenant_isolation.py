@@ -173,16 +173,16 @@ def test_no_table_is_missed(fresh: RoledDatabase) -> None:
     with opened(fresh.url_of("app")) as db:
         assert refusal(db) == ""
         for table in tables:
-            for broken, mended in (
+            for broken, repair in (
                 ("DROP POLICY {tenant} ON {table}", ""),
                 ("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY", ""),
                 ("ALTER TABLE {table} OWNER TO {tenant}", "ALTER TABLE {table} OWNER TO CURRENT_USER"),
             ):
                 administer(fresh, broken.replace("{table}", table))
                 said = refusal(db)
-                if not said or (table not in said and table != "agents"):  # its policy tells the tenants' role
+                if not said or (table not in said and table != "agents"):  # its policy names the tenants' role
                     missed.append((table, broken, said))
-                administer(fresh, *([mended.replace("{table}", table)] if mended else []))
+                administer(fresh, *([repair.replace("{table}", table)] if repair else []))
                 fresh.apply()
                 assert refusal(db) == ""
     assert missed == []

@@ -159,7 +159,7 @@ def test_all_tables_of_a_cell_are_on_one_node(moved: CitusCell) -> None:
 
 
 def test_two_movers_of_one_cell_lose_nothing(moved: CitusCell) -> None:
-    """One moves it; the other waits for its turn, or is told who moves it."""
+    """One moves it; the other waits for its turn, or gets an error that names the mover."""
     with Database(moved.coordinator) as whole:
         owner = funded_owner(whole.for_schema(moved.name))
         start, target = moved.node, other_node(moved)
