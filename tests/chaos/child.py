@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,6 +20,9 @@ STUCK_S: Final = 120.0
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.chaos.worker", "nexgent_db.cli.cache", "nexgent_db.sync.cache.maintenance"])
+
+_LOCK: Final = threading.Lock()
+"""For all processes: a start asks for the status of the others, and of two threads that ask at once one gets 255."""
 
 Target = Callable[[Connection], None]
 """What a process does: it reads questions and sends answers, until it is killed."""
@@ -40,12 +44,11 @@ class Child:
         self._target = target
         self._process: multiprocessing.process.BaseProcess | None = None
         self._connection: Connection | None = None
-        self._lock = threading.Lock()
         self._ended = False
 
     def start(self) -> Connection | None:
         """The connection to the running process; None once it is to run no more."""
-        with self._lock:
+        with _LOCK:
             if self._process is not None and not self._process.is_alive():
                 self._close()
             if self._process is None and not self._ended:
@@ -65,7 +68,7 @@ class Child:
             connection.send(question)
             answer: dict[str, Any] = connection.recv()
         except (EOFError, OSError):
-            with self._lock:  # two threads that ask for the status of a process at once: one gets none
+            with _LOCK:
                 process.join(STUCK_S)
             if process.exitcode != -signal.SIGKILL:
                 raise Found(f"a process ended by itself, with {process.exitcode}: {question}") from None
@@ -74,15 +77,18 @@ class Child:
 
     def wait(self) -> int | None:
         """Its exit status, None after a while without one."""
-        with self._lock:
-            if self._process is None:
-                return None
-            self._process.join(STUCK_S)
-            return self._process.exitcode
+        until = time.monotonic() + STUCK_S
+        while True:
+            with _LOCK:
+                if self._process is None:
+                    return None
+                self._process.join(0.05)  # the others must go on meanwhile
+                if (code := self._process.exitcode) is not None or time.monotonic() > until:
+                    return code
 
     def kill(self) -> bool:
         """SIGKILL; False when it does not run."""
-        with self._lock:
+        with _LOCK:
             if self._process is None or not self._process.is_alive():
                 return False
             self._process.kill()
@@ -90,7 +96,7 @@ class Child:
 
     def end(self) -> None:
         """Kill it for good."""
-        with self._lock:
+        with _LOCK:
             self._ended = True
             if self._process is not None:
                 self._process.kill()
