@@ -118,7 +118,7 @@ sync: $(STAMP)  ## write the Protocols, nexgent_db/sync and its tests from the a
 picture: $(STAMP)  ## write docs/pages/assets/demo.svg: what make demo shows
 	$(BIN)/python -m tests.codegen.demo_picture
 
-chaos: $(STAMP)  ## kill, cut, freeze and cancel everything while trades go on (more than two and a half hours); CHAOS="--only trades"
+chaos: $(STAMP)  ## kill, cut, freeze and cancel everything while trades go on (one to three hours); CHAOS="--only trades"
 	$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(CHAOS)
 
 failpoints: $(STAMP)  ## end the backend at each visit of each statement of each kind of trade, send again (a quarter of an hour)
