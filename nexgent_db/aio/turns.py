@@ -12,19 +12,12 @@ B = TypeVar("B")
 
 TURN_S: Final = 0.01
 _STEPS: Final = 50
-"""How many items are worked on between two looks at the clock."""
+"""How many items one step of ``in_turns`` works on."""
 
 
 async def in_turns(work: Callable[[A], B], items: Iterable[A]) -> list[B]:
     """What ``work`` makes of each item. Other tasks run after every TURN_S."""
-    made: list[B] = []
-    until = time.monotonic() + TURN_S
-    for place, item in enumerate(items, 1):
-        made.append(work(item))
-        if place % _STEPS == 0 and time.monotonic() > until:
-            await asyncio.sleep(0)
-            until = time.monotonic() + TURN_S
-    return made
+    return await take_turns(_in_steps(work, items))
 
 
 async def take_turns(steps: Generator[None, None, B]) -> B:
@@ -34,7 +27,17 @@ async def take_turns(steps: Generator[None, None, B]) -> B:
         try:
             next(steps)
         except StopIteration as ended:
-            return ended.value  # type: ignore[no-any-return]
+            result: B = ended.value
+            return result
         if time.monotonic() > until:
             await asyncio.sleep(0)
             until = time.monotonic() + TURN_S
+
+
+def _in_steps(work: Callable[[A], B], items: Iterable[A]) -> Generator[None, None, list[B]]:
+    made: list[B] = []
+    for place, item in enumerate(items, 1):
+        made.append(work(item))
+        if place % _STEPS == 0:
+            yield
+    return made

@@ -1,7 +1,7 @@
 """``python -m tests.chaos``: break everything down, and count what goes wrong. Exit code 1 when anything does.
 
-All parts run one after another, in hours; ``--only`` runs one, with its amounts as options. The seed that is printed
-makes the same choices again with ``--seed``; which of them meets which call is up to the machine.
+All parts run one after another, in one to three hours; ``--only`` runs one, with its amounts as options. The seed that
+is printed makes the same choices again with ``--seed``; which of them meets which call is up to the machine.
 docs/pages/reference/chaos.md has what each part does and its figures.
 """
 
