@@ -72,7 +72,7 @@ class _Slot:
         self.made_at = 0.0
 
     def free(self, now: float, *, keep: bool) -> list[PooledConnection]:
-        """Free it; returns its connection to be closed, unless that may be kept, and is young and as good as new."""
+        """Free the slot. Returns its connection if that must be closed: not to be kept, old, or not as good as new."""
         connection = self.connection
         self.idle_since = now
         self.lease = None
